@@ -291,3 +291,49 @@ def test_an_end_is_told_in_the_language_of_the_page(client):
 def test_the_page_is_plain_and_among_the_results():
     assert access.find_route("/ja/queue", "GET").sort == "plain"
     assert layout.place_of("queue").name == "results"
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_rows_change_in_place_keep_the_focus_and_end_with_a_notice(language, tmp_path):
+    begin = """async ([language, ids]) => { for (const id of ids) await fetch(`/lecture/${language}/${id}/train`,
+        {method: "POST", body: "{}", headers: {"Content-Type": "application/json"}}) }"""
+    with browsing.serving(tmp_path) as server, browsing.visiting(language, width=390) as visit:
+        page, address = visit.page, f"{server.address}/{language}"
+        page.goto(f"{address}/queue")
+        page.wait_for_selector("[data-empty]:not([hidden]) a")
+        page.click("[data-do=pause]")
+        page.wait_for_selector("[data-paused]:not([hidden])")
+        page.evaluate(begin, [language, ["C3", "C4"]])
+        page.wait_for_selector("[data-lane=short] li:nth-child(2)")
+        first = page.locator("[data-lane=short] li").first.get_attribute("data-job")
+        second = page.locator("[data-lane=short] li").last
+        moved, second = second.get_attribute("data-job"), second.element_handle()
+        page.click(f"[data-job='{moved}'] [data-do=up]")
+        page.wait_for_selector(f"[data-lane=short] li:first-child[data-job='{moved}']")
+        page.wait_for_timeout(2000)  # a poll later
+        assert page.evaluate("row => row.isConnected && row.contains(document.activeElement)", second)
+        assert page.inner_text("#queue > [role=status]").strip()
+        page.click(f"[data-job='{moved}'] [data-do=up]", force=True)  # the first one goes nowhere
+        page.click(f"[data-job='{first}'] [data-do=stop]")
+        page.wait_for_selector(f"[data-lane=over] [data-job='{first}']")
+        page.goto(f"{address}/anything")
+        page.wait_for_selector("#notices[role=status] [data-notice=paused] a")
+        page.goto(f"{address}/queue")
+        page.click("[data-do=pause]")
+        page.wait_for_selector(f"[data-lane=short] li.running[data-job='{moved}']")
+        page.goto(f"{address}/anything")
+        stop = """([language, id]) => fetch(`/do/${language}/queue/stop`, {method: "POST", body: JSON.stringify({id}),
+            headers: {"Content-Type": "application/json"}})"""
+        page.evaluate(stop, [language, moved])
+        page.wait_for_selector(f"#notices [data-notice='{moved}'] a")
+        page.reload()
+        page.wait_for_selector(f"#notices [data-notice='{moved}'] a")  # until it is closed
+        assert page.get_attribute(f"#notices [data-notice='{moved}'] a", "href").startswith(f"/{language}/")
+        page.click(f"#notices [data-notice='{moved}'] button")
+        assert page.evaluate("localStorage.getItem('jobs')") == "[]"
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.wait_for_timeout(6000)
+        assert asked == []  # nothing is asked while no job of this browser is alive
+        assert visit.errors == [] and visit.outside == []

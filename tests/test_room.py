@@ -1,16 +1,19 @@
 """Several people in one room: the login, ten people at once, and that nobody reaches what is another's."""
 
 import asyncio
-import json
+import contextvars
+import importlib
 import re
+import shutil
+import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import browsing
 import httpx
@@ -21,8 +24,10 @@ from test_studio_jobs import CHILD, until
 from souron.serve.access import Door, Refused
 from souron.studio import app as studio_app
 from souron.studio.jobs import job_queue
+from souron.studio.security import access as security
 from souron.studio.security import room as module
-from souron.studio.security.paths import Roots
+from souron.studio.security import upload_names
+from souron.studio.security.paths import PLACE, Roots
 from souron.studio.security.room import Attempts, People, plain_name
 from souron.utils.messages import UserError
 
@@ -259,9 +264,17 @@ def test_nobody_reaches_what_is_anothers(room, tmp_path):
             assert (await anna.get(path)).status_code == 200, path
             assert (await ben.get(path)).status_code == 404, path
         secret = "anna/runs/classify/mine/a.png"
-        for path in (f"/runs/../../{secret}", f"/runs/%2e%2e/%2e%2e/{secret}", f"/runs/{people}/{secret}", f"/runs//{people}/{secret}",
-                     f"/runs/..%2f..%2f{secret}", f"/runs/{own}/a.png", f"/ja/gradio_api/file={run}/a.png",
-                     f"/en/gradio_api/file={job.place}/job.json"):  # fmt: skip
+        ways = (
+            f"/runs/../../{secret}",
+            f"/runs/%2e%2e/%2e%2e/{secret}",
+            f"/runs/..%2f..%2f{secret}",
+            f"/runs/{people}/{secret}",
+            f"/runs//{people}/{secret}",
+            f"/runs/{own}/a.png",
+            f"/ja/gradio_api/file={run}/a.png",
+            f"/en/gradio_api/file={job.place}/job.json",
+        )
+        for path in ways:
             assert (await ben.get(path)).status_code in (403, 404), path
         assert (await ben.post("/do/en/queue/stop", json={"id": job.id})).status_code == 400
         assert "secret" not in (await ben.post("/do/en/queue/rows", json={})).text
@@ -280,15 +293,44 @@ def test_a_command_of_one_person_names_nothing_of_others(room, tmp_path):
     asyncio.run(entered(room, "anna"))
     asyncio.run(asyncio.wait_for(room.app("anna"), 60))
     jobs, other = room.jobs.schedule.members["anna"], tmp_path / "runs" / "people" / "ben"
-    for words in (["train", "cnn", f"data={other}"], ["train", "cnn", "data=../ben"], ["train", "cnn", "project=/tmp/x"],
-                  ["data", "check", "~/x"], ["train", "cnn", f"data=digits,{other}"], ["data", "/etc/passwd"]):  # fmt: skip
+    outside = (
+        ["train", "cnn", f"data={other}"],
+        ["train", "cnn", "data=../ben"],
+        ["train", "cnn", "project=/tmp/x"],
+        ["train", "cnn", f"data=digits,{other}"],
+        ["data", "check", "~/x"],
+        ["data", "/etc/passwd"],
+        ["data", str(tmp_path / "cache" / "decoded")],
+    )
+    for words in outside:
         with pytest.raises(UserError, match="outside of the folders"):
             jobs.start(words, "en")
     with pytest.raises(UserError, match="fetches"):
         jobs.start(["fetch", "smollm2"], "en", queued=False)
     job = jobs.start(["data", "check", "digits", "what is it? " * 100], "en", queued=False)
     assert job.queued and job.note["place"] == str(tmp_path / "runs" / "people" / "anna")
+    jobs.start(["data", "check", str(tmp_path / "cache" / "data" / "terms")], "en")
     Roots([tmp_path]).limit(["prompt=a\0b", "x" * 5000])
+
+
+def test_typed_texts_and_files_of_gradio_are_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "all"))
+    security.keep_apart()
+    gradio = importlib.import_module("gradio.blocks")
+    places = {}
+    for person in ("anna", "ben"):
+        contextvars.copy_context().run(kept_by, person, tmp_path / person, places)
+    assert places["anna"].is_relative_to(tmp_path / "anna") and places["ben"].is_relative_to(tmp_path / "ben")
+    assert gradio.get_upload_folder() == str(tmp_path / "all")
+    assert upload_names.typed_in(str(places["anna"])) == ""
+
+
+def kept_by(person, place, places):
+    PLACE.set(place)
+    places[person] = upload_names.typed("the same text")
+    assert importlib.import_module("gradio.blocks").get_upload_folder() == str(place)
+    assert upload_names.typed_in(str(places[person])) == "the same text"
+    assert all(upload_names.typed_in(str(path)) == "" for name, path in places.items() if name != person)
 
 
 def test_ten_people_at_once_each_get_their_share(room, tmp_path):
@@ -380,3 +422,84 @@ def test_the_door_knows_its_token():
     assert not door.knows(scope)
     assert door.knows({**scope, "query_string": f"token={TOKEN}".encode()})
     assert door.knows({**scope, "headers": [(b"cookie", f"{door.cookie}={TOKEN}".encode())]})
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """A room of a real server, with TLS."""
+    folder = tmp_path_factory.mktemp("room")
+    (folder / "word").write_text(f"{PASSWORD}\n")
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem",
+            "-days", "2", "-subj", "/CN=souron"]  # fmt: skip
+    subprocess.run(make, cwd=folder, check=True, capture_output=True)
+    options = ("--host", "0.0.0.0", "--password-file", "word", "--cert", "cert.pem", "--key", "key.pem")
+    server = RoomServer(folder, options).start()
+    yield server
+    assert server.end() in (0, 130)
+    text = "".join(server.lines)
+    assert "Traceback" not in text and PASSWORD not in text
+
+
+class RoomServer(browsing.Server):
+    """A studio whose address begins with https."""
+
+    def start(self):
+        browsing.re = SimpleNamespace(search=lambda _pattern, line: re.search(r"https://127\.0\.0\.1:\d+", line))
+        try:
+            return super().start()
+        finally:
+            browsing.re = re
+
+
+def login(page, address, language, name):
+    page.goto(f"{address}/{language}/")
+    page.fill("input[name=name]", name)
+    page.fill("input[name=password]", PASSWORD)
+    page.fill("input[name=pin]", "2468")
+    page.click("button")
+    page.wait_for_selector("#head")
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM or not shutil.which("openssl"), reason="there is no Chromium or openssl here")
+@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("ja", 390)])
+def test_a_login_a_training_and_its_row_in_the_queue(opened, language, width):
+    name = {"en": "Hanako", "ja": "太郎"}[language]
+    with browsing.visiting(language, width=width) as visit:
+        context = visit.page.context.browser.new_context(
+            ignore_https_errors=True, locale=language, viewport={"width": width, "height": 900}
+        )
+        page = context.new_page()
+        page.set_default_timeout(browsing.PATIENCE)
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{opened.address}/{language}/queue")
+        assert page.url.endswith(f"/{language}/enter")
+        login(page, opened.address, language, name)
+        assert name.lower() in page.inner_text("#head")
+        page.evaluate(
+            """async (language) => { for (let turn = 0; turn < 3; turn++) await fetch(
+            `/lecture/${language}/${["C4", "C3", "C4"][turn]}/train`, {method: "POST", body: "{}",
+            headers: {"Content-Type": "application/json"}}) }""",
+            language,
+        )
+        page.goto(f"{opened.address}/{language}/queue")
+        page.wait_for_selector("[data-lane=short] li [data-do=stop]")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("[data-do=pause]").is_hidden()
+        while page.locator("[data-lane=short] [data-do=stop]:visible").count():
+            page.locator("[data-lane=short] [data-do=stop]:visible").last.click()
+            page.wait_for_timeout(1000)
+        page.wait_for_selector("[data-lane=over] li")
+        assert errors == []
+        context.close()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl here")
+def test_the_server_of_a_room_speaks_tls_alone(opened):
+    port = int(opened.address.rpartition(":")[2])
+    reader = ssl.create_default_context()
+    reader.check_hostname, reader.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port)) as plain, reader.wrap_socket(plain) as safe:
+        assert safe.version() in ("TLSv1.2", "TLSv1.3")
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(f"http://127.0.0.1:{port}/")

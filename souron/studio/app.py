@@ -31,7 +31,7 @@ from souron.studio import layout
 from souron.studio.jobs.job_queue import Jobs, only_server
 from souron.studio.lecture import lesson
 from souron.studio.security import access as security
-from souron.studio.security.paths import Roots
+from souron.studio.security.paths import PLACE, Roots
 from souron.studio.shared import PAGES, Studio
 from souron.utils import messages
 from souron.utils.messages import UserError, _, use_language
@@ -40,6 +40,7 @@ FONTS = ["system-ui", "sans-serif"]  # until static/studio.css, which names them
 TCP = 6  # its protocol number, on every system
 WARM = 3.0  # seconds until the first page is loaded and the cores are idle
 PEOPLE = "people"  # the folder of those who share a studio, in that of the runs
+FETCHED = ("data", "weights")  # of the cache: what all may read; the rest may be made of somebody's data
 HERE, EVERYWHERE = ("127.0.0.1", "localhost"), "0.0.0.0"
 SLEEP = 60.0  # polling interval of the unused queue, seconds
 MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
@@ -143,7 +144,7 @@ class Lazy:
         """Build it, which takes seconds, unless that is done."""
         with BUILDING:
             if self.app is None:
-                security.PLACE.set(self.place)
+                PLACE.set(self.place)
                 self.app = mounted(self.studio)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -235,14 +236,14 @@ def room(
                 schedule=jobs.schedule,
                 worker=jobs.worker,
                 place=own,
-                allowed=functools.partial(allowed, Roots([own])),
+                allowed=functools.partial(allowed, Roots([own], FETCHED)),
             )
         return people[person]
 
     def make(person: str) -> Any:
         own = folder / person
         place = security.temporary(own / "runs" / ".studio" / "temporary")
-        outer, _pages = routed(own / "runs", Roots([own]), jobs_of(person), place, built)
+        outer, _pages = routed(own / "runs", Roots([own], FETCHED), jobs_of(person), place, built)
         return security.Guard(outer, port=port, lan=True, place=place, behind=True)
 
     folder = project.absolute() / PEOPLE

@@ -19,7 +19,6 @@ import os
 import re
 import shutil
 import tempfile
-from contextvars import ContextVar
 from itertools import filterfalse
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +32,7 @@ from souron import registry
 from souron.serve.access import INERT, READ, WRITE, Door, Refused, wished
 from souron.studio import layout
 from souron.studio.jobs.job_queue import STARTED
+from souron.studio.security.paths import PLACE, upload_folder
 from souron.studio.shared import PAGES, USER_ERROR
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
@@ -121,7 +121,6 @@ OF_A_PAGE = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-DNS-Prefetch-Control": "off",
 }
-PLACE: ContextVar[Path | None] = ContextVar("PLACE", default=None)  # of the guard whose request this is
 JOBS = "X-Souron-Jobs"  # the ids of started jobs
 CACHED = {"part": "private, max-age=31536000, immutable", "static": "no-cache"}
 
@@ -139,16 +138,11 @@ def prepare(place: Path) -> Path:
     return folder
 
 
-def upload_folder() -> str:
-    """Return the folder in which Gradio keeps files: that of the guard whose request this is.
+def keep_apart() -> None:
+    """Let Gradio keep the files of each guard in the guard's own folder.
 
     Gradio's own function of that kind knows one folder only, of the whole process.
     """
-    return str(PLACE.get() or os.environ["GRADIO_TEMP_DIR"])
-
-
-def keep_apart() -> None:
-    """Let Gradio keep the files of each guard in the guard's own folder."""
     for name in ("utils", "blocks", "processing_utils", "routes"):
         module: Any = importlib.import_module(f"gradio.{name}")
         module.get_upload_folder = upload_folder
