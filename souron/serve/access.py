@@ -101,13 +101,21 @@ class Door:
     def check(self, scope: Scope, *, linked: bool = False) -> Response | None:
         """Check a request. ``linked``: pages of other sites may link to it. Raises Refused."""
         headers = Headers(scope=scope)
-        self._check_host(headers)
+        self._check_host(headers, scope.get("scheme", "http"))
         self._check_site(scope, headers, linked)
         return self._check_token(scope, headers)
 
-    def _check_host(self, headers: Headers) -> None:
+    def knows(self, scope: Scope) -> bool:
+        """Return whether a request brings the token: in its address, its cookie or its Authorization."""
+        headers = Headers(scope=scope)
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        cookie = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+        brought = [cookie, headers.get("authorization", "").removeprefix("Bearer ")]
+        return any(map(self._is_token, [*brought, *(value for name, value in query if name == "token")]))
+
+    def _check_host(self, headers: Headers, scheme: str) -> None:
         hosts = [host.lower() for host in headers.getlist("host")]
-        if len(hosts) != 1 or not self._is_own(hosts[0]):
+        if len(hosts) != 1 or not self._is_own(hosts[0], "443" if scheme == "https" else "80"):
             raise Refused(
                 421,
                 UserError(
@@ -117,10 +125,10 @@ class Door:
                 ),
             )
 
-    def _is_own(self, host: str) -> bool:
+    def _is_own(self, host: str, usual: str) -> bool:
         name, colon, port = host.rpartition(":") if host[-1:] != "]" else (host, "", "")
         if not colon:
-            name, port = host, "80"
+            name, port = host, usual
         if port != str(self.port):
             return False
         return name in LOOPBACK or (self.lan and name in _known())
@@ -179,7 +187,8 @@ class Door:
             response = RedirectResponse(where, 303)
         response.headers["Cache-Control"] = "no-store"
         response.headers["Referrer-Policy"] = "no-referrer"
-        response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict")
+        secure = scope.get("scheme") == "https"
+        response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict", secure=secure)
         return response
 
 

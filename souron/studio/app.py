@@ -14,6 +14,7 @@ import importlib
 import io
 import logging
 import secrets
+import ssl
 import threading
 import warnings
 import webbrowser
@@ -30,7 +31,7 @@ from souron.studio import layout
 from souron.studio.jobs.job_queue import Jobs, only_server
 from souron.studio.lecture import lesson
 from souron.studio.security import access as security
-from souron.studio.security.paths import Roots
+from souron.studio.security.paths import PLACE, Roots
 from souron.studio.shared import PAGES, Studio
 from souron.utils import messages
 from souron.utils.messages import UserError, _, use_language
@@ -38,6 +39,9 @@ from souron.utils.messages import UserError, _, use_language
 FONTS = ["system-ui", "sans-serif"]  # until static/studio.css, which names them all, is loaded
 TCP = 6  # its protocol number, on every system
 WARM = 3.0  # seconds until the first page is loaded and the cores are idle
+PEOPLE = "people"  # the folder of those who share a studio, in that of the runs
+FETCHED = ("data", "weights")  # of the cache: what all may read; the rest may be made of somebody's data
+HERE, EVERYWHERE = ("127.0.0.1", "localhost"), "0.0.0.0"
 SLEEP = 60.0  # polling interval of the unused queue, seconds
 MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 
@@ -130,8 +134,8 @@ BUILDING = threading.Lock()  # of Gradio's pages, which are built in a context o
 class Lazy:
     """The Gradio pages of one language, built when the first of them is asked for, or before."""
 
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, studio: Studio, place: Path) -> None:
+        self.studio, self.place = studio, place  # where Gradio keeps files
         self.app: Any = None
         self.begun: contextlib.AsyncExitStack | None = None  # its lifespan
         self.beginning = asyncio.Lock()
@@ -140,6 +144,7 @@ class Lazy:
         """Build it, which takes seconds, unless that is done."""
         with BUILDING:
             if self.app is None:
+                PLACE.set(self.place)
                 self.app = mounted(self.studio)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -166,6 +171,7 @@ def mounted(studio: Studio) -> Any:
     import gradio as gr
     from fastapi import FastAPI
 
+    security.keep_apart()
     # Gradio warns about features that are switched off on purpose
     warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
     return gr.mount_gradio_app(
@@ -188,24 +194,94 @@ def mounted(studio: Studio) -> Any:
 
 
 def application(
-    project: Path, roots: Sequence[Path] = (), *, port: int, token: str = "", lan: bool = False
+    project: Path,
+    roots: Sequence[Path] = (),
+    *,
+    port: int,
+    token: str = "",
+    lan: bool = False,
+    built: list[Lazy] | None = None,
 ) -> tuple[Any, Jobs, dict[str, Lazy]]:
-    """Return the whole guarded ASGI application, the queue of its jobs, and the Gradio pages by language."""
+    """Return the whole guarded ASGI application, the queue of its jobs, and the Gradio pages by language.
+
+    ``built``: further Gradio pages, which end with these.
+    """
+    built = [] if built is None else built
     place = security.prepare(project / ".studio" / "temporary")  # before Gradio is imported
+    jobs = Jobs(project)
+    outer, gradio = routed(project, Roots([Path.cwd(), project, *roots]), jobs, place, built)
+    return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs, gradio
+
+
+def room(
+    project: Path, roots: Sequence[Path] = (), *, port: int, token: str, password: str
+) -> tuple[Any, Jobs, dict[str, Lazy]]:
+    """Return what ``application`` does, for several people behind a login. Raises UserError.
+
+    The jobs of everybody who has ever come are in the queue from the beginning.
+    """
+    from souron.studio.security.room import Room
+
+    built: list[Lazy] = []
+    host, jobs, gradio = application(project, roots, port=port, token=token, lan=True, built=built)
+    people: dict[str, Jobs] = {}
+
+    def jobs_of(person: str) -> Jobs:
+        own = folder / person
+        if person not in people:
+            (own / "runs").mkdir(parents=True, exist_ok=True)
+            people[person] = Jobs(
+                own / "runs",
+                person=person,
+                schedule=jobs.schedule,
+                worker=jobs.worker,
+                place=own,
+                allowed=functools.partial(allowed, Roots([own], FETCHED)),
+            )
+        return people[person]
+
+    def make(person: str) -> Any:
+        own = folder / person
+        place = security.temporary(own / "runs" / ".studio" / "temporary")
+        outer, _pages = routed(own / "runs", Roots([own], FETCHED), jobs_of(person), place, built)
+        return security.Guard(outer, port=port, lan=True, place=place, behind=True)
+
+    folder = project.absolute() / PEOPLE
+    everybody = Room(host, make, folder, port=port, password=password, token=token)
+    for person in everybody.people.names():
+        jobs_of(person)
+    return everybody, jobs, gradio
+
+
+def allowed(roots: Roots, words: Sequence[str]) -> None:
+    """Check that somebody who did not start the studio may run these words. Raises UserError."""
+    if words[:1] == ["fetch"]:
+        raise UserError(
+            "fetch",
+            _("only whoever started the studio fetches data and weights"),
+            expected=_("what is on this computer already"),
+        )
+    roots.limit(words)
+
+
+def routed(project: Path, places: Roots, jobs: Jobs, place: Path, built: list[Lazy]) -> tuple[Any, dict[str, Lazy]]:
+    """Return the ASGI application of one person, without access control, and the Gradio pages by language.
+
+    The pages are added to ``built``, all of which end with the application.
+    """
     from fastapi import FastAPI
 
     from souron.studio import files, page_routes
     from souron.studio.lecture import lecture_routes, teach_routes, teaching
 
-    jobs = Jobs(project)
-    places = Roots([Path.cwd(), project, *roots])
     studios = {language: Studio(project, places, jobs, language) for language in messages.LANGUAGES}
-    gradio = {language: Lazy(studio) for language, studio in studios.items()}
+    gradio = {language: Lazy(studio, place) for language, studio in studios.items()}
+    built += gradio.values()
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        for pages in gradio.values():
+        for pages in built:
             await pages.end()
 
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
@@ -220,7 +296,7 @@ def application(
         await gradio[scope["path"].split("/")[1]](scope, receive, send)
 
     outer.mount("", others)
-    return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs, gradio
+    return outer, gradio
 
 
 def start(
@@ -231,28 +307,78 @@ def start(
     browser: bool = True,
     share_lan: bool = False,
     course: Path | None = None,
+    host: str = "",
+    password: str = "",
+    certificate: tuple[Path, Path] | None = None,
 ) -> None:
     """Serve until Ctrl-C; trainings continue, and the next server finds them.
 
-    ``course`` is a course file, which is copied into the project and opened. Raises UserError.
+    ``course`` is a course file, which is copied into the project and opened. With a ``password``
+    several people work at ``host``, by default all of this computer's addresses; see ``security.room``.
+    ``certificate``: files of a certificate and its key, for TLS. Raises UserError.
     """
+    check_sharing(host, password, share_lan, certificate)
     with only_server(project):
         first = ""
         if course is not None:
             name = courses.bring(course, project / ".studio" / "courses")
             first = lesson.address(messages.language(), "course", name).removeprefix("/")
-        _start(project, port, roots, browser, share_lan, first)
+        _start(project, port, roots, browser, share_lan, first, host, password, certificate)
 
 
-def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share_lan: bool, first: str) -> None:
+def check_sharing(host: str, password: str, share_lan: bool, certificate: tuple[Path, Path] | None) -> None:
+    """Check who may reach the studio, and its certificate. Raises UserError."""
+    from souron.studio.security.room import check_password
+
+    if share_lan and (host or password):
+        raise UserError(
+            "share", _("--share-lan has a token, --host a password for several people"), expected=_("one of the two")
+        )
+    if host and not password and host not in HERE:
+        raise UserError(
+            "password",
+            _("others would reach the studio at {host} without a password").format(host=host),
+            expected="--password WORD, --password-file FILE",
+        )
+    if password:
+        check_password(password)
+    if certificate is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*certificate, password=_no_passphrase)
+        except (OSError, ValueError) as error:  # an SSLError is an OSError
+            raise UserError(
+                "certificate",
+                _("the certificate and its key cannot be used: {why}").format(why=error),
+                expected=_("two PEM files that belong together, the key without a passphrase"),
+                exit=3,
+            ) from error
+
+
+def _no_passphrase() -> str:
+    raise ValueError("passphrase")
+
+
+def _start(
+    project: Path,
+    port: int,
+    roots: Sequence[Path],
+    browser: bool,
+    share_lan: bool,
+    first: str,
+    host: str,
+    password: str,
+    certificate: tuple[Path, Path] | None,
+) -> None:
     import uvicorn
 
     from souron.serve.protocol import BoundedProtocol
 
-    token = secrets.token_urlsafe(24) if share_lan else ""
+    shared = share_lan or bool(password)
+    token = secrets.token_urlsafe(24) if shared else ""
+    secure = {} if certificate is None else dict(zip(("ssl_certfile", "ssl_keyfile"), certificate, strict=True))
     settings = uvicorn.Config(
         nobody,
-        host="0.0.0.0" if share_lan else "127.0.0.1",
+        host=host or (EVERYWHERE if shared else HERE[0]),
         port=port,
         log_level="warning",
         server_header=False,
@@ -260,19 +386,28 @@ def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share
         ws="none",
         proxy_headers=False,
         timeout_graceful_shutdown=2,
+        **secure,  # type: ignore[arg-type]
     )
     logging.getLogger("uvicorn.error").addFilter(unless_cancelled)
     bound = listen(settings)
     port = bound.getsockname()[1]
     gc.disable()  # nothing created during startup becomes garbage
-    settings.app, jobs, gradio = application(project, roots, port=port, token=token, lan=share_lan)
+    if password:
+        settings.app, jobs, gradio = room(project, roots, port=port, token=token, password=password)
+    else:
+        settings.app, jobs, gradio = application(project, roots, port=port, token=token, lan=share_lan)
     gc.freeze()
     gc.enable()
     server = uvicorn.Server(settings)
-    address = f"http://127.0.0.1:{port}/{first}" + (f"?token={token}" if token else "")
+    scheme = "http" if certificate is None else "https"
+    own = HERE[0] if settings.host in (*HERE, EVERYWHERE) else settings.host
+    address = f"{scheme}://{own}:{port}/{first}" + (f"?token={token}" if token else "")
     print(_("souron studio: {address}   (Ctrl-C ends it; trainings continue)").format(address=address), flush=True)
-    for other in access.addresses() if share_lan else []:
-        print(f"  http://{other}:{port}/?token={token}", flush=True)
+    ways = access.addresses() if settings.host == EVERYWHERE else [settings.host]
+    if password:
+        print(_("For the others in the room, with a name and the password:"), flush=True)
+    for other in ways if shared else []:
+        print(f"  {scheme}://{other}:{port}/" + ("" if password else f"?token={token}"), flush=True)
     if browser:
         threading.Timer(0.5, functools.partial(webbrowser.open, address)).start()
     ready = threading.Timer(WARM, warm, [jobs, gradio[messages.language()]])

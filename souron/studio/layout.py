@@ -75,7 +75,7 @@ def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = Non
     return Markup(
         '<a class="skip" href="#page">{skip}</a><header><a class="name" href="{home}">souron '
         '<span lang="ja">総論</span></a><nav aria-label="{pages}"><ul>{links}</ul></nav>'
-        '<div class="side">{others}<button type="button" data-dark aria-label="{dark}" '
+        '<div class="side">{person}{others}<button type="button" data-dark aria-label="{dark}" '
         'title="{dark}">◐</button><a class="gear" href="{machine}" aria-label="{computer}" title="{computer}"{at}>⚙</a>'
         "</div></header>{within}"
     ).format(
@@ -83,12 +83,22 @@ def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = Non
         home=studio.url(PAGES[0]),
         pages=_("pages"),
         links=links,
+        person=_person(studio),
         others=others,
         dark=_("light or dark"),
         machine=studio.url("machine"),
         computer=title("machine"),
         at=Markup(' aria-current="page"') if here == "machine" else "",
         within=_within(studio, own, here),
+    )
+
+
+def _person(studio: Studio) -> Markup:
+    """Return who is logged in, where several people share the studio, with the way out."""
+    if not studio.jobs.person:
+        return Markup()
+    return Markup('<a href="/{}/enter" title="{}">{}</a>').format(
+        studio.language, _("who is logged in; leave"), studio.jobs.person
     )
 
 

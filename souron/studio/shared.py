@@ -37,6 +37,7 @@ ORDER = (
     "work",
     "study",
     "runs",
+    "queue",
     "machine",
 )
 THERE = names_in(pages)

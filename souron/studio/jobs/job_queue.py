@@ -1,7 +1,8 @@
 """The studio's jobs: command lines that run in separate processes, one after another.
 
 There are two queues, so that jobs of seconds, such as a prediction, do not wait behind jobs of
-minutes, such as a training (``Job.brief``).
+minutes, such as a training (``Job.brief``). Their order and a pause are kept by a ``Schedule``, which
+several ``Jobs`` share where several people work on one computer.
 
 A job is a folder. Its process writes its events (``--events``), its result (``--json``) and its log
 there; the server writes ``job.json`` and reads it when it starts. The process is a session leader,
@@ -16,12 +17,14 @@ import re
 import secrets
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from filelock import FileLock, Timeout
 
 from souron import registry
 from souron.cli.parsing import arguments
+from souron.studio.jobs.schedule import Schedule
 from souron.studio.jobs.worker import Worker
 from souron.studio.security.paths import is_folder
 from souron.utils import files
@@ -54,6 +58,8 @@ MOST_EVENTS = 2**26  # bytes of events.jsonl at once, the last ones
 MOST_ROWS = 10_000  # of a curve
 
 ID = re.compile(r"[0-9]{6,9}-[0-9a-f]{8}")
+MOST_PAST = 20  # earlier jobs from which the time of one is estimated
+STARTED: ContextVar[list[str] | None] = ContextVar("STARTED", default=None)  # ids, in this request
 ERROR = ("code", "found", "expected", "try")
 
 
@@ -102,14 +108,26 @@ def only_server(project: Path) -> Iterator[None]:
 class Jobs:
     """The jobs of a project.
 
-    ``run`` starts waiting jobs in order, at most one brief and one long job at a time.
+    ``run`` starts waiting jobs in order, at most one brief and one long job at a time. Jobs of further
+    people share the ``schedule`` and the ``worker`` of those that run; ``place`` is the folder in which
+    their commands run, by default the current one, and ``allowed`` checks their words and raises
+    UserError.
     """
 
-    def __init__(self, project: Path) -> None:
+    def __init__(
+        self,
+        project: Path,
+        *,
+        person: str = "",
+        schedule: Schedule | None = None,
+        worker: Worker | None = None,
+        place: Path | None = None,
+        allowed: Callable[[Sequence[str]], None] | None = None,
+    ) -> None:
         self.folder = project.absolute() / ".studio" / "jobs"
-        self.worker = Worker()  # not used until it is started
-        self._lock = threading.RLock()  # held while jobs are changed
-        self._wake = threading.Event()
+        self.person, self.allowed, self._place = person, allowed, place
+        self.worker = worker or Worker()  # not used until it is started
+        self.schedule = schedule or Schedule(project.absolute() / ".studio")
         self._closing = False
         self._thread: threading.Thread | None = None
         ids = [path.name for path in self.folder.glob("*-*") if ID.fullmatch(path.name)]
@@ -118,15 +136,20 @@ class Jobs:
             for id in sorted(ids, key=place_of)
             if is_folder(self.folder / id)
         }
+        self.schedule.join(person, self)
 
     def start(self, words: Sequence[str], language: str, *, queued: bool = True) -> "Job":
         """Create a job for a ``souron`` command such as ``["train", "cnn"]``.
 
-        It starts when its turn comes, or at once if not ``queued``. Raises UserError for words that
-        no page may run, and where the disk is full.
+        It starts when its turn comes, or at once if not ``queued``; where several people share the
+        computer only forecasts start at once. Raises UserError for words that no page may run, and
+        where the disk is full.
         """
         check(words, language)
-        return self.add(list(words), language, queued, Path.cwd())
+        if self.allowed is not None:
+            self.allowed(words)
+        queued = queued or (bool(self.person) and "--forecast" not in words)
+        return self.add(list(words), language, queued, self._place or Path.cwd())
 
     def add(self, words: list[str], language: str, queued: bool, place: Path, **more: Any) -> "Job":
         """Create a job from words that have been checked, to run in the folder ``place``."""
@@ -146,13 +169,16 @@ class Jobs:
             job = self._jobs[id] = Job(self, id, note)
             if not queued:
                 job.launch()
-        self._wake.set()
+        started = STARTED.get()
+        if started is not None and not job.estimates:
+            started.append(id)
+        self.schedule.wake.set()
         return job
 
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Lock out other threads from changing jobs. Raises UserError if writing fails."""
-        with self._lock:
+        with self.schedule.lock:
             try:
                 yield
             except OSError as error:
@@ -189,7 +215,7 @@ class Jobs:
         """Stop starting jobs; running jobs continue."""
         if self._thread is not None:
             self._closing = True
-            self._wake.set()
+            self.schedule.wake.set()
             self._thread.join()
             self._thread = None
         self.worker.close()
@@ -199,33 +225,56 @@ class Jobs:
             pause = PAUSE
             with suppress(UserError, psutil.Error):  # retried at the next poll
                 pause = PAUSE if self.advance() else REST
-            self._wake.wait(pause)
-            self._wake.clear()
+            self.schedule.wake.wait(pause)
+            self.schedule.wake.clear()
 
     def advance(self) -> bool:
-        """Start the queued jobs whose turn it is; return whether a job waits or runs.
+        """Start the queued jobs whose turn it is; return whether anything will change by itself.
 
-        A job waits while another one of its queue runs. Old forecasts that nobody fetched are
-        dropped.
+        A job waits while another one of its queue runs, and all wait during a pause.
         """
-        with self.changing():
-            going = [job for job in self._jobs.values() if not job.settle()]
-            for job in list(self._jobs.values()):
-                if job.estimates and job.made < time.time() - LONGEST_ESTIMATE:
-                    job.drop()
-            queued = [job for job in going if job.queued]
-            for brief in (True, False):
-                queue = [job for job in queued if job.brief == brief]
-                waiting = [job for job in queue if job.state == "waiting"]
-                if waiting and not any(job.process() for job in queue):
-                    waiting[0].launch()
-            return bool(going)
+        return self.schedule.advance()
+
+    def unsettled(self) -> list["Job"]:
+        """Return the jobs that wait or run. Old forecasts that nobody fetched are dropped.
+
+        Call within ``changing``.
+        """
+        going = [job for job in self._jobs.values() if not job.settle()]
+        for job in list(self._jobs.values()):
+            if job.estimates and job.made < time.time() - LONGEST_ESTIMATE:
+                job.drop()
+        return going
 
     def ahead(self, job: "Job") -> list["Job"]:
         """Return the jobs that ``job`` waits for, the running one first."""
-        before = [other for other in self._jobs.values() if place_of(other.id) < place_of(job.id)]
-        same = [other for other in before if other.queued and other.brief == job.brief]
-        return [other for other in same if other.state in ALIVE]
+        return self.schedule.ahead(job)
+
+    def move(self, job: "Job", by: int) -> int:
+        """Let a waiting job start ``by`` places later, or earlier where it is negative.
+
+        Returns its new place among those of its queue, from 0. Raises UserError.
+        """
+        return self.schedule.move(job, by)
+
+    @property
+    def paused(self) -> bool:
+        """Return whether waiting jobs wait until somebody lets the queue go on."""
+        return self.schedule.paused
+
+    def pause(self) -> None:
+        """Let no further queued job start; running jobs continue. Raises UserError."""
+        self.schedule.pause()
+
+    def go_on(self) -> None:
+        """End the pause. Raises UserError."""
+        self.schedule.pause(False)
+
+    def usual(self, words: Sequence[str]) -> float | None:
+        """Return the median time in seconds of earlier jobs that did the same; None without any."""
+        past = [job.took for job in self.all() if job.words[:2] == list(words[:2]) and job.note.get("over") == "done"]
+        known = [seconds for seconds in past[:MOST_PAST] if seconds is not None]
+        return statistics.median(known) if known else None
 
 
 class Job:
@@ -273,16 +322,56 @@ class Job:
             return _is_brief(verb)
         if verb not in LONG:
             return True
+        budget = self.budget
+        return verb == "train" and budget is not None and budget <= BRIEF
+
+    @property
+    def budget(self) -> float | None:
+        """The seconds that its words give to each training; None where they do not say so."""
         from souron.training.budget import Budget
 
-        options = [word.partition("=") for word in self.meant]
-        asked = [value for name, _sign, value in options if name.lstrip("-") == "budget"]
         try:
-            budget = Budget.parse(asked[-1] if asked else "")
+            budget = Budget.parse(self._option("budget"))
         except UserError:
-            return False
-        alone = verb == "train" and budget.unit == "seconds"
-        return alone and budget.amount <= BRIEF
+            return None
+        return budget.amount if budget.unit == "seconds" else None
+
+    def _option(self, name: str) -> str:
+        pairs = [word.partition("=") for word in self.meant]
+        values = [value for key, _sign, value in pairs if key.lstrip("-") == name]
+        return values[-1] if values else ""
+
+    @property
+    def expected(self) -> float | None:
+        """The seconds that it will take: by its budget, or else as long as earlier jobs of its kind."""
+        budget, verb = self.budget, self.meant[0] if self.meant else ""
+        if verb == "train" and budget is not None:
+            return budget
+        seeds = self._option("seeds")
+        if verb == "compare" and budget is not None and seeds.isdecimal():
+            systems = [word for word in self.meant[1:] if "=" not in word and not word.startswith("-")]
+            return budget * len(systems) * int(seeds)
+        return self.jobs.usual(self.words)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The seconds until a running job ends, by its own estimate or else by ``expected``; None if unknown."""
+        left = self.last.get("seconds_left")
+        if isinstance(left, int | float) and left >= 0:
+            return float(left)
+        expected = self.expected
+        return None if expected is None else max(0.0, expected - (time.time() - (self.begun or time.time())))
+
+    @property
+    def ended(self) -> float | None:
+        """End time in seconds since 1970; None before."""
+        ended = self.note.get("ended")
+        return float(ended) if isinstance(ended, int | float) else None
+
+    @property
+    def took(self) -> float | None:
+        """The seconds that it ran; None before its end, and for one that never began."""
+        return None if self.begun is None or self.ended is None else self.ended - self.begun
 
     @property
     def made(self) -> float:
@@ -447,7 +536,10 @@ class Job:
             state = self.state
             if state not in OVER or self.process() is not None:
                 return False
-            self._note(over=state)
+            ended = self._events.changed() if self.begun is not None else self.note.get("stopped", time.time())
+            self._note(over=state, ended=ended)
+            if self.begun is not None and not self.estimates:
+                self.jobs.schedule.count(self.jobs.person, ended - self.begun)
         return True
 
     def stop(self) -> None:
@@ -458,6 +550,7 @@ class Job:
         with self.jobs.changing():
             if self.state == "waiting":
                 self._note(stopped=time.time())
+                self.jobs.schedule.wake.set()
             elif self.state == "running":
                 with suppress(psutil.NoSuchProcess):
                     self._ask_to_end()
@@ -549,6 +642,13 @@ class Events:
                 self._offset += len(line)
                 self._take(line)
         return self
+
+    def changed(self) -> float:
+        """Return the time of the last event in seconds since 1970, at most now; now without a file."""
+        try:
+            return min(time.time(), self.path.stat().st_mtime)
+        except OSError:
+            return time.time()
 
     def _take(self, line: bytes) -> None:
         try:

@@ -6,14 +6,17 @@ so that closing the page changes nothing, and opening it again finds the job.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from souron import registry
 from souron.studio import naming
-from souron.studio.jobs.job_queue import ALIVE, Job, state_name
+from souron.studio.jobs.job_queue import ALIVE, Job, Jobs, state_name
+from souron.studio.runs import run_list
 from souron.studio.shared import DIRECT, QUIET, Studio, table, trouble
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _, language
@@ -21,6 +24,8 @@ from souron.utils.messages import N_, UserError, _, language
 LINES = 40  # of the command's output
 OFTEN, SELDOM = 0.3, 1.0  # polling intervals, seconds
 YOUNG = 10.0  # seconds after its start in which it is polled often
+PAGES = {"train": "train", "compare": "compare", "tour": "compare", "data": "data", "ask": "read", "generate": "use",
+         "fetch": "machine", "predict": "use"}  # of jobs  # fmt: skip
 STOPS = {False: N_("Do not start it"), True: N_("Stop, keep the work")}  # once it runs
 
 
@@ -143,6 +148,45 @@ class Watch:
         return failure(job, state)
 
 
+def address(studio: Studio, job: Job) -> str:
+    """Return the address of the page that shows a job; "" where there is none."""
+    verb = job.words[0] if job.words else ""
+    if verb == "generate":
+        return studio.url("use", run="/".join(Path(job.words[1]).parts[-2:])) if len(job.words) > 1 else ""
+    page = "study" if verb in registry.study_files() and verb not in PAGES else PAGES.get(verb, "")
+    return studio.url(page, job=job.id) if page else ""
+
+
+def result_address(studio: Studio, job: Job) -> str:
+    """Return the address of what a job made: its run, or else the page that shows the job."""
+    if job.folder is not None and job.words[:1] in (["train"], ["compare"]):
+        with suppress(UserError):
+            folder = run_list.find(studio.project, job.folder)
+            return studio.url("runs", run=f"{folder.parent.name}/{folder.name}")
+    return address(studio, job)
+
+
+def kind(job: Job) -> str:
+    """Say in a word what a job is, without its data, for people whose job it is not."""
+    verb = job.words[0] if job.words else ""
+    names = {
+        "train": _("a training"),
+        "compare": _("a comparison"),
+        "generate": _("generating"),
+        "data": _("work on data"),
+        "fetch": _("fetching"),
+    }
+    return names.get(verb, _("a study"))
+
+
+def called(job: Job, reader: Jobs) -> str:
+    """Name a job for a reader: the own ones as a whole, of others only their kind and whose they are."""
+    if job.jobs is reader:
+        return naming.job(job.words, job.meant)
+    name = kind(job) if reader.person else naming.job(job.words, job.meant)
+    return _("{name} ({person})").format(name=name, person=job.jobs.person or _("whoever started the studio"))
+
+
 def progress(job: Job, state: str) -> str:
     """Return the progress bar; its text is announced when the state changes."""
     last = job.last
@@ -150,19 +194,22 @@ def progress(job: Job, state: str) -> str:
     left = last.get("seconds_left")
     doing = state_name(job, state) if state != "running" else phase_name(last.get("phase", ""))
     more = [str(last.get("text") or "")] if state == "running" else []
-    if state == "waiting":
-        more += [behind(other) for other in job.jobs.ahead(job)[:1]]
+    if state == "waiting" and job.queued and job.jobs.paused:
+        more.append(_("the queue is paused"))
+    elif state == "waiting":
+        more += [behind(other, job.jobs) for other in job.jobs.ahead(job)[:1]]
     if state == "running" and left is not None:
         more.append(_("about {time} left").format(time=units.seconds(left)))
     if state == "running":
         more.append(_("{time} so far").format(time=units.seconds(time.time() - (job.begun or job.made))))
     return Markup(
-        '<section class="job {state}"><div role="status"><h2>{name}: {doing}</h2></div>'
+        '<section class="job {state}" data-job="{id}"><div role="status"><h2>{name}: {doing}</h2></div>'
         '<div role="progressbar" aria-label="{doing}" aria-valuemin="0" aria-valuemax="100" '
         'aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
         "<p>{more}</p></section>"
     ).format(
         name=naming.job(job.words, job.meant),
+        id=job.id,
         state=state,
         doing=doing,
         percent=round(100 * part),
@@ -170,9 +217,9 @@ def progress(job: Job, state: str) -> str:
     )
 
 
-def behind(job: Job) -> str:
+def behind(job: Job, reader: Jobs) -> str:
     """Name the job that is waited for and, where known, its remaining time."""
-    name, left = naming.job(job.words, job.meant), job.last.get("seconds_left")
+    name, left = called(job, reader), job.last.get("seconds_left")
     if left is None:
         return _("behind: {name}").format(name=name)
     return _("behind: {name} (about {time} left)").format(name=name, time=units.seconds(left))
@@ -311,7 +358,8 @@ class Estimate:
             self._end(asked)
             return [(words, ""), "", gr.skip()]
         if not id:
-            if any(job.queued and job.state in ALIVE for job in self.studio.jobs.all()):
+            every = self.studio.jobs.schedule.all()
+            if any((job.queued or job.estimates) and job.state in ALIVE for job in every):
                 return self.drop(asked)  # it would slow down both, and the forecast would be wrong
             job = self.studio.jobs.start([*words, "--forecast"], self.studio.language, queued=False)
             told = Markup('<p role="status" class="faint">{}</p>').format(_("estimating …"))

@@ -12,8 +12,8 @@ from urllib.parse import quote
 from fastapi.responses import Response
 from markupsafe import Markup
 
-from souron import registry
 from souron.studio import naming
+from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job, state_name
 from souron.studio.runs import results, run_list, trash, verdict_view
 from souron.studio.runs.run_list import Run
@@ -28,7 +28,6 @@ PLACE = "results"
 MOST_JOBS = 100  # shown
 MOST_DELETED = 200  # at once
 QUEUE = "queue"  # the page of all jobs, where there is one
-PAGE_OF = {"train": "train", "compare": "compare", "tour": "compare", "data": "data"}  # of jobs, by their verb
 DOCUMENTS = {  # what a result is exported as
     "csv": (N_("Table (CSV)"), "text/csv"),
     "docx": (N_("Document (Word)"), "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
@@ -346,13 +345,10 @@ def job_row(studio: Studio, job: Job, state: str) -> Markup:
 
 
 def job_link(studio: Studio, job: Job) -> Markup | str:
-    verb = job.words[0] if job.words else ""
-    page = "study" if verb in registry.study_files() else PAGE_OF.get(verb)
-    if page is None:
+    address = job_view.address(studio, job)
+    if not address:
         return ""
-    return Markup('<a href="{}" aria-label="{}: {}">{}</a>').format(
-        studio.url(page, job=job.id), _("Look"), called(job), _("Look")
-    )
+    return Markup('<a href="{}" aria-label="{}: {}">{}</a>').format(address, _("Look"), called(job), _("Look"))
 
 
 def called(job: Job) -> str:

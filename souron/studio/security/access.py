@@ -13,6 +13,7 @@ Run uvicorn with ``proxy_headers=False, ws="none"``.
 
 import base64
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import shutil
 import tempfile
 from itertools import filterfalse
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,6 +31,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from souron import registry
 from souron.serve.access import INERT, READ, WRITE, Door, Refused, wished
 from souron.studio import layout
+from souron.studio.jobs.job_queue import STARTED
+from souron.studio.security.paths import PLACE, upload_folder
 from souron.studio.shared import PAGES, USER_ERROR
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
@@ -118,6 +121,7 @@ OF_A_PAGE = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-DNS-Prefetch-Control": "off",
 }
+JOBS = "X-Souron-Jobs"  # the ids of started jobs
 CACHED = {"part": "private, max-age=31536000, immutable", "static": "no-cache"}
 
 
@@ -126,17 +130,32 @@ def prepare(place: Path) -> Path:
 
     Call it before Gradio is imported. Folders of servers that have ended are removed.
     """
-    place.mkdir(parents=True, exist_ok=True)
-    for old in place.glob("gradio-*-*"):
-        owner = old.name.split("-")[1]
-        if not old.is_symlink() and owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"gradio-{os.getpid()}-", dir=place)).resolve()
+    folder = temporary(place)
     for name in LOUD:
         os.environ.pop(name, None)
     own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_EXAMPLES_CACHE": str(folder / "examples")}
     os.environ.update(QUIET | own)
     return folder
+
+
+def keep_apart() -> None:
+    """Let Gradio keep the files of each guard in the guard's own folder.
+
+    Gradio's own function of that kind knows one folder only, of the whole process.
+    """
+    for name in ("utils", "blocks", "processing_utils", "routes"):
+        module: Any = importlib.import_module(f"gradio.{name}")
+        module.get_upload_folder = upload_folder
+
+
+def temporary(place: Path) -> Path:
+    """Create a temporary folder below ``place``; those of servers that have ended are removed."""
+    place.mkdir(parents=True, exist_ok=True)
+    for old in place.glob("gradio-*-*"):
+        owner = old.name.split("-")[1]
+        if not old.is_symlink() and owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"gradio-{os.getpid()}-", dir=place)).resolve()
 
 
 def tool_of(path: str) -> re.Match[str] | None:
@@ -150,7 +169,7 @@ class Guard:
     """The application behind access control.
 
     ``place`` is the folder that ``prepare`` made; ``lang`` takes precedence over the browser's
-    language.
+    language. ``behind``: a ``room.Room`` in front of it knows who asks.
     """
 
     def __init__(
@@ -163,8 +182,9 @@ class Guard:
         lang: str = "",
         place: Path | None = None,
         most_uploaded: int = MOST_UPLOADED,
+        behind: bool = False,
     ) -> None:
-        assert token or not lan, "who shares the studio needs a token"
+        assert token or behind or not lan, "who shares the studio needs a token"
         self.app, self.lang, self.most_uploaded = app, lang, most_uploaded
         self.place = Path(place or os.environ["GRADIO_TEMP_DIR"]).resolve()
         self.door = Door(port, token=token, lan=lan)
@@ -223,6 +243,8 @@ class Guard:
         if route.sort == "call":
             self._check_call(await body.read())
         answer = Answer(route, send)
+        STARTED.set(answer.jobs)
+        PLACE.set(self.place)
         try:
             await self.app(without_proxy(scope), body.receive, answer.send)
         except Exception:
@@ -301,6 +323,7 @@ class Answer:
     def __init__(self, route: Route, send: Send) -> None:
         self.sort, self._send = route.sort, send
         self.started = False
+        self.jobs: list[str] = []  # ids of those that the request started, for the page's script
         self._start: Message | None = None  # of a page or error, until the body is complete
         self._whole = b""
 
@@ -334,6 +357,8 @@ class Answer:
             self.sort in ("own", "plain") and "content-security-policy" not in headers
         ):
             headers["Content-Security-Policy"] = INERT
+        if self.jobs:
+            headers[JOBS] = ",".join(self.jobs)
         if self.sort in ("page", "plain"):
             headers.update(OF_A_PAGE)
         if self.sort in ("part", "static"):

@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from souron.data import load
@@ -21,14 +22,26 @@ MOST_FILES = 10_000  # most files that a pattern may match
 ELSEWHERE = re.compile(r"[\\/]{2}")  # on Windows: another computer, or a device
 
 
-class Roots:
-    """Folders below which paths are allowed; relative paths start from the first."""
+# the folder of the guard whose request this is: each person's files are kept apart
+PLACE: ContextVar[Path | None] = ContextVar("PLACE", default=None)
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+
+def upload_folder() -> str:
+    """Return the folder in which uploads, typed texts and Gradio's files are kept for whoever asks."""
+    return str(PLACE.get() or os.environ["GRADIO_TEMP_DIR"])
+
+
+class Roots:
+    """Folders below which paths are allowed; relative paths start from the first.
+
+    ``cached``: the folders of the cache that belong to them, by default all of it.
+    """
+
+    def __init__(self, folders: Sequence[Path], cached: Sequence[str] = ("",)) -> None:
         assert folders, "without a root nothing could be named"
         self.start = Path(folders[0]).absolute()
-        fetched = file_utils.cache_folder()
-        self.folders = tuple(dict.fromkeys(Path(path).resolve() for path in [*folders, fetched]))
+        fetched = [file_utils.cache_folder() / name for name in cached]
+        self.folders = tuple(dict.fromkeys(Path(path).resolve() for path in [*folders, *fetched]))
 
     def check(self, path: str | Path) -> Path:
         """Resolve a path, following links; it need not exist.
@@ -70,6 +83,22 @@ class Roots:
             for text in (word, word.partition("=")[2]):
                 if text:
                     self.check(text)
+
+    def limit(self, words: Sequence[str]) -> None:
+        """Check that no word of a command line leads out of the roots, also after ``=`` and between commas.
+
+        Unlike ``command``, it takes any text that is not a path. Raises UserError.
+        """
+        for word in words:
+            for text in {word, word.partition("=")[2], *word.partition("=")[2].split(",")}:
+                if not text.strip():
+                    continue
+                try:
+                    found = Path(os.path.realpath(self._absolute(text)))
+                except ValueError:  # a null byte, a lone surrogate: no path
+                    continue
+                if not any(map(found.is_relative_to, self.folders)):
+                    raise self._outside(text)
 
     def files(self, patterns: Sequence[str]) -> list[Path]:
         """Return the files that the patterns match; a folder stands for all files in it.

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from souron.kinds import files
 from souron.kinds.text import Text
+from souron.studio.security.paths import upload_folder
 from souron.utils.messages import UserError
 
 LONGEST = 255  # bytes of a name
@@ -106,4 +107,4 @@ def typed_in(path: str) -> str:
 
 
 def _typed_folder() -> Path:
-    return Path(os.environ["GRADIO_TEMP_DIR"]) / TYPED
+    return Path(upload_folder()) / TYPED

@@ -83,12 +83,79 @@
     wrong.hidden = false;
   };
 
+  // jobs that were started from this browser: their ids are kept until their end was seen
+  const EVERY = 5000; // milliseconds
+  const mine = () => {
+    try { return JSON.parse(localStorage.getItem("jobs") ?? "[]"); } catch { return []; }
+  };
+  const keep = (ids) => localStorage.setItem("jobs", JSON.stringify([...new Set(ids)].slice(-50)));
+  const forget = (id) => {
+    keep(mine().filter((other) => other !== id));
+    document.querySelector(`#notices [data-notice="${id}"]`)?.remove();
+  };
+  const noted = (answer) => {
+    const started = answer.headers.get("x-souron-jobs");
+    if (started) {
+      keep([...mine(), ...started.split(",")]);
+      clock = setTimeout(look, 1000);
+    }
+    return answer;
+  };
+  const notices = () => {
+    const made = document.getElementById("notices") ?? document.createElement("aside");
+    if (!made.isConnected) {
+      made.id = "notices";
+      made.setAttribute("role", "status");
+      document.body.append(made);
+    }
+    return made;
+  };
+  const notice = (id, text, link, open, close) => {
+    const place = notices();
+    if (place.querySelector(`[data-notice="${id}"]`)) return;
+    const [item, shut, way] = ["div", "button", "a"].map((kind) => document.createElement(kind));
+    item.dataset.notice = id;
+    shut.type = "button";
+    shut.textContent = "×";
+    shut.setAttribute("aria-label", close);
+    for (const press of [shut, way]) press.addEventListener("click", () => forget(id));
+    item.append(Object.assign(document.createElement("p"), { textContent: text }), shut);
+    if (link) item.append(Object.assign(way, { href: link, textContent: open }));
+    place.append(item);
+  };
+  let clock = 0;
+  // asks only while a job of this browser is alive and the page is seen
+  const look = async () => {
+    clearTimeout(clock);
+    const ids = mine();
+    if (!ids.length || document.hidden) return;
+    const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ ids }) };
+    const answer = await ask(`/do/${language}/queue/ended`, sent).catch(() => null);
+    if (!answer?.ok) return;
+    const told = await answer.json();
+    const here = (id) => document.querySelector(`[data-job="${id}"]`)?.checkVisibility() ?? false;
+    const seen = told.over.map((job) => job.id).filter(here);
+    const known = new Set([...told.alive, ...told.over.map((job) => job.id)]);
+    keep(mine().filter((id) => !ids.includes(id) || (known.has(id) && !seen.includes(id))));
+    notices();
+    for (const job of told.over) {
+      if (!seen.includes(job.id)) notice(job.id, job.text, job.link, told.open, told.close);
+    }
+    const queue = location.pathname.endsWith("/queue");
+    if (told.paused && told.alive.length && !queue) notice("paused", told.paused, `/${language}/queue`, told.queue, told.close);
+    else forget("paused");
+    if (told.alive.length) clock = setTimeout(look, EVERY);
+  };
+  document.addEventListener("visibilitychange", look);
+  addEventListener("storage", (event) => { if (event.key === "jobs") look(); });
+  document.addEventListener("DOMContentLoaded", () => setTimeout(look, 500));
+
   // a page asks one thing after the other, each once the one before is answered as a whole: else an
   // older answer could come later and take the place of a newer one
   const ask = window.fetch;
   let before = Promise.resolve();
   const askInTurn = async (...given) => {
-    const answer = await ask(...given);
+    const answer = await ask(...given).then(noted);
     const whole = await answer.clone().text();
     if (!answer.ok) {
       try { complain(JSON.parse(whole)); } catch { complain({}); }
@@ -96,7 +163,7 @@
     return answer;
   };
   window.fetch = (...given) => {
-    if (!String(given[0].url ?? given[0]).includes("/run/predict")) return ask(...given);
+    if (!String(given[0].url ?? given[0]).includes("/run/predict")) return ask(...given).then(noted);
     const answered = before.then(() => askInTurn(...given));
     before = answered.catch(() => {});
     return answered;
