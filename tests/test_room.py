@@ -289,6 +289,20 @@ def test_nobody_reaches_what_is_anothers(room, tmp_path):
     asyncio.run(go())
 
 
+def test_data_of_a_person_is_found_by_the_jobs_of_that_person(room, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the server's folder, which holds the people's
+
+    async def go():
+        anna, ben = await entered(room, "anna"), await entered(room, "ben", "10.0.0.2")
+        made = (await anna.post("/do/en/my_data/example", json={})).json()["address"]
+        assert (await anna.get(made)).status_code == 200
+        job = room.jobs.schedule.members["anna"].all()[0]
+        assert job.words[:2] == ["data", "check"] and (Path(job.note["place"]) / job.words[2] / "even").is_dir()
+        assert (await ben.get(made)).status_code == 404
+
+    asyncio.run(go())
+
+
 def test_a_command_of_one_person_names_nothing_of_others(room, tmp_path):
     asyncio.run(entered(room, "anna"))
     asyncio.run(asyncio.wait_for(room.app("anna"), 60))

@@ -14,7 +14,6 @@ from souron.data import hand_annotations
 from souron.data.hand_annotations import Folder
 from souron.hub import zoo
 from souron.pipelines import default_system
-from souron.studio.forms.own_data import spelt
 from souron.studio.runs import run_list
 from souron.studio.shared import Studio, command, words
 from souron.utils.messages import UserError, _
@@ -49,7 +48,7 @@ def listed(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
     with folder.lock:
         states = folder.states()
         classes, notes = folder.classes(), folder.notes()
-        training = spelt(folder.path_for_training())
+        training = studio.roots.spell(folder.path_for_training())
     files = [file for file, count in states.items() if count < 0] if asked.get("only") == "new" else list(states)
     last = max(0, -(-len(files) // LISTED) - 1)
     place = files.index(file_of(asked)) // LISTED if file_of(asked) in files else asked.get("page")

@@ -20,7 +20,6 @@ from souron.data.corrections import Correction
 from souron.runs import advice
 from souron.runs.advice import Advice
 from souron.studio import naming
-from souron.studio.forms.own_data import spelt
 from souron.studio.jobs.job_queue import ALIVE, Job
 from souron.studio.runs import run_list
 from souron.studio.runs.run_list import Run
@@ -69,7 +68,7 @@ class OwnDataSet:
                 exit=3,
             )
         self.path = path
-        self.data = spelt(path)
+        self.data = self.studio.roots.spell(path)
         self.folder = path if path.is_dir() else path.parent
         digest = blake2b(str(path).encode(), digest_size=4).hexdigest()
         self.place = studio.project / "data-sets" / f"{uploads.safe(path.stem)}-{digest}"
@@ -88,7 +87,7 @@ class OwnDataSet:
 
     @property
     def _project(self) -> str:
-        return spelt(self.place.absolute())
+        return self.studio.roots.spell(self.place.absolute())
 
     def check(self) -> Job:
         """Start a check. Raises UserError."""
@@ -146,7 +145,7 @@ class OwnDataSet:
     def used(self) -> str:
         """The data for trainings: the corrected table, or else the files as they are."""
         path = self.corrected
-        return self.data if path is None else spelt(path)
+        return self.data if path is None else self.studio.roots.spell(path)
 
     def correct(self, more: Sequence[Correction]) -> None:
         """Add corrections, and write the corrected table. Raises UserError."""

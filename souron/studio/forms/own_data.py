@@ -1,6 +1,5 @@
 """Data that a page offers: the user's own first, then data sets on this computer, then others."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,8 +34,8 @@ def own(studio: Studio) -> list[tuple[str, str]]:
 def brought(studio: Studio) -> Iterator[str]:
     """Yield uploads, each preceded by the cleaned tables in it."""
     for folder in uploads(studio):
-        yield from reversed(cleaned(folder))
-        yield spelt(folder.absolute())
+        yield from reversed(cleaned(studio, folder))
+        yield studio.roots.spell(folder.absolute())
 
 
 def used(studio: Studio) -> Iterator[str]:
@@ -55,7 +54,7 @@ def used(studio: Studio) -> Iterator[str]:
             except UserError:
                 continue
             if path.exists():
-                yield spelt(path)
+                yield studio.roots.spell(path)
 
 
 def place(studio: Studio) -> Path:
@@ -72,29 +71,16 @@ def uploads(studio: Studio) -> list[Path]:
         return []
 
 
-def cleaned(folder: Path) -> list[str]:
+def cleaned(studio: Studio, folder: Path) -> list[str]:
     """Return the cleaned tables that the data check wrote into a folder."""
     try:
         return [
-            spelt(path.absolute())
+            studio.roots.spell(path.absolute())
             for path in sorted(folder.glob("*.csv"))
             if display_names.CLEANED.fullmatch(path.name) and not path.is_symlink()
         ]
     except OSError:
         return []
-
-
-def spelt(path: Path) -> str:
-    """Shorten a path as far as a command does not take it for a name or an option."""
-    if path.is_relative_to(Path.cwd()):
-        short = path.relative_to(Path.cwd()).as_posix()
-        if re.fullmatch(r"[^-=.~][^=]*", short) and short not in reserved():
-            return short
-    return str(path)
-
-
-def reserved() -> set[str]:
-    return {*load.names(), "check", "anonymise"}
 
 
 def where(entry: load.DataEntry) -> str:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from souron.studio.forms.own_data import spelt
 from souron.studio.jobs.job_queue import ALIVE, Job, Jobs
 from souron.studio.security import uploads
 from souron.utils.messages import UserError, _
@@ -68,7 +67,7 @@ class Teaching:
         self.sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         for job in jobs.all():  # left by an earlier server
-            if any(spelt(self.place) in word for word in job.words):
+            if any(str(self.place) in word for word in job.words):
                 job.drop()
         shutil.rmtree(self.place, ignore_errors=True)
 
@@ -147,7 +146,7 @@ class Teaching:
             words = [
                 "train",
                 SYSTEM,
-                f"data={spelt(session.folder / 'pictures' / 'pictures.csv')}",
+                f"data={session.folder / 'pictures' / 'pictures.csv'}",
                 "pretrained=true",
                 "freeze=true",
                 f"budget={BUDGET}",
@@ -155,7 +154,7 @@ class Teaching:
                 f"batch={min(128, len(images))}",
                 "name=taught",
                 f"group={'patient' if grouped(images) else 'none'}",
-                f"project={spelt(session.folder / 'runs')}",
+                f"project={session.folder / 'runs'}",
             ]
             session.job = ""
             session.job = self.jobs.start(words, language, queued=False).id
@@ -211,7 +210,7 @@ class Teaching:
                 if number not in {each.number for each in session.images}:
                     (data / f"{number:05}.jpg").unlink(missing_ok=True)
             args = run_folder.read_args(made)
-            run_folder.write_args(made, {**args, "data": spelt(data / "pictures.csv")})
+            run_folder.write_args(made, {**args, "data": str(data / "pictures.csv")})
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(made, target)
             session.kept = str(target)

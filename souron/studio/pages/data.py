@@ -16,7 +16,7 @@ from souron.data import display_names, load
 from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
 from souron.studio.forms import command_form, own_data
 from souron.studio.forms.confirm import Confirm
-from souron.studio.forms.own_data import place, spelt
+from souron.studio.forms.own_data import place
 from souron.studio.jobs.job_queue import Job
 from souron.studio.jobs.job_view import Watch
 from souron.studio.runs import trash
@@ -176,7 +176,7 @@ def refused(error: UserError) -> Markup:
 def said(studio: Studio, text: str | None) -> str:
     """Return the data as a command names it. Raises UserError for a path outside of the roots."""
     found = studio.roots.data((text or "").strip())
-    return found if found in load.names() else spelt(Path(found))
+    return found if found in load.names() else studio.roots.spell(Path(found))
 
 
 def path_of(studio: Studio, text: str | None) -> str:
@@ -220,10 +220,10 @@ def anonymise_words(studio: Studio, data: Any, out: Any) -> list[str]:
     path = Path(path_of(studio, data))
     folder = path if path.is_dir() else path.parent
     if (out or "").strip():
-        target = spelt(studio.roots.check(out))
+        target = studio.roots.spell(studio.roots.check(out))
     else:
         name = studio_uploads.safe(f"{folder.absolute().name}-anonymous")
-        target = spelt(free(place(studio).absolute(), name))
+        target = studio.roots.spell(free(place(studio).absolute(), name))
     return ["data", "anonymise", str(folder), target]
 
 
@@ -280,7 +280,7 @@ def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
     Raises UserError.
     """
     done = studio_uploads.unpack([Path(path) for path in paths], place(studio))
-    data = spelt(done.folder.absolute())
+    data = studio.roots.spell(done.folder.absolute())
     names = [
         Markup("<li>{}: {}</li>").format(_(studio_uploads.LEFT_OUT[why]), ", ".join(some[:MOST_NAMED]))
         for why, some in done.skipped.items()
@@ -315,7 +315,9 @@ class Uploads:
         names = [path.name for path in found]
         rows = [
             (
-                Markup('<a href="{}">{}</a>').format(self.studio.url("data", data=spelt(path.absolute())), path.name),
+                Markup('<a href="{}">{}</a>').format(
+                    self.studio.url("data", data=self.studio.roots.spell(path.absolute())), path.name
+                ),
                 units.size(folder_size(path)),
             )
             for path in found

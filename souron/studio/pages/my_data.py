@@ -213,13 +213,13 @@ def example(studio: Studio, _asked: Mapping[str, Any]) -> dict[str, str]:
         beside = place.with_name(f".{EXAMPLE}")
         cells.write(beside)
         beside.rename(place)
-    return {"address": studio.url("my_data", data=own_data.spelt(place.absolute()))}
+    return {"address": studio.url("my_data", data=studio.roots.spell(place.absolute()))}
 
 
 def bring(studio: Studio, file: Path, _query: Mapping[str, str]) -> dict[str, str]:
     """Unpack what was sent into a folder of its own, and return the address of its page. Raises UserError."""
     done = uploads.unpack([file], own_data.place(studio))
-    return {"address": studio.url("my_data", data=own_data.spelt(done.folder.absolute()))}
+    return {"address": studio.url("my_data", data=studio.roots.spell(done.folder.absolute()))}
 
 
 def image(studio: Studio, query: Mapping[str, str]) -> Any:

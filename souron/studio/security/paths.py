@@ -19,6 +19,7 @@ from souron.utils import files as file_utils
 from souron.utils.messages import UserError, _
 
 MOST_FILES = 10_000  # most files that a pattern may match
+VERBS = ("check", "anonymise")  # of ``souron data``, which are no folders
 ELSEWHERE = re.compile(r"[\\/]{2}")  # on Windows: another computer, or a device
 
 
@@ -73,6 +74,17 @@ class Roots:
         As everywhere, a data set's name takes precedence over a folder of that name (``./digits``).
         """
         return text if text in load.names() else str(self.check(text))
+
+    def spell(self, path: Path) -> str:
+        """Shorten an absolute path for a command that runs in the first root.
+
+        A path that a command would take for a name or an option stays as it is.
+        """
+        if path.is_relative_to(self.start):
+            short = path.relative_to(self.start).as_posix()
+            if re.fullmatch(r"[^-=.~][^=]*", short) and short not in {*load.names(), *VERBS}:
+                return short
+        return str(path)
 
     def command(self, words: Sequence[str]) -> None:
         """Check the paths in a command line, also after ``=``, against the roots.
