@@ -115,16 +115,25 @@ def tasks() -> dict[str, TaskEntry]:
     return {file.stem: describe_task(file) for file in files}
 
 
-@lru_cache
 def takes(task: str) -> str:
     """Return the input kind of a task, e.g. ``Picture``, from one line of its file.
 
     ``None`` for a task that starts from noise, "" for an unknown task.
     """
+    return _kind(task, "takes")
+
+
+def gives(task: str) -> str:
+    """Return the output kind of a task, e.g. ``Labels``, like ``takes``."""
+    return _kind(task, "gives")
+
+
+@lru_cache
+def _kind(task: str, attribute: str) -> str:
     for folder in package_folders("tasks"):
         file = folder / f"{task}.py"
         if file.is_file():
-            line = re.search(r"^    takes = (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+            line = re.search(rf"^    {attribute}(?:: [^=]+)? = (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
             return line[1] if line else ""
     return ""
 

@@ -170,6 +170,7 @@ def _about(
     """
     learnt = model.learnt_from
     about = zoo.about(chosen) or (_("trained on {data}").format(data=learnt) if learnt else "")
+    origin = [text for text in (about, _data(learnt)) if text]
     folder = zoo.where(chosen)
     weak = remarks(zoo.weaknesses(folder)) if folder is not None else Markup()
     return {
@@ -177,7 +178,7 @@ def _about(
         "system": chosen,
         "name": Path(chosen).name,
         "short": rows[0][1] if len(rows) == 1 else _("{count} answers").format(count=len(rows)),
-        "html": html + Markup('<p class="faint">{}</p>').format(". ".join(filter(None, [about, _data(learnt)]))) + weak,
+        "html": html + Markup("").join(map(Markup('<p class="faint">{}</p>').format, origin)) + weak,
         "rows": [[file, told, Path(chosen).name, learnt, familiar] for file, told, familiar in rows],
         "others": [[one, Path(one).name] for one in able if one != chosen][:MOST_OTHERS],
         "fields": plain_options.fields(model.asked.options, options),

@@ -15,7 +15,7 @@ from souron.studio.security import uploads
 from souron.studio.shared import Studio
 from souron.utils.messages import UserError, _
 
-TASKS = ("classify", "detect", "pose")  # their answers are readable within a moment
+KINDS = ("Labels", "Boxes", "Poses")  # of answers that can be read within a moment
 SHOWN = 5  # labels of a classifier
 
 
@@ -24,7 +24,7 @@ def systems(studio: Studio) -> list[str]:
     from souron.pipelines import default_system
 
     choice = default_system.pictures(studio.project)
-    return [name for name in (choice.system, *choice.others) if _task(name) in TASKS]
+    return [name for name in (choice.system, *choice.others) if registry.gives(_task(name)) in KINDS]
 
 
 def _task(name: str) -> str:
