@@ -21,14 +21,13 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from souron.cli.main import run as souron
-from souron.report import export
 from souron.runs import evaluate, pair, train
 from souron.runs import folder as run_folder
 from souron.stats import verdict
 from souron.studio import files, page_routes
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import runs
-from souron.studio.runs import results, run_list, verdict_view
+from souron.studio.runs import export, results, run_list, verdict_view
 from souron.studio.security import access
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio

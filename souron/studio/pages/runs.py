@@ -15,7 +15,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.studio import naming
 from souron.studio.jobs.job_queue import ALIVE, Job, state_name
-from souron.studio.runs import results, run_list, trash, verdict_view
+from souron.studio.runs import export, results, run_list, trash, verdict_view
 from souron.studio.runs.run_list import Run
 from souron.studio.runs.run_view import facts, moment, report, the_same, verb
 from souron.studio.security.paths import folder_size
@@ -281,7 +281,6 @@ ACTIONS = {
 
 def document(studio: Studio, query: Mapping[str, str]) -> Response:
     """Return a run, a comparison or a verdict as a file. Raises UserError."""
-    from souron.report import export
     from souron.studio.files import drawing
 
     kind = query.get("kind", "")
