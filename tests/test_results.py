@@ -154,7 +154,7 @@ def test_filters_and_order_are_those_of_the_address(studio):
     assert order(data="x", task="classify") == ["c", "a"]
     assert order(state="unfinished") == ["a"] and order(state="nothing") == []
     assert order(sort="__class__", part="99999999999", kind=HOSTILE) == []
-    controls = results.controls(studio, {"data": "x", "q": HOSTILE, "task": "gone"})
+    controls = results.controls(results.items(studio), {"data": "x", "q": HOSTILE, "task": "gone"})
     assert '<option value="x" selected>' in controls and "<img" not in controls and 'value="gone" selected' in controls
 
 

@@ -60,6 +60,7 @@ def several(query: Mapping[str, str], name: str) -> list[str]:
 
 def everything(studio: Studio, query: Mapping[str, str]) -> Markup:
     """Return the list with its search, its filters and what can be done with a selection; and the jobs."""
+    every = results.items(studio)
     return Markup(
         '<h1>{title}</h1><p>{about}</p>{controls}<div class="picked" hidden><span role="status"></span>'
         '<button type="button" data-do="compare" class="first">{compare}</button>'
@@ -72,12 +73,12 @@ def everything(studio: Studio, query: Mapping[str, str]) -> Markup:
             "Everything made here. Select two runs to learn which is better. What is deleted goes to this "
             "computer's bin."
         ),
-        controls=results.controls(studio, query),
+        controls=results.controls(every, query),
         compare=_("Compare"),
         delete=_("Delete …"),
         none=_("Select none"),
         question=question(),
-        listing=results.listing(studio, query),
+        listing=results.listing(studio, query, every),
         jobs=jobs(studio),
     )
 

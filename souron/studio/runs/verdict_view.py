@@ -46,6 +46,8 @@ def _verdict(folders: tuple[Path, ...], _marks: tuple[tuple[int, ...], ...], _la
 
     try:
         return pair.compare(folders, PATIENCE, images=True)
+    except UserError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         # arguments and answers of a run are not trusted: they may hold anything
         raise UserError(
