@@ -506,11 +506,11 @@ def test_two_runs_are_selected_and_compared_in_the_browser(server, language):
             page.click(".documents a >> nth=1")
         assert saved.value.suggested_filename == "strong-weak.docx" and saved.value.path().stat().st_size > 10_000
         page.go_back()
-        page.wait_for_selector(".list table")
+        page.wait_for_selector("#results[data-ready] .list table")
         assert page.url.endswith("?task=classify") and page.input_value("[name=task]") == "classify"
         page.go_back()
-        page.wait_for_selector(".list table")
-        assert page.input_value("[name=task]") == ""
+        page.wait_for_selector("[name=task] option[value='']:checked", state="attached")
+        assert page.url.endswith("/runs")
         assert visit.errors == [] and visit.outside == []
 
 
