@@ -21,14 +21,13 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from souron.cli.main import run as souron
-from souron.report import export
 from souron.runs import evaluate, pair, train
 from souron.runs import folder as run_folder
 from souron.stats import verdict
 from souron.studio import files, page_routes
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import runs
-from souron.studio.runs import results, run_list, verdict_view
+from souron.studio.runs import export, results, run_list, verdict_view
 from souron.studio.security import access
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
@@ -155,7 +154,7 @@ def test_filters_and_order_are_those_of_the_address(studio):
     assert order(data="x", task="classify") == ["c", "a"]
     assert order(state="unfinished") == ["a"] and order(state="nothing") == []
     assert order(sort="__class__", part="99999999999", kind=HOSTILE) == []
-    controls = results.controls(studio, {"data": "x", "q": HOSTILE, "task": "gone"})
+    controls = results.controls(results.items(studio), {"data": "x", "q": HOSTILE, "task": "gone"})
     assert '<option value="x" selected>' in controls and "<img" not in controls and 'value="gone" selected' in controls
 
 
@@ -507,11 +506,11 @@ def test_two_runs_are_selected_and_compared_in_the_browser(server, language):
             page.click(".documents a >> nth=1")
         assert saved.value.suggested_filename == "strong-weak.docx" and saved.value.path().stat().st_size > 10_000
         page.go_back()
-        page.wait_for_selector(".list table")
+        page.wait_for_selector("#results[data-ready] .list table")
         assert page.url.endswith("?task=classify") and page.input_value("[name=task]") == "classify"
         page.go_back()
-        page.wait_for_selector(".list table")
-        assert page.input_value("[name=task]") == ""
+        page.wait_for_selector("[name=task] option[value='']:checked", state="attached")
+        assert page.url.endswith("/runs")
         assert visit.errors == [] and visit.outside == []
 
 

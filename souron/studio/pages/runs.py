@@ -15,7 +15,7 @@ from markupsafe import Markup
 from souron.studio import naming
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job, state_name
-from souron.studio.runs import results, run_list, trash, verdict_view
+from souron.studio.runs import export, results, run_list, trash, verdict_view
 from souron.studio.runs.run_list import Run
 from souron.studio.runs.run_view import facts, moment, report, the_same, verb
 from souron.studio.security.paths import folder_size
@@ -59,6 +59,7 @@ def several(query: Mapping[str, str], name: str) -> list[str]:
 
 def everything(studio: Studio, query: Mapping[str, str]) -> Markup:
     """Return the list with its search, its filters and what can be done with a selection; and the jobs."""
+    every = results.items(studio)
     return Markup(
         '<h1>{title}</h1><p>{about}</p>{controls}<div class="picked" hidden><span role="status"></span>'
         '<button type="button" data-do="compare" class="first">{compare}</button>'
@@ -71,12 +72,12 @@ def everything(studio: Studio, query: Mapping[str, str]) -> Markup:
             "Everything made here. Select two runs to learn which is better. What is deleted goes to this "
             "computer's bin."
         ),
-        controls=results.controls(studio, query),
+        controls=results.controls(every, query),
         compare=_("Compare"),
         delete=_("Delete …"),
         none=_("Select none"),
         question=question(),
-        listing=results.listing(studio, query),
+        listing=results.listing(studio, query, every),
         jobs=jobs(studio),
     )
 
@@ -280,7 +281,6 @@ ACTIONS = {
 
 def document(studio: Studio, query: Mapping[str, str]) -> Response:
     """Return a run, a comparison or a verdict as a file. Raises UserError."""
-    from souron.report import export
     from souron.studio.files import drawing
 
     kind = query.get("kind", "")

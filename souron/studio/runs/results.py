@@ -115,10 +115,10 @@ def ordered(found: Sequence[Item], sort: str) -> list[Item]:
     if name not in SORTS:
         return list(found)
     other = sort.startswith("-")
-    lacking = [item for item in found if _key(item, name) is None]
-    having = [item for item in found if _key(item, name) is not None]
-    having.sort(key=lambda item: _key(item, name), reverse=(name in DOWN) != other)
-    return having + lacking
+    keyed = [(_key(item, name), item) for item in found]
+    having = [pair for pair in keyed if pair[0] is not None]
+    having.sort(key=lambda pair: pair[0], reverse=(name in DOWN) != other)
+    return [item for _key_of, item in having] + [item for key, item in keyed if key is None]
 
 
 def _key(item: Item, name: str) -> Any:
@@ -139,9 +139,9 @@ def _key(item: Item, name: str) -> Any:
     return plain(text) or None
 
 
-def listing(studio: Studio, query: Mapping[str, str]) -> Markup:
-    """Return the page of the list that an address asks for."""
-    every = items(studio)
+def listing(studio: Studio, query: Mapping[str, str], every: Sequence[Item] | None = None) -> Markup:
+    """Return the page of the list that an address asks for; ``every`` are all results, if they are read already."""
+    every = items(studio) if every is None else every
     found = ordered(chosen(every, query), query.get("sort", ""))
     if not found:
         return Markup('<p role="status">{}</p>').format(
@@ -228,9 +228,8 @@ def row(studio: Studio, item: Item) -> Markup:
     return Markup("<tr><td>{}</td>{}</tr>").format(pick, told)
 
 
-def controls(studio: Studio, query: Mapping[str, str]) -> Markup:
+def controls(every: Sequence[Item], query: Mapping[str, str]) -> Markup:
     """Return the search box and a list of choices for each filter, set as in the address."""
-    every = items(studio)
     names = {
         "kind": {item.kind: kind_name(item) for item in every},
         "task": {item.task: run_list.task_name(item.task) for item in every if item.task},

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.studio.runs import run_list
+from souron.studio.runs.export import verdict_text
 from souron.studio.shared import Studio, command, remarks, same_thing, table
 from souron.utils import units
 from souron.utils.messages import UserError, _
@@ -45,6 +46,8 @@ def _verdict(folders: tuple[Path, ...], _marks: tuple[tuple[int, ...], ...], _la
 
     try:
         return pair.compare(folders, PATIENCE, images=True)
+    except UserError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         # arguments and answers of a run are not trusted: they may hold anything
         raise UserError(
@@ -108,8 +111,6 @@ def shown(studio: Studio, pair: Any, documents: Markup) -> Markup:
 
 
 def _differences(pair: Any) -> Markup:
-    from souron.report.export import verdict_text
-
     metric = registry.metric(pair.measure)
     rows = [
         (

@@ -81,11 +81,17 @@ export const begin = (root) => {
   }
 
   if (list) {
-    addEventListener("popstate", () => {
+    const follow = () => { // the address; true where the controls were set otherwise
       const query = new URLSearchParams(location.search);
-      for (const control of controls) control.value = query.get(control.name) ?? "";
+      const other = controls.filter((control) => control.value !== (query.get(control.name) ?? ""));
+      for (const control of other) control.value = query.get(control.name) ?? "";
+      return other.length > 0;
+    };
+    addEventListener("popstate", () => {
+      follow();
       refresh();
     });
+    if (follow()) refresh(); // the browser went back, or filled them in, before this script came
     list.addEventListener("change", ({ target }) => {
       if (target.checked) picked.set(target.value, target.dataset.task);
       else picked.delete(target.value);
