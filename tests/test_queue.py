@@ -330,7 +330,8 @@ def test_rows_change_in_place_keep_the_focus_and_end_with_a_notice(language, tmp
         page.reload()
         page.wait_for_selector(f"#notices [data-notice='{moved}'] a")  # until it is closed
         assert page.get_attribute(f"#notices [data-notice='{moved}'] a", "href").startswith(f"/{language}/")
-        page.click(f"#notices [data-notice='{moved}'] button")
+        while page.locator("#notices [data-notice] button").count():
+            page.locator("#notices [data-notice] button").first.click()
         assert page.evaluate("localStorage.getItem('jobs')") == "[]"
         asked = []
         page.on("request", lambda request: asked.append(request.url))

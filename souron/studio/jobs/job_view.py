@@ -359,7 +359,8 @@ class Estimate:
             return [(words, ""), "", gr.skip()]
         if not id:
             every = self.studio.jobs.schedule.all()
-            if any((job.queued or job.estimates) and job.state in ALIVE for job in every):
+            others = (job for job in every if job.queued or (job.estimates and job.jobs is not self.studio.jobs))
+            if any(job.state in ALIVE for job in others):
                 return self.drop(asked)  # it would slow down both, and the forecast would be wrong
             job = self.studio.jobs.start([*words, "--forecast"], self.studio.language, queued=False)
             told = Markup('<p role="status" class="faint">{}</p>').format(_("estimating …"))

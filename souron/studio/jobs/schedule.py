@@ -91,12 +91,6 @@ class Schedule:
         before = waiting[: waiting.index(job)] if job in waiting else []
         return [other for other in (*self.running(job.brief), *before) if other is not job]
 
-    def starts_in(self, job: "Job") -> float | None:
-        """Return the seconds until a waiting job starts; None where that is unknown."""
-        left = [other.seconds_left if other.state == "running" else other.expected for other in self.ahead(job)]
-        known = [seconds for seconds in left if seconds is not None]
-        return sum(known) if len(known) == len(left) else None
-
     def move(self, job: "Job", by: int) -> int:
         """Let a waiting job start ``by`` places later, or earlier, among its owner's own jobs.
 

@@ -7,7 +7,7 @@ changes only their own; whoever started the studio may change all of them.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -93,16 +93,13 @@ def rows(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the page shows: the waiting and running jobs of both kinds, and those that ended."""
     schedule = studio.jobs.schedule
     with schedule.lock:
-        lanes = {
-            name: [*unqueued(studio, brief), *schedule.running(brief), *schedule.waiting(brief)]
-            for name, brief in (("short", True), ("long", False))
-        }
         visible = studio.jobs.all()[::-1] if studio.jobs.person else schedule.all()
         over = [job for job in visible if job.state not in ALIVE and not job.estimates]
         over.sort(key=lambda job: job.ended or job.made)
         return {
             "paused": schedule.paused,
-            **{name: [row(studio, job) for job in jobs] for name, jobs in lanes.items()},
+            "short": lane(studio, True),
+            "long": lane(studio, False),
             "over": [past(studio, job) for job in over[::-1][:MOST_OVER]],
         }
 
@@ -113,40 +110,68 @@ def unqueued(studio: Studio, brief: bool) -> list[Job]:
     return [j for j in jobs if not j.queued and not j.estimates and j.brief == brief and j.state == "running"]
 
 
-def row(studio: Studio, job: Job) -> dict[str, Any]:
-    """Return the row of a job that waits or runs."""
+def lane(studio: Studio, brief: bool) -> list[dict[str, Any]]:
+    """Return the rows of the jobs that are brief, or not, in the order in which they run."""
+    schedule = studio.jobs.schedule
+    queued, waiting = schedule.running(brief), schedule.waiting(brief)
+    lines = {person: [job for job in waiting if job.jobs is jobs] for person, jobs in schedule.members.items()}
+    found = [row(studio, job, left(job)) for job in [*unqueued(studio, brief), *queued]]
+    starts = summed(job.seconds_left for job in queued)
+    for place, job in enumerate(waiting):
+        line = lines[job.jobs.person]
+        mine, at = may_change(studio, job), line.index(job)
+        more = times(job, starts, len(queued) + place)
+        moves = {"up": mine and at > 0, "down": mine and at < len(line) - 1, "moves": mine and len(line) > 1}
+        found.append(row(studio, job, more) | moves)
+        starts = summed([starts, job.expected])
+    return found
+
+
+def summed(seconds: Iterable[float | None]) -> float | None:
+    """Return a sum; None where a part is unknown.
+
+    >>> summed([1.0, 2.0]), summed([1.0, None]), summed([])
+    (3.0, None, 0)
+    """
+    known = list(seconds)
+    return None if None in known else sum(each for each in known if each is not None)
+
+
+def row(studio: Studio, job: Job, more: list[str]) -> dict[str, Any]:
+    """Return the row of a job that waits or runs; ``more`` are remarks on its times."""
     state, last = job.state, job.last
-    mine = may_change(studio, job)
-    line = job.jobs.schedule.own(job.jobs, job.brief) if state == "waiting" else []
-    place = line.index(job) if job in line else -1
     return {
         "id": job.id,
         "name": job_view.called(job, studio.jobs),
         "state": state,
         "doing": state_name(job, state) if state == "waiting" else job_view.phase_name(last.get("phase", "")),
-        "more": " · ".join(filter(None, times(job, state))),
+        "more": " · ".join(filter(None, more)),
         "percent": round(100 * float(last.get("fraction") or 0)) if state == "running" else None,
-        "up": mine and place > 0,
-        "down": mine and 0 <= place < len(line) - 1,
-        "moves": mine and len(line) > 1,
-        "stop": _(job_view.STOPS[state == "running"]) if mine else "",
+        "up": False,
+        "down": False,
+        "moves": False,
+        "stop": _(job_view.STOPS[state == "running"]) if may_change(studio, job) else "",
         "link": job_view.address(studio, job) if job.jobs is studio.jobs else "",
     }
 
 
-def times(job: Job, state: str) -> list[str]:
-    """Say how long a job takes, and when it starts."""
-    if state == "running":
-        left = job.seconds_left
-        return ["" if left is None else _("about {time} left").format(time=units.seconds(left))]
-    takes, starts = job.expected, job.jobs.schedule.starts_in(job)
-    ahead = len(job.jobs.ahead(job))
+def left(job: Job) -> list[str]:
+    """Say how long a running job still takes, where that is known."""
+    seconds = job.seconds_left
+    return [] if seconds is None else [_("about {time} left").format(time=units.seconds(seconds))]
+
+
+def times(job: Job, starts: float | None, ahead: int) -> list[str]:
+    """Say how long a waiting job takes, and when it starts: in ``starts`` seconds, after ``ahead`` others."""
+    takes = job.expected
     if job.jobs.paused:
         begins = _("starts when the queue goes on")
+    elif ahead == 0 or (starts is None and ahead == 1):
+        begins = _("starts next")
     elif starts is None:
-        begins = _("starts after {count} others").format(count=ahead) if ahead > 1 else _("starts next")
+        begins = _("starts after {count} others").format(count=ahead)
     else:
-        begins = _("starts in about {time}").format(time=units.seconds(starts)) if ahead else _("starts next")
+        begins = _("starts in about {time}").format(time=units.seconds(starts))
     return [_("takes about {time}").format(time=units.seconds(takes)) if takes else _("its time is not known"), begins]
 
 

@@ -90,6 +90,7 @@ export const begin = (root) => {
     const rows = [...now.short, ...now.long, ...now.over];
     const changed = rows.filter((row) => states.size && states.has(row.id) && states.get(row.id) !== row.state);
     for (const row of rows) states.set(row.id, row.state);
+    if (now.told || changed.length) dispatchEvent(new StorageEvent("storage", { key: "jobs" })); // seen here: no notice
     if (now.told) put(status, "textContent", now.told);
     else if (changed.length) put(status, "textContent", changed.map((row) => `${row.name}: ${row.doing}`).join(" · "));
   };
