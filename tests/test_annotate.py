@@ -424,7 +424,7 @@ def said(text):
 
 def test_the_page_asks_saves_and_shows(client, photos):
     found = ask(client, "listed").json()
-    assert (found["total"] == 4 and found["train"]["detect"].endswith("system=yolo&data=photos")) or photos
+    assert (found["total"] == 4 and found["train"]["yolo"].endswith("system=yolo&data=photos")) or photos
     shown = ask(client, "image", file=HOSTILE).json()
     saved = ask(client, "save", file=HOSTILE, version=shown["version"], added=[CAT]).json()
     again = ask(client, "save", file=HOSTILE, version=shown["version"], added=[CAT]).json()

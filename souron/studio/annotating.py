@@ -23,9 +23,8 @@ SHOWN = 1600  # pixels of the longer side of an image on the page
 THUMBNAIL = 160  # pixels
 MOST_SHOWN = 2000  # annotations of an image on the page
 MOST_SUGGESTED = 100  # of an image
-TASKS = ("detect", "segment_instances")
 PHOTOGRAPHS = ("nanodet", "ssd_oid")  # detectors of photographs, the better one first
-TRAINED = {"detect": "yolo", "segment_instances": "yolo_seg"}  # what the next step trains
+TRAINED = ("yolo", "yolo_seg")  # by the next step, with boxes and with outlines
 
 
 def folder_of(studio: Studio, asked: Mapping[str, Any]) -> Folder:
@@ -63,8 +62,8 @@ def listed(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
         "empty": counts.count(0),
         "classes": classes,
         "notes": [str(note) for note in notes],
-        "train": {task: studio.url("train", system=system, data=training) for task, system in TRAINED.items()},
-        "commands": [command(words("train", [system], {"data": training})) for system in TRAINED.values()],
+        "train": {system: studio.url("train", system=system, data=training) for system in TRAINED},
+        "commands": [command(words("train", [system], {"data": training})) for system in TRAINED],
     }
 
 
@@ -139,19 +138,20 @@ def systems(studio: Studio, folder: Folder) -> dict[str, str]:
     Runs that were trained on the folder come first, then detectors of photographs that are here, other runs, and
     systems trained on generated scenes.
     """
+    tasks = {registry.find(name)[0].task for name in TRAINED}
     own: list[str] = []
     other: list[str] = []
     for run in run_list.runs(studio.project):
-        if run.task in TASKS and run.state == "finished":
+        if run.task in tasks and run.state == "finished":
             (own if trained_on(run.data, folder.root) else other).append(str(run.folder))
     here = default_system.starters()
     photographs = [name for name in PHOTOGRAPHS if name in here]
     ready = [] if zoo.root() is None else [
         file.stem
         for file in registry.system_files()
-        if file.parent.name in TASKS and zoo.where(file.stem) is not None and file.stem not in photographs
+        if file.parent.name in tasks and zoo.where(file.stem) is not None and file.stem not in photographs
     ]  # fmt: skip
-    ready.sort(key=lambda name: (name not in TRAINED.values(), name))
+    ready.sort(key=lambda name: (name not in TRAINED, name))
     return {name: default_system.learnt_from(name) for name in (*own, *photographs, *other, *ready)}
 
 

@@ -58,24 +58,7 @@ def _tool(studio: Studio, data: str, file: str) -> Markup:
             _("There is no image in {folder}.").format(folder=folder.root), (studio.url("data"), _("Bring images"))
         )
     address = studio.url("annotate", data=data, file=file)
-    tools = Markup("").join(
-        Markup('<button type="button" data-tool="{}" aria-pressed="{}" title="{}">{}</button>').format(
-            tool, "true" if tool == "rectangle" else "false", key, name
-        )
-        for tool, name, key in (("rectangle", _("Box"), "B"), ("polygon", _("Outline"), "O"), ("move", _("Move"), "M"))
-    )
-    buttons = Markup("").join(
-        Markup('<button type="button" data-do="{}" title="{}"{}>{}</button>').format(
-            name, key, Markup(' aria-label="{}"').format(label) if label else "", text
-        )
-        for name, text, key, label in (
-            ("undo", "↶", _("undo (Ctrl+Z)"), _("undo")),
-            ("redo", "↷", _("redo (Ctrl+Y)"), _("redo")),
-            ("delete", _("Delete"), _("Delete key"), ""),
-            ("out", "−", "−", _("smaller")),
-            ("in", "+", "+", _("larger")),
-        )
-    )
+    tools, buttons = _buttons()
     return Markup(
         '<div id="annotate" class="annotate" data-module="/static/annotate.js" data-page="{language}/annotate" '
         'data-folder="{data}" data-file="{file}" data-words="{words}">'
@@ -143,6 +126,29 @@ def _tool(studio: Studio, data: str, file: str) -> Markup:
     )
 
 
+def _buttons() -> tuple[Markup, Markup]:
+    """Return the buttons of the drawing tools, and those of what is done with a drawing."""
+    tools = Markup("").join(
+        Markup('<button type="button" data-tool="{}" aria-pressed="{}" title="{}">{}</button>').format(
+            tool, "true" if tool == "rectangle" else "false", key, name
+        )
+        for tool, name, key in (("rectangle", _("Box"), "B"), ("polygon", _("Outline"), "O"), ("move", _("Move"), "M"))
+    )
+    buttons = Markup("").join(
+        Markup('<button type="button" data-do="{}" title="{}"{}>{}</button>').format(
+            name, key, Markup(' aria-label="{}"').format(label) if label else "", text
+        )
+        for name, text, key, label in (
+            ("undo", "↶", _("undo (Ctrl+Z)"), _("undo")),
+            ("redo", "↷", _("redo (Ctrl+Y)"), _("redo")),
+            ("delete", _("Delete"), _("Delete key"), ""),
+            ("out", "−", "−", _("smaller")),
+            ("in", "+", "+", _("larger")),
+        )
+    )
+    return tools, buttons
+
+
 def words() -> dict[str, str]:
     """Return the texts of the script."""
     return {
@@ -176,8 +182,8 @@ def words() -> dict[str, str]:
         "waiting": _("Your changes of this image are not saved yet."),
         "stored": _("Show what is stored"),
         "both": _("Add my changes to what is stored"),
-        "detect": _("Train a detector on it"),
-        "segment_instances": _("Train a system that outlines objects"),
+        "yolo": _("Train a detector on it"),
+        "yolo_seg": _("Train a system that outlines objects"),
         "learnt": _("{system}, trained on {data}"),
         "none": _("no system is here"),
     }
