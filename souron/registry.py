@@ -81,7 +81,9 @@ class TaskEntry:
     talks: bool  # its systems continue texts and can therefore chat
     file: Path
     target: str = ""  # of data that it accepts, a file of ``data/targets``; "" for any
+    fits: str = ""  # data whose target is this call for the task, where ``target`` is ""
     first_system: str = ""  # advised for a first training; "" for the first ready one
+    transfers: bool = False  # that training should start from published weights, all but the last layer frozen
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,9 @@ def describe_task(file: Path) -> TaskEntry:
             talks=_literal(values["talks"]) if "talks" in values else False,
             file=file,
             target=_literal(values["target"]) if "target" in values else "",
+            fits=_literal(values["fits"]) if "fits" in values else "",
             first_system=_literal(values["first_system"]) if "first_system" in values else "",
+            transfers=_literal(values["transfers"]) if "transfers" in values else False,
         )
     except (ValueError, TypeError) as error:
         raise _wrong("Task", file, own.lineno, str(error), _("plain values")) from error

@@ -105,6 +105,9 @@ class Task(ABC):
     talks: ClassVar[bool] = False  # its systems continue texts and can therefore chat
     first_system: ClassVar[str] = ""  # advised for a first training on own data; "" for the first
     # ready-trained one of the task
+    fits: ClassVar[str] = ""  # the target that calls for this task, where ``target`` is ""
+    transfers: ClassVar[bool] = False  # that training should start from published weights, with all
+    # layers but the last frozen
     augments: ClassVar[bool] = False  # training cases are augmented unless ``augment=none``
 
     def __init_subclass__(cls) -> None:

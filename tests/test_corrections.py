@@ -7,7 +7,7 @@ from souron.data.check import table
 from souron.data.composing import cells
 from souron.data.corrections import Correction
 from souron.data.load import load
-from souron.runs import advice
+from souron.pipelines import advice
 from souron.utils.messages import UserError
 
 TABLE = [

@@ -16,7 +16,7 @@ from souron.cli import console
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
 from souron.cli.parsing import arguments, options
-from souron.runs import advice
+from souron.pipelines import advice
 from souron.utils import hardware, units
 from souron.utils.messages import N_, UserError, _
 

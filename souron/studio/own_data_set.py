@@ -17,8 +17,8 @@ from typing import Any
 from souron.data import corrections, load
 from souron.data.check import table
 from souron.data.corrections import Correction
-from souron.runs import advice
-from souron.runs.advice import Advice
+from souron.pipelines import advice
+from souron.pipelines.advice import Advice
 from souron.studio import naming
 from souron.studio.jobs.job_queue import ALIVE, Job
 from souron.studio.runs import run_list

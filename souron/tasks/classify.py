@@ -174,6 +174,9 @@ class Classification(Task):
     takes = Picture
     gives = Labels
     published_from = "ImageNet-1k"
+    fits = "classes"
+    first_system = "efficientnet_lite"
+    transfers = True
     metrics = (
         Metric(N_("accuracy"), unit="share", headline=True),
         Metric(N_("AUC"), headline=True, by_label=True),

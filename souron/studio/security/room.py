@@ -144,7 +144,7 @@ class Attempts:
         return len(times)
 
     def forgive(self, key: str) -> None:
-        """Do not count the last attempt."""
+        """Forget the last attempt."""
         if self._times.get(key):
             self._times[key].pop()
 

@@ -14,7 +14,6 @@ from souron.utils.messages import _
 
 FEW = 500  # cases below which cross-validation says more than one small test part
 MANY = 5000  # cases from which a training is bounded by time instead of passes
-PHOTOGRAPHS = "efficientnet_lite"  # the classifier whose published weights come with souron
 OTHER = "cnn"  # the small classifier that starts from scratch
 
 
@@ -46,9 +45,8 @@ def task_of(target: str) -> str:
     >>> task_of("boxes"), task_of("classes"), task_of("")
     ('detect', 'classify', '')
     """
-    if target == "classes":
-        return "classify"
-    return next((name for name, task in registry.tasks().items() if target and task.target == target), "")
+    known = registry.tasks().items()
+    return next((name for name, task in known if target and target in (task.target, task.fits)), "")
 
 
 def advise(task: str, cases: int, groups: int = 0) -> Advice | None:
@@ -59,12 +57,14 @@ def advise(task: str, cases: int, groups: int = 0) -> Advice | None:
     >>> advise("classify", 75, 20).system
     'efficientnet_lite'
     """
-    if task == "classify":
-        return _classifiers(cases, groups)
+    about = registry.tasks().get(task)
+    if about is None:
+        return None
+    if about.transfers:
+        return _transfer(about.first_system, cases, groups)
     of_task = [entry for entry in registry.entries().values() if entry.task == task]
     sizes = {registry.find(name)[0].name: name for name in zoo.names()}  # as they come ready trained
-    first = getattr(registry.tasks().get(task), "first_system", "")
-    of_task.sort(key=lambda entry: (entry.name != first, entry.name not in sizes))
+    of_task.sort(key=lambda entry: (entry.name != about.first_system, entry.name not in sizes))
     names = [sizes.get(entry.name) or registry.full_name(entry, _small(entry)) for entry in of_task]
     if not names:
         return None
@@ -79,7 +79,7 @@ def advise(task: str, cases: int, groups: int = 0) -> Advice | None:
     )
 
 
-def _classifiers(cases: int, groups: int) -> Advice:
+def _transfer(system: str, cases: int, groups: int) -> Advice:
     few = cases < FEW
     text = _(
         "{cases}: transfer learning, where a network that knows a million photographs only learns your classes anew."
@@ -87,9 +87,9 @@ def _classifiers(cases: int, groups: int) -> Advice:
     more = _("Since a small test part says little, every case is tested once in cross-validation.") if few else ""
     once = {"folds": "5", "repeats": "1", "learning-curve": "0"} if few else {}
     return Advice(
-        PHOTOGRAPHS,
+        system,
         {"pretrained": "true", "freeze": "true", "budget": "1min" if cases >= MANY else "200ep", **once},
-        (f"{PHOTOGRAPHS}:frozen", OTHER),
+        (f"{system}:frozen", OTHER),
         {"budget": "10s" if few else "30s", "seeds": "3", **({"folds": "5"} if few else {})},
         " ".join(filter(None, [text.format(cases=_counted(cases, groups)), more])),
     )
