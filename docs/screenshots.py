@@ -110,6 +110,40 @@ def my_data(page: Any, studio: str, language: str) -> None:
     page.wait_for_selector("#outcome .verdict", timeout=600_000)
 
 
+def annotate(page: Any, studio: str, language: str) -> None:
+    """Two boxes on a drawn scene of the example's folder."""
+    page.goto(f"{studio}my_data")
+    page.click("[data-act=example]")
+    page.wait_for_url("**/my_data?data=*")
+    page.goto(page.url.replace("/my_data?", "/annotate?"))
+    page.wait_for_selector("[data-ready]")
+    page.wait_for_selector(".list li:nth-child(2)")
+    if page.locator(".objects > li").count():  # from the visit in light colours
+        return
+    shown = page.locator(".stage img").bounding_box()
+    corners = ((0.1, 0.1, 0.35, 0.35), (0.5, 0.55, 0.8, 0.8))
+    for number, (left, top, right, bottom) in enumerate(corners):
+        page.mouse.move(shown["x"] + left * shown["width"], shown["y"] + top * shown["height"])
+        page.mouse.down()
+        page.mouse.move(shown["x"] + right * shown["width"], shown["y"] + bottom * shown["height"], steps=4)
+        page.mouse.up()
+        if not number:
+            page.wait_for_selector("#annotate[data-state=classless]")
+            page.locator(".new input").fill({"en": "cell", "ja": "細胞"}[language])
+            page.keyboard.press("Enter")
+        page.wait_for_selector("#annotate[data-state=saved]")
+
+
+def queue(page: Any, studio: str, language: str) -> None:
+    """One training that runs, and two that wait."""
+    for name, system in (("train", "cnn"), ("train", "vit"), ("train", "mlp")):
+        page.goto(f"{studio}{name}?system={system}&data=digits")
+        page.click(f"button:text-is('{said('Start training', language)}'):not([disabled])")
+        page.wait_for_selector("section.job")
+    page.goto(f"{studio}queue")
+    page.wait_for_selector("#queue li:nth-child(2)")
+
+
 def data(page: Any, studio: str, language: str) -> None:
     page.goto(f"{studio}data?data=photos")
     page.click(f"button:text-is('{said('Check', language)}'):not([disabled])")
@@ -187,15 +221,17 @@ VISITS: dict[str, Callable[[Any, str, str], None]] = {
     "lesson": lesson,
     "teach": teach,
     "my_data": my_data,
+    "annotate": annotate,
     "data": data,
     "train": train,
     "compare": compare,
     "anything": anything,
     "use": use,
     "runs": runs,
+    "queue": queue,
     "machine": machine,
 }
-BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "my_data", "anything", "machine"}
+BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "my_data", "annotate", "anything", "queue", "machine"}
 
 
 if __name__ == "__main__":
