@@ -54,6 +54,8 @@ def own(studio, example, monkeypatch):
     """The example after its check."""
     monkeypatch.setattr(job_queue.Job, "launch", lambda job: None)
     found = own_data_set.OwnDataSet(studio, "cells")
+    page = Path(example[1]["page"])
+    shutil.copytree(page.parent, found.place / "data" / page.parent.name)
     end(found.check(), example[1])
     return own_data_set.OwnDataSet(studio, "cells")
 

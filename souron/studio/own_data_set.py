@@ -105,9 +105,9 @@ class OwnDataSet:
     @cached_property
     def cases(self) -> list[dict[str, str]]:
         """The table of all cases as the check read them; [] where they have no single label."""
-        page = str(self.result.get("page") or "")
-        path = Path(page).with_name("cases.csv")
-        if not page or not path.is_file():
+        page = Path(str(self.result.get("page") or ""))  # as the command names it, from its own folder
+        path = self.place / "data" / page.parent.name / "cases.csv"
+        if not path.is_file():
             return []
         with path.open(encoding="utf-8", newline="") as stream:
             return list(csv.DictReader(stream))
