@@ -90,7 +90,7 @@ def _transfer(system: str, cases: int, groups: int) -> Advice:
         system,
         {"pretrained": "true", "freeze": "true", "budget": "1min" if cases >= MANY else "200ep", **once},
         (f"{system}:frozen", OTHER),
-        {"budget": "10s" if few else "30s", "seeds": "3", **({"folds": "5"} if few else {})},
+        {"budget": "5s", "seeds": "2", "folds": "5"} if few else {"budget": "30s", "seeds": "3"},
         " ".join(filter(None, [text.format(cases=_counted(cases, groups)), more])),
     )
 
