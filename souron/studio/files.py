@@ -187,7 +187,8 @@ def themed(page: bytes, dark: str) -> bytes:
     """Set a report to the studio's light or dark mode, which its media query cannot know."""
     if dark not in ("true", "false"):
         return page
-    wish, media = (b"dark", b"all") if dark == "true" else (b"light", b"not all")
+    wish, media, within = (b"dark", b"all", b"min") if dark == "true" else (b"light", b"not all", b"max")
+    page = page.replace(b"and (prefers-color-scheme: dark)", b"and (" + within + b"-width: 0)", 1)
     page = page.replace(b"color-scheme: light dark", b"color-scheme: " + wish, 1)
     return page.replace(b"@media (prefers-color-scheme: dark)", b"@media " + media, 1)
 
