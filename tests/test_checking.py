@@ -312,8 +312,9 @@ def test_the_doctor_finds_what_was_hidden(drawn, tmp_path):
     )
     assert not found.clean
     shape = json.loads(json.dumps(found.as_json()))
-    assert shape.keys() == {"files", "readable", "findings"}
-    assert shape["findings"][0].keys() == {"code", "severity", "files", "message", "fix"}
+    assert shape.keys() == {"files", "readable", "labels", "groups", "parts", "findings"}
+    assert shape["labels"].keys() == set(found.cases.classes) and sum(shape["labels"].values()) == shape["readable"]
+    assert shape["findings"][0].keys() == {"code", "severity", "files", "message", "fix", "families", "suggested"}
 
     with pytest.raises(UserError) as trouble:
         check.manifest(found, tmp_path / "elsewhere.csv")

@@ -2,8 +2,7 @@
 
 import pytest
 
-from souron.data import corrections
-from souron.data.check import table
+from souron.data import case_table, corrections
 from souron.data.composing import cells
 from souron.data.corrections import Correction
 from souron.data.load import load
@@ -52,8 +51,8 @@ def test_corrections_are_kept_and_a_damaged_file_is_reported(tmp_path):
 def test_a_corrected_table_is_read_as_the_folder_is(tmp_path):
     cells.write(tmp_path / "cells")
     cases = load(tmp_path / "cells", 32)
-    rows = corrections.corrected(table.rows(cases), [Correction("label", ("uneven/p04_1.png",), "even")])
-    table.write(tmp_path / "cells" / "corrected.csv", rows)
+    rows = corrections.corrected(case_table.rows(cases), [Correction("label", ("uneven/p04_1.png",), "even")])
+    case_table.write(tmp_path / "cells" / "corrected.csv", rows)
     again = load(tmp_path / "cells" / "corrected.csv", 32)
     assert len(again) == len(cases) == 82 and len(set(again.group)) == 20
     changed = [

@@ -232,13 +232,13 @@ def test_published_weights_are_measured_on_ones_own_data(monkeypatch, own_folder
     assert trouble.value.fix == "souron val u2net data=FOLDER"
     cases = masked(4, 32)
     two = {"classes": ("background", "object"), "target": (cases.target > 0).byte()}
-    monkeypatch.setattr(evaluate, "_cases", lambda *_given: replace(cases, **two))
+    monkeypatch.setattr(evaluate, "cases_of", lambda *_given: replace(cases, **two))
     record = evaluate.examine("u2net", "mine")
     said = model.eval()(cases.input.float() / 255).argmax(1)
     right = (said == two["target"]).float().mean().item()
     assert record.measures["pixel accuracy"].value == pytest.approx(right, abs=1e-6)
     assert "trained on DUTS" in record.notes[0]
-    monkeypatch.setattr(evaluate, "_cases", lambda *_given: cases)  # of other labels
+    monkeypatch.setattr(evaluate, "cases_of", lambda *_given: cases)  # of other labels
     with pytest.raises(UserError, match="does not know the labels"):
         evaluate.examine("u2net", "mine")
 

@@ -249,8 +249,8 @@ def check(
     if folder is None:
         raise arguments.missing("FOLDER", "souron data check photos/")
     with screen.err.status(_("reading data")) as status:
+        from souron.data import case_table
         from souron.data import check as data_check
-        from souron.data.check import table
         from souron.data.target import target_of
         from souron.evaluation.vision import perceptual
         from souron.report import report
@@ -261,7 +261,7 @@ def check(
         found = data_check.check(folder, group, watch, window, reading_of(task)[0], perceptual.pooled)
         page = report.check_page(found, project / "data" / (Path(folder).stem or "data") / "check.html")
         if found.cases.labels is not None:
-            table.write(page.with_name("cases.csv"), table.rows(found.cases))
+            case_table.write(page.with_name("cases.csv"), case_table.rows(found.cases))
     fitting = task or advice.task_of(type(target_of(found.cases)).__module__.rpartition(".")[2])
     if screen.json:
         print_json({**found.as_json(), "page": page, "task": fitting})

@@ -1,7 +1,7 @@
 """Corrections of a data set that a person made, one by one, each of which can be taken back.
 
 The files themselves are never changed. Corrections are applied to the table of the cases
-(``check.table.rows``), and the corrected table is written beside the files, for training on it.
+(``case_table.rows``), and the corrected table is written beside the files, for training on it.
 """
 
 import json

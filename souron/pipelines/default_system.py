@@ -153,8 +153,10 @@ def pictures(project: Path = Path("runs")) -> Choice:
 
 def _is_here(name: str) -> bool:
     """Return whether a system can answer: ready trained, or with its published weights."""
-    meaning = names.known(name)
-    return isinstance(meaning, names.Ready) or (isinstance(meaning, names.System) and meaning.published)
+    if zoo.where(name) is not None:
+        return True
+    entry, size = registry.find(name)
+    return size in entry.weights and weights.find(entry.weights[size]) is not None
 
 
 def _for_film(path: Path, choice: Choice) -> Choice:

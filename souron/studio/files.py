@@ -41,7 +41,8 @@ PLAIN = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 AROUND = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self';"
+    " img-src 'self' data:;"
     " frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 ELSEWHERE = re.compile(rb'<a class="elsewhere" [^<]*</a>')  # a report's link to the other language

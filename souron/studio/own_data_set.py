@@ -14,8 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from souron.data import corrections, load
-from souron.data.check import table
+from souron.data import case_table, corrections, load
 from souron.data.corrections import Correction
 from souron.pipelines import advice
 from souron.pipelines.advice import Advice
@@ -172,7 +171,7 @@ class OwnDataSet:
         if "table" not in self._note:
             self._note = {"table": name}
             (self.place / "note.json").write_text(json.dumps(self._note), encoding="utf-8")
-        table.write(self.folder / name, rows)
+        case_table.write(self.folder / name, rows)
 
     # the findings
 

@@ -1,16 +1,10 @@
 """A new table without the cases that a check found to be faulty."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from souron.data.dataset import Dataset
+from souron.data import case_table
 from souron.data.quality.findings import Checkup
-from souron.utils import files
 from souron.utils.messages import UserError, _
-
-COLUMNS = ("filename", "label", "group", "part")
 
 
 def manifest(found: Checkup, path: Path) -> int:
@@ -26,31 +20,9 @@ def manifest(found: Checkup, path: Path) -> int:
             expected=_("a folder with a sub-folder for each class"),
         )
     left_out = faulty(found)
-    kept = [row for number, row in enumerate(rows(cases)) if number not in left_out]
-    write(path, kept)
+    kept = [row for number, row in enumerate(case_table.rows(cases)) if number not in left_out]
+    case_table.write(path, kept)
     return len(kept)
-
-
-def rows(cases: Dataset) -> list[dict[str, str]]:
-    """Return the row of each case in a table: ``COLUMNS`` and the cases' further columns.
-
-    The cases need a label each.
-    """
-    labels = cases.labels
-    assert labels is not None, "without labels there is no table"
-    blank = [""] * len(cases)
-    fixed = (cases.file, [cases.classes[label] for label in labels], cases.group or blank, cases.part or blank)
-    columns = dict(zip(COLUMNS, fixed, strict=True)) | {n: v for n, v in cases.columns.items() if n not in COLUMNS}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def write(path: Path, table: Sequence[Mapping[str, str]]) -> None:
-    """Write rows as a CSV. Raises UserError."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(table[0]) if table else COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    files.write_text(path, stream.getvalue())
 
 
 def _check_path(path: Path, folder: Path) -> None:
