@@ -4,19 +4,19 @@ import io
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import Response
 from PIL import Image
 
 from souron import registry
-from souron.data import hand_annotations
-from souron.data.hand_annotations import Folder
 from souron.hub import zoo
-from souron.pipelines import default_system
 from souron.studio.runs import run_list
 from souron.studio.shared import Studio, command, words
 from souron.utils.messages import UserError, _
+
+if TYPE_CHECKING:
+    from souron.data.hand_annotations import Folder
 
 LISTED = 60  # images of one page of the list
 SHOWN = 1600  # pixels of the longer side of an image on the page
@@ -27,8 +27,11 @@ PHOTOGRAPHS = ("nanodet", "ssd_oid")  # detectors of photographs, the better one
 TRAINED = ("yolo", "yolo_seg")  # by the next step, with boxes and with outlines
 
 
-def folder_of(studio: Studio, asked: Mapping[str, Any]) -> Folder:
+def folder_of(studio: Studio, asked: Mapping[str, Any]) -> "Folder":
     """Return the annotations of the folder that a request names. Raises UserError, also outside of the roots."""
+
+    from souron.data import hand_annotations
+
     text = asked.get("data")
     if not isinstance(text, str) or not text:
         raise UserError("missing", _("no folder is named"), expected=_("a folder with images"))
@@ -132,12 +135,15 @@ def classes(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
     return {"classes": folder.classes()}
 
 
-def systems(studio: Studio, folder: Folder) -> dict[str, str]:
+def systems(studio: Studio, folder: "Folder") -> dict[str, str]:
     """Map each system that can suggest to what it was trained on, the best for this folder first.
 
     Runs that were trained on the folder come first, then detectors of photographs that are here, other runs, and
     systems trained on generated scenes.
     """
+
+    from souron.pipelines import default_system
+
     tasks = {registry.find(name)[0].task for name in TRAINED}
     own: list[str] = []
     other: list[str] = []
@@ -172,6 +178,8 @@ def able(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def suggested(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a system detects in an image as marks, of which nothing is stored. Raises UserError."""
+
+    from souron.data import hand_annotations
     from souron.studio.model_cache import models
 
     folder, system = folder_of(studio, asked), str(asked.get("system") or "")
@@ -193,6 +201,9 @@ def suggested(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def marks_of(answer: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Return the boxes or outlines of an answer, the most confident first, with the folder's names of classes."""
+
+    from souron.data import hand_annotations
+
     own = {name.casefold(): name for name in reversed(classes)}
     found = answer.found
     scores = found.scores or [1.0] * len(found.names)

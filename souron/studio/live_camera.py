@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from souron import registry
-from souron.studio import answers
 from souron.studio.security import uploads
 from souron.studio.shared import Studio
 from souron.utils.messages import UserError, _
@@ -43,6 +42,7 @@ def offered(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
 def answered(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Answer one frame: ``image`` in base64, by ``system``. Raises UserError."""
     from souron.kinds.picture import Picture
+    from souron.studio import answers
     from souron.studio.model_cache import models
 
     able, system = systems(studio), str(asked.get("system") or "")
