@@ -121,20 +121,19 @@ def annotate(page: Any, studio: str, language: str) -> None:
     page.goto(page.url.replace("/my_data?", "/annotate?"))
     page.wait_for_selector("[data-ready]")
     page.wait_for_selector(".list li:nth-child(2)")
-    if page.locator(".objects > li").count():  # from the visit in light colours
-        return
     shown = page.locator(".stage img").bounding_box()
     corners = ((0.1, 0.1, 0.35, 0.35), (0.5, 0.55, 0.8, 0.8))
-    for number, (left, top, right, bottom) in enumerate(corners):
+    for left, top, right, bottom in corners:
         page.mouse.move(shown["x"] + left * shown["width"], shown["y"] + top * shown["height"])
         page.mouse.down()
         page.mouse.move(shown["x"] + right * shown["width"], shown["y"] + bottom * shown["height"], steps=4)
         page.mouse.up()
-        if not number:
-            page.wait_for_selector("#annotate[data-state=classless]")
+        page.wait_for_selector("#annotate:is([data-state=classless], [data-state=saved])")
+        page.wait_for_timeout(700)
+        if page.locator("#annotate[data-state=classless]").count():  # a class is named once
             page.locator(".new input").fill({"en": "cell", "ja": "細胞"}[language])
             page.keyboard.press("Enter")
-        page.wait_for_selector("#annotate[data-state=saved]")
+            page.wait_for_timeout(700)
 
 
 def queue(page: Any, studio: str, language: str) -> None:
