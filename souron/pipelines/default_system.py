@@ -37,7 +37,7 @@ FIRST = {  # kind -> default system
     "Volume": "unet_3d",
     "Text": "gpt",
     "Score": "music_transformer",
-    "Sound": "whisper_base",  # where it was fetched, else a ready-trained system
+    "Sound": "whisper_base",  # where it was fetched
 }
 OF_FILMS = "yolo"  # the ready-trained detector, for films that are like its training data
 OF_FILMED_SCENES = ("nanodet", "ssd_oid")  # detectors trained on photographs, the faster one first
@@ -141,14 +141,17 @@ def _choice(kind: str, project: Path) -> Choice:
         and registry.takes(file.parent.name) == kind
         and (ready / file.stem / "args.yaml").is_file()
     ]
-    if others and not _is_here(system):
-        system, *others = others
     return Choice(system, (*_own_runs(kind, project), *photographs, *others))
 
 
 def pictures(project: Path = Path("runs")) -> Choice:
     """Return the default system for an image, and the alternatives."""
     return _choice("Picture", project)
+
+
+def available(choice: Choice) -> str:
+    """Return the first system of a choice that can answer on this computer; the default if none can."""
+    return next((name for name in (choice.system, *choice.others) if "/" in name or _is_here(name)), choice.system)
 
 
 def _is_here(name: str) -> bool:

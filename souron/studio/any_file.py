@@ -86,7 +86,7 @@ def answer(studio: Studio, file: Path, system: str = "", options: Mapping[str, A
         raise UserError(
             "system", _("{system} does not answer for such a file").format(system=system), expected=", ".join(able)
         )
-    chosen = system or choice.system
+    chosen = system or default_system.available(choice)
     is_film = moving.is_video(file)
     with models.answering(chosen) as model:
         tracked = is_film and model.asked.gives is Boxes
