@@ -20,7 +20,7 @@ from souron.cli import main
 from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.report import layers
-from souron.studio import files
+from souron.studio import files, page_routes
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.lecture import lecture_routes
 from souron.studio.security import access
@@ -228,7 +228,7 @@ def test_the_studio_opens_a_course_and_keeps_a_copy(tmp_path, monkeypatch, capsy
     from souron.studio import app
 
     opened = []
-    monkeypatch.setattr(app, "_start", lambda *given: opened.append(given[-1]))
+    monkeypatch.setattr(app, "_start", lambda *given: opened.append(given[5]))
     file = tmp_path / "my.toml"
     file.write_text(courses.checked(COURSE).as_toml(), encoding="utf-8")
     for _time in range(2):
@@ -243,7 +243,8 @@ def serving(tmp_path, jobs):
     """The lecture's pages behind the guard, without the pages of Gradio."""
     app, project = FastAPI(), tmp_path / "runs"
     files.add(app, project, jobs)
-    lecture_routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
+    for routes in (lecture_routes, page_routes):
+        routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
     settings = uvicorn.Config(None, port=0, log_level="error", ws="none", proxy_headers=False)
     bound = settings.bind_socket()
     port = bound.getsockname()[1]
