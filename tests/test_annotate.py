@@ -513,8 +513,8 @@ def test_a_run_trained_on_the_folder_suggests_first(client, photos, tmp_path, mo
         Run(tmp_path / "runs" / "classify" / "no", "finished", 0.0, data=str(photos)),
     ]
     monkeypatch.setattr(annotating.run_list, "runs", lambda _project: runs)
-    monkeypatch.setattr(annotating.default_system, "starters", lambda: ["ssd_oid", "nanodet"])
-    monkeypatch.setattr(annotating.default_system, "learnt_from", lambda _name: "data")
+    monkeypatch.setattr(default_system, "starters", lambda: ["ssd_oid", "nanodet"])
+    monkeypatch.setattr(default_system, "learnt_from", lambda _name: "data")
     names = [Path(name).name for name, _title, _data in ask(client, "systems").json()["systems"]]
     assert names[:4] == ["own", "nanodet", "ssd_oid", "other"] and "no" not in names
 
