@@ -1,4 +1,4 @@
-"""Pictures of every page of the studio, in both languages, light and dark.
+"""Pictures of every page of the studio, in both languages, light and dark, some as on a telephone.
 
     .venv/bin/python docs/screenshots.py
     .venv/bin/python docs/screenshots.py teach --languages ja
@@ -6,7 +6,7 @@
 In an empty folder for each language it trains, compares and draws for some seconds, on digits and
 on a folder with things wrong in it; then a real Chromium visits each page. The pictures go to
 ``docs/_static/studio/``: of a page ``train.jpg``, ``train.ja.jpg``, ``train.dark.jpg`` and
-``train.dark.ja.jpg``.
+``train.dark.ja.jpg``, of those in ``NARROW`` also ``lesson.phone.jpg`` and ``lesson.phone.ja.jpg``.
 """
 
 import argparse
@@ -28,6 +28,8 @@ import browsing  # noqa: E402
 from browsing import said  # noqa: E402
 
 WIDTH, HIGHEST = 1280, 1500  # pixels of a picture
+PHONE = 390  # pixels a telephone is wide
+LOOKS = ("", "dark", "phone")
 
 
 def main() -> None:
@@ -43,13 +45,16 @@ def main() -> None:
             if visited.keys() - BEGIN_WITH_NOTHING:
                 prepare(Path(folder), language)
             with browsing.serving(Path(folder)) as server:
-                for dark in (False, True):
-                    with browsing.visiting(language, dark) as visit:
-                        visit.page.set_viewport_size({"width": WIDTH, "height": HIGHEST})
+                for look in LOOKS:
+                    with browsing.visiting(language, look == "dark") as visit:
+                        width = PHONE if look == "phone" else WIDTH
+                        visit.page.set_viewport_size({"width": width, "height": HIGHEST})
                         for name, visits in visited.items():
+                            if look == "phone" and name not in NARROW:
+                                continue
                             visits(visit.page, f"{server.address}/{language}/", language)
-                            ends = [name, *(["dark"] if dark else []), *(["ja"] if language == "ja" else []), "jpg"]
-                            shoot(visit.page, place / ".".join(ends))
+                            ends = [name, look, "ja" if language == "ja" else "", "jpg"]
+                            shoot(visit.page, place / ".".join(filter(None, ends)), width)
                         assert not visit.outside, visit.outside
 
 
@@ -75,10 +80,10 @@ def prepare(folder: Path, language: str) -> None:
     shutil.copy(photos / "two" / "3.png", photos / "one" / "copy of 3.png")
 
 
-def shoot(page: Any, path: Path) -> None:
+def shoot(page: Any, path: Path, width: int) -> None:
     page.wait_for_timeout(1000)
     end = page.evaluate("document.querySelector('#foot').getBoundingClientRect().bottom")
-    clip = {"x": 0, "y": 0, "width": WIDTH, "height": min(end, HIGHEST)}
+    clip = {"x": 0, "y": 0, "width": width, "height": min(end, HIGHEST)}
     image = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
     image.save(path, quality=80, optimize=True)
 
@@ -182,6 +187,17 @@ def use(page: Any, studio: str, language: str) -> None:
     page.wait_for_timeout(6000)
 
 
+def chat(page: Any, studio: str, language: str) -> None:
+    """One question to the model that comes with souron."""
+    page.goto(f"{studio}chat")
+    send = page.get_by_role("button", name=said("Send", language), exact=True)
+    page.get_by_label(said("your question", language)).fill(
+        {"en": "How do I save a document as PDF?", "ja": "文書を保存するには、どうすればよいですか。"}[language]
+    )
+    send.click()
+    page.wait_for_timeout(8000)
+
+
 def runs(page: Any, studio: str, language: str) -> None:
     page.goto(f"{studio}runs?run=runs/classify/cnn-digits")
     page.wait_for_selector("#page iframe")
@@ -229,11 +245,13 @@ VISITS: dict[str, Callable[[Any, str, str], None]] = {
     "compare": compare,
     "anything": anything,
     "use": use,
+    "chat": chat,
     "runs": runs,
     "queue": queue,
     "machine": machine,
 }
-BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "my_data", "annotate", "anything", "queue", "machine"}
+NARROW = ("lecture", "lesson", "my_data", "anything", "chat", "runs", "queue")
+BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "my_data", "annotate", "anything", "chat", "queue", "machine"}
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ from souron.data import hand_annotations
 from souron.data.formats import coco, coco_masks
 from souron.data.readers.settings import Reading
 from souron.hub import zoo
-from souron.studio import annotating, layout, page_routes
+from souron.pipelines import default_system
+from souron.studio import layout, page_routes
 from souron.studio.jobs.job_queue import Jobs
+from souron.studio.my_data import annotating
 from souron.studio.security import access
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio

@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from souron.hub import zoo
-from souron.studio import any_file, layout, page_routes
+from souron.studio import layout, page_routes
+from souron.studio.any_file import answering
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.security import access
 from souron.studio.security.paths import Roots
@@ -109,7 +110,7 @@ def test_five_places_hold_every_page():
     assert sorted([*of, *tools, "machine"]) == sorted(layout.PAGES)
     assert [place.name for place in layout.places()] == ["learn", "teach", "data", "use", "results"]
     assert layout.place_of("exam").name == "use" and layout.place_of("machine") is None
-    assert "anything" in layout.places()[3].pages and any_file.SAMPLES
+    assert "anything" in layout.places()[3].pages and answering.SAMPLES
 
 
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")

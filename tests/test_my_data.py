@@ -14,10 +14,11 @@ from fastapi.testclient import TestClient
 from souron.cli import data as cli_data
 from souron.cli.console import screen
 from souron.data.composing import cells
-from souron.studio import layout, own_data_set, own_data_view, page_routes
+from souron.studio import layout, page_routes
 from souron.studio.forms import own_data
 from souron.studio.jobs import job_queue
 from souron.studio.jobs.job_queue import Jobs
+from souron.studio.my_data import data_set, view
 from souron.studio.pages import my_data
 from souron.studio.runs.run_list import Result, Run
 from souron.studio.security.paths import Roots
@@ -53,11 +54,11 @@ def studio(tmp_path, monkeypatch, example):
 def own(studio, example, monkeypatch):
     """The example after its check."""
     monkeypatch.setattr(job_queue.Job, "launch", lambda job: None)
-    found = own_data_set.OwnDataSet(studio, "cells")
+    found = data_set.OwnDataSet(studio, "cells")
     page = Path(example[1]["page"])
     shutil.copytree(page.parent, found.place / "data" / page.parent.name)
     end(found.check(), example[1])
-    return own_data_set.OwnDataSet(studio, "cells")
+    return data_set.OwnDataSet(studio, "cells")
 
 
 def end(job, result):
@@ -73,7 +74,7 @@ def finding(own, code):
 
 def pressed(own, code, way, **more):
     my_data.correct(own.studio, {"data": own.data, "finding": finding(own, code).number, "way": way, **more})
-    return own_data_set.OwnDataSet(own.studio, own.data)
+    return data_set.OwnDataSet(own.studio, own.data)
 
 
 def labels(own):
@@ -92,12 +93,12 @@ def test_a_new_folder_is_checked_at_once(studio, monkeypatch):
 
 
 def test_the_page_says_what_is_there_and_what_to_do_next(own):
-    sections = own_data_view.sections(own)
+    sections = view.sections(own)
     assert "83 files, 82 readable" in sections["files"] and "20 patients" in sections["files"]
     assert "even 39, uneven 43" in sections["files"]
     assert "Mend what would distort your result: 2" in sections["next"]
     assert "82 cases of 20 patients" in sections["first"]
-    assert not own_data_view.busy(own)
+    assert not view.busy(own)
 
 
 def test_copies_are_left_out_at_one_press_and_come_back(own):
@@ -106,7 +107,7 @@ def test_copies_are_left_out_at_one_press_and_come_back(own):
     assert len(labels(again)) == 80 and "even/p01_4.png" not in labels(again) and "even/p01_0.png" in labels(again)
     assert again.used == "cells/corrected.csv" and "80 cases" in again.advice.reason
     my_data.undo(own.studio, {"data": "cells", "number": 0})
-    back = own_data_set.OwnDataSet(own.studio, "cells")
+    back = data_set.OwnDataSet(own.studio, "cells")
     assert back.used == "cells" and not finding(back, "duplicates").mended
 
 
@@ -117,7 +118,7 @@ def test_a_wrong_label_is_decided_one_by_one(own):
     my_data.undo(own.studio, {"data": "cells", "number": 0})
     right = pressed(own, "wrong label", "right", family=0)
     assert finding(right, "wrong label").mended and labels(right)["uneven/p04_1.png"] == "uneven"
-    assert "right as it is" in own_data_view.corrections(right)
+    assert "right as it is" in view.corrections(right)
 
 
 def test_images_with_two_labels_get_one_or_are_left_out(own):
@@ -132,7 +133,7 @@ def test_images_with_two_labels_get_one_or_are_left_out(own):
 def test_parts_that_leak_are_drawn_anew(own, example):
     told = {**example[1]["findings"][0], "code": "leak", "severity": "error", "families": [["even/p00_0.png"]]}
     end(own.check(), {**example[1], "findings": [told]})
-    again = pressed(own_data_set.OwnDataSet(own.studio, "cells"), "leak", "split")
+    again = pressed(data_set.OwnDataSet(own.studio, "cells"), "leak", "split")
     assert finding(again, "leak").mended
     assert all(line.endswith(",") for line in again.corrected.read_text().splitlines()[1:])
 
@@ -144,7 +145,7 @@ def test_spellings_become_one_patient(own, example):
         "families": [["even/p00_0.png", "even/p01_0.png"]],
     }
     end(own.check(), {**example[1], "findings": [told]})
-    again = pressed(own_data_set.OwnDataSet(own.studio, "cells"), "patient spellings", "patient", family=0)
+    again = pressed(data_set.OwnDataSet(own.studio, "cells"), "patient spellings", "patient", family=0)
     groups = [line.split(",")[2] for line in again.corrected.read_text().splitlines()[1:]]
     assert "p01" not in groups and groups.count("p00") == 9
 
@@ -165,7 +166,7 @@ def test_what_no_button_asks_changes_nothing(own, asked):
         my_data.correct(own.studio, {"data": "cells", **asked})
     with pytest.raises(UserError):
         my_data.undo(own.studio, {"data": "cells", "number": 0})
-    assert own_data_set.OwnDataSet(own.studio, "cells").corrections == []
+    assert data_set.OwnDataSet(own.studio, "cells").corrections == []
 
 
 def test_a_table_of_the_readers_own_is_never_written_over(own):
@@ -179,7 +180,7 @@ def test_all_cases_cannot_be_left_out(own, example):
     every = [[row["filename"]] for row in own.cases]
     end(own.check(), {**example[1], "findings": [{**example[1]["findings"][0], "families": every}]})
     with pytest.raises(UserError, match="no case"):
-        pressed(own_data_set.OwnDataSet(own.studio, "cells"), example[1]["findings"][0]["code"], "out")
+        pressed(data_set.OwnDataSet(own.studio, "cells"), example[1]["findings"][0]["code"], "out")
 
 
 def test_the_advised_training_reads_the_corrected_table(own):
@@ -188,8 +189,8 @@ def test_the_advised_training_reads_the_corrected_table(own):
     my_data.train(own.studio, {"data": "cells"})  # a second press starts nothing
     [job] = [job for job in own.studio.jobs.all() if job.words[0] == "train"]
     assert job.words[:3] == ["train", "efficientnet_lite", "data=cells/corrected.csv"]
-    again = own_data_set.OwnDataSet(own.studio, "cells")
-    assert again.jobs == [job] and own_data_view.busy(again)
+    again = data_set.OwnDataSet(own.studio, "cells")
+    assert again.jobs == [job] and view.busy(again)
     my_data.stop(own.studio, {"data": "cells", "job": "another"})
     assert job.state == "waiting"
     my_data.stop(own.studio, {"data": "cells", "job": job.id})
@@ -204,14 +205,14 @@ def test_the_verdict_is_a_sentence_and_the_next_step_follows(own, monkeypatch):
         ([measured], "really better"),
         ([Run(Path("runs/compare/b"), "finished", 3.0, ("cnn",), "cells", sentence=HOSTILE), measured], "new files"),
     ):
-        one = own_data_set.OwnDataSet(own.studio, "cells")
+        one = data_set.OwnDataSet(own.studio, "cells")
         one.__dict__["findings"] = []
         one.__dict__["runs"] = [Run(**{**vars(run), "result": shares}) for run in runs]
-        assert asks in own_data_view.next_step(one)
-        told = own_data_view.outcome(one)
+        assert asks in view.next_step(one)
+        told = view.outcome(one)
         assert HOSTILE not in told
         assert ("of 100 new cases like these, about 87 " in told and "78 to 93" in told) == bool(runs)
-    assert own_data_view.of_hundred(Run(Path("x/y"), "finished", 1.0, result=Result("AP", 0.5, 0.4, 0.6))) == ""
+    assert view.of_hundred(Run(Path("x/y"), "finished", 1.0, result=Result("AP", 0.5, 0.4, 0.6))) == ""
 
 
 def test_runs_on_other_data_do_not_belong_here(own):

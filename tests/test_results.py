@@ -342,7 +342,7 @@ def test_damaged_runs_are_explained_on_the_page(project, client, damage):
     "asked", [{}, {"runs": "classify/weak"}, {"runs": [1, None]}, {"runs": ["../../etc"] * 900}, [3]]
 )
 def test_the_page_takes_anything_that_is_asked(project, client, asked):
-    for name in ("compare", "rename", "resume", "stop", "clear", "delete", "question", "list", "jobs"):
+    for name in ("compare", "rename", "resume", "stop", "delete", "question", "list", "jobs"):
         assert client.post(f"/do/en/runs/{name}", json=asked).status_code in (200, 400)
     assert (project / "classify/weak").is_dir()
 

@@ -128,7 +128,7 @@ def test_no_file_compares_with_a_tasks_name():
 FACES = {  # (a special face, its study): why what is made from the contract is not enough
     ("souron.cli.watch", "watch"): "a video that souron predict is given",
     ("souron.studio.forms.predict_form", "watch"): "the same on the page Use",
-    ("souron.studio.films", "watch"): "the same on the page Any file, in its player",
+    ("souron.studio.any_file.films", "watch"): "the same on the page Any file, in its player",
     ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",
     ("souron.studio.pages.exam", "exam"): "a person answers question by question",
     ("souron.studio.pages.read", "ask"): "questions one after the other, with the text beside them",

@@ -577,28 +577,13 @@ def test_a_new_name_leads_to_the_run(studio):
             runs.rename(studio, {"run": "classify/other", "name": name} if name != 3.5 else {"run": "classify/other"})
 
 
-def test_a_waiting_job_leaves_the_queue_and_clearing_keeps_the_others(studio, jobs):
-    first, second = (jobs.start(["train", "cnn", f"data={data}"], "en") for data in ("a", "b"))
-    assert runs.jobs(studio).count('data-do="stop"') == 2
-    runs.clear(studio, {"job": first.id})
-    assert [job.id for job in jobs.all()] == [second.id]
-    runs.clear_over(studio, {})
-    assert [job.id for job in jobs.all()] == [second.id]
-    runs.stop(studio, {"job": second.id})
-    assert second.state == "stopped"
-    runs.clear_over(studio, {})
-    assert jobs.all() == []
-    with pytest.raises(UserError, match="job"):
-        runs.clear(studio, {"job": second.id})
-
-
-def test_the_jobs_are_short_where_a_page_of_their_own_shows_them(studio, jobs, monkeypatch):
+def test_jobs_that_are_over_are_left_to_the_queue(studio, jobs):
     over, waiting = (jobs.start(["train", "cnn", f"data={data}"], "en") for data in ("old", "new"))
-    over.stop()
+    assert runs.jobs(studio).count('data-do="stop"') == 2
+    runs.stop(studio, {"job": over.id})
     shown = runs.jobs(studio)
-    assert over.id not in shown and waiting.id in shown and 'data-do="clear_over"' not in shown
-    monkeypatch.setattr(runs, "PAGES", tuple(page for page in runs.PAGES if page != "queue"))
-    assert over.id in runs.jobs(studio) and waiting.id in runs.jobs(studio)
+    assert over.state == "stopped" and over.id not in shown and waiting.id in shown
+    assert f"/{studio.language}/queue" in shown
 
 
 def test_a_report_is_framed_without_the_right_to_scripts(studio):

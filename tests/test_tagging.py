@@ -24,6 +24,7 @@ from souron.kinds.text import Text
 from souron.metrics import fill_mask as mask_metrics
 from souron.metrics import tag as metrics
 from souron.runs import prepare
+from souron.tasks import fill_mask as fill_masks
 from souron.tasks.fill_mask import FillMask
 from souron.tasks.fill_mask import Spec as MaskSpec
 from souron.tasks.tag import Tagging
@@ -165,6 +166,38 @@ def test_masks_are_drawn_anew_each_time_it_learns():
     assert len({int(batch.true[0, 0]) for batch in drawn}) > 5, "windows of one beginning"
     given = torch.cat([batch.given[batch.asked] for batch in drawn])
     assert (given == model.mask).float().mean().item() == pytest.approx(0.8, abs=0.06)
+
+
+def test_training_hides_a_share_of_its_own_and_tests_15_percent():
+    model = fresh("bert_mask_tiny", sentences(20))
+    rows = ListColumn([fill_mask.Masked(*[torch.arange(2000) % 50] * 3)])
+    drawn = model._window(Rows(rows, None), torch.Generator().manual_seed(0)).input[0]
+    assert int(drawn.asked.sum()) == round(model.config.hidden * model.context) == round(0.3 * model.context)
+
+
+def test_windows_of_training_double_with_the_budget(monkeypatch):
+    model = fresh("bert_mask_tiny", sentences(20))
+    context, seen = model.context, []
+    tokens = torch.arange(4 * context).view(4, context)
+    batch = fill_masks.Batch(tokens, tokens, tokens % 5 == 0, torch.arange(4))
+    monkeypatch.setattr(type(model), "loss", lambda _self, part: seen.append(part.given))
+    lengths = []
+    for used in (0.0, 0.14, 0.16, 0.31, 0.46, 0.99):
+        model.used = used
+        seen.clear()
+        assert [name for name, _loss in model.updates(batch, 0)]
+        lengths.append(seen[0].shape[1])
+        assert torch.equal(torch.cat(seen).flatten(), tokens.flatten()), "each token once, in order"
+    assert lengths == [8, 8, 16, 32, context, context] and context == 64
+
+
+def test_shorter_windows_keep_masks_cases_and_leave_padding_out():
+    given = torch.tensor([[1, 2, 3, 4, 5], [6, 7, -1, -1, -1]])
+    asked = torch.tensor([[True, False, False, True, False], [False, True, False, False, False]])
+    found = fill_masks.shorter(fill_masks.Batch(given, given + 10, asked, torch.tensor([3, 4])), 2)
+    assert found.given.tolist() == [[1, 2], [3, 4], [5, -1], [6, 7]]
+    assert found.asked.tolist() == [[True, False], [False, True], [False, False], [False, True]]
+    assert found.case.tolist() == [3, 3, 3, 4] and found.true[0].tolist() == [11, 12]
 
 
 @pytest.mark.parametrize("name", ["neighbours", "bert_mask_tiny"])

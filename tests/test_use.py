@@ -21,7 +21,8 @@ from souron.cli import main
 from souron.hub import zoo
 from souron.lecture import samples
 from souron.pipelines import default_system
-from souron.studio import films, live_camera, page_routes
+from souron.studio import page_routes
+from souron.studio.any_file import films, live_camera
 from souron.studio.forms import plain_options
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.security import uploads

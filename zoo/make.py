@@ -70,6 +70,7 @@ EXAMPLES = {  # test cases
 }
 TEXTS: dict[str, list[str]] = tomllib.loads((HERE / "examples.toml").read_text(encoding="utf-8"))
 QUESTION = "What is shown?"
+SHARED = "network"  # the layer that ``clip=`` takes over as it is
 MOST_BYTES = 8_000_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
 TASKS = {  # whose systems come ready trained: on what, and for how long
@@ -93,14 +94,15 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "text_to_video": ("drawn_moving_scenes", "8min"),
     "translate": ("manual_pairs", "9min"),
     "classify_text": ("mails", "3min"),
+    "fill_mask": ("speeches", "11min"),
 }
 FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of answers
 BESIDE = (  # counts and rules, and what stands on others' weights
     *("ngram", "ngram_voices", "still_picture", "keyword_page", "question_only"),
-    *("tfidf", "translation_memory"),
+    *("tfidf", "translation_memory", "neighbours", "threshold"),
     *("lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
 )
-OPTIONS = {"data", "budget", "batch", "side", "pretrained"}  # of a recipe; the others are the system's own
+OPTIONS = {"data", "budget", "batch", "side", "pretrained", "clip"}  # of a recipe; the others are the system's own
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))  # what differs
 NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS and entry.name not in BESIDE]
 NAMES += [name for name in RECIPES if name not in registry.entries()]  # which go on from another one
@@ -141,10 +143,10 @@ def write_examples(place: Path) -> None:
         Picture.of(fashion.input[row]).save(folder / f"{zoo.file_name(label)}.png")
     sample = {"input": fashion.input[:SAMPLE], "target": fashion.target[:SAMPLE].to(torch.uint8)}
     files.write_tensors(place / "sample.safetensors", sample, {"data": "fashion"})
-    for data, texts in TEXTS.items():
-        (place / "examples" / data).mkdir(exist_ok=True)
+    for shown, texts in TEXTS.items():
+        (place / "examples" / shown).mkdir(exist_ok=True)
         for number, text in enumerate(texts, 1):
-            Text(text).save(place / "examples" / data / f"{number}.txt")
+            Text(text).save(place / "examples" / shown / f"{number}.txt")
     for data in EXAMPLES:
         test = tested(data)
         (place / "examples" / data).mkdir(exist_ok=True)
@@ -235,8 +237,14 @@ def packed(name: str, run: Path, place: Path) -> Path:
         for key, value in system.state_dict().items()
         if not key.startswith(tuple(f"{part}." for part in needless))
     }
+    about: dict[str, Any] = {"left_out": sorted(needless)}
+    if lender := RECIPES.get(name, {}).get("clip"):
+        lent = zoo.borrowed(SHARED, lender)
+        own = {key for key in weights if key.startswith(f"{SHARED}.")}
+        assert own and all(torch.equal(weights.pop(key), lent[key]) for key in own), f"{name}: not {lender}'s {SHARED}"
+        about["borrowed"] = {SHARED: lender}
     shutil.rmtree(place, ignore_errors=True)
-    files.write_tensors(place / "weights" / "best.safetensors", weights, {"left_out": sorted(needless)})
+    files.write_tensors(place / "weights" / "best.safetensors", weights, about)
     size = (place / "weights" / "best.safetensors").stat().st_size
     assert size <= MOST_BYTES, f"{name}: {units.size(size)}; a smaller one, please"
     shutil.copy(run / "args.yaml", place)
@@ -336,7 +344,7 @@ def answer(system: Any, name: str) -> Any:
     if hasattr(system, "drawing"):
         *_before, drawn = draw(system, Noise(0, range(4)))
         varied = variations(system).tolist() if getattr(system, "sees", False) else []
-        return drawn.tolist(), varied, bits(system, zoo.sample()[0][:4]) if system.likelihood else []
+        return drawn.tolist(), varied, bits(system, zoo.sample()[0][:4]) if getattr(system, "likelihood", False) else []
     if system.task == "classify":
         return scores(system, zoo.sample()[0][:4]).tolist()
     labels = getattr(system.spec, "labels", ())
@@ -371,7 +379,8 @@ def answers(system: Any, name: str, **options: str) -> list[Any]:
     given = signature.signature(type(system))
     package = zoo.root()
     assert given is not None and package is not None
-    cases = sorted((package / "examples" / data_of(name)).glob("*"))
+    own = package / "examples" / name
+    cases = sorted((own if own.is_dir() else package / "examples" / data_of(name)).glob("*"))
     read = [replace(given.given.read(case, **system.reading()), file=case.name) for case in cases]
     return [system.predict(one, **asked(system.task), **options) for one in read]
 

@@ -99,12 +99,20 @@ def receipt(folder: Path) -> dict[str, Any]:
 
 
 def examples(folder: Path) -> list[Path]:
-    """Return held-out test cases of the data that the system of this folder was trained on.
+    """Return inputs of the folder's system: its own, else held-out test cases of its training data.
 
     For classes, files are named after the class.
     """
+    if own := sorted((folder.parent / "examples" / folder.name).glob("*")):
+        return own
     data = str(receipt(folder).get("options", {}).get("data", ""))
     return sorted((folder.parent / "examples" / file_name(data)).glob("*"))
+
+
+def borrowed(layer: str, name: str) -> "dict[str, Tensor]":
+    """Return a layer's weights that are those of another ready-trained system, which alone holds them."""
+    tensors, _about = read_tensors((root() or Path(PACKAGE)) / file_name(name) / "weights" / "best.safetensors")
+    return {key: value for key, value in tensors.items() if key.startswith(f"{layer}.")}
 
 
 def asked(folder: Path) -> dict[str, str]:

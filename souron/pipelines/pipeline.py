@@ -41,7 +41,7 @@ KNOWN = {
     "text-classification": Known(("classify_text",), answers.classified, ("bert",), "mails"),
     "sentiment-analysis": Known(("classify_text",), answers.classified, data="mails"),
     "token-classification": Known(("tag",), answers.tagged, data="entities"),
-    "fill-mask": Known(("fill_mask",), answers.filled, data="manuals"),
+    "fill-mask": Known(("fill_mask",), answers.filled, ("bert_mask",), "speeches"),
     "text-generation": Known(("complete",), answers.generated, (USUAL,), "manuals"),
     "text2text-generation": Known(("complete", "translate", "summarise"), answers.rewritten, (USUAL,), "manners"),
     "summarization": Known(("summarise",), answers.summarised, ("central",), "manual_leads"),

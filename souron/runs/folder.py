@@ -222,7 +222,11 @@ def load(folder: Path, which: str = "best") -> Any:
             exit=3,
         )
     tensors, about = read_tensors(path)
-    system.left_out = tuple(about.get("left_out", ())) if zoo.holds(folder) else ()
+    system.left_out = ()
+    if zoo.holds(folder):
+        system.left_out = tuple(about.get("left_out", ()))
+        for layer, name in about.get("borrowed", {}).items():
+            tensors |= zoo.borrowed(layer, name)
     fill(system, tensors, path, system.left_out)
     if text := changed(folder):
         warnings.warn(f"{folder}: {text}", Caution, stacklevel=3)

@@ -144,6 +144,8 @@ def build(args: dict[str, Any], train: Dataset) -> Any:
     torch.manual_seed(args["seed"])
     spec = kind.spec_for(train)
     task, pretrained = registry.load_task(kind.task), args["pretrained"]
+    if isinstance(meaning := names.known(pretrained), names.Ready):
+        pretrained = str(run_folder.folder_of(meaning))
     if pretrained == "False":
         model = kind(config, spec)
         for part in model.modules():

@@ -29,7 +29,7 @@ from souron.utils.messages import N_, UserError, _
 
 MASK = re.compile(r"\s*(?:\[MASK\]|<mask>)")  # a token includes the space before its word
 ASKED_AT_ONCE = 32  # windows per step of evaluation
-AT_ONCE = 16  # windows per training step
+AT_ONCE = 2048  # tokens per training step
 PART = "\ufffd"  # stands for a token that is part of a multi-byte character
 
 
@@ -63,6 +63,11 @@ class MaskFiller(System):
     @property
     def mask(self) -> int:
         return self.spec.vocabulary - 1
+
+    @property
+    def hidden(self) -> float:
+        """Return the share of the tokens that training hides."""
+        return fill_mask.SHARE
 
     @property
     def context(self) -> int:
@@ -101,14 +106,15 @@ class MaskFiller(System):
         spare = max(0, len(ids) - self.context)
         start = int(torch.randint(spare + 1, (), generator=generator))
         ids = ids[start : start + self.context]
-        return fill_mask.for_training(ids, self.mask, self.spec.vocabulary, generator)
+        return fill_mask.for_training(ids, self.mask, self.spec.vocabulary, generator, self.hidden)
 
     def batch(self, rows: Rows) -> Batch:
         return windows(list(rows.input), self.context)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
-        for rows in torch.arange(len(batch.given)).split(AT_ONCE):
+        windows = max(1, AT_ONCE // batch.given.shape[1])
+        for rows in torch.arange(len(batch.given)).split(windows):
             part = Batch(*(each[rows] for each in batch))
             if part.asked.any():
                 yield "model", self.loss(part)
@@ -185,6 +191,22 @@ def windows(entries: Sequence[Masked], context: int) -> Batch:
     device = entries[0].true.device if entries else None
     owner = torch.tensor([number for number, _each in rows])
     return Batch(*(part.to(device) for part in (given, true, asked, owner)))
+
+
+def shorter(batch: Batch, length: int) -> Batch:
+    """Cut the windows (R, T) of a batch into windows of at most ``length`` tokens.
+
+    Example:
+        >>> tokens = torch.arange(8).view(2, 4)
+        >>> shorter(Batch(tokens, tokens, tokens > 5, torch.tensor([0, 1])), 2).given.tolist()
+        [[0, 1], [2, 3], [4, 5], [6, 7]]
+    """
+    parts = -(-batch.given.shape[1] // length)
+    spare = parts * length - batch.given.shape[1]
+    given, true = (F.pad(each, (0, spare), value=PAD).view(-1, length) for each in (batch.given, batch.true))
+    asked = F.pad(batch.asked, (0, spare)).view(-1, length)
+    some = (given != PAD).any(1)
+    return Batch(given[some], true[some], asked[some], batch.case.repeat_interleave(parts)[some])
 
 
 class FillMask(Task):

@@ -15,7 +15,7 @@ from souron.metrics.fill_mask import BITS, FIRST, FIVE
 from souron.stats import intervals
 from souron.stats.records import Measure
 
-SHARE = 0.15  # of tokens selected for prediction
+SHARE = 0.15  # of tokens selected for prediction, in tests and by default in training
 HIDDEN, OTHER = 0.8, 0.1  # of those: replaced by the mask, by a random token; the rest stays
 SEED = 0
 SHOWN_TOKENS, SHOWN_MASKS, GUESSES = 120, 8, 3
@@ -54,10 +54,10 @@ class Guess(NamedTuple):
     guesses: list[tuple[int, float]]  # the most probable tokens and their probabilities
 
 
-def places(count: int, generator: Generator) -> Tensor:
-    """Select 15 % of the positions at random, at least one, (count,) bool."""
+def places(count: int, generator: Generator, share: float = SHARE) -> Tensor:
+    """Select a share of the positions at random, at least one, (count,) bool."""
     asked = torch.zeros(count, dtype=torch.bool)
-    asked[torch.randperm(count, generator=generator)[: max(1, round(SHARE * count))]] = True
+    asked[torch.randperm(count, generator=generator)[: max(1, round(share * count))]] = True
     return asked
 
 
@@ -68,12 +68,12 @@ def for_test(ids: Tensor, text: str, mask: int) -> Masked:
     return Masked(ids.masked_fill(asked, mask), ids, asked)
 
 
-def for_training(ids: Tensor, mask: int, vocabulary: int, generator: Generator) -> Masked:
+def for_training(ids: Tensor, mask: int, vocabulary: int, generator: Generator, share: float = SHARE) -> Masked:
     """Mask tokens as in BERT: most become the mask, some a random token, some stay unchanged.
 
     All of them are to be predicted.
     """
-    asked = places(len(ids), generator)
+    asked = places(len(ids), generator, share)
     chance = torch.rand(len(ids), generator=generator)
     other = torch.randint(vocabulary - 1, (len(ids),), generator=generator)
     given = torch.where(asked & (chance < HIDDEN), mask, ids)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from souron.studio import annotating
 from souron.studio.forms import own_data
+from souron.studio.my_data import annotating
 from souron.studio.shared import Studio, here, missing
 from souron.utils.messages import N_, _
 

@@ -10,25 +10,25 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.studio import any_file, live_camera
+from souron.studio.any_file import answering, live_camera
 from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
 TITLE = N_("Any file")
 PLACE = "use"
 ACTIONS = {
-    "sample": any_file.sampled,
-    "film": any_file.film,
+    "sample": answering.sampled,
+    "film": answering.film,
     "cameras": live_camera.offered,
     "frame": live_camera.answered,
 }
-UPLOADS = {"file": any_file.sent}
+UPLOADS = {"file": answering.sent}
 
 
 def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     examples = Markup("").join(
         Markup('<button type="button" data-sample="{}">{}</button>').format(name, _(text))
-        for name, text in any_file.SAMPLES.items()
+        for name, text in answering.SAMPLES.items()
     )
     return Markup(
         '<h1>{title}</h1><p>{about}</p><div id="anything" class="anything" data-module="/static/anything.js" '

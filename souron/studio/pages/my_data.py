@@ -13,10 +13,10 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.data.corrections import Correction
-from souron.studio import own_data_set, own_data_view
 from souron.studio.forms import own_data
 from souron.studio.jobs.job_queue import ALIVE
-from souron.studio.own_data_set import OwnDataSet
+from souron.studio.my_data import data_set, view
+from souron.studio.my_data.data_set import OwnDataSet
 from souron.studio.security import uploads
 from souron.studio.security.paths import folder_size
 from souron.studio.shared import Studio
@@ -39,7 +39,7 @@ def _one(own: OwnDataSet) -> Markup:
         own.check()
     sections = Markup("").join(
         Markup('<section id="{}" aria-live="{}">{}</section>').format(name, "polite" if name == "next" else "off", html)
-        for name, html in own_data_view.sections(own).items()
+        for name, html in view.sections(own).items()
     )
     return Markup(
         '<p><a href="{back}">← {all}</a></p><h1>{name}</h1><div class="own" data-module="/static/my_data.js" '
@@ -56,8 +56,8 @@ def _one(own: OwnDataSet) -> Markup:
 
 
 def _all(studio: Studio) -> Markup:
-    sets = own_data_set.known(studio, [path for _name, path in own_data.own(studio)])
-    items = Markup("").join(own_data_view.card(own, units.size(folder_size(own.folder))) for own in sets)
+    sets = data_set.known(studio, [path for _name, path in own_data.own(studio)])
+    items = Markup("").join(view.card(own, units.size(folder_size(own.folder))) for own in sets)
     return Markup(
         '<h1>{title}</h1><p>{about}</p><div class="own" data-module="/static/my_data.js" '
         'data-page="{language}/my_data" data-words="{words}"><div class="zone" tabindex="-1"><p class="actions">'
@@ -103,7 +103,7 @@ def opened(studio: Studio, data: Any) -> OwnDataSet:
 
 
 def state(studio: Studio, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    return own_data_view.as_json(opened(studio, asked.get("data")))
+    return view.as_json(opened(studio, asked.get("data")))
 
 
 def check(studio: Studio, asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -138,7 +138,7 @@ def correct(studio: Studio, asked: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _corrections(
-    own: OwnDataSet, one: own_data_set.Finding, families: list[tuple[str, ...]], way: str, value: str
+    own: OwnDataSet, one: data_set.Finding, families: list[tuple[str, ...]], way: str, value: str
 ) -> list[Correction]:
     """Return the corrections that a way of answering makes. Raises UserError for an unknown one."""
     files = tuple(file for family in families for file in family)

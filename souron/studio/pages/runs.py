@@ -19,7 +19,7 @@ from souron.studio.runs import export, results, run_list, trash, verdict_view
 from souron.studio.runs.run_list import Run
 from souron.studio.runs.run_view import facts, moment, report, the_same, verb
 from souron.studio.security.paths import folder_size
-from souron.studio.shared import PAGES, Studio, status
+from souron.studio.shared import Studio, status
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -27,7 +27,6 @@ TITLE = N_("Results")
 PLACE = "results"
 MOST_JOBS = 100  # shown
 MOST_DELETED = 200  # at once
-QUEUE = "queue"  # the page of all jobs, where there is one
 DOCUMENTS = {  # what a result is exported as
     "csv": (N_("Table (CSV)"), "text/csv"),
     "docx": (N_("Document (Word)"), "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
@@ -250,21 +249,6 @@ def stop(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
     return {"html": status(state_name(job, job.state) if job.begun is None else _("stopping after this step …"))}
 
 
-def clear(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
-    """Take a job out of the list; its results stay. Raises UserError."""
-    job = studio.jobs.get(str(asked.get("job")))
-    job.forget()
-    return {"html": status(_("Not in the list any more: {name}").format(name=called(job)))}
-
-
-def clear_over(studio: Studio, _asked: Mapping[str, Any]) -> dict[str, str]:
-    """Take all jobs that are over out of the list; their results stay."""
-    over = [job for job in studio.jobs.all() if job.state not in ALIVE and not job.estimates]
-    for job in over:
-        job.forget()
-    return {"html": status(_("{count} jobs are out of the list; what they made stays.").format(count=len(over)))}
-
-
 ACTIONS = {
     "list": listed,
     "jobs": working,
@@ -274,8 +258,6 @@ ACTIONS = {
     "question": ask_to_delete,
     "delete": delete,
     "stop": stop,
-    "clear": clear,
-    "clear_over": clear_over,
 }
 
 
@@ -311,36 +293,29 @@ VIEWS = {"document": document}
 
 
 def jobs(studio: Studio) -> Markup:
-    """Return what waits and runs, and what is over where no page of its own shows that."""
-    apart = QUEUE in PAGES
-    found = [(job, job.state) for job in studio.jobs.all() if not job.estimates]
-    shown = [(job, state) for job, state in found if state in ALIVE or not apart]
-    link = Markup('<p><a href="{}">{}</a></p>').format(studio.url(QUEUE), _("All jobs")) if apart else Markup()
+    """Return what waits and runs, and a link to the queue, which has all jobs."""
+    shown = [(job, job.state) for job in studio.jobs.all() if not job.estimates and job.state in ALIVE]
+    link = Markup('<p><a href="{}">{}</a></p>').format(studio.url("queue"), _("All jobs"))
     mark = " ".join(f"{job.id}:{state}" for job, state in shown)
-    alive = any(state in ALIVE for _job, state in shown)
-    over = any(state not in ALIVE for _job, state in shown)
     rows = Markup("").join(job_row(studio, job, state) for job, state in shown[:MOST_JOBS])
     nothing = Markup("<p>{}</p>").format(_("There are no jobs."))
     work = Markup('<ul class="jobs">{}</ul>').format(rows) if shown else nothing
-    clear = Markup('<button type="button" data-do="clear_over">{}</button>').format(_("Clear what is over"))
-    return Markup('<section id="jobs" data-mark="{}"{}><h2>{}</h2>{}{}{}</section>').format(
-        mark, Markup(" data-alive") if alive else "", _("Jobs"), work, clear if over else "", link
+    return Markup('<section id="jobs" data-mark="{}"{}><h2>{}</h2>{}{}</section>').format(
+        mark, Markup(" data-alive") if shown else "", _("Jobs"), work, link
     )
 
 
 def job_row(studio: Studio, job: Job, state: str) -> Markup:
-    act, text = ("stop", _("Stop, keep the work")) if state in ALIVE else ("clear", _("Take out of the list"))
     return Markup(
         "<li><span><strong>{state}</strong> {name} <small>{when}</small></span> {link}"
-        '<button type="button" data-do="{act}" data-job="{id}" aria-label="{text}: {name}">{text}</button></li>'
+        '<button type="button" data-do="stop" data-job="{id}" aria-label="{text}: {name}">{text}</button></li>'
     ).format(
         state=state_name(job, state),
         name=called(job),
         when=moment(job.made),
         link=job_link(studio, job),
-        act=act,
         id=job.id,
-        text=text,
+        text=_("Stop, keep the work"),
     )
 
 

@@ -141,8 +141,6 @@ export const begin = (root) => {
       button.remove();
     },
     stop: async (button) => { tell((await act("stop", { job: button.dataset.job })).html); await look(); },
-    clear: async (button) => { tell((await act("clear", { job: button.dataset.job })).html); await look(); },
-    clear_over: async () => { tell((await act("clear_over")).html); await look(); },
   };
 
   root.addEventListener("click", (event) => {

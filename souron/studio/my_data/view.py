@@ -11,7 +11,7 @@ from souron import registry
 from souron.data.corrections import Correction
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job
-from souron.studio.own_data_set import COPIES, LABELS, LEAKS, Finding, OwnDataSet
+from souron.studio.my_data.data_set import COPIES, LABELS, LEAKS, Finding, OwnDataSet
 from souron.studio.runs.run_list import Run
 from souron.studio.shared import PAGES, command, same_thing, table
 from souron.utils import units

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from souron.data import load
 from souron.hub import zoo
-from souron.studio import films
+from souron.studio.any_file import films
 from souron.studio.forms import plain_options
 from souron.studio.shared import Studio, remarks
 from souron.utils.messages import N_, UserError, _, language
