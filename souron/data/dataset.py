@@ -84,6 +84,14 @@ def digest(column: Any, hasher: Any) -> None:
             _digest_entry(entry, hasher)
 
 
+def content(data: "Dataset") -> str:
+    """Return a hash of all inputs and targets, for receipts and between machines."""
+    hasher = blake2b(digest_size=16)
+    digest(data.input, hasher)
+    digest(data.target, hasher)
+    return hasher.hexdigest()
+
+
 def digests(column: Any) -> Iterator[bytes]:
     """Yield 16 bytes for each entry, equal if the entries are."""
     if isinstance(column, LazyColumn):

@@ -73,6 +73,10 @@ class CompareOptions(_LearningOptions):
     """Options of ``souron.compare`` besides systems and data; tasks add their own."""
 
     seeds: Seeds = 3
+    on: Annotated[
+        str | None,
+        Choice(N_("where the rounds run: processes:4, dask://HOST:PORT, slurm, ray://HOST:PORT"), metavar="ENGINE"),
+    ] = None
     pretrained: Annotated[
         str | None, Choice(N_("start each from its published weights, or from a run's"), metavar="true|RUN")
     ] = None
@@ -87,7 +91,7 @@ class TourOptions:
     project: Project = "runs"
 
 
-NOT_KEPT = ("name", "project")  # determine the location of a run, not its content
+NOT_KEPT = ("name", "project", "on")  # determine the location of a run, not its content
 ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # different names on the command line
 
 
@@ -135,6 +139,7 @@ ORDER = (
     "name",
     "project",
     "device",
+    "on",
     "group",
     "allow_leak",
     "window",

@@ -1,0 +1,146 @@
+"""The contract of an engine, and how its work is handed out and gathered.
+
+An engine is one file of this package. It has
+
+    SCHEME                   "processes", the word before the colon of ``on=processes:4``
+    TITLE                    what it is, in one line
+    opened(address, threads) a context manager that yields a ``concurrent.futures.Executor``
+    threads(address)         how many threads a part computes with; without it as many as here
+
+souron schedules nothing itself: order, transport and the start of workers are the engine's. Nothing
+of an engine is imported unless ``on=`` names it.
+
+An error of the function travels home as its result. So whatever a future itself raises is the
+engine's: a worker that was lost, or an object that could not be sent.
+"""
+
+import copy
+import importlib
+import pkgutil
+import traceback
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
+
+from souron import engines
+from souron.utils.messages import UserError, _
+
+Key = TypeVar("Key", bound=Hashable)
+ATTEMPTS = 3  # workers that a part may lose before it counts as their cause
+LOOK = 0.5  # seconds between two looks for Ctrl-C
+
+
+class Engine(Protocol):
+    SCHEME: str
+    TITLE: str
+
+    def opened(self, address: str, threads: int) -> AbstractContextManager[Executor]: ...
+
+
+class Outcome(NamedTuple):
+    """What a function returned, or the error that it raised."""
+
+    result: Any
+    error: Exception | None = None
+
+
+def schemes() -> list[str]:
+    """Return the names of all engines, without importing them."""
+    return sorted(module.name for module in pkgutil.iter_modules(engines.__path__) if module.name != "engine")
+
+
+def find(on: str) -> tuple[Engine, str]:
+    """Return the engine that ``on`` names, and the address behind the colon. Raises UserError.
+
+    Example:
+        >>> engine, address = find("processes:2")
+        >>> engine.SCHEME, address
+        ('processes', '2')
+    """
+    scheme, _colon, address = on.partition(":")
+    if scheme not in schemes():
+        raise UserError(
+            "engine", _("{name} is no engine").format(name=on), expected=", ".join(schemes()), fix="on=processes:2"
+        )
+    try:
+        module = importlib.import_module(f"souron.engines.{scheme}")
+    except ImportError as error:
+        raise UserError(
+            "engine",
+            _("{name} needs a package that is not installed: {package}").format(name=scheme, package=error.name),
+            fix=f"pip install 'souron[{scheme}]'",
+        ) from error
+    return cast(Engine, module), address.removeprefix("//")
+
+
+def threads(on: str) -> int:
+    """Return how many threads each part computes with: as here, or a fair share of one computer.
+
+    Raises UserError.
+    """
+    import torch
+
+    engine, address = find(on)
+    return int(engine.threads(address)) if hasattr(engine, "threads") else torch.get_num_threads()
+
+
+def gather(on: str, function: Callable[..., Any], parts: Mapping[Key, tuple[Any, ...]]) -> Iterator[tuple[Key, Any]]:
+    """Run ``function(*arguments)`` for each part on an engine and yield results as they arrive.
+
+    A part whose worker is lost is handed out again. The first error of the function ends all: what
+    waits is cancelled. Closing the iterator, or Ctrl-C in its consumer, ends all as well.
+
+    Raises UserError; whatever the function raises.
+    """
+    engine, address = find(on)
+    left, lost = dict(parts), dict.fromkeys(parts, 0)
+    while left:
+        with engine.opened(address, threads(on)) as executor:
+            futures = {executor.submit(attempt, function, given): key for key, given in left.items()}
+            try:
+                for future in completed(futures):
+                    key, trouble = futures[future], future.exception()
+                    if trouble is not None:
+                        lost[key] += 1
+                        if lost[key] >= ATTEMPTS:
+                            raise worker_lost(trouble) from trouble
+                        continue
+                    outcome: Outcome = future.result()
+                    if outcome.error is not None:
+                        raise outcome.error
+                    del left[key]
+                    yield key, outcome.result
+            finally:
+                for future in futures:
+                    future.cancel()
+
+
+def attempt(function: Callable[..., Any], given: tuple[Any, ...]) -> Outcome:
+    """Call a function on a worker; its error becomes a part of the outcome."""
+    try:
+        return Outcome(function(*given))
+    except Exception as error:
+        try:
+            copy.deepcopy(error)  # as it is taken apart and put together on its way home
+        except Exception:
+            return Outcome(None, RuntimeError("".join(traceback.format_exception(error))))
+        return Outcome(None, error)
+
+
+def worker_lost(error: BaseException) -> UserError:
+    return UserError(
+        "engine",
+        _("{count} workers were lost with the same part of the work: {error}").format(
+            count=ATTEMPTS, error=str(error)[:300] or type(error).__name__
+        ),
+        expected=_("enough memory on each machine, and a connection that holds"),
+    )
+
+
+def completed(futures: Mapping[Future[Any], Any]) -> Iterator[Future[Any]]:
+    """Yield futures as they complete, and listen to Ctrl-C meanwhile, on Windows too."""
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
+        yield from done
