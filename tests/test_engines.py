@@ -19,6 +19,10 @@ PACKAGES = {"processes": "multiprocessing", "dask": "distributed", "slurm": "sub
 SOON = 60.0  # seconds
 
 
+def gathered(on, function, parts):
+    return engine.gather(on, function, parts.items())
+
+
 def environment():
     return os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}", "OMP_NUM_THREADS": "1"}
 
@@ -74,52 +78,52 @@ def importable(monkeypatch):
 
 
 def test_results_belong_to_their_parts(on):
-    found = list(engine.gather(on, engine_parts.double, {key: (key,) for key in range(6)}))
+    found = list(gathered(on, engine_parts.double, {key: (key,) for key in range(6)}))
     assert sorted(found) == [(key, 2 * key) for key in range(6)]
 
 
 def test_a_late_result_holds_up_no_other(on):
-    keys = [key for key, _result in engine.gather(on, engine_parts.slow_first, {key: (key,) for key in range(4)})]
+    keys = [key for key, _result in gathered(on, engine_parts.slow_first, {key: (key,) for key in range(4)})]
     assert sorted(keys) == [0, 1, 2, 3] and keys[0] != 0
 
 
 def test_equal_arguments_are_different_parts(on, tmp_path):
-    found = dict(engine.gather(on, engine_parts.counted, dict.fromkeys("abc", (str(tmp_path),))))
+    found = dict(gathered(on, engine_parts.counted, dict.fromkeys("abc", (str(tmp_path),))))
     assert len(set(found.values())) == 3 == len(list(tmp_path.iterdir()))
 
 
 def test_an_error_comes_home_as_it_was_and_ends_all(on):
     parts = {key: (key,) for key in range(40)}
     with pytest.raises(UserError) as trouble:
-        list(engine.gather(on, engine_parts.refuse, parts))
+        list(gathered(on, engine_parts.refuse, parts))
     found = trouble.value
     assert (found.code, found.found, found.fix, found.exit) == ("worker refused", "no room", "souron doctor", 5)
 
 
 def test_an_error_that_cannot_travel_is_told(on):
     with pytest.raises(RuntimeError, match="1 and 2"):
-        list(engine.gather(on, engine_parts.odd, {0: ()}))
+        list(gathered(on, engine_parts.odd, {0: ()}))
 
 
 def test_a_part_whose_worker_is_lost_is_done_elsewhere(on, tmp_path):
     parts = {key: (str(tmp_path / key),) for key in ("a", "b")}
-    assert dict(engine.gather(on, engine_parts.dies_once, parts)) == {"a": "alive", "b": "alive"}
+    assert dict(gathered(on, engine_parts.dies_once, parts)) == {"a": "alive", "b": "alive"}
 
 
 def test_a_part_that_ends_each_worker_is_given_up(on):
     with pytest.raises(UserError) as trouble:
-        list(engine.gather(on, engine_parts.dies, {0: ()}))
+        list(gathered(on, engine_parts.dies, {0: ()}))
     assert trouble.value.code == "engine"
 
 
 def test_many_megabytes_travel(on):
     content = os.urandom(8_000_000)
-    assert dict(engine.gather(on, engine_parts.large, {0: (content,)}))[0] == content[::-1]
+    assert dict(gathered(on, engine_parts.large, {0: (content,)}))[0] == content[::-1]
 
 
 def test_closing_cancels_what_waits(on, tmp_path):
     parts = {key: (str(tmp_path), 1.0) for key in range(30)}
-    going = engine.gather(on, engine_parts.counted, parts)
+    going = gathered(on, engine_parts.counted, parts)
     next(going)
     going.close()
     time.sleep(2.5)
@@ -131,7 +135,7 @@ def test_closing_cancels_what_waits(on, tmp_path):
 def test_when_the_caller_is_killed_its_work_ends(on, tmp_path):
     code = (
         "from souron.engines import engine; import engine_parts\n"
-        f"list(engine.gather({on!r}, engine_parts.lasting, {{0: ({str(tmp_path)!r},)}}))"
+        f"list(engine.gather({on!r}, engine_parts.lasting, [(0, ({str(tmp_path)!r},))]))"
     )
     script = tmp_path.parent / f"{tmp_path.name}.py"
     script.write_text("if __name__ == '__main__':\n    " + code.replace("\n", "\n    "))
@@ -147,7 +151,7 @@ def test_when_the_caller_is_killed_its_work_ends(on, tmp_path):
         while psutil.pid_exists(number):
             assert time.monotonic() < limit
             time.sleep(0.1)
-    assert dict(engine.gather(on, engine_parts.double, {0: (4,)})) == {0: 8}, "others can go on"
+    assert dict(gathered(on, engine_parts.double, {0: (4,)})) == {0: 8}, "others can go on"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +160,7 @@ def test_when_the_caller_is_killed_its_work_ends(on, tmp_path):
 )
 def test_an_address_that_means_nothing_is_refused(on, code):
     with pytest.raises(UserError) as trouble:
-        list(engine.gather(on, engine_parts.double, {0: (1,)}))
+        list(gathered(on, engine_parts.double, {0: (1,)}))
     assert trouble.value.code == code and trouble.value.fix
 
 
@@ -164,7 +168,7 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     dask = pytest.importorskip("souron.engines.dask")
     monkeypatch.setattr(dask, "PATIENCE", 1)
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
-        list(engine.gather("dask://127.0.0.1:9", engine_parts.double, {0: (1,)}))
+        list(gathered("dask://127.0.0.1:9", engine_parts.double, {0: (1,)}))
 
 
 def test_no_engine_is_imported_unless_it_is_named():
@@ -176,7 +180,7 @@ def test_no_engine_is_imported_unless_it_is_named():
 def test_a_cluster_on_this_computer_is_reached_from_nowhere_else(tmp_path):
     pytest.importorskip("distributed")
     with cluster_of_dask(tmp_path, workers=1) as (address, processes):
-        assert dict(engine.gather(f"dask://{address}", engine_parts.double, {0: (1,)})) == {0: 2}
+        assert dict(gathered(f"dask://{address}", engine_parts.double, {0: (1,)})) == {0: 2}
         everyone = [psutil.Process(one.pid) for one in processes]
         everyone += [child for one in everyone for child in one.children(recursive=True)]
         listening = [

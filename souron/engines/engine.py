@@ -18,8 +18,9 @@ import copy
 import importlib
 import pkgutil
 import traceback
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
@@ -28,6 +29,7 @@ from souron.utils.messages import UserError, _
 
 Key = TypeVar("Key", bound=Hashable)
 ATTEMPTS = 3  # workers that a part may lose before it counts as their cause
+IN_FLIGHT = 256  # parts that are handed out and not yet back
 LOOK = 0.5  # seconds between two looks for Ctrl-C
 
 
@@ -85,34 +87,49 @@ def threads(on: str) -> int:
     return int(engine.threads(address)) if hasattr(engine, "threads") else torch.get_num_threads()
 
 
-def gather(on: str, function: Callable[..., Any], parts: Mapping[Key, tuple[Any, ...]]) -> Iterator[tuple[Key, Any]]:
-    """Run ``function(*arguments)`` for each part on an engine and yield results as they arrive.
+def gather(
+    on: str, function: Callable[..., Any], parts: Iterable[tuple[Key, tuple[Any, ...]]]
+) -> Iterator[tuple[Key, Any]]:
+    """Run ``function(*arguments)`` for each ``(key, arguments)`` and yield ``(key, result)`` as they arrive.
 
-    A part whose worker is lost is handed out again. The first error of the function ends all: what
-    waits is cancelled. Closing the iterator, or Ctrl-C in its consumer, ends all as well.
+    Parts are taken as they are needed, ``IN_FLIGHT`` ahead. One whose worker is lost is handed out
+    again. The first error of the function ends all, as does closing the iterator or Ctrl-C in its
+    consumer: what waits is cancelled.
 
     Raises UserError; whatever the function raises.
     """
     engine, address = find(on)
-    left, lost = dict(parts), dict.fromkeys(parts, 0)
-    while left:
+    left, again = iter(parts), deque[tuple[Key, tuple[Any, ...]]]()
+    losses: dict[Key, int] = {}
+    over = False
+    while not over:
+        flying: dict[Future[Any], tuple[Key, tuple[Any, ...]]] = {}
         with engine.opened(address, threads(on)) as executor:
-            futures = {executor.submit(attempt, function, given): key for key, given in left.items()}
             try:
-                for future in completed(futures):
-                    key, trouble = futures[future], future.exception()
-                    if trouble is not None:
-                        lost[key] += 1
-                        if lost[key] >= ATTEMPTS:
-                            raise worker_lost(trouble) from trouble
-                        continue
-                    outcome: Outcome = future.result()
-                    if outcome.error is not None:
-                        raise outcome.error
-                    del left[key]
-                    yield key, outcome.result
+                broken = False
+                while not broken:
+                    while len(flying) < IN_FLIGHT and (part := again.popleft() if again else next(left, None)):
+                        flying[executor.submit(attempt, function, part[1])] = part
+                    if not flying:
+                        over = True
+                        break
+                    for future in wait(flying, timeout=LOOK, return_when=FIRST_COMPLETED).done:
+                        key, given = flying.pop(future)
+                        trouble = CancelledError() if future.cancelled() else future.exception()
+                        if trouble is not None:
+                            losses[key] = losses.get(key, 0) + 1
+                            if losses[key] >= ATTEMPTS:
+                                raise worker_lost(trouble) from trouble
+                            again.append((key, given))
+                            broken = broken or isinstance(trouble, BrokenExecutor)
+                            continue
+                        outcome: Outcome = future.result()
+                        if outcome.error is not None:
+                            raise outcome.error
+                        yield key, outcome.result
+                again.extend(flying.values())
             finally:
-                for future in futures:
+                for future in flying:
                     future.cancel()
 
 
@@ -136,11 +153,3 @@ def worker_lost(error: BaseException) -> UserError:
         ),
         expected=_("enough memory on each machine, and a connection that holds"),
     )
-
-
-def completed(futures: Mapping[Future[Any], Any]) -> Iterator[Future[Any]]:
-    """Yield futures as they complete, and listen to Ctrl-C meanwhile, on Windows too."""
-    waiting = set(futures)
-    while waiting:
-        done, waiting = wait(waiting, timeout=LOOK, return_when=FIRST_COMPLETED)
-        yield from done

@@ -98,7 +98,7 @@ def play_all(comparison: "Comparison", folder: Path, on: str) -> Iterator[Event]
         if not (rounds / f"{number}.safetensors").exists()
     }
     begun, count = time.monotonic(), len(missing)
-    for done, (number, (written, machine)) in enumerate(engine.gather(on, play, missing), 1):
+    for done, (number, (written, machine)) in enumerate(engine.gather(on, play, missing.items()), 1):
         files.write_json(rounds / f"{number}.machine.json", asdict(machine))
         files.write_bytes(rounds / f"{number}.safetensors", written)
         comparison.spent += machine.seconds

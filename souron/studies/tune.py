@@ -169,7 +169,7 @@ class Search:
             for number, (_handle, changes) in enumerate(proposed)
         }
         if options.on:
-            results = engine.gather(options.on, attempt, parts)
+            results = engine.gather(options.on, attempt, parts.items())
         else:
             results = ((number, attempt(*given)) for number, given in parts.items())
         for number, (value, trouble) in results:
