@@ -81,7 +81,7 @@ def test_a_file_that_came_since_is_answered_too(clothes, tmp_path):
     all_of(clothes, tmp_path / "out")
     shutil.copy(clothes / "bag.png", clothes / "a bag.png")
     found = all_of(clothes, tmp_path / "out")
-    assert found.count == 12 and [one["file"] for one in read(tmp_path / "out")][0] == "a bag.png"
+    assert found.count == 12 and read(tmp_path / "out")[0]["file"] == "a bag.png"
 
 
 def test_answers_of_something_else_are_not_mixed(clothes, tmp_path):

@@ -73,7 +73,7 @@ def walk(folder: Path) -> Iterator[Path]:
             yield folder / name
 
 
-def shards(folder: Path, size: int = SIZE) -> Iterator[Shard]:
+def shards(folder: Path, size: int | None = None) -> Iterator[Shard]:
     """Yield the shards of a folder.
 
     Example:
@@ -84,6 +84,7 @@ def shards(folder: Path, size: int = SIZE) -> Iterator[Shard]:
         ...     [list(one.names) for one in shards(Path(name), 2)]
         [['0.txt', '1.txt'], ['2.txt']]
     """
+    size = size or SIZE
     number, names = 0, list[str]()
     for file in walk(folder):
         names.append(file.relative_to(folder).as_posix())
