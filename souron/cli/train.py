@@ -2,6 +2,8 @@
 
 import ast
 import re
+import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,6 +79,10 @@ def train(
     if no_forecast:
         given["forecast"] = False
     events = run_train.training(system, data, **given)
+    if team_of(options["processes"]):
+        for _event in events:  # a helper: what it finds is the leader's to say
+            pass
+        return
     if forecast:
         show_forecast(events)
         return
@@ -85,6 +91,17 @@ def train(
         print_json(record.as_json())
     else:
         console.run(record)
+
+
+def team_of(processes: int | None) -> bool:
+    """Start the processes that are asked for, and end with their exit code; True in a helper of them."""
+    from souron.training import ranks
+
+    if ranks.size() == 1 and processes and processes > 1:
+        raise typer.Exit(ranks.start(processes, ranks.without(sys.argv[1:])))
+    if ranks.size() > 1:
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ranks.rank() else signal.default_int_handler)
+    return ranks.rank() > 0
 
 
 def show_forecast(events: Iterable[Any]) -> None:

@@ -66,6 +66,7 @@ class TrainOptions(_LearningOptions):
     ] = None
     patience: Annotated[int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)] = 0
     rate: Annotated[float | None, Choice(N_("the highest learning rate (default: the system's own)"))] = None
+    processes: Annotated[int, Choice(N_("processes that share each batch, started by torchrun"), low=1)] = 1
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class TourOptions:
     project: Project = "runs"
 
 
-NOT_KEPT = ("name", "project", "on")  # determine the location of a run, not its content
+NOT_KEPT = ("name", "project", "on", "processes")  # determine the location of a run, not its content
 ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # different names on the command line
 
 
@@ -139,6 +140,7 @@ ORDER = (
     "name",
     "project",
     "device",
+    "processes",
     "on",
     "group",
     "allow_leak",

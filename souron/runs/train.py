@@ -26,6 +26,7 @@ from souron.runs.fit import answer, check, features, follow, learn, write_result
 from souron.runs.options import TrainOptions
 from souron.runs.reading import reading
 from souron.task import Task
+from souron.training import ranks
 from souron.training.budget import Budget
 from souron.training.forecast import Probe, probe
 from souron.training.frozen import Features
@@ -96,7 +97,16 @@ def training(
     if about:
         yield Event("data", 1.0, text=str(args["data"]), note=about)
     ready = yield from _ready(task, args, everything)
-    ready, estimate = yield from _estimated(task, args, ready, folder is not None, forecast)
+    if ranks.size() > 1 and ready.plan.repeats:
+        raise UserError(
+            "processes",
+            _("a cross-validation of {count} trainings on {processes} processes").format(
+                count=ready.plan.trainings, processes=ranks.size()
+            ),
+            expected=_("one training"),
+            fix="folds=1",
+        )
+    ready, estimate = yield from _estimated(task, args, ready, folder is not None, forecast and not ranks.rank())
     told = estimate.forecast
     values = asdict(told.cost)
     if told.decoding is not None:
@@ -108,6 +118,13 @@ def training(
     spec, settings = ready.model.spec, ready.model.config
     args |= {"seen": run_folder.as_plain(spec), "config": run_folder.as_plain(settings)}
     fit = ready.fit
+    if ranks.rank():
+        if folder is not None and (folder / "weights" / "resume.safetensors").exists():
+            fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
+        from souron.training import team
+
+        team.helped(fit)
+        return
     if folder is None:
         folder = _new_folder(task, args, ready, common["project"], common["name"])
     elif (folder / "weights" / "resume.safetensors").exists():
@@ -115,6 +132,8 @@ def training(
 
     yield Event("train", fit.fraction / ready.plan.trainings, folder=folder)
 
+    if ranks.size() > 1:
+        fit.join()
     film = task.film(folder / "weights" / "film.safetensors")
     yield from learn(fit, folder, folder, ready.plan.trainings, film=film)
     fit.use_best()
