@@ -75,13 +75,13 @@ def train(
     hardware.share_cores()
     use_cores(workers)
     from souron.runs import train as run_train
+    from souron.training import ranks
 
     if no_forecast:
         given["forecast"] = False
     events = run_train.training(system, data, **given)
     if team_of(options["processes"]):
-        for _event in events:  # a helper: what it finds is the leader's to say
-            pass
+        ranks.help_with(events)
         return
     if forecast:
         show_forecast(events)
@@ -95,8 +95,6 @@ def train(
 
 def team_of(processes: int | None) -> bool:
     """Start the processes that are asked for, and end with their exit code; True in a helper of them."""
-    from souron.training import ranks
-
     if ranks.size() == 1 and processes and processes > 1:
         raise typer.Exit(ranks.start(processes, ranks.without(sys.argv[1:])))
     if ranks.size() > 1:

@@ -6,11 +6,13 @@ torchrun ends all processes where one ends. https://docs.pytorch.org/docs/stable
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Sequence
 
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
+PATIENCE = 30  # seconds in which the leader says what went wrong, and all are ended
 SIGNALS = "SIGTERM,SIGHUP,SIGQUIT"  # Ctrl-C is the leader's, which keeps the work
 
 
@@ -22,6 +24,16 @@ def rank() -> int:
 def size() -> int:
     """Return the number of processes that torchrun started; 1 outside of a team."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def help_with(events: Iterable[object]) -> None:
+    """Run a training as a helper, in silence. What goes wrong is the leader's to say, too."""
+    try:
+        for _event in events:
+            pass
+    except UserError:
+        time.sleep(PATIENCE)
+        raise
 
 
 def start(count: int, words: Sequence[str]) -> int:

@@ -64,7 +64,8 @@ class Team:
             dist.init_process_group("nccl" if system.device.type == "cuda" else "gloo", timeout=PATIENCE)
         for tensor in system.state_dict().values():
             dist.broadcast(tensor, 0)
-        torch.manual_seed(torch.initial_seed() + self.rank)  # noise of its own
+        if self.rank:
+            torch.manual_seed(torch.initial_seed() + self.rank)  # noise of its own
         normalise_together(system)
 
     def part(self, rows: Tensor) -> Tensor:
