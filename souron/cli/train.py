@@ -20,6 +20,7 @@ from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
 from souron.hub import names
 from souron.runs.options import CompareOptions, TrainOptions
+from souron.training import ranks
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
@@ -75,7 +76,6 @@ def train(
     hardware.share_cores()
     use_cores(workers)
     from souron.runs import train as run_train
-    from souron.training import ranks
 
     if no_forecast:
         given["forecast"] = False
