@@ -1,6 +1,7 @@
 """A comparison whose rounds are played elsewhere says what it says here, and keeps what came home."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import replace
 import pytest
 from test_engines import cluster_of_dask, environment
 
+from souron.cli import main
 from souron.data.load import load
 from souron.engines import engine
 from souron.runs import far_rounds
@@ -74,6 +76,25 @@ def test_a_killed_caller_goes_on_where_its_rounds_came_home(here, tmp_path):
     [folder] = tmp_path.glob("runs/compare/*")
     assert not (folder / "receipt.json").exists()
     assert values(compare(resume=folder)) == values(here)
+
+
+def test_a_job_script_plays_each_round_and_the_folder_is_resumed(here, tmp_path, capsys):
+    words = ["compare", *SYSTEMS, "data=digits", "budget=1ep", "seeds=2"]
+    assert main.run([*words, "sbatch=my jobs.sh", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    script = (tmp_path / "my jobs.sh").read_text()
+    assert told["rounds"] == 2 and "#SBATCH --array=0-1\n" in script and "sbatch my jobs.sh" in told["sentence"]
+    for number in ("1", "0"):
+        subprocess.run(
+            ["bash", "my jobs.sh"], env={**environment(), "SLURM_ARRAY_TASK_ID": number}, cwd=tmp_path, check=True
+        )
+    found = compare(resume=tmp_path / told["folder"])
+    assert values(found) == values(here)
+    assert [machine["rounds"] for machine in found.as_json()["machines"]] == [[0, 1]]
+    assert main.run([*words, "sbatch=my jobs.sh"]) == 3, "a file that is there stays"
+    assert main.run(["compare", "--resume", told["folder"], "round=2"]) != 0
+    if shutil.which("sbatch"):
+        subprocess.run(["sbatch", "--test-only", "my jobs.sh"], cwd=tmp_path, check=True)
 
 
 @pytest.mark.parametrize("name", ["souron", "code", "torch", "bf16", "data"])

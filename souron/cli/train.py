@@ -226,6 +226,8 @@ def compare(
     [record] = follow(events)
     if screen.json:
         print_json(record.as_json())
+    elif options["sbatch"] or options["round"] is not None:
+        console.show(record.sentence)
     else:
         console.comparison(record)
 

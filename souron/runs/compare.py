@@ -113,6 +113,12 @@ def comparing(
         prepare.write_plan(folder, comparison.plan, comparison.everything, comparison.task)
     yield Event("train", folder=folder)
 
+    if common["sbatch"]:
+        yield Event("done", 1.0, record=far_rounds.write_script(comparison, folder, Path(common["sbatch"])))
+        return
+    if common["round"] is not None:
+        yield from far_rounds.play_alone(comparison, folder, common["round"])
+        return
     if common["on"]:
         try:
             yield from far_rounds.play_all(comparison, folder, common["on"])

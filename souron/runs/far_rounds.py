@@ -7,7 +7,10 @@ Threads, precision, versions, souron's code and the data must be the same everyw
 
 import hashlib
 import json
+import shlex
+import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -108,6 +111,89 @@ def play_all(comparison: "Comparison", folder: Path, on: str) -> Iterator[Event]
         yield Event("train", done / count, left(begun, done / count), text)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A comparison whose rounds are played by jobs, or one of them has been."""
+
+    folder: Path
+    rounds: int
+    script: Path | None = None
+
+    @property
+    def sentence(self) -> str:
+        resume = f"souron compare --resume {self.folder}"
+        if self.script is not None:
+            return _("{count} rounds wait: sbatch {script}, and once all are over: {resume}").format(
+                count=self.rounds, script=self.script, resume=resume
+            )
+        there = len(list((self.folder / "rounds").glob("*.safetensors")))
+        return _("{there} of {count} rounds are there; once all are: {resume}").format(
+            there=there, count=self.rounds, resume=resume
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "rounds": self.rounds,
+            **({} if self.script is None else {"script": str(self.script)}),
+            "sentence": self.sentence,
+        }
+
+
+SCRIPT = """#!/bin/bash
+#SBATCH --job-name=souron
+#SBATCH --array=0-{last}
+#SBATCH --cpus-per-task={threads}
+#SBATCH --output={output}
+export OMP_NUM_THREADS={threads}
+exec {python} -m souron compare --resume {folder} round=$SLURM_ARRAY_TASK_ID --quiet
+"""
+
+
+def write_script(comparison: "Comparison", folder: Path, script: Path) -> Waiting:
+    """Write a job script with one task for each round. Raises UserError where the file exists."""
+    if script.exists():
+        raise UserError("exists", _("{path} exists already").format(path=script), fix="sbatch=FILE", exit=3)
+    whole = folder.resolve()
+    (whole / "rounds").mkdir(exist_ok=True)
+    words = {
+        "last": len(comparison.rounds) - 1,
+        "threads": torch.get_num_threads(),
+        "output": shlex.quote(str(whole / "rounds" / "%a.log")),
+        "python": shlex.quote(sys.executable),
+        "folder": shlex.quote(str(whole)),
+    }
+    files.write_text(script, SCRIPT.format(**words))
+    return Waiting(folder, len(comparison.rounds), script)
+
+
+def play_alone(comparison: "Comparison", folder: Path, number: int) -> Iterator[Event]:
+    """Play one round into the folder of its comparison, on this machine. Raises UserError."""
+    if number >= len(comparison.rounds):
+        raise UserError(
+            "option",
+            _("{name}={value} is not understood").format(name="round", value=number),
+            expected=f"0..{len(comparison.rounds) - 1}",
+        )
+    kept = folder / "rounds" / f"{number}.safetensors"
+    if not kept.exists():
+        seed, split = comparison.rounds[number]
+        begun = time.monotonic()
+        yield from comparison.play_round(number, seed, split, kept)
+        shutil.rmtree(kept.with_suffix(""), ignore_errors=True)
+        machine = measured(kept, torch.get_num_threads(), time.monotonic() - begun)
+        files.write_json(kept.with_suffix(".machine.json"), asdict(machine))
+    yield Event("done", 1.0, record=Waiting(folder, len(comparison.rounds)))
+
+
+def measured(kept: Path, threads: int, seconds: float) -> Machine:
+    """Return this machine, with its speed in a round."""
+    _tensors, about = files.read_tensors(kept)
+    trained = sum(seconds for _curve, seconds, _examples in about.values())
+    examples = sum(examples for _curve, _seconds, examples in about.values())
+    return Machine(socket.gethostname(), threads, examples / max(trained, 1e-9), seconds)
+
+
 @lru_cache(1)
 def _comparison(args: str) -> "Comparison":
     """Return the comparison of these arguments with its data read, once for each worker."""
@@ -133,11 +219,7 @@ def play(args: dict[str, Any], number: int, threads: int, agreement: Agreement) 
         kept = Path(folder) / f"{number}.safetensors"
         for _event in comparison.play_round(number, seed, split, kept):
             pass
-        _tensors, about = files.read_tensors(kept)
-        trained = sum(seconds for _curve, seconds, _examples in about.values())
-        examples = sum(examples for _curve, _seconds, examples in about.values())
-        machine = Machine(socket.gethostname(), threads, examples / max(trained, 1e-9), time.monotonic() - begun)
-        return kept.read_bytes(), machine
+        return kept.read_bytes(), measured(kept, threads, time.monotonic() - begun)
 
 
 def machines(folder: Path) -> list[dict[str, Any]]:

@@ -78,6 +78,12 @@ class CompareOptions(_LearningOptions):
         str | None,
         Choice(N_("where the rounds run: processes:4, dask://HOST:PORT, slurm, ray://HOST:PORT"), metavar="ENGINE"),
     ] = None
+    sbatch: Annotated[str | None, Choice(N_("write a job script for SLURM, and compute nothing"), metavar="FILE")] = (
+        None
+    )
+    round: Annotated[
+        int | None, Choice(N_("of resume: play this round alone, from 0, as a job script does"), low=0)
+    ] = None
     pretrained: Annotated[
         str | None, Choice(N_("start each from its published weights, or from a run's"), metavar="true|RUN")
     ] = None
@@ -92,7 +98,7 @@ class TourOptions:
     project: Project = "runs"
 
 
-NOT_KEPT = ("name", "project", "on", "processes")  # determine the location of a run, not its content
+NOT_KEPT = ("name", "project", "on", "processes", "sbatch", "round")  # determine the location of a run, not its content
 ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # different names on the command line
 
 
@@ -142,6 +148,8 @@ ORDER = (
     "device",
     "processes",
     "on",
+    "sbatch",
+    "round",
     "group",
     "allow_leak",
     "window",
