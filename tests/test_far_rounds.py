@@ -83,7 +83,7 @@ def test_a_job_script_plays_each_round_and_the_folder_is_resumed(here, tmp_path,
     assert main.run([*words, "sbatch=my jobs.sh", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     script = (tmp_path / "my jobs.sh").read_text()
-    assert told["rounds"] == 2 and "#SBATCH --array=0-1\n" in script and "sbatch my jobs.sh" in told["sentence"]
+    assert told["rounds"] == 2 and "#SBATCH --array=0-1\n" in script and "sbatch 'my jobs.sh'" in told["sentence"]
     for number in ("1", "0"):
         subprocess.run(
             ["bash", "my jobs.sh"], env={**environment(), "SLURM_ARRAY_TASK_ID": number}, cwd=tmp_path, check=True

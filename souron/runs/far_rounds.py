@@ -121,10 +121,10 @@ class Waiting:
 
     @property
     def sentence(self) -> str:
-        resume = f"souron compare --resume {self.folder}"
+        resume = f"souron compare --resume {shlex.quote(str(self.folder))}"
         if self.script is not None:
             return _("{count} rounds wait: sbatch {script}, and once all are over: {resume}").format(
-                count=self.rounds, script=self.script, resume=resume
+                count=self.rounds, script=shlex.quote(str(self.script)), resume=resume
             )
         there = len(list((self.folder / "rounds").glob("*.safetensors")))
         return _("{there} of {count} rounds are there; once all are: {resume}").format(
