@@ -1,5 +1,6 @@
 """Each engine does what a long computation needs of it, with real schedulers and workers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -53,9 +54,12 @@ def cluster_of_dask(folder, workers=2):
             while not file.exists():
                 assert begun[0].poll() is None and time.monotonic() < limit
                 time.sleep(0.05)
-        import json
+        address = json.loads(file.read_text())["address"].removeprefix("tcp://")
+        from distributed import Client
 
-        yield json.loads(file.read_text())["address"].removeprefix("tcp://"), begun
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=SOON)
+        yield address, begun
     finally:
         for process in begun:
             if process.poll() is None:
@@ -70,6 +74,13 @@ def on(request, tmp_path_factory):
             yield f"dask://{address}"
     else:
         yield {"processes": "processes:2", "slurm": "slurm:local", "ray": "ray"}[request.param]
+
+
+@pytest.fixture
+def calls(tmp_path):
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -87,9 +98,9 @@ def test_a_late_result_holds_up_no_other(on):
     assert sorted(keys) == [0, 1, 2, 3] and keys[0] != 0
 
 
-def test_equal_arguments_are_different_parts(on, tmp_path):
-    found = dict(gathered(on, engine_parts.counted, dict.fromkeys("abc", (str(tmp_path),))))
-    assert len(set(found.values())) == 3 == len(list(tmp_path.iterdir()))
+def test_equal_arguments_are_different_parts(on, calls):
+    found = dict(gathered(on, engine_parts.counted, dict.fromkeys("abc", (str(calls),))))
+    assert len(set(found.values())) == 3 == len(list(calls.iterdir()))
 
 
 def test_an_error_comes_home_as_it_was_and_ends_all(on):
@@ -121,33 +132,33 @@ def test_many_megabytes_travel(on):
     assert dict(gathered(on, engine_parts.large, {0: (content,)}))[0] == content[::-1]
 
 
-def test_closing_cancels_what_waits(on, tmp_path):
-    parts = {key: (str(tmp_path), 1.0) for key in range(30)}
+def test_closing_cancels_what_waits(on, calls):
+    parts = {key: (str(calls), 1.0) for key in range(30)}
     going = gathered(on, engine_parts.counted, parts)
     next(going)
     going.close()
     time.sleep(2.5)
-    begun = len(list(tmp_path.iterdir()))
+    begun = len(list(calls.iterdir()))
     time.sleep(2.5)
-    assert len(list(tmp_path.iterdir())) == begun < 30
+    assert len(list(calls.iterdir())) == begun < 30
 
 
-def test_when_the_caller_is_killed_its_work_ends(on, tmp_path):
+def test_when_the_caller_is_killed_its_work_ends(on, calls, tmp_path):
     code = (
         "from souron.engines import engine; import engine_parts\n"
-        f"list(engine.gather({on!r}, engine_parts.lasting, [(0, ({str(tmp_path)!r},))]))"
+        f"list(engine.gather({on!r}, engine_parts.lasting, [(0, ({str(calls)!r},))]))"
     )
-    script = tmp_path.parent / f"{tmp_path.name}.py"
+    script = tmp_path / "caller.py"
     script.write_text("if __name__ == '__main__':\n    " + code.replace("\n", "\n    "))
-    caller = subprocess.Popen([sys.executable, str(script)], env=environment(), cwd=tmp_path.parent)
+    caller = subprocess.Popen([sys.executable, str(script)], env=environment(), cwd=tmp_path)
     limit = time.monotonic() + SOON
-    while not list(tmp_path.iterdir()):
+    while not list(calls.iterdir()):
         assert time.monotonic() < limit and caller.poll() is None
         time.sleep(0.1)
     caller.kill()
     caller.wait()
     if on.startswith(("processes", "ray")):  # the others' workers are not the caller's
-        [number] = (int(file.name) for file in tmp_path.iterdir())
+        [number] = (int(file.name) for file in calls.iterdir())
         while psutil.pid_exists(number):
             assert time.monotonic() < limit
             time.sleep(0.1)

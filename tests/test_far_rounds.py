@@ -66,7 +66,7 @@ def test_rounds_that_came_home_are_not_played_again(here, monkeypatch):
 
 def test_a_killed_caller_goes_on_where_its_rounds_came_home(here, tmp_path):
     words = [sys.executable, "-m", "souron", "compare", *SYSTEMS, "data=digits", "budget=1ep", "seeds=2"]
-    caller = subprocess.Popen([*words, "on=processes:1", "--quiet"], env=environment(), cwd=tmp_path)
+    caller = subprocess.Popen([*words, "on=processes:2", "--quiet"], env=environment(), cwd=tmp_path)
     limit = time.monotonic() + 120
     while not list(tmp_path.glob("runs/compare/*/rounds/*.safetensors")):
         assert time.monotonic() < limit and caller.poll() is None

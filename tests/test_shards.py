@@ -96,7 +96,7 @@ def test_the_command_joins_all_and_says_what_could_not_be_read(clothes, tmp_path
     words = ["predict", "mlp", str(clothes), "on=processes:1", f"out={tmp_path / 'out'}", "--json"]
     assert main.run(words) == 3
     told = json.loads(capsys.readouterr().out)
-    assert told["files"] == 11 and told["failed"] == 1 and told["shards"] == {"count": 1, "earlier": 0}
+    assert told["files"] == 11 and told["failed"] == 1 and told["shards"] == {"count": 3, "earlier": 0}
     assert len(read(tmp_path / "out")) == 11
 
 

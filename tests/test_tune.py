@@ -13,12 +13,12 @@ from souron.studies.tune import Among, Range, Search, Trial, Tune, Tuned, read_s
 from souron.utils.messages import UserError
 
 optuna = pytest.importorskip("optuna")
-CONFIG = registry.load_system("cnn_tiny")[1]
+CONFIG = registry.load_system("vit_tiny")[1]
 
 
 def test_a_space_is_read():
-    assert read_space("rate:1e-4..1e-1, width:8|16", CONFIG) == {"rate": Range(1e-4, 0.1), "width": Among(("8", "16"))}
-    assert read_space("width:4..32", CONFIG) == {"width": Range(4, 32, whole=True)}
+    assert read_space("rate:1e-4..1e-1, layers:1|2", CONFIG) == {"rate": Range(1e-4, 0.1), "layers": Among(("1", "2"))}
+    assert read_space("layers:1..4", CONFIG) == {"layers": Range(1, 4, whole=True)}
 
 
 def test_without_one_the_rate_is_searched_around_its_own():
@@ -27,7 +27,7 @@ def test_without_one_the_rate_is_searched_around_its_own():
 
 @pytest.mark.parametrize(
     "text",
-    ["rate:1..", "rate:0..1", "rate:2..1", "rate:a..b", "rate:1e-3", "rate:1..inf", "rate", "size:1|2", "width:.5..2"],
+    ["rate:1..", "rate:0..1", "rate:2..1", "rate:a..b", "rate:1e-3", "rate:1..inf", "rate", "size:1|2", "layers:.5..2"],
 )
 def test_a_space_that_means_nothing_is_refused(text):
     with pytest.raises(UserError) as trouble:

@@ -7,6 +7,7 @@ https://github.com/facebookincubator/submitit
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ FOLDER = "runs/.slurm"
 LOCAL = "local"
 MINUTES = 24 * 60  # a job may run
 LOOK = 1.0  # seconds between two looks at the queue
+PATIENCE = 10.0  # seconds until cancelled jobs are over
 
 
 class Waiting(Future[Any]):
@@ -72,6 +74,9 @@ class Queue(Executor):
             future.cancel()
         self.over.set()
         self.watcher.join()
+        limit = time.monotonic() + PATIENCE
+        while any(not future.job.done() for future in self.waiting) and time.monotonic() < limit:
+            time.sleep(LOOK / 10)
 
 
 @contextmanager

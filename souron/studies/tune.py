@@ -7,7 +7,7 @@ https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization). 
 settings and the default ones are compared on the test part, with the same budget and further seeds:
 the difference and its interval are what tuning was worth for new cases.
 
-    space=rate:1e-4..1e-1,width:16|32|64     a number between two, on a logarithmic scale; one of several
+    space=rate:1e-4..1e-1,layers:2|4     a number between two, on a logarithmic scale; one of several
 
 The first trial is of the default settings. Finished trials are kept in ``journal.log``, in the form
 of Optuna's journal.
@@ -35,16 +35,15 @@ from souron.utils.messages import N_, UserError, _
 TURN = 1.0  # seconds of training between two looks at the clock
 TENFOLD = 10.0  # the default search of the rate: from a tenth of its own to ten times it
 JOURNAL = "journal.log"
-MOST_TRIALS = 1000
 
 
 @dataclass(frozen=True)
 class Options:
     data: Annotated[str, Choice(N_("a data set, or a folder"), metavar="DATA")] = "digits"
-    trials: Annotated[int, Choice(N_("how many settings are tried (default 10)"), low=2, high=MOST_TRIALS)] = 10
+    trials: Annotated[int, Choice(N_("how many settings are tried (default 10)"), low=2, high=1000)] = 10
     budget: Annotated[str, Choice(N_("training of each trial: 60s, 5min, 5ep, 20000ex (default 30s)"))] = "30s"
     space: Annotated[
-        str, Choice(N_("what is searched, such as rate:1e-4..1e-1,width:16|32 (default: the rate)"), metavar="SPACE")
+        str, Choice(N_("what is searched, such as rate:1e-4..1e-1,layers:2|4 (default: the rate)"), metavar="SPACE")
     ] = ""
     seeds: Annotated[int, Choice(N_("trainings with which default and best are compared (default 3)"), low=2)] = 3
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
@@ -89,7 +88,7 @@ class Tune(Study):
     title = N_("Search a system's settings, and measure what that was worth.")
     examples = (
         "souron tune cnn data=digits trials=8 budget=5s",
-        "souron tune cnn data=digits 'space=rate:1e-4..1e-1,width:16|32' trials=12 on=processes:2 at_once=2",
+        "souron tune vit_tiny data=digits 'space=rate:1e-4..1e-1,layers:2|4' trials=12 on=processes:2 at_once=2",
     )
     group = "train"
     given = Given("SYSTEM", N_("a system"))
@@ -256,9 +255,8 @@ def read_space(text: str, config: Any) -> dict[str, Range | Among]:
     """Parse a space. Raises UserError for a field that the system has not.
 
     Example:
-        >>> from types import SimpleNamespace
-        >>> read_space("width:16|32", registry.load_system("cnn")[1])
-        {'width': Among(values=('16', '32'))}
+        >>> read_space("layers:2|4", registry.load_system("vit")[1])
+        {'layers': Among(values=('2', '4'))}
     """
     known = {item.name: getattr(config, item.name) for item in fields(config)}
     if not text:
@@ -294,7 +292,7 @@ def read_range(part: str, values: str, whole: bool) -> Range | Among:
     raise UserError(
         "option",
         _("{name}={value} is not understood").format(name="space", value=part),
-        expected="rate:1e-4..1e-1, width:16|32|64",
+        expected="rate:1e-4..1e-1, layers:2|4",
     )
 
 
