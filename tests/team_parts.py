@@ -13,6 +13,7 @@ from souron.data.load import load
 from souron.training import ranks, team
 from souron.training.budget import Budget
 from souron.training.trainer import Trainer
+from souron.utils import hardware
 from souron.utils.files import write_tensors
 
 BATCH = 32
@@ -28,6 +29,7 @@ def trainer(name: str, steps: int) -> Trainer:
 
 def main() -> None:
     torch.set_num_threads(1)
+    hardware.bf16 = lambda: False  # its roundings are larger than what is to be seen
     name, steps, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     if "alone" in sys.argv:  # as a team that forgets that batches have parts
         team.normalise_together = lambda system: None

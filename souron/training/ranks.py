@@ -43,7 +43,6 @@ def start(count: int, words: Sequence[str]) -> int:
     """
     import logging
 
-    os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", SIGNALS)
     os.environ["OMP_NUM_THREADS"] = str(max(1, hardware.cores() // count))  # torchrun would set 1
     os.environ.setdefault("USE_LIBUV", "0" if sys.platform == "win32" else "1")
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -60,6 +59,7 @@ def start(count: int, words: Sequence[str]) -> int:
         run_id=str(os.getpid()),
         max_restarts=0,
         monitor_interval=0.5,
+        signals_to_handle=SIGNALS,
     )
     earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -45,7 +45,7 @@ class Team:
         if type(system).fit is not System.fit:
             raise UserError(
                 "processes",
-                _("{name} is not trained by gradient descent").format(name=system.name),
+                _("{name} is not trained by gradient descent").format(name=type(system).__name__),
                 expected="processes=1",
             )
         if batch < size():
