@@ -10,6 +10,7 @@ from souron.cli import console
 from souron.cli.console import note, print_json, screen, show
 from souron.hub import names
 from souron.kinds import finding
+from souron.runs.answer_lines import are_labels, as_json, best, excludes
 from souron.utils import files as file_utils
 from souron.utils.messages import UserError, _
 
@@ -59,36 +60,10 @@ def place_of_answers(meaning: names.Meaning) -> Path:
     return file_utils.new_folder(own, "answers")
 
 
-def best(answer: Any, top: int) -> list[tuple[str, float]]:
-    """Return the ``top`` most probable labels with their probabilities."""
-    pairs = zip(answer.labels, map(float, answer.probabilities), strict=True)
-    return sorted(pairs, key=lambda pair: -pair[1])[:top]
-
-
-def are_labels(answer: Any) -> bool:
-    """Return whether an answer consists of labels; only for these does the user choose a number."""
-    return hasattr(answer, "labels") and hasattr(answer, "probabilities")
-
-
-def excludes(answer: Any) -> bool:
-    """Return whether an answer consists of labels of which one holds."""
-    return are_labels(answer) and not getattr(answer, "several", False)
-
-
 def tell_json(file: str, answer: Any, top: int, saved: Path | None, origin: Mapping[str, Any] | None = None) -> None:
     """Print one JSON object on a line; ``origin``: the system that answered."""
-    if isinstance(answer, UserError):
-        print_json({"file": file, "error": f"[{answer.code}] {answer.found}"})
-        return
-    told: dict[str, Any] = {"file": file, **(origin or {})}
-    if excludes(answer):
-        told["labels"] = [{"label": name, "probability": p} for name, p in best(answer, top)]
-    else:
-        told |= answer.as_json()
-    familiar = getattr(answer, "familiar", None)
-    if familiar is not None:
-        told["familiar"] = familiar.as_json()
-    print_json(told | ({"saved": str(saved)} if saved else {}))
+    told = as_json(file, answer, top, origin)
+    print_json(told | ({"saved": str(saved)} if saved and "error" not in told else {}))
 
 
 def tell_csv() -> Callable:

@@ -64,6 +64,9 @@ To = Annotated[
     str | None,
     Option(metavar="FORM", help=N_("save the answers as coco, yolo, json, csv, png; volumes as nifti, dicom")),
 ]
+On = Annotated[
+    str | None, Option(metavar="ENGINE", help=N_("answer a folder in parts: processes:4, dask://HOST:PORT, slurm, ray"))
+]
 
 
 @command(
@@ -83,6 +86,7 @@ To = Annotated[
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
     "souron predict whisper_base talk.mp3 to=srt        (after: souron fetch whisper_base)\n"
     "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
+    "souron predict resnet50 archive/ on=processes:2 out=answers    (a large folder, in shards)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
     group="use",
 )
@@ -104,12 +108,16 @@ def predict(
     out: Out = None,
     reference: Reference = None,
     to: To = None,
+    on: On = None,
     fields: cli_options.Fields = None,
 ) -> None:
     meaning, wanted, choice = resolve_system(system, files or [], model)
     wanted, chosen = chosen_options(meaning, wanted, fields or [], context)
     if not wanted and source is None and not begins_anew(meaning):
         raise arguments.missing("FILES", f"souron predict {meaning.name} cat.jpg")
+    if on is not None:
+        answer_in_shards(meaning, wanted, Path(out) if out else place_of_answers(meaning), on, chosen)
+        return
     hardware.calm_allocator()
     hardware.share_cores()
     loading = _("loading {name}").format(name=meaning.name)
@@ -141,6 +149,28 @@ def predict(
     if screen.json:
         tell = partial(tell_json, origin=origin)
     tell_all(answers, partial(tell, top=top), truth, Saving(loaded, meaning, out, to), wanted)
+
+
+def answer_in_shards(meaning: names.Meaning, wanted: list[str], out: Path, on: str, chosen: dict[str, str]) -> None:
+    """Answer a folder on an engine. Exit code 3 if files could not be read. Raises UserError."""
+    from souron.runs import shards
+
+    if len(wanted) != 1:
+        raise UserError(
+            "option",
+            _("{count} files are given").format(count=len(wanted)),
+            expected=_("one folder, whose files are answered on an engine"),
+            fix=f"souron predict {meaning.name} FOLDER on={on}",
+        )
+    for found in console.follow(shards.answering(meaning.name, Path(wanted[0]), out, on, chosen)):
+        told = found.as_json()
+        if screen.json:
+            console.print_json(told)
+        else:
+            console.show(_("{count} files answered: {path}").format(count=found.count, path=told["answers"]))
+        if found.failed:
+            note(_("{failed} of {total} files could not be read").format(failed=found.failed, total=found.count))
+            raise typer.Exit(3)
 
 
 def own_settings(

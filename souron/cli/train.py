@@ -2,6 +2,8 @@
 
 import ast
 import re
+import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +20,7 @@ from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
 from souron.hub import names
 from souron.runs.options import CompareOptions, TrainOptions
+from souron.training import ranks
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
@@ -77,6 +80,9 @@ def train(
     if no_forecast:
         given["forecast"] = False
     events = run_train.training(system, data, **given)
+    if team_of(options["processes"]):
+        ranks.help_with(events)
+        return
     if forecast:
         show_forecast(events)
         return
@@ -85,6 +91,15 @@ def train(
         print_json(record.as_json())
     else:
         console.run(record)
+
+
+def team_of(processes: int | None) -> bool:
+    """Start the processes that are asked for, and end with their exit code; True in a helper of them."""
+    if ranks.size() == 1 and processes and processes > 1:
+        raise typer.Exit(ranks.start(processes, ranks.without(sys.argv[1:])))
+    if ranks.size() > 1:
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ranks.rank() else signal.default_int_handler)
+    return ranks.rank() > 0
 
 
 def show_forecast(events: Iterable[Any]) -> None:
@@ -211,6 +226,8 @@ def compare(
     [record] = follow(events)
     if screen.json:
         print_json(record.as_json())
+    elif options["sbatch"] or options["round"] is not None:
+        console.show(record.sentence)
     else:
         console.comparison(record)
 

@@ -84,6 +84,14 @@ def digest(column: Any, hasher: Any) -> None:
             _digest_entry(entry, hasher)
 
 
+def content(data: "Dataset") -> str:
+    """Return a hash of all inputs and targets, for receipts and between machines."""
+    hasher = blake2b(digest_size=16)
+    digest(data.input, hasher)
+    digest(data.target, hasher)
+    return hasher.hexdigest()
+
+
 def digests(column: Any) -> Iterator[bytes]:
     """Yield 16 bytes for each entry, equal if the entries are."""
     if isinstance(column, LazyColumn):
@@ -250,6 +258,7 @@ class Loader:
     augment: Callable[[Rows, torch.Generator], Rows] | None = None
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    part: Callable[[Tensor], Tensor] = lambda rows: rows  # of a batch, for one of several processes
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -264,7 +273,7 @@ class Loader:
         while True:
             shuffle.manual_seed(self.seed * 1_000_003 + step // a_day)
             order = torch.randperm(len(self), generator=shuffle)
-            batches = order.split(size)[step % a_day : a_day]
+            batches = [self.part(rows) for rows in order.split(size)[step % a_day : a_day]]
             for rows, following in zip(batches, [*batches[1:], None], strict=True):
                 if following is not None and isinstance(self.cases.input, LazyColumn):
                     self.cases.input.soon(following)

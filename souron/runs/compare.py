@@ -29,10 +29,10 @@ from souron.evaluation.answers import Answers, flatten, scatter, unflatten
 from souron.evaluation.record import ComparisonRecord, Cost
 from souron.report import wording
 from souron.runs import events as run_events
+from souron.runs import far_rounds, prepare
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
-from souron.runs import prepare
 from souron.runs import train as run_train
 from souron.runs.events import Event, Forecast, Interrupted
 from souron.runs.options import CompareOptions
@@ -73,6 +73,8 @@ def comparing(
 ) -> Iterator[Event]:
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
+    ``on`` plays the rounds on an engine, see ``engines``: on several processes or machines.
+
     Options as in ``train.training``; ``"resnet18:frozen"``, ``":pretrained"`` and ``":scratch"``
     set the initialisation of one system, ``"unet:width=20,depth=3"`` changes its config, and
     ``"cnn:augment=shift+rotate"`` its augmentation.
@@ -111,6 +113,17 @@ def comparing(
         prepare.write_plan(folder, comparison.plan, comparison.everything, comparison.task)
     yield Event("train", folder=folder)
 
+    if common["sbatch"]:
+        yield Event("done", 1.0, record=far_rounds.write_script(comparison, folder, Path(common["sbatch"])))
+        return
+    if common["round"] is not None:
+        yield from far_rounds.play_alone(comparison, folder, common["round"])
+        return
+    if common["on"]:
+        try:
+            yield from far_rounds.play_all(comparison, folder, common["on"])
+        except KeyboardInterrupt as stop:
+            raise Interrupted(folder) from stop
     for number, (seed, split) in enumerate(comparison.rounds):
         kept = folder / "rounds" / f"{number}.safetensors"
         if not kept.exists():
@@ -438,6 +451,7 @@ class Comparison:
                 "command": self.command(),
                 "forecast": asdict(self.forecast),
                 "outcome": asdict(Cost(self.spent, hardware.peak())),
+                **({"machines": found} if (found := far_rounds.machines(folder)) else {}),
             },
             skipped=self.everything.skipped,
             leaking=self.plan.kept.leaking,

@@ -66,6 +66,7 @@ class TrainOptions(_LearningOptions):
     ] = None
     patience: Annotated[int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)] = 0
     rate: Annotated[float | None, Choice(N_("the highest learning rate (default: the system's own)"))] = None
+    processes: Annotated[int, Choice(N_("processes that share each batch, started by torchrun"), low=1)] = 1
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,16 @@ class CompareOptions(_LearningOptions):
     """Options of ``souron.compare`` besides systems and data; tasks add their own."""
 
     seeds: Seeds = 3
+    on: Annotated[
+        str | None,
+        Choice(N_("where the rounds run: processes:4, dask://HOST:PORT, slurm, ray://HOST:PORT"), metavar="ENGINE"),
+    ] = None
+    sbatch: Annotated[str | None, Choice(N_("write a job script for SLURM, and compute nothing"), metavar="FILE")] = (
+        None
+    )
+    round: Annotated[
+        int | None, Choice(N_("of resume: play this round alone, from 0, as a job script does"), low=0)
+    ] = None
     pretrained: Annotated[
         str | None, Choice(N_("start each from its published weights, or from a run's"), metavar="true|RUN")
     ] = None
@@ -87,7 +98,7 @@ class TourOptions:
     project: Project = "runs"
 
 
-NOT_KEPT = ("name", "project")  # determine the location of a run, not its content
+NOT_KEPT = ("name", "project", "on", "processes", "sbatch", "round")  # determine the location of a run, not its content
 ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # different names on the command line
 
 
@@ -135,6 +146,10 @@ ORDER = (
     "name",
     "project",
     "device",
+    "processes",
+    "on",
+    "sbatch",
+    "round",
     "group",
     "allow_leak",
     "window",

@@ -3,7 +3,6 @@
 ``training`` is a generator of events for progress bars; ``train`` runs it to the end.
 """
 
-import hashlib
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 from souron import registry
 from souron.data import display_names, splits
-from souron.data.dataset import Dataset, digest
+from souron.data.dataset import Dataset, content
 from souron.data.lazy_column import Sketch
 from souron.data.splits import Plan
 from souron.evaluation import familiarity, summary
@@ -27,6 +26,7 @@ from souron.runs.fit import answer, check, features, follow, learn, write_result
 from souron.runs.options import TrainOptions
 from souron.runs.reading import reading
 from souron.task import Task
+from souron.training import ranks
 from souron.training.budget import Budget
 from souron.training.forecast import Probe, probe
 from souron.training.frozen import Features
@@ -97,7 +97,16 @@ def training(
     if about:
         yield Event("data", 1.0, text=str(args["data"]), note=about)
     ready = yield from _ready(task, args, everything)
-    ready, estimate = yield from _estimated(task, args, ready, folder is not None, forecast)
+    if ranks.size() > 1 and ready.plan.repeats:
+        raise UserError(
+            "processes",
+            _("a cross-validation of {count} trainings on {processes} processes").format(
+                count=ready.plan.trainings, processes=ranks.size()
+            ),
+            expected=_("one training"),
+            fix="folds=1",
+        )
+    ready, estimate = yield from _estimated(task, args, ready, folder is not None, forecast and not ranks.rank())
     told = estimate.forecast
     values = asdict(told.cost)
     if told.decoding is not None:
@@ -109,6 +118,13 @@ def training(
     spec, settings = ready.model.spec, ready.model.config
     args |= {"seen": run_folder.as_plain(spec), "config": run_folder.as_plain(settings)}
     fit = ready.fit
+    if ranks.rank():
+        if folder is not None and (folder / "weights" / "resume.safetensors").exists():
+            fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
+        from souron.training import team
+
+        team.helped(fit)
+        return
     if folder is None:
         folder = _new_folder(task, args, ready, common["project"], common["name"])
     elif (folder / "weights" / "resume.safetensors").exists():
@@ -116,6 +132,8 @@ def training(
 
     yield Event("train", fit.fraction / ready.plan.trainings, folder=folder)
 
+    if ranks.size() > 1:
+        fit.join()
     film = task.film(folder / "weights" / "film.safetensors")
     yield from learn(fit, folder, folder, ready.plan.trainings, film=film)
     fit.use_best()
@@ -345,16 +363,13 @@ def _default_data(system: str) -> str:
 
 def receipt(args: dict[str, Any], data: Dataset) -> dict[str, Any]:
     """Return the information needed to repeat the run and to verify its data."""
-    hasher = hashlib.blake2b(digest_size=16)
-    digest(data.input, hasher)
-    digest(data.target, hasher)
     return {
         "options": {name: value for name, value in args.items() if name != "seen"},
         "command": command("train", args),
         "data": {
             "name": data.name,
             "cases": len(data),
-            "hash": hasher.hexdigest(),
+            "hash": content(data),
             "source": data.source,
             "licence": data.licence,
         },

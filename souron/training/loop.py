@@ -1,6 +1,6 @@
 """The training loop. A system defines the losses; the caller decides when to stop."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -44,6 +44,7 @@ class Run:
     autocast: Callable[[], AbstractContextManager] = nullcontext
     schedule: Callable[[Optimizer, int], None] = lambda optimizer, step: None
     used: Callable[[int], float] | None = None  # step -> fraction of the budget used, 0..1
+    average: Callable[[Sequence[nn.Parameter]], None] | None = None  # gradients with other processes
 
 
 def descend(system, data: Data, run: Run) -> Iterator[Progress]:
@@ -65,6 +66,8 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
                 for weight in weights[name]:  # as zero_grad, but tens of microseconds faster
                     weight.grad = None
                 loss.backward(inputs=moved[name])
+                if run.average is not None:
+                    run.average(weights[name])
                 if system.clip is not None:
                     nn.utils.clip_grad_norm_(weights[name], system.clip)
                 run.schedule(optimizers[name], step)

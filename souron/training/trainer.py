@@ -51,6 +51,7 @@ class Trainer:
     task: Any = None  # computes the validation metrics and names the one that selects the
     # checkpoint; None keeps the last weights
     setup: Any = None  # the task's own
+    team: Any = None  # the other processes that train with this one, see ``training.team``
     least_steps: int = 0  # minimum, even if a time budget is used up earlier
     look_seconds: float = 0.0  # spent on validation, where ``Task.watch`` counts it
 
@@ -75,6 +76,14 @@ class Trainer:
         self._resumed: dict[str, dict[str, Any]] | None = None
         self._losses: dict[str, Tensor] = {}
         self._random = torch.get_rng_state()
+
+    def join(self) -> Any:
+        """Share this training with the other processes of its team. Raises UserError."""
+        from souron.training.team import Team
+
+        self.team = Team(self.system, self.batch)
+        self.data.part = self.team.part
+        return self.team
 
     @property
     def fraction(self) -> float:
@@ -135,6 +144,8 @@ class Trainer:
                 self.stopped = "budget"
             if self.stopped:
                 self._progress = None
+                if self.team is not None:
+                    self.team.end()
                 self.system.eval()
                 return
 
@@ -154,7 +165,8 @@ class Trainer:
             resumed=self._resumed,
             autocast=autocast(self.data.device),
             schedule=self._set_rate,
-            used=lambda step: self._used,
+            used=lambda step: self._used if self.team is None else self.team.tell(self._used),
+            average=None if self.team is None else self.team.average,
         )
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, step: int) -> None:

@@ -115,6 +115,11 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    with atomically(path) as beside:
+        beside.write_bytes(content)
+
+
 def write_json(path: Path, thing: Any) -> None:
     write_text(path, as_json(thing, indent=1) + "\n")
 

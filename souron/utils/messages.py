@@ -161,6 +161,10 @@ class UserError(ValueError):
         super().__init__(found)
         self.code, self.found, self.expected, self.fix, self.exit = code, found, expected, fix, exit
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it travel between processes."""
+        return type(self), (self.code, self.found), vars(self)
+
     def __str__(self) -> str:
         lines = [f"[{self.code}] {self.found}"]
         if self.expected:

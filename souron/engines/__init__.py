@@ -1,0 +1,1 @@
+"""Engines that run the parts of a long computation on several processes or machines."""

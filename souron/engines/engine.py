@@ -1,0 +1,155 @@
+"""The contract of an engine, and how its work is handed out and gathered.
+
+An engine is one file of this package. It has
+
+    SCHEME                   "processes", the word before the colon of ``on=processes:4``
+    TITLE                    what it is, in one line
+    opened(address, threads) a context manager that yields a ``concurrent.futures.Executor``
+    threads(address)         how many threads a part computes with; without it as many as here
+
+souron schedules nothing itself: order, transport and the start of workers are the engine's. Nothing
+of an engine is imported unless ``on=`` names it.
+
+An error of the function travels home as its result. So whatever a future itself raises is the
+engine's: a worker that was lost, or an object that could not be sent.
+"""
+
+import copy
+import importlib
+import pkgutil
+import traceback
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
+
+from souron import engines
+from souron.utils.messages import UserError, _
+
+Key = TypeVar("Key", bound=Hashable)
+ATTEMPTS = 3  # workers that a part may lose before it counts as their cause
+IN_FLIGHT = 256  # parts that are handed out and not yet back
+LOOK = 0.5  # seconds between two looks for Ctrl-C
+
+
+class Engine(Protocol):
+    SCHEME: str
+    TITLE: str
+
+    def opened(self, address: str, threads: int) -> AbstractContextManager[Executor]: ...
+
+
+class Outcome(NamedTuple):
+    """What a function returned, or the error that it raised."""
+
+    result: Any
+    error: Exception | None = None
+
+
+def schemes() -> list[str]:
+    """Return the names of all engines, without importing them."""
+    return sorted(module.name for module in pkgutil.iter_modules(engines.__path__) if module.name != "engine")
+
+
+def find(on: str) -> tuple[Engine, str]:
+    """Return the engine that ``on`` names, and the address behind the colon. Raises UserError.
+
+    Example:
+        >>> engine, address = find("processes:2")
+        >>> engine.SCHEME, address
+        ('processes', '2')
+    """
+    scheme, _colon, address = on.partition(":")
+    if scheme not in schemes():
+        raise UserError(
+            "engine", _("{name} is no engine").format(name=on), expected=", ".join(schemes()), fix="on=processes:2"
+        )
+    try:
+        module = importlib.import_module(f"souron.engines.{scheme}")
+    except ImportError as error:
+        raise UserError(
+            "engine",
+            _("{name} needs a package that is not installed: {package}").format(name=scheme, package=error.name),
+            fix=f"pip install 'souron[{scheme}]'",
+        ) from error
+    return cast(Engine, module), address.removeprefix("//")
+
+
+def threads(on: str) -> int:
+    """Return how many threads each part computes with: as here, or a fair share of one computer.
+
+    Raises UserError.
+    """
+    import torch
+
+    engine, address = find(on)
+    return int(engine.threads(address)) if hasattr(engine, "threads") else torch.get_num_threads()
+
+
+def gather(
+    on: str, function: Callable[..., Any], parts: Iterable[tuple[Key, tuple[Any, ...]]]
+) -> Iterator[tuple[Key, Any]]:
+    """Run ``function(*arguments)`` for each ``(key, arguments)`` and yield ``(key, result)`` as they arrive.
+
+    Parts are taken as they are needed, ``IN_FLIGHT`` ahead. One whose worker is lost is handed out
+    again. The first error of the function ends all, as does closing the iterator or Ctrl-C in its
+    consumer: what waits is cancelled.
+
+    Raises UserError; whatever the function raises.
+    """
+    engine, address = find(on)
+    left, again = iter(parts), deque[tuple[Key, tuple[Any, ...]]]()
+    losses: dict[Key, int] = {}
+    over = False
+    while not over:
+        flying: dict[Future[Any], tuple[Key, tuple[Any, ...]]] = {}
+        with engine.opened(address, threads(on)) as executor:
+            try:
+                broken = False
+                while not broken:
+                    while len(flying) < IN_FLIGHT and (part := again.popleft() if again else next(left, None)):
+                        flying[executor.submit(attempt, function, part[1])] = part
+                    if not flying:
+                        over = True
+                        break
+                    for future in wait(flying, timeout=LOOK, return_when=FIRST_COMPLETED).done:
+                        key, given = flying.pop(future)
+                        trouble = CancelledError() if future.cancelled() else future.exception()
+                        if trouble is not None:
+                            losses[key] = losses.get(key, 0) + 1
+                            if losses[key] >= ATTEMPTS:
+                                raise worker_lost(trouble) from trouble
+                            again.append((key, given))
+                            broken = broken or isinstance(trouble, BrokenExecutor)
+                            continue
+                        outcome: Outcome = future.result()
+                        if outcome.error is not None:
+                            raise outcome.error
+                        yield key, outcome.result
+                again.extend(flying.values())
+            finally:
+                for future in flying:
+                    future.cancel()
+
+
+def attempt(function: Callable[..., Any], given: tuple[Any, ...]) -> Outcome:
+    """Call a function on a worker; its error becomes a part of the outcome."""
+    try:
+        return Outcome(function(*given))
+    except Exception as error:
+        try:
+            copy.deepcopy(error)  # as it is taken apart and put together on its way home
+        except Exception:
+            return Outcome(None, RuntimeError("".join(traceback.format_exception(error))))
+        return Outcome(None, error)
+
+
+def worker_lost(error: BaseException) -> UserError:
+    return UserError(
+        "engine",
+        _("{count} workers were lost with the same part of the work: {error}").format(
+            count=ATTEMPTS, error=str(error)[:300] or type(error).__name__
+        ),
+        expected=_("enough memory on each machine, and a connection that holds"),
+    )

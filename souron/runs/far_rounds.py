@@ -1,0 +1,240 @@
+"""The rounds of a comparison on other processes or machines, and what their computers must agree on.
+
+A round trains and tests every system with one seed, or one fold. It is played as a whole on one
+machine, so that machines of unequal speed add to all systems alike and drop out of the difference.
+Threads, precision, versions, souron's code and the data must be the same everywhere.
+"""
+
+import hashlib
+import json
+import shlex
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import souron
+from souron.data.dataset import Dataset, content
+from souron.engines import engine
+from souron.runs.events import Event, left
+from souron.utils import files, hardware
+from souron.utils.messages import UserError, _
+
+if TYPE_CHECKING:
+    from souron.runs.compare import Comparison
+
+MENDS = {  # what to do on a machine that does not agree
+    "souron": "pip install souron=={souron}",
+    "code": "pip install --force-reinstall souron=={souron}",
+    "torch": "pip install torch=={torch}",
+    "bf16": "on=ENGINE with machines of one processor",
+    "data": "souron fetch NAME, or copy the folder",
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What must be equal on all machines for their rounds to be comparable."""
+
+    souron: str  # version
+    code: str  # hash of souron's files
+    torch: str  # version, with its build
+    bf16: bool  # whether training uses bfloat16 instructions
+    data: str  # hash of inputs and targets
+
+    @classmethod
+    def here(cls, data: Dataset) -> "Agreement":
+        version = str(hardware.installed("souron"))
+        return cls(version, code(), torch.__version__, hardware.bf16(), content(data))
+
+    def check(self, own: "Agreement") -> None:
+        """Raise UserError unless a machine's ``own`` agrees."""
+        for field in fields(self):
+            wanted, found = getattr(self, field.name), getattr(own, field.name)
+            if wanted != found:
+                raise UserError(
+                    "worker refused",
+                    _("on {host} {name} is {found}").format(host=socket.gethostname(), name=field.name, found=found),
+                    expected=_("{wanted}, as on the computer that compares").format(wanted=wanted),
+                    fix=MENDS[field.name].format(souron=self.souron, torch=self.torch.partition("+")[0]),
+                    exit=5,
+                )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a round was played."""
+
+    name: str
+    threads: int
+    speed: float  # training cases per second
+    seconds: float  # of the whole round
+
+
+@cache
+def code() -> str:
+    """Return a hash of souron's Python files."""
+    root, hasher = Path(souron.__file__).parent, hashlib.blake2b(digest_size=16)
+    for file in sorted(root.rglob("*.py")):
+        hasher.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return hasher.hexdigest()
+
+
+def play_all(comparison: "Comparison", folder: Path, on: str) -> Iterator[Event]:
+    """Play the rounds that are missing in ``folder`` on an engine, and keep each as it arrives.
+
+    Raises UserError.
+    """
+    rounds = folder / "rounds"
+    agreement = Agreement.here(comparison.everything)
+    missing = {
+        number: (comparison.args, number, engine.threads(on), agreement)
+        for number in range(len(comparison.rounds))
+        if not (rounds / f"{number}.safetensors").exists()
+    }
+    begun, count = time.monotonic(), len(missing)
+    for done, (number, (written, machine)) in enumerate(engine.gather(on, play, missing.items()), 1):
+        files.write_json(rounds / f"{number}.machine.json", asdict(machine))
+        files.write_bytes(rounds / f"{number}.safetensors", written)
+        comparison.spent += machine.seconds
+        text = _("round {number} of {count}, on {machine}").format(
+            number=number + 1, count=len(comparison.rounds), machine=machine.name
+        )
+        yield Event("train", done / count, left(begun, done / count), text)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A comparison whose rounds are played by jobs, or one of them has been."""
+
+    folder: Path
+    rounds: int
+    script: Path | None = None
+
+    @property
+    def sentence(self) -> str:
+        resume = f"souron compare --resume {shlex.quote(str(self.folder))}"
+        if self.script is not None:
+            return _("{count} rounds wait: sbatch {script}, and once all are over: {resume}").format(
+                count=self.rounds, script=shlex.quote(str(self.script)), resume=resume
+            )
+        there = len(list((self.folder / "rounds").glob("*.safetensors")))
+        return _("{there} of {count} rounds are there; once all are: {resume}").format(
+            there=there, count=self.rounds, resume=resume
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "rounds": self.rounds,
+            **({} if self.script is None else {"script": str(self.script)}),
+            "sentence": self.sentence,
+        }
+
+
+SCRIPT = """#!/bin/bash
+#SBATCH --job-name=souron
+#SBATCH --array=0-{last}
+#SBATCH --cpus-per-task={threads}
+#SBATCH --output={output}
+export OMP_NUM_THREADS={threads}
+exec {python} -m souron compare --resume {folder} round=$SLURM_ARRAY_TASK_ID --quiet
+"""
+
+
+def write_script(comparison: "Comparison", folder: Path, script: Path) -> Waiting:
+    """Write a job script with one task for each round. Raises UserError where the file exists."""
+    if script.exists():
+        raise UserError("exists", _("{path} exists already").format(path=script), fix="sbatch=FILE", exit=3)
+    whole = folder.resolve()
+    (whole / "rounds").mkdir(exist_ok=True)
+    words = {
+        "last": len(comparison.rounds) - 1,
+        "threads": torch.get_num_threads(),
+        "output": shlex.quote(str(whole / "rounds" / "%a.log")),
+        "python": shlex.quote(sys.executable),
+        "folder": shlex.quote(str(whole)),
+    }
+    files.write_text(script, SCRIPT.format(**words))
+    return Waiting(folder, len(comparison.rounds), script)
+
+
+def play_alone(comparison: "Comparison", folder: Path, number: int) -> Iterator[Event]:
+    """Play one round into the folder of its comparison, on this machine. Raises UserError."""
+    if number >= len(comparison.rounds):
+        raise UserError(
+            "option",
+            _("{name}={value} is not understood").format(name="round", value=number),
+            expected=f"0..{len(comparison.rounds) - 1}",
+        )
+    kept = folder / "rounds" / f"{number}.safetensors"
+    if not kept.exists():
+        seed, split = comparison.rounds[number]
+        begun = time.monotonic()
+        yield from comparison.play_round(number, seed, split, kept)
+        shutil.rmtree(kept.with_suffix(""), ignore_errors=True)
+        machine = measured(kept, torch.get_num_threads(), time.monotonic() - begun)
+        files.write_json(kept.with_suffix(".machine.json"), asdict(machine))
+    yield Event("done", 1.0, record=Waiting(folder, len(comparison.rounds)))
+
+
+def measured(kept: Path, threads: int, seconds: float) -> Machine:
+    """Return this machine, with its speed in a round."""
+    _tensors, about = files.read_tensors(kept)
+    trained = sum(seconds for _curve, seconds, _examples in about.values())
+    examples = sum(examples for _curve, _seconds, examples in about.values())
+    return Machine(socket.gethostname(), threads, examples / max(trained, 1e-9), seconds)
+
+
+@lru_cache(1)
+def _comparison(args: str) -> "Comparison":
+    """Return the comparison of these arguments with its data read, once for each worker."""
+    from souron.runs.compare import Comparison
+
+    comparison = Comparison(json.loads(args))
+    for step in comparison.steps_of_setup():
+        comparison.setup = step.result
+    return comparison
+
+
+def play(args: dict[str, Any], number: int, threads: int, agreement: Agreement) -> tuple[bytes, Machine]:
+    """Play one round on this machine: the bytes of its file, and the machine.
+
+    Raises UserError where this machine does not agree with the one that compares.
+    """
+    torch.set_num_threads(threads)
+    comparison = _comparison(json.dumps(args))
+    agreement.check(Agreement.here(comparison.everything))
+    begun = time.monotonic()
+    seed, split = comparison.rounds[number]
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / f"{number}.safetensors"
+        for _event in comparison.play_round(number, seed, split, kept):
+            pass
+        return kept.read_bytes(), measured(kept, threads, time.monotonic() - begun)
+
+
+def machines(folder: Path) -> list[dict[str, Any]]:
+    """Return the machines of a comparison: ``name``, ``rounds``, ``speed`` and ``threads``; [] where all were local."""
+    found: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    for file in (folder / "rounds").glob("*.machine.json"):
+        told = json.loads(file.read_text(encoding="utf-8"))
+        number = int(file.name.partition(".")[0])
+        found.setdefault((str(told["name"]), int(told["threads"])), []).append((number, float(told["speed"])))
+    return [
+        {
+            "name": name,
+            "rounds": sorted(number for number, _speed in rounds),
+            "speed": sum(speed for _number, speed in rounds) / len(rounds),
+            "threads": threads,
+        }
+        for (name, threads), rounds in sorted(found.items())
+    ]

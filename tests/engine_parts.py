@@ -1,0 +1,66 @@
+"""What the engines' conformance tests run on workers, which import it by its name."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from souron.utils.messages import UserError
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def slow_first(number: int) -> int:
+    """The first part takes longest."""
+    time.sleep(2.0 if number == 0 else 0.0)
+    return number
+
+
+def counted(folder: str, seconds: float = 0.0) -> str:
+    """A file for each call, and none for two."""
+    number = time.time_ns()
+    Path(folder, f"{os.getpid()}-{number}").touch()
+    time.sleep(seconds)
+    return str(number)
+
+
+def refuse(number: int) -> int:
+    if number == 1:
+        raise UserError("worker refused", "no room", expected="some", fix="souron doctor", exit=5)
+    time.sleep(0.5)
+    return number
+
+
+class Odd(Exception):
+    """An error that cannot be put together again from what it says."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def odd() -> None:
+    raise Odd(1, 2)
+
+
+def dies_once(mark: str) -> str:
+    """End the worker as a machine ends that loses its power, at the first call only."""
+    if not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def dies() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def large(content: bytes) -> bytes:
+    return content[::-1]
+
+
+def lasting(folder: str) -> None:
+    """Write the process's number, and go on for a minute."""
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)

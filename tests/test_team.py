@@ -1,0 +1,155 @@
+"""Two processes that share each batch end where one ends, and all end where one does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from test_engines import environment
+
+from souron.training import ranks
+from souron.utils.files import read_tensors
+
+PARTS = Path(__file__).parent / "team_parts.py"
+STEPS = 10
+
+
+def trained(name, out, processes, *words):
+    """The weights after ten steps."""
+    start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    command = [sys.executable, *start, str(PARTS), name, str(STEPS), str(out), *words]
+    subprocess.run(command, check=True, env=environment(), timeout=120, capture_output=True)
+    weights, about = read_tensors(out)
+    assert about["steps"] == STEPS
+    return weights
+
+
+def apart(first, second):
+    return max(float((first[name].float() - second[name].float()).abs().max()) for name in first)
+
+
+@pytest.mark.parametrize("name", ["mlp_tiny", "resnet_tiny"])
+def test_two_processes_end_where_one_does(name, tmp_path):
+    """The second has batch normalisation, whose means are those of the whole batch."""
+    one, two = (trained(name, tmp_path / str(count), count) for count in (1, 2))
+    assert apart(one, two) < 1e-5
+    if name == "resnet_tiny":
+        assert any("running_mean" in key for key in one)
+        assert apart(one, trained(name, tmp_path / "alone", 2, "alone")) > 1e-4
+
+
+def souron(*words, cwd):
+    return subprocess.Popen(
+        [sys.executable, "-m", "souron", *words],
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_command_trains_on_two_processes_and_reports_once(tmp_path):
+    going = souron(
+        *["train", "mlp_tiny", "data=digits", "budget=2000ex", "folds=1", "processes=2", "--no-forecast", "--json"],
+        cwd=tmp_path,
+    )
+    out, err = going.communicate(timeout=180)
+    assert going.returncode == 0, err
+    told = json.loads(out)
+    assert told["measures"]["accuracy"]["value"] > 0.3
+    assert [folder.name for folder in (tmp_path / "runs" / "classify").iterdir()] == ["mlp_tiny-digits"]
+    assert (tmp_path / told["run"] / "receipt.json").is_file()
+
+
+def waits(tmp_path, count=1):
+    """Until the training has begun."""
+    limit = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/classify/*/results.csv")):
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+
+
+def workers(going):
+    every = psutil.Process(going.pid).children(recursive=True)
+    return {
+        int(one.environ().get("RANK", "-1")): one
+        for one in every
+        if one.is_running() and "RANK" in one.environ() and "multiprocessing" not in " ".join(one.cmdline())
+    }
+
+
+LONG = "train mlp_tiny data=digits budget=5min folds=1 processes=2 --no-forecast"
+
+
+def test_one_that_is_killed_ends_all_with_one_message(tmp_path):
+    going = souron(*LONG.split(), cwd=tmp_path)
+    waits(tmp_path)
+    every = workers(going)
+    every[1].kill()
+    begun = time.monotonic()
+    _out, err = going.communicate(timeout=60)
+    assert time.monotonic() - begun < 30 and going.returncode == 4
+    assert err.count("process 2 of 2 ended") == 1 and "Traceback" not in err
+    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in every.values())
+
+
+def test_ctrl_c_keeps_the_work_and_one_process_goes_on(tmp_path):
+    going = souron(*LONG.split(), cwd=tmp_path)
+    waits(tmp_path)
+    every = workers(going)
+    for one in (going, *every.values()):  # as a terminal sends it to all
+        os.kill(one.pid, signal.SIGINT)
+    _out, err = going.communicate(timeout=60)
+    assert going.returncode == 130, err
+    [folder] = (tmp_path / "runs" / "classify").iterdir()
+    assert (folder / "weights" / "resume.safetensors").is_file()
+    again = souron("train", f"resume={folder}", "--json", cwd=tmp_path)
+    time.sleep(10)
+    again.send_signal(signal.SIGINT)
+    _out, err = again.communicate(timeout=60)
+    assert again.returncode == 130, err
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        ("train kmeans data=digits processes=2", "gradient descent"),
+        ("train mlp_tiny data=digits folds=2 budget=100ex processes=2", "folds=1"),
+        ("train mlp_tiny data=digits folds=1 batch=1 budget=10ex processes=2", "too small"),
+    ],
+)
+def test_what_has_no_batch_to_share_is_refused(words, text, tmp_path):
+    going = souron(*words.split(), "--no-forecast", cwd=tmp_path)
+    _out, err = going.communicate(timeout=120)
+    assert going.returncode == 2 and text in " ".join(err.split()) and "Traceback" not in err
+
+
+def test_the_words_of_the_processes_do_not_start_further_ones():
+    words = ["train", "cnn", "processes=2", "budget=1s", "--processes", "3", "--processes=4", "--json"]
+    assert ranks.without(words) == ["train", "cnn", "budget=1s", "--json"]
+
+
+def test_outside_of_a_team_a_process_leads_itself(monkeypatch):
+    monkeypatch.setenv("RANK", "3")  # of another program
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert ranks.rank() == 0 and ranks.size() == 1
+
+
+def test_a_gradient_that_no_process_has_stays_none(monkeypatch):
+    from souron.training import team
+
+    made = object.__new__(team.Team)
+    made.weight, made.size = 1.0, 1
+    made.system = type("System", (), {"device": torch.device("cpu")})()
+    monkeypatch.setattr(team.dist, "all_reduce", lambda tensor: None)
+    with_one, without = (torch.nn.Parameter(torch.ones(2)) for _each in range(2))
+    with_one.grad = torch.tensor([1.0, 2.0])
+    made.average([with_one, without])
+    assert with_one.grad.tolist() == [1, 2] and without.grad is None
