@@ -27,7 +27,8 @@ class Tasks(Executor):
     """Calls as tasks of Ray, of which each takes so many cores."""
 
     def __init__(self, threads: int) -> None:
-        self.threads, self.given = threads, {}
+        self.threads = threads
+        self.given: dict[Future[Any], Any] = {}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         reference = ray.remote(fn).options(num_cpus=self.threads, max_retries=0).remote(*args, **kwargs)

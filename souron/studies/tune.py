@@ -157,7 +157,7 @@ class Search:
 
     def proposed(self, count: int) -> list[tuple[Any, dict[str, str]]]:
         """Return settings to try, each with Optuna's handle; the first of all are the default ones."""
-        first = [(None, {})] if not self.trials else []
+        first: list[tuple[Any, dict[str, str]]] = [(None, {})] if not self.trials else []
         asked = [self.study.ask(self.distributions) for _trial in range(count - len(first))]
         return [*first, *((one, {name: written(value) for name, value in one.params.items()}) for one in asked)]
 

@@ -44,7 +44,7 @@ class Run:
     autocast: Callable[[], AbstractContextManager] = nullcontext
     schedule: Callable[[Optimizer, int], None] = lambda optimizer, step: None
     used: Callable[[int], float] | None = None  # step -> fraction of the budget used, 0..1
-    average: Callable[[Sequence[nn.Parameter]], None] | None = None  # gradients with other processes
+    average: Callable[[Sequence[Tensor]], None] | None = None  # gradients with other processes
 
 
 def descend(system, data: Data, run: Run) -> Iterator[Progress]:

@@ -94,7 +94,7 @@ class Team:
             if type(part) is WholeBatchNorm:
                 part.alone()
 
-    def average(self, weights: Sequence[nn.Parameter]) -> None:
+    def average(self, weights: Sequence[Tensor]) -> None:
         """Replace gradients by the mean over processes; one that no process has stays None."""
         used = torch.tensor([float(weight.grad is not None) for weight in weights], device=self.system.device)
         flat = [
@@ -139,7 +139,7 @@ class WholeBatchNorm(_BatchNorm):
         self.__class__ = self.before  # type: ignore[assignment]
 
     def _check_input_dim(self, input: Tensor) -> None:
-        self.before._check_input_dim(self, input)  # type: ignore[arg-type]
+        self.before._check_input_dim(self, input)
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:

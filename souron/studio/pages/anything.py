@@ -32,7 +32,8 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     )
     return Markup(
         '<h1>{title}</h1><p>{about}</p><div id="anything" class="anything" data-module="/static/anything.js" '
-        'data-page="{language}/anything" data-words="{words}"><div class="zone"><p class="actions">'
+        'data-page="{language}/anything" data-words="{words}"><p class="examples">{examples} {buttons}</p>'
+        '<div class="zone"><p class="actions">'
         '<label class="pick">{choose}<input type="file" multiple></label>'
         '<button type="button" data-do="camera">{camera}</button>'
         '<button type="button" data-do="live" aria-pressed="false">{live}</button>'
@@ -40,7 +41,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
         '<span class="faint">{drop}</span></p><video hidden playsinline muted></video>{recording}{camera_box}'
         '<label class="typed">{typed}<textarea rows="2" maxlength="20000">'
         '</textarea></label><p class="actions"><button type="button" data-do="text">{ask}</button></p></div>'
-        '<p class="examples">{examples} {buttons}</p><p role="status" class="faint" data-count></p>'
+        '<p role="status" class="faint" data-count></p>'
         '<ol class="given"></ol><p class="actions"><button type="button" data-do="save" hidden>{save}</button></p>'
         "</div>"
     ).format(

@@ -11,8 +11,8 @@ from souron.studio import chat_view
 from souron.studio.chat_view import Talk
 from souron.studio.forms.confirm import NARROW
 from souron.studio.security import upload_names
-from souron.studio.shared import QUIET, Studio, command, fetching, missing, same_thing, words
-from souron.utils.messages import N_, UserError, _
+from souron.studio.shared import QUIET, Studio, command, fetching, missing, same_thing, status, words
+from souron.utils.messages import N_, _
 
 TITLE = N_("Chat")
 OFTEN = 0.3  # polling interval of an answer, seconds
@@ -186,7 +186,9 @@ class Chatting:
         talk, number = talk or Talk(), int(which or 0)
         name, options = self.asked(settings)
         if not text.strip():
-            raise UserError("conversation", _("the question is empty"), expected=_("a question"))
+            drawn = self.draw(talk, settings)
+            drawn[2] = status(_("Type a question first."))
+            return drawn
         if number:
             talk.begin(name, options, lambda talking: talking.edit(number, text), text)
         else:

@@ -21,6 +21,12 @@ TITLE = N_("Read")
 PLACE = "tool"
 PASSAGES = 5
 NOBODY = ""
+TEXT = N_(
+    "The ward is open to visitors every day from two to six in the afternoon. Please bring no flowers: some patients "
+    "are allergic to them. There is a kitchen at the end of the corridor, where you can make tea. Whoever has a cold "
+    "should call instead of coming."
+)
+QUESTION = N_("When may I visit?")
 
 
 def page(studio: Studio) -> None:
@@ -36,11 +42,11 @@ def page(studio: Studio) -> None:
         )
     )
     with gr.Row():
-        typed = gr.Textbox(label=_("text"), lines=8, max_lines=16)
+        typed = gr.Textbox(_(TEXT), label=_("text"), lines=8, max_lines=16)
         sent_file = upload_names.received(
             gr.File(label=_("or a file ({ends})").format(ends=", ".join(Text.formats)), file_types=list(Text.formats))
         )
-    question = gr.Textbox(label=_("your question"), lines=1, max_lines=4)
+    question = gr.Textbox(_(QUESTION), label=_("your question"), lines=1, max_lines=4)
     speaker = gr.Dropdown([], value=None, label=_("who answers in a sentence"))
     go = gr.Button(_("Ask"), variant="primary")
     watch = Watch(studio, outcome, ("ask",))

@@ -88,6 +88,9 @@ export const begin = (root) => {
     act(button.dataset.act, JSON.parse(button.dataset.asked ?? "{}")).finally(() => { button.disabled = false; });
   });
   for (const form of root.querySelectorAll("form[data-act]")) {
+    const look = () => { form.querySelector("button").disabled = [...form.elements].some((one) => one.name && !one.value.trim()); };
+    look();
+    form.addEventListener("input", look);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       act(form.dataset.act, Object.fromEntries(new FormData(form)));
