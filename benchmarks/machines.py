@@ -25,7 +25,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 from test_engines import cluster_of_dask, environment
 
 from souron.hub import zoo
-from souron.runs import shards
+from souron.pipelines import shards
 from souron.runs.compare import compare
 
 SYSTEMS = ["mlp_tiny", "cnn_tiny"]

@@ -14,9 +14,9 @@ from test_engines import cluster_of_dask, environment
 from souron.cli import main
 from souron.data.load import load
 from souron.engines import engine
-from souron.runs import far_rounds
 from souron.runs.compare import compare
-from souron.runs.far_rounds import Agreement, Machine
+from souron.runs.elsewhere import rounds as far_rounds
+from souron.runs.elsewhere.rounds import Agreement, Machine
 from souron.utils.messages import UserError
 
 SYSTEMS = ["mlp_tiny", "cnn_tiny"]

@@ -390,15 +390,16 @@ def test_they_are_shown_at_work(packed, tmp_path):
 def test_a_sentence_is_drawn_in_both_languages(tmp_path):
     """Where and in which colour it says: the pixels tell it without a network."""
     *_before, last = ready.showing(("text_to_image",), tmp_path / "runs")
-    [(name, drawn)] = last.record.drawings.items()
-    prompts = last.record.prompts[name]
-    assert prompts[0] == "a blue bird on the left, on grass" and "青い鳥" in prompts[1]
-    blue = drawn[:, 2].float() - drawn[:, :2].float().mean(1)  # (N, H, W)
-    left, right = blue[..., :32].amax((1, 2)), blue[..., 40:].amax((1, 2))
-    for language in (0, 1):
-        seen = (left[language::2] > 60) & (right[language::2] < 60)
-        assert seen.float().mean() >= 0.6, prompts[language]
-    assert prompts[1] in (last.record.folder / "ready.html").read_text("utf-8")
+    assert set(last.record.drawings) == {"latent_diffusion", "dalle2"}
+    for name, drawn in last.record.drawings.items():
+        prompts = last.record.prompts[name]
+        assert prompts[0] == "a blue bird on the left, on grass" and "青い鳥" in prompts[1]
+        blue = drawn[:, 2].float() - drawn[:, :2].float().mean(1)  # (N, H, W)
+        left, right = blue[..., :32].amax((1, 2)), blue[..., 40:].amax((1, 2))
+        for language in (0, 1):
+            seen = (left[language::2] > 60) & (right[language::2] < 60)
+            assert seen.float().mean() >= 0.6, (name, prompts[language])
+        assert prompts[1] in (last.record.folder / "ready.html").read_text("utf-8")
 
 
 def test_only_systems_of_the_tasks_that_are_asked_for_are_shown(packed, tmp_path):

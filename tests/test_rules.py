@@ -19,7 +19,7 @@ HOUSE = Path(souron.__file__).parent
 FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
 SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
-    "stats", "utils", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
+    "stats", "utils", "engines", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
     "evaluation", "system", "task", "report", "tasks", "systems", "runs", "study", "model",
     "studies", "lecture", "pipelines", "serve", "cli", "studio",
 )  # fmt: skip

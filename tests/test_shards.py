@@ -14,8 +14,8 @@ from souron import model as models_api
 from souron.cli import main
 from souron.engines import engine
 from souron.hub import zoo
-from souron.runs import shards
-from souron.runs.answer_lines import as_json
+from souron.pipelines import shards
+from souron.runs.elsewhere.answer_lines import as_json
 from souron.utils.messages import UserError
 
 pytestmark = pytest.mark.skipif(zoo.root() is None, reason="the ready-trained systems are not installed")
@@ -104,7 +104,7 @@ def test_a_killed_command_goes_on(clothes, tmp_path):
     for number in range(60):
         shutil.copy(clothes / "bag.png", clothes / f"more {number:02}.png")
     code = (
-        "from souron.runs import shards\n"
+        "from souron.pipelines import shards\n"
         "if __name__ == '__main__':\n"
         "    from pathlib import Path\n"
         "    shards.SIZE = 4\n"

@@ -153,7 +153,7 @@ def predict(
 
 def answer_in_shards(meaning: names.Meaning, wanted: list[str], out: Path, on: str, chosen: dict[str, str]) -> None:
     """Answer a folder on an engine. Exit code 3 if files could not be read. Raises UserError."""
-    from souron.runs import shards
+    from souron.pipelines import shards
 
     if len(wanted) != 1:
         raise UserError(

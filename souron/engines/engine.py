@@ -41,7 +41,7 @@ class Engine(Protocol):
 
 
 class Outcome(NamedTuple):
-    """What a function returned, or the error that it raised."""
+    """The result of a function, or the error that it raised."""
 
     result: Any
     error: Exception | None = None

@@ -6,18 +6,21 @@ all of them alike. Finished work is kept: ``resume`` continues within the round.
 """
 
 import csv
+import json
 import re
 import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from souron import registry
@@ -29,11 +32,12 @@ from souron.evaluation.answers import Answers, flatten, scatter, unflatten
 from souron.evaluation.record import ComparisonRecord, Cost
 from souron.report import wording
 from souron.runs import events as run_events
-from souron.runs import far_rounds, prepare
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
+from souron.runs import prepare
 from souron.runs import train as run_train
+from souron.runs.elsewhere import rounds as far_rounds
 from souron.runs.events import Event, Forecast, Interrupted
 from souron.runs.options import CompareOptions
 from souron.runs.prepare import Entrant
@@ -121,7 +125,7 @@ def comparing(
         return
     if common["on"]:
         try:
-            yield from far_rounds.play_all(comparison, folder, common["on"])
+            yield from far_rounds.play_all(comparison, play, folder, common["on"])
         except KeyboardInterrupt as stop:
             raise Interrupted(folder) from stop
     for number, (seed, split) in enumerate(comparison.rounds):
@@ -509,6 +513,34 @@ class Comparison:
             if name != "systems" and str(value) not in ("None", "False", "auto")
         ]
         return shlex.join(["souron", "compare", *self.systems, *options])
+
+
+@lru_cache(1)
+def _comparison(args: str) -> "Comparison":
+    """Return the comparison of these arguments with its data read, once for each worker."""
+    comparison = Comparison(json.loads(args))
+    for step in comparison.steps_of_setup():
+        comparison.setup = step.result
+    return comparison
+
+
+def play(
+    args: dict[str, Any], number: int, threads: int, agreement: far_rounds.Agreement
+) -> tuple[bytes, far_rounds.Machine]:
+    """Play one round on this machine: the bytes of its file, and the machine.
+
+    Raises UserError where this machine does not agree with the one that compares.
+    """
+    torch.set_num_threads(threads)
+    comparison = _comparison(json.dumps(args))
+    agreement.check(far_rounds.Agreement.here(comparison.everything))
+    begun = time.monotonic()
+    seed, split = comparison.rounds[number]
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / f"{number}.safetensors"
+        for _event in comparison.play_round(number, seed, split, kept):
+            pass
+        return kept.read_bytes(), far_rounds.measured(kept, threads, time.monotonic() - begun)
 
 
 def _write(record: ComparisonRecord) -> None:

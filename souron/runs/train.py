@@ -97,38 +97,21 @@ def training(
     if about:
         yield Event("data", 1.0, text=str(args["data"]), note=about)
     ready = yield from _ready(task, args, everything)
-    if ranks.size() > 1 and ready.plan.repeats:
-        raise UserError(
-            "processes",
-            _("a cross-validation of {count} trainings on {processes} processes").format(
-                count=ready.plan.trainings, processes=ranks.size()
-            ),
-            expected=_("one training"),
-            fix="folds=1",
-        )
+    _one_training(ready.plan)
     ready, estimate = yield from _estimated(task, args, ready, folder is not None, forecast and not ranks.rank())
-    told = estimate.forecast
-    values = asdict(told.cost)
-    if told.decoding is not None:
-        values |= {f"decoding {name}": value for name, value in asdict(told.decoding).items()}
-    yield Event("forecast", 1.0, values=values, forecast=told)
-    if told.decoding is not None:
+    yield _foretold(estimate.forecast)
+    if estimate.forecast.decoding is not None:
         ready = yield from _ready(task, args, (yield from reading(args)))
 
     spec, settings = ready.model.spec, ready.model.config
     args |= {"seen": run_folder.as_plain(spec), "config": run_folder.as_plain(settings)}
     fit = ready.fit
-    if ranks.rank():
-        if folder is not None and (folder / "weights" / "resume.safetensors").exists():
-            fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
-        from souron.training import team
-
-        team.helped(fit)
-        return
-    if folder is None:
-        folder = _new_folder(task, args, ready, common["project"], common["name"])
-    elif (folder / "weights" / "resume.safetensors").exists():
+    if folder is not None and (folder / "weights" / "resume.safetensors").exists():
         fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
+    if ranks.rank():
+        fit.help()
+        return
+    folder = folder or _new_folder(task, args, ready, common["project"], common["name"])
 
     yield Event("train", fit.fraction / ready.plan.trainings, folder=folder)
 
@@ -139,14 +122,32 @@ def training(
     fit.use_best()
     record = _record(folder, task, args, ready, estimate)
     record.patients, record.film = about, film.frames if film else []
-    try:
-        yield from _test(record, task, ready, args)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(folder) from stop
+    yield from _test(record, task, ready, args)
     record.receipt = receipt(args, ready.everything)
     yield Event("report", text=_("writing the report"))
     _write(record)
     yield Event("done", 1.0, record=record)
+
+
+def _foretold(told: Forecast) -> Event:
+    """Return the event of a forecast."""
+    values = asdict(told.cost)
+    if told.decoding is not None:
+        values |= {f"decoding {name}": value for name, value in asdict(told.decoding).items()}
+    return Event("forecast", 1.0, values=values, forecast=told)
+
+
+def _one_training(plan: Plan) -> None:
+    """Raise UserError for a cross-validation that several processes are to share."""
+    if ranks.size() > 1 and plan.repeats:
+        raise UserError(
+            "processes",
+            _("a cross-validation of {count} trainings on {processes} processes").format(
+                count=plan.trainings, processes=ranks.size()
+            ),
+            expected=_("one training"),
+            fix="folds=1",
+        )
 
 
 def _arguments(
@@ -333,7 +334,14 @@ def _testing_seconds(task: Task, fit: Trainer, plan: Plan, look: float, training
 
 
 def _test(record: RunRecord, task: Task, ready: _Ready, args: dict[str, Any]) -> Iterator[Event]:
-    """Fill in the answers of the system, or of each fold's, on held-out cases."""
+    """Fill in the answers of the system, or of each fold's, on held-out cases. Raises Interrupted."""
+    try:
+        yield from _answered(record, task, ready, args)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(record.folder) from stop
+
+
+def _answered(record: RunRecord, task: Task, ready: _Ready, args: dict[str, Any]) -> Iterator[Event]:
     everything, plan, fit, parts = ready.everything, ready.plan, ready.fit, ready.parts
     setup = fit.setup
     setup.steps = fit.step

@@ -128,7 +128,7 @@ class Tune(Study):
 
 
 class Search:
-    """What was tried so far, and what Optuna proposes next."""
+    """The trials so far, and Optuna's next proposals."""
 
     def __init__(self, optuna: Any, space: Mapping[str, Range | Among], higher: bool, seed: int, folder: Path | None):
         self.begun = time.monotonic()

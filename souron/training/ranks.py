@@ -1,4 +1,4 @@
-"""Which of the processes that torchrun started this one is, and their start.
+"""The number of this process among those that torchrun started, and their start.
 
 torchrun ends all processes where one ends. https://docs.pytorch.org/docs/stable/elastic/run.html
 """

@@ -40,9 +40,7 @@ class Team:
 
     def __init__(self, system: Any, batch: int) -> None:
         """Join the others and take over the leader's weights. Raises UserError."""
-        from souron.system import System
-
-        if type(system).fit is not System.fit:
+        if type(system).fit.__module__ != "souron.system":  # its own way to learn
             raise UserError(
                 "processes",
                 _("{name} is not trained by gradient descent").format(name=type(system).__name__),

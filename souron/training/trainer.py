@@ -85,6 +85,12 @@ class Trainer:
         self.data.part = self.team.part
         return self.team
 
+    def help(self) -> None:
+        """Take the steps of another process's training until that ends it. Raises UserError."""
+        from souron.training.team import helped
+
+        helped(self)
+
     @property
     def fraction(self) -> float:
         """The fraction of the budget used, 0..1."""

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.hub import fetch, packages, zoo
 from souron.studio.runs import run_list
-from souron.studio.shared import QUIET, Studio, fetching, here, missing, remarks, same_thing, table
+from souron.studio.shared import QUIET, Studio, fetching, here, missing, remarks, same_thing, status, table
 from souron.utils import files
 from souron.utils.messages import N_, UserError, _
 from souron.utils.terminal import printable
@@ -56,7 +56,7 @@ def page(studio: Studio) -> None:
             length = gr.Textbox("128", label=_("tokens of an answer, at most"), min_width=120)
             temperature = gr.Textbox("0.7", label=_("temperature"), min_width=120)
             seed = gr.Textbox("0", label=_("random seed"), min_width=120)
-        begin = gr.Button(_("Begin"), variant="primary", interactive=False)
+        begin = gr.Button(_("Begin"), variant="primary")
         old = gr.Dropdown([], value=None, label=_("or continue with earlier votes"))
     held, match = gr.State(""), gr.State(None)
     with gr.Column(visible=False) as voting:
@@ -104,6 +104,10 @@ def page(studio: Studio) -> None:
         ]
 
     def start(models: list[str], questions: str, length: str, temperature: str, seed: str) -> list[Any]:
+        if len(models or ()) < 2 or not questions.strip():
+            same = [gr.skip()] * len(shown)
+            same[shown.index(told)] = status(_("Choose two to four models and type a question first."))
+            return same
         return asking(begun(studio, models, questions, length, temperature, seed))
 
     def vote(said: str) -> Any:
@@ -139,8 +143,6 @@ def page(studio: Studio) -> None:
 
     studio.opened(offer, shown)
     studio.opened(lambda _query: lacking(studio), [empty])
-    for changed in (models.change, questions.input):
-        changed(lambda *chosen: gr.update(interactive=can_begin(*chosen)), [models, questions], begin, **QUIET)
     begin.click(studio.says(start), [models, questions, length, temperature, seed], shown)
     old.input(studio.says(lambda name: asking(studio.project / "arena" / _known(studio, name))), old, shown)
     following.click(studio.says(lambda path: asking(Path(path))), held, shown)
@@ -148,10 +150,6 @@ def page(studio: Studio) -> None:
     for (said, _text), button in zip(BUTTONS, buttons, strict=True):
         button.click(studio.says(vote(said)), [held, match], after, **QUIET)
     reveal.click(studio.says(show_names), match, [match, told], **QUIET)
-
-
-def can_begin(models: list[str] | None, questions: str) -> bool:
-    return len(models or ()) > 1 and bool(questions.strip())
 
 
 def choices(studio: Studio) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from souron.engines import engine
-from souron.runs.answer_lines import as_json
+from souron.runs.elsewhere.answer_lines import as_json
 from souron.runs.events import Event, Interrupted
 from souron.utils import files
 from souron.utils.messages import UserError, _
@@ -31,7 +31,7 @@ ABOUT = "about.json"
 
 @dataclass
 class Answered:
-    """What became of a folder."""
+    """The answers for a folder, counted."""
 
     folder: Path  # of the answers
     count: int = 0  # of files

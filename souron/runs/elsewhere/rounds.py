@@ -7,17 +7,16 @@ Threads, precision, versions, souron's code and the data must be the same everyw
 
 import hashlib
 import json
+import platform
 import shlex
 import shutil
-import socket
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -27,9 +26,6 @@ from souron.engines import engine
 from souron.runs.events import Event, left
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
-
-if TYPE_CHECKING:
-    from souron.runs.compare import Comparison
 
 MENDS = {  # what to do on a machine that does not agree
     "souron": "pip install souron=={souron}",
@@ -42,7 +38,7 @@ MENDS = {  # what to do on a machine that does not agree
 
 @dataclass(frozen=True)
 class Agreement:
-    """What must be equal on all machines for their rounds to be comparable."""
+    """The properties of a machine that must be equal everywhere for rounds to be comparable."""
 
     souron: str  # version
     code: str  # hash of souron's files
@@ -62,7 +58,7 @@ class Agreement:
             if wanted != found:
                 raise UserError(
                     "worker refused",
-                    _("on {host} {name} is {found}").format(host=socket.gethostname(), name=field.name, found=found),
+                    _("on {host} {name} is {found}").format(host=platform.node(), name=field.name, found=found),
                     expected=_("{wanted}, as on the computer that compares").format(wanted=wanted),
                     fix=MENDS[field.name].format(souron=self.souron, torch=self.torch.partition("+")[0]),
                     exit=5,
@@ -71,7 +67,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a round was played."""
+    """A computer that played a round."""
 
     name: str
     threads: int
@@ -88,10 +84,10 @@ def code() -> str:
     return hasher.hexdigest()
 
 
-def play_all(comparison: "Comparison", folder: Path, on: str) -> Iterator[Event]:
+def play_all(comparison: Any, play: Callable[..., Any], folder: Path, on: str) -> Iterator[Event]:
     """Play the rounds that are missing in ``folder`` on an engine, and keep each as it arrives.
 
-    Raises UserError.
+    ``play`` plays one on a worker, see ``compare.play``. Raises UserError.
     """
     rounds = folder / "rounds"
     agreement = Agreement.here(comparison.everything)
@@ -150,7 +146,7 @@ exec {python} -m souron compare --resume {folder} round=$SLURM_ARRAY_TASK_ID --q
 """
 
 
-def write_script(comparison: "Comparison", folder: Path, script: Path) -> Waiting:
+def write_script(comparison: Any, folder: Path, script: Path) -> Waiting:
     """Write a job script with one task for each round. Raises UserError where the file exists."""
     if script.exists():
         raise UserError("exists", _("{path} exists already").format(path=script), fix="sbatch=FILE", exit=3)
@@ -167,7 +163,7 @@ def write_script(comparison: "Comparison", folder: Path, script: Path) -> Waitin
     return Waiting(folder, len(comparison.rounds), script)
 
 
-def play_alone(comparison: "Comparison", folder: Path, number: int) -> Iterator[Event]:
+def play_alone(comparison: Any, folder: Path, number: int) -> Iterator[Event]:
     """Play one round into the folder of its comparison, on this machine. Raises UserError."""
     if number >= len(comparison.rounds):
         raise UserError(
@@ -191,35 +187,7 @@ def measured(kept: Path, threads: int, seconds: float) -> Machine:
     _tensors, about = files.read_tensors(kept)
     trained = sum(seconds for _curve, seconds, _examples in about.values())
     examples = sum(examples for _curve, _seconds, examples in about.values())
-    return Machine(socket.gethostname(), threads, examples / max(trained, 1e-9), seconds)
-
-
-@lru_cache(1)
-def _comparison(args: str) -> "Comparison":
-    """Return the comparison of these arguments with its data read, once for each worker."""
-    from souron.runs.compare import Comparison
-
-    comparison = Comparison(json.loads(args))
-    for step in comparison.steps_of_setup():
-        comparison.setup = step.result
-    return comparison
-
-
-def play(args: dict[str, Any], number: int, threads: int, agreement: Agreement) -> tuple[bytes, Machine]:
-    """Play one round on this machine: the bytes of its file, and the machine.
-
-    Raises UserError where this machine does not agree with the one that compares.
-    """
-    torch.set_num_threads(threads)
-    comparison = _comparison(json.dumps(args))
-    agreement.check(Agreement.here(comparison.everything))
-    begun = time.monotonic()
-    seed, split = comparison.rounds[number]
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / f"{number}.safetensors"
-        for _event in comparison.play_round(number, seed, split, kept):
-            pass
-        return kept.read_bytes(), measured(kept, threads, time.monotonic() - begun)
+    return Machine(platform.node(), threads, examples / max(trained, 1e-9), seconds)
 
 
 def machines(folder: Path) -> list[dict[str, Any]]:

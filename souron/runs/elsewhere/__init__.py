@@ -1,0 +1,1 @@
+"""Rounds of a comparison on an engine, and answers as lines of JSON."""
