@@ -191,7 +191,7 @@ def chat(page: Any, studio: str, language: str) -> None:
     """One question to the model that comes with souron."""
     page.goto(f"{studio}chat")
     send = page.get_by_role("button", name=said("Send", language), exact=True)
-    page.get_by_label(said("your question", language)).fill(
+    page.get_by_role("textbox", name=said("your question", language)).last.fill(
         {"en": "How do I save a document as PDF?", "ja": "文書を保存するには、どうすればよいですか。"}[language]
     )
     send.click()

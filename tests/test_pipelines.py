@@ -209,7 +209,7 @@ def test_what_cannot_answer_says_what_can(run):
         pipeline("image-classification", model=run)
     assert trouble.value.code == "pretrained"
     with pytest.raises(UserError, match="was trained to answer") as trouble:
-        pipeline("fill-mask", project=run / "nowhere")
+        pipeline("token-classification", project=run / "nowhere")
     assert trouble.value.fix and trouble.value.expected
     with pytest.raises(UserError, match="no pipeline is named") as trouble:
         pipeline("sumarization")
@@ -225,3 +225,10 @@ def test_no_weights_of_strangers_are_needed(run, monkeypatch):
     monkeypatch.setattr(socket, "socket", lambda *given, **more: pytest.fail("a connection"))
     assert pipeline("text-generation", model=run)("The", max_new_tokens=2)
     assert pipeline("feature-extraction")("a")
+
+
+@pytest.mark.skipif(zoo.root() is None, reason="the ready-trained systems are not installed")
+def test_masked_words_are_filled_at_once(tmp_path):
+    with pytest.warns(Caution, match="bert_mask answers"):
+        found = pipeline("fill-mask", project=tmp_path)("The people of the United [MASK] have a right to be heard.")
+    assert found[0]["token_str"].strip() == "States" and found[0]["score"] > 0.5

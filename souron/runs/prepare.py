@@ -144,7 +144,7 @@ def build(args: dict[str, Any], train: Dataset) -> Any:
     torch.manual_seed(args["seed"])
     spec = kind.spec_for(train)
     task, pretrained = registry.load_task(kind.task), args["pretrained"]
-    if isinstance(meaning := names.known(pretrained), names.Ready):
+    if pretrained not in ("False", "True") and isinstance(meaning := names.known(pretrained), names.Ready):
         pretrained = str(run_folder.folder_of(meaning))
     if pretrained == "False":
         model = kind(config, spec)
