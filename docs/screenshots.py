@@ -190,6 +190,7 @@ def use(page: Any, studio: str, language: str) -> None:
 def chat(page: Any, studio: str, language: str) -> None:
     """One question to the model that comes with souron."""
     page.goto(f"{studio}chat")
+    browsing.settle(page)
     send = page.get_by_role("button", name=said("Send", language), exact=True)
     page.get_by_role("textbox", name=said("your question", language)).last.fill(
         {"en": "How do I save a document as PDF?", "ja": "文書を保存するには、どうすればよいですか。"}[language]

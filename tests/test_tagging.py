@@ -172,7 +172,7 @@ def test_training_hides_a_share_of_its_own_and_tests_15_percent():
     model = fresh("bert_mask_tiny", sentences(20))
     rows = ListColumn([fill_mask.Masked(*[torch.arange(2000) % 50] * 3)])
     drawn = model._window(Rows(rows, None), torch.Generator().manual_seed(0)).input[0]
-    assert int(drawn.asked.sum()) == round(model.config.hidden * model.context) == round(0.3 * model.context)
+    assert int(drawn.asked.sum()) == round(model.hidden * model.context) == round(0.3 * model.context)
 
 
 def test_windows_of_training_double_with_the_budget(monkeypatch):

@@ -34,6 +34,7 @@ from souron.tasks.fill_mask import Batch, MaskFiller, Spec, shorter
 
 MATRICES = 7.0  # Muon's learning rate, relative to ``rate``
 FIRST = 8  # tokens of the first windows
+HIDDEN = 0.3  # share of the tokens that training hides
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,6 @@ class Config:
     context: int = 128  # tokens
     drop: float = 0.0
     rate: float = 3e-3
-    hidden: float = 0.3  # share of the tokens that training hides
     growth: float = 0.15  # share of the budget after which windows double; 0 for whole windows at once
 
 
@@ -56,7 +56,7 @@ class BERTMask(MaskFiller):
     SIZES = {
         "tiny": Config(layers=2, width=64, heads=2, context=64),
         "small": Config(),
-        "base": Config(12, 768, 12, 512, 0.1, 1e-4, 0.15, 0),
+        "base": Config(12, 768, 12, 512, 0.1, 1e-4, 0.0),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -69,7 +69,7 @@ class BERTMask(MaskFiller):
 
     @property
     def hidden(self) -> float:
-        return self.config.hidden
+        return HIDDEN
 
     def example(self) -> None:
         self(torch.zeros(1, self.context, dtype=torch.long, device=self.device))
