@@ -27,6 +27,7 @@ from souron import registry
 from souron.data import display_names, splits
 from souron.data.dataset import Dataset
 from souron.data.splits import Parts
+from souron.engines import engine
 from souron.evaluation import summary
 from souron.evaluation.answers import Answers, flatten, scatter, unflatten
 from souron.evaluation.record import ComparisonRecord, Cost
@@ -86,6 +87,8 @@ def comparing(
     Raises UserError; Interrupted on Ctrl-C, with the work kept.
     """
     common, own = run_options.read(CompareOptions, options, "souron compare --help")
+    if common["on"]:
+        engine.find(common["on"])  # says what is wrong before anything is read
     if resume is not None:
         folder = Path(resume)
         wanted = ("systems", "data", "budget", "seeds")

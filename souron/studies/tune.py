@@ -35,6 +35,7 @@ from souron.utils.messages import N_, UserError, _
 TURN = 1.0  # seconds of training between two looks at the clock
 TENFOLD = 10.0  # the default search of the rate: from a tenth of its own to ten times it
 JOURNAL = "journal.log"
+APART = 1000  # the first seed of the trials, which the comparison at the end does not use
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ def attempt(system: str, data: str, budget: str, seed: int, changes: Mapping[str
     _seed, split = comparison.rounds[0]
     watched = f"val {comparison.task.watches}"
     try:
-        fit = drained(comparison.enter(name, seed, split)).trainer
+        fit = drained(comparison.enter(name, APART + seed, split)).trainer
         while not fit.done:
             with run_fit.gentle_interrupt() as interrupt:
                 fit.go(TURN, interrupt.is_set)
