@@ -1,4 +1,4 @@
-"""What it costs and saves to compute on several processes or machines.
+"""Measure the cost and the gain of several processes or machines.
 
     .venv/bin/python benchmarks/machines.py
     .venv/bin/python benchmarks/machines.py --only rounds --turns 5
@@ -113,7 +113,7 @@ def training(turns: int) -> list[list[str]]:
 
 
 def keys(environ):
-    """Where data is kept on this computer."""
+    """Return the variables that name the folders of data on this computer."""
     return [(name, environ[name]) for name in ("SOURON_CACHE", "SOURON_DATA") if name in environ]
 
 

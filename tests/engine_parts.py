@@ -1,4 +1,4 @@
-"""What the engines' conformance tests run on workers, which import it by its name."""
+"""Functions that the engines' conformance tests run on workers, which import this file by its name."""
 
 import os
 import signal

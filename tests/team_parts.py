@@ -1,4 +1,4 @@
-"""What the processes of a team run in the tests: a training of some steps, and its weights to a file.
+"""Train some steps as a process of a team, and write the weights to a file, for the tests.
 
 python -m torch.distributed.run ... team_parts.py SYSTEM STEPS OUT [halves]
 """

@@ -72,7 +72,7 @@ def test_it_searches_where_figures_are_good(monkeypatch):
 
 
 def test_trials_never_look_at_test_cases(monkeypatch):
-    comparison = tune.prepared("mlp_tiny", "digits", "200ex", 0)
+    comparison = tune.prepared("mlp_tiny", "digits", "200ex")
     looked = []
     task = type(comparison.task)
     monkeypatch.setattr(task, "answer", lambda *_given: looked.append(1) or iter(()))

@@ -7,7 +7,7 @@ One part of the work runs on a machine at a time, since each worker has one ``ma
 reaches the scheduler's port can run any program on all workers: keep it on the loopback interface,
 or give it certificates (``DASK_DISTRIBUTED__COMM__TLS__...``).
 
-Dask takes calls with equal arguments for one call unless it is told that they are not ``pure``.
+Dask merges calls with equal arguments into one unless ``pure`` is false.
 
 https://distributed.dask.org/en/stable/resources.html
 """

@@ -519,12 +519,12 @@ class Comparison:
 
 
 @lru_cache(1)
-def _comparison(args: str) -> "Comparison":
-    """Return the comparison of these arguments with its data read, once for each worker."""
+def _comparison(args: str) -> tuple[Comparison, far_rounds.Agreement]:
+    """Read the data of a comparison, once for each worker, and return what this machine has to agree on."""
     comparison = Comparison(json.loads(args))
     for step in comparison.steps_of_setup():
         comparison.setup = step.result
-    return comparison
+    return comparison, far_rounds.Agreement.here(comparison.everything)
 
 
 def play(
@@ -535,8 +535,8 @@ def play(
     Raises UserError where this machine does not agree with the one that compares.
     """
     torch.set_num_threads(threads)
-    comparison = _comparison(json.dumps(args))
-    agreement.check(far_rounds.Agreement.here(comparison.everything))
+    comparison, own = _comparison(json.dumps(args))
+    agreement.check(own)
     begun = time.monotonic()
     seed, split = comparison.rounds[number]
     with tempfile.TemporaryDirectory() as folder:

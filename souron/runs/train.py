@@ -99,7 +99,7 @@ def training(
     ready = yield from _ready(task, args, everything)
     _one_training(ready.plan)
     ready, estimate = yield from _estimated(task, args, ready, folder is not None, forecast and not ranks.rank())
-    yield _foretold(estimate.forecast)
+    yield _forecast_event(estimate.forecast)
     if estimate.forecast.decoding is not None:
         ready = yield from _ready(task, args, (yield from reading(args)))
 
@@ -129,12 +129,12 @@ def training(
     yield Event("done", 1.0, record=record)
 
 
-def _foretold(told: Forecast) -> Event:
+def _forecast_event(forecast: Forecast) -> Event:
     """Return the event of a forecast."""
-    values = asdict(told.cost)
-    if told.decoding is not None:
-        values |= {f"decoding {name}": value for name, value in asdict(told.decoding).items()}
-    return Event("forecast", 1.0, values=values, forecast=told)
+    values = asdict(forecast.cost)
+    if forecast.decoding is not None:
+        values |= {f"decoding {name}": value for name, value in asdict(forecast.decoding).items()}
+    return Event("forecast", 1.0, values=values, forecast=forecast)
 
 
 def _one_training(plan: Plan) -> None:

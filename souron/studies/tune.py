@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -99,7 +100,7 @@ class Tune(Study):
         optuna = imported()
         space = read_space(options.space, registry.load_system(system)[1])
         yield Event("data", text=options.data)
-        comparison = prepared(system, options.data, options.budget, options.seed)
+        comparison = prepared(system, options.data, options.budget)
         watches = comparison.task.watches
         higher = comparison.task.metric(watches).higher_is_better
         folder = self.new_folder(f"{system}-{display_names.folder(options.data)}")
@@ -209,8 +210,9 @@ def written(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def prepared(system: str, data: str, budget: str, seed: int) -> Comparison:
-    """Return the settings of a training without a test, with its data read. Raises UserError."""
+@lru_cache(1)
+def prepared(system: str, data: str, budget: str) -> Comparison:
+    """Return the settings of a training without a test, with its data read once. Raises UserError."""
     from souron.runs import options as run_options
 
     common, own = run_options.read(run_options.CompareOptions, {"budget": budget, "seeds": 1}, "souron tune --help")
@@ -224,7 +226,7 @@ def prepared(system: str, data: str, budget: str, seed: int) -> Comparison:
 
 def attempt(system: str, data: str, budget: str, seed: int, changes: Mapping[str, str]) -> tuple[float, str]:
     """Train once: the best figure on the validation part, or nan and what went wrong."""
-    comparison = prepared(system, data, budget, seed)
+    comparison = prepared(system, data, budget)
     name = system + (":" + ",".join(f"{key}={value}" for key, value in changes.items()) if changes else "")
     _seed, split = comparison.rounds[0]
     watched = f"val {comparison.task.watches}"
