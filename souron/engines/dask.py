@@ -18,10 +18,9 @@ from contextlib import contextmanager
 
 from distributed import Client
 
-from souron.utils.messages import N_, UserError, _
+from souron.utils.messages import UserError, _
 
 SCHEME = "dask"
-TITLE = N_("a cluster of Dask, on several machines")
 PATIENCE = 10  # seconds until a scheduler answers
 
 

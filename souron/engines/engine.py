@@ -3,7 +3,6 @@
 An engine is one file of this package. It has
 
     SCHEME                   "processes", the word before the colon of ``on=processes:4``
-    TITLE                    what it is, in one line
     opened(address, threads) a context manager that yields a ``concurrent.futures.Executor``
     threads(address)         how many threads a part computes with; without it as many as here
 
@@ -35,7 +34,6 @@ LOOK = 0.5  # seconds between two looks for Ctrl-C
 
 class Engine(Protocol):
     SCHEME: str
-    TITLE: str
 
     def opened(self, address: str, threads: int) -> AbstractContextManager[Executor]: ...
 

@@ -13,10 +13,9 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
 from souron.utils import hardware
-from souron.utils.messages import N_, UserError, _
+from souron.utils.messages import UserError, _
 
 SCHEME = "processes"
-TITLE = N_("several processes of this computer")
 
 
 def count(address: str) -> int:

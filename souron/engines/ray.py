@@ -17,10 +17,9 @@ from typing import Any
 
 import ray
 
-from souron.utils.messages import N_, UserError, _
+from souron.utils.messages import UserError, _
 
 SCHEME = "ray"
-TITLE = N_("a cluster of Ray")
 
 
 class Tasks(Executor):

@@ -15,10 +15,9 @@ from typing import Any
 
 import submitit
 
-from souron.utils.messages import N_, UserError, _
+from souron.utils.messages import UserError, _
 
 SCHEME = "slurm"
-TITLE = N_("a SLURM cluster")
 FOLDER = "runs/.slurm"
 LOCAL = "local"
 MINUTES = 24 * 60  # a job may run
