@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 from shapes import filmed
+from torch.nn import functional as F
 
+from souron.blocks.samplers import cosine
 from souron.data.composing import captioned, moving
 from souron.data.composing.moving import Composer, Moving
 from souron.data.dataset import Rows
@@ -24,7 +26,7 @@ from souron.runs.generated_files import write_film
 from souron.systems.text_to_video import video_diffusion
 from souron.systems.text_to_video.still_picture import Config as OfMemory
 from souron.systems.text_to_video.still_picture import StillPicture
-from souron.systems.text_to_video.video_diffusion import OverTime, VideoDiffusion
+from souron.systems.text_to_video.video_diffusion import Condition, FilmUNet, OverTime, Residual, VideoDiffusion, places
 from souron.tasks import text_to_video as task_file
 from souron.tasks.text_to_video import Batch, FilmGenerator, Options, Spec, TextToVideo, parts, video
 from souron.training.loop import Run
@@ -399,3 +401,59 @@ def test_errors_weigh_as_those_of_v_but_five_times_at_most(kept, weight, monkeyp
     batch = TASK.batch(Rows(LEARNT.input[:4], LEARNT.target[:4]), model.spec)
     expected = weight * float(model.folded(batch.film).square().mean())
     assert model.loss(batch).item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("used, lowest", [(0.0, 999), (0.25, 500), (0.5, 0), (1.0, 0)])
+def test_training_begins_with_pure_noise_and_widens_to_all_levels(used, lowest, monkeypatch):
+    model, batch = learning(monkeypatch)
+    steps = []
+    monkeypatch.setattr(model.unet, "forward", lambda seen, step, _text: steps.extend(step.tolist()) or seen[:, :, :-1])
+    model.used = used
+    for _batch in range(10):
+        model.loss(batch)
+    assert min(steps) >= lowest and max(steps) <= 999
+    assert min(steps) - lowest < 0.02 * 1000 and 999 - max(steps) < 0.02 * 1000
+
+
+def test_there_is_four_times_the_noise_of_images(monkeypatch):
+    model, _batch = learning(monkeypatch)
+    kept, image = torch.tensor(model.kept, dtype=torch.float64), cosine()
+    torch.testing.assert_close((1 - kept) / kept, 4 * (1 - image) / image)
+
+
+def test_the_frame_multiplies_what_the_text_says():
+    torch.manual_seed(0)
+    condition = Condition(6, 5, 8)
+    torch.nn.init.zeros_(condition.whole.bias)
+    frames = torch.randn(3, 5)
+    silent, spoken = condition(torch.zeros(1, 6), frames), condition(torch.randn(2, 6), frames)
+    assert spoken.shape == (2 * 3, 8)
+    torch.testing.assert_close(silent, silent[:1].expand(3, -1))
+    assert (spoken[0] - spoken[1]).abs().max() > 0.01
+
+
+def test_the_condition_scales_and_shifts():
+    torch.manual_seed(0)
+    block = Residual(8, 8, 4, 2)
+    torch.nn.init.normal_(block.conv2.weight)
+    torch.nn.init.zeros_(block.to_scale_shift.weight)
+    x, nothing = torch.randn(1, 8, 4, 4), torch.zeros(1, 4)
+    with torch.no_grad():
+        block.to_scale_shift.bias[:8], block.to_scale_shift.bias[8:] = -1.0, 0.5
+    flat = F.conv2d(F.silu(torch.full((1, 8, 4, 4), 0.5)), block.conv2.weight, block.conv2.bias, padding=1)
+    torch.testing.assert_close(block(x, nothing), x + flat)
+
+
+def test_each_place_has_sines_of_its_own_that_the_text_can_emphasise():
+    sines = places(6, 8, torch.device("cpu"))
+    assert sines.shape == (1, 12, 6, 8) and sines.flatten(2)[0].T.unique(dim=0).shape[0] == 48
+    torch.manual_seed(0)
+    unet = FilmUNet(3, 3, 2, video_diffusion.Config((16, 16), 1, 8, 2))
+    torch.nn.init.normal_(unet.leave.weight, std=0.1)
+    given = torch.zeros(1, 2, 3, 8, 8), torch.zeros(1), torch.randn(1, 8)
+    whole = unet(*given)
+    with torch.no_grad():
+        unet.emphasis.weight.zero_()
+        other = unet(*given)
+        unet.place.weight.zero_()
+    assert not torch.allclose(whole, other) and not torch.allclose(other, unet(*given))

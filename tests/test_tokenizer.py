@@ -37,6 +37,15 @@ def test_frequent_pairs_become_tokens(tokenizer):
     assert len(tokenizer.encode("not to be")) < 5 < len(tokenizer.encode("zqxwvkj"))
 
 
+def test_no_token_crosses_from_one_script_to_another():
+    texts = ["草の上を左へ動く赤いコーヒーカップ", "雪の上を左へ動く青い鳥"] * 9
+    whole, apart = (Tokenizer.learn(texts, 1024, by_script=by_script) for by_script in (False, True))
+    assert len(whole.encode(texts[0])) == 1
+    assert [apart.decode([token]) for token in apart.encode(texts[0])] == [
+        *("草", "の", "上", "を", "左", "へ", "動", "く", "赤", "い", "コーヒーカップ")
+    ]
+
+
 def test_pieces_say_where_they_stand(tokenizer):
     pieces = tokenizer.pieces("to 東🦷")
     assert [piece.text for piece in pieces][-1] == "🦷" and pieces[-1].end == 5

@@ -192,16 +192,17 @@ def _is_read(option: Option) -> bool:
 def typed_as(name: str, value: Any, example: Any) -> Any:
     """Convert ``value`` to the type of ``example``. Raises UserError.
 
-    >>> typed_as("side", "64", 32), typed_as("grey", "true", False), typed_as("sizes", "1,2", (0,))
+    >>> typed_as("side", "64", 32), typed_as("grey", "true", False), typed_as("sizes", "(1, 2)", (0,))
     (64, True, (1, 2))
     """
+    shown = ",".join(map(str, example)) if isinstance(example, tuple) else example
     try:
         if value is None:
             raise TypeError
         if isinstance(example, bool):
             return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
         if isinstance(example, tuple):
-            parts = value if isinstance(value, list | tuple) else str(value).split(",")
+            parts = value if isinstance(value, list | tuple) else str(value).strip("()[] ").split(",")
             kind = type(example[0]) if example else str
             return tuple(kind(part) for part in parts)
         typed = type(example)(value)
@@ -212,5 +213,5 @@ def typed_as(name: str, value: Any, example: Any) -> Any:
         raise UserError(
             "option",
             _("{name}={value} does not fit").format(name=name, value=value),
-            expected=f"{type(example).__name__}, {name}={example}",
+            expected=f"{type(example).__name__}, {name}={shown}",
         ) from error

@@ -224,7 +224,7 @@ class Answering(Task):
 
     def spec(self, train: Dataset) -> Spec:
         texts = [one.question for some in train.target for one in some]
-        tokenizer = Tokenizer.learn((text.lower() for text in texts), SIZE)
+        tokenizer = Tokenizer.learn((text.lower() for text in texts), SIZE, by_script=True)
         count = Counter(word for text in texts for word in words(text))
         answers = known_answers(train.target, MOST_ANSWERS)
         spoken: dict[str, set[str]] = {answer: set() for answer in answers}

@@ -205,7 +205,7 @@ class Matching(Task):
 
     def spec(self, train: Dataset) -> Spec:
         texts = (caption.text for captions in train.target for caption in captions)
-        tokenizer = Tokenizer.learn(texts, SIZE)
+        tokenizer = Tokenizer.learn(texts, SIZE, by_script=True)
         return Spec(train.channels, train.side, tokenizer.packed(), len(tokenizer))
 
     def example(self, system: type[System], size: str) -> Spec:

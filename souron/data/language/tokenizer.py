@@ -31,6 +31,7 @@ TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+SCRIPTS = r"\p{Han}+|\p{Hiragana}+|[\p{Katakana}ー]+"
 MOST_BYTES = 64_000_000  # of a tokenizer's file
 MOST_TOKENS = 1_000_000
 
@@ -72,13 +73,19 @@ class Tokenizer:
         backend.no_truncation()
 
     @classmethod
-    def learn(cls, texts: Iterable[str], size: int = SIZE) -> "Tokenizer":
-        """Train a byte-level BPE tokenizer on those texts with at most ``size`` tokens."""
+    def learn(cls, texts: Iterable[str], size: int = SIZE, by_script: bool = False) -> "Tokenizer":
+        """Train a byte-level BPE tokenizer on those texts with at most ``size`` tokens.
+
+        With ``by_script`` no token crosses from kanji to hiragana or katakana. Japanese has no spaces, so that
+        among captions made by one rule whole clauses would become tokens, which share nothing with one another.
+        """
         import tokenizers
         from tokenizers import decoders, models, pre_tokenizers, trainers
 
         backend = tokenizers.Tokenizer(models.BPE())
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        scripts = pre_tokenizers.Split(tokenizers.Regex(SCRIPTS), "isolated")
+        backend.pre_tokenizer = pre_tokenizers.Sequence([scripts, level]) if by_script else level
         backend.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=size,

@@ -3,8 +3,9 @@
 Ho, Salimans, Gritsenko, Chan, Norouzi, Fleet: Video Diffusion Models (2022).
 https://arxiv.org/abs/2204.03458
 
-    block: convolutions on each frame of its own, then each pixel attends to itself in all frames,
-           with a learnt bias for how many frames lie between
+    block: convolutions on each frame of its own, scaled and shifted by the condition, then each pixel
+           attends to itself in all frames, with a learnt bias for how many frames lie between
+    condition of frame i    MLP(linear(t, text) (1 + linear(embedding of i)))
     minimise min(1 / s^2, 5) |film - network(film_t, t, text)|^2,    film_t = a film + s noise
     draw     film_T = noise, then film_t -> network(film_t, t, text) -> film_(t-1) -> ... film
 
@@ -13,13 +14,22 @@ noise has all of them, and a patch of it would not pass through a narrow network
 https://arxiv.org/abs/2511.13720). Errors are weighted as those of v = a noise - s film, with at
 most five times the weight of pure noise (Hang and others 2023, https://arxiv.org/abs/2303.09556).
 
+A text must say where a thing is in which frame, which a sum of text and frame cannot: their product does.
+Sines of x and y enter with the pixels, as convolutions do not know where they are. The frames of a video
+are nearly equal, so that noise averages out over them: the signal-to-noise ratio is four times lower than
+that of the cosine schedule for images (Hoogeboom, Heek, Salimans 2023, https://arxiv.org/abs/2301.11093).
+
+Training begins with pure noise, where a video can be read from its text alone, and widens to all noise
+levels over half of the budget: with all of them from the start, most videos show through their noise, and
+the text is hardly read.
+
 One caption in ten is dropped, so that generation can be guided away from videos of no caption, or
 of another, ``negative`` (Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From a first frame,
 ``image``, it generates those that follow.
 
 Differs from the paper: in one video of five the first frame stays clean during training, and the
 rest is predicted from it, where the paper guides generation towards given frames; ``patch`` squared
-pixels enter as one; the index of a frame is an input beside the text; AdamW, one cycle of the rate;
+pixels enter as one; the index of a frame and the places of pixels are inputs; AdamW, one cycle of the rate;
 an average of the weights generates. Reduced: a text is the mean of its tokens, trained on the
 captions, without BERT; no second network enlarges the video.
 """
@@ -35,7 +45,7 @@ from torch.nn import functional as F
 
 from souron.blocks.averaging import follower, lead
 from souron.blocks.samplers import SAMPLERS, cosine
-from souron.blocks.unet import Attention, Double, Halve, Residual, nothing_at_first, waves
+from souron.blocks.unet import Attention, Double, Halve, nothing_at_first, waves
 from souron.kinds.signature import Choice
 from souron.tasks.text_to_video import PAD, Batch, FilmGenerator, Noise, Spec
 from souron.utils.messages import N_
@@ -44,6 +54,9 @@ HIDDEN = 0.1  # share of captions dropped in training
 GIVEN = 0.2  # share of videos whose first frame is given
 HEAVIEST = 5.0  # largest weight of an error
 AT_ONCE = 16  # videos per update
+WIDENED = 0.5  # share of the budget after which all noise levels are trained
+NOISIER = 4.0  # times the noise-to-signal ratio of images
+OCTAVES = 3  # of the sines that encode places
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,49 @@ class Config:
     text: int = 128  # features of a text
     heads: int = 4  # of the attention over time
     rate: float = 2e-3
+
+
+class Residual(nn.Module):
+    """A residual block whose second normalisation is scaled and shifted by the condition.
+
+    Dhariwal, Nichol: Diffusion Models Beat GANs on Image Synthesis (2021), section 3.1.
+    https://arxiv.org/abs/2105.05233
+    """
+
+    def __init__(self, narrow: int, wide: int, condition: int, groups: int):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, narrow, eps=1e-6)
+        self.conv1 = nn.Conv2d(narrow, wide, 3, padding=1)
+        self.to_scale_shift = nn.Linear(condition, 2 * wide)
+        self.norm2 = nn.GroupNorm(groups, wide, eps=1e-6)
+        self.conv2 = nothing_at_first(nn.Conv2d(wide, wide, 3, padding=1))
+        self.shortcut = nn.Conv2d(narrow, wide, 1) if narrow != wide else nn.Identity()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Compute (B, narrow, H, W), (B, condition) -> (B, wide, H, W)."""
+        scale, shift = self.to_scale_shift(condition)[..., None, None].chunk(2, 1)
+        inner = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + scale) + shift
+        return self.shortcut(x) + self.conv2(F.silu(inner))
+
+
+class Condition(nn.Module):
+    """The condition of each frame: noise level and text, multiplied by a function of the frame's index."""
+
+    def __init__(self, whole: int, frame: int, width: int):
+        super().__init__()
+        self.whole, self.frame, self.out = nn.Linear(whole, width), nn.Linear(frame, width), nn.Linear(width, width)
+
+    def forward(self, whole: Tensor, frame: Tensor) -> Tensor:
+        """Compute (B, whole), (T, frame) -> (B T, width)."""
+        product = self.whole(whole)[:, None] * (1 + self.frame(frame))
+        return F.silu(self.out(F.silu(product))).flatten(0, 1)
+
+
+def places(high: int, wide: int, device: torch.device) -> Tensor:
+    """Return sines and cosines of y and x, (1, 4 OCTAVES, high, wide)."""
+    across = torch.meshgrid(*(torch.linspace(-1, 1, side, device=device) for side in (high, wide)), indexing="ij")
+    angles = torch.stack([math.pi / 2 * 2**octave * each for octave in range(OCTAVES) for each in across])
+    return torch.cat([angles.sin(), angles.cos()])[None]
 
 
 class OverTime(nn.Module):
@@ -84,13 +140,13 @@ class OverTime(nn.Module):
 class Block(nn.Module):
     """A block on each frame, followed by temporal attention."""
 
-    def __init__(self, narrow: int, wide: int, told: int, heads: int, frames: int, groups: int):
+    def __init__(self, narrow: int, wide: int, condition: int, heads: int, frames: int, groups: int):
         super().__init__()
-        self.space = Residual(narrow, wide, told, groups, 0.0)
+        self.space = Residual(narrow, wide, condition, groups)
         self.time = OverTime(wide, heads, frames, groups)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        return self.time(self.space(x, told))
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        return self.time(self.space(x, condition))
 
 
 class FilmUNet(nn.Module):
@@ -99,12 +155,14 @@ class FilmUNet(nn.Module):
     def __init__(self, channels: int, out: int, frames: int, config: Config):
         super().__init__()
         first, last = config.widths[0], config.widths[-1]
-        groups, told = max(1, first // 8), 4 * first
+        groups, features = max(1, first // 8), 4 * first
         self.width = first
         self.frame = nn.Embedding(frames, config.text)
-        self.told = nn.Sequential(nn.Linear(first + 2 * config.text, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU())
-        common = (told, config.heads, frames, groups)
+        self.condition = Condition(first + config.text, config.text, features)
+        common = (features, config.heads, frames, groups)
         self.enter = nn.Conv2d(channels, first, 3, padding=1)
+        self.place = nn.Conv2d(4 * OCTAVES, first, 1)
+        self.emphasis = nn.Linear(features, first)  # how much each feature of a place counts
         self.down = nn.ModuleList(
             Block(narrow, wide, *common) for narrow, wide in zip((first, *config.widths), config.widths, strict=False)
         )
@@ -121,24 +179,22 @@ class FilmUNet(nn.Module):
         self.leave = nothing_at_first(nn.Conv2d(first, out, 3, padding=1))
 
     def forward(self, film: Tensor, step: Tensor, text: Tensor) -> Tensor:
-        count, frames = film.shape[:2]
-        number = self.frame.weight.expand(count, -1, -1)
-        whole = torch.cat([waves(step, self.width), text], 1)
-        told = self.told(torch.cat([whole[:, None].expand(-1, frames, -1), number], 2))
-        told = told.flatten(0, 1)  # (B T, told)
+        count = len(film)
+        condition = self.condition(torch.cat([waves(step, self.width), text], 1), self.frame.weight)  # (B T, features)
         x = self.enter(film.flatten(0, 1))
+        x = x + self.place(places(*x.shape[2:], x.device)) * (1 + self.emphasis(condition)[..., None, None])
         kept = []
         for place, block in enumerate(self.down):
-            x = block(x, told)
+            x = block(x, condition)
             kept.append(x)
             if place < len(self.reduce):
                 x = self.reduce[place](x)
-        x = self.again(self.around(self.middle(x, told)), told)
+        x = self.again(self.around(self.middle(x, condition)), condition)
         for place in reversed(range(len(self.up))):
-            x = self.up[place](torch.cat([x, kept[place]], 1), told)
+            x = self.up[place](torch.cat([x, kept[place]], 1), condition)
             if place:
                 x = self.enlarge[place - 1](x, kept[place - 1].shape[-2:])
-        return self.leave(F.silu(self.norm(x))).unflatten(0, (count, frames))
+        return self.leave(F.silu(self.norm(x))).unflatten(0, (count, -1))
 
 
 class VideoDiffusion(FilmGenerator):
@@ -156,7 +212,8 @@ class VideoDiffusion(FilmGenerator):
         self.norm = nn.LayerNorm(config.text)
         self.unet = FilmUNet(inner + 1, inner, spec.frames, config)
         self.average = follower(self.unet)
-        self.kept = cosine().tolist()  # a_t^2
+        odds = cosine() / (1 - cosine()) / NOISIER
+        self.kept = (odds / (1 + odds)).tolist()  # a_t^2
         self.register_buffer("drawn", torch.tensor(0, device="cpu"))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -179,7 +236,9 @@ class VideoDiffusion(FilmGenerator):
             "" if hide < HIDDEN else captions[int(chance * len(captions))].text
             for captions, chance, hide in zip(batch.captions, choice, hidden, strict=True)
         ]
-        step = torch.randint(len(self.kept), (count,), device=film.device)
+        levels = len(self.kept)
+        lowest = round((levels - 1) * max(0.0, 1 - self.used / WIDENED))
+        step = torch.randint(lowest, levels, (count,), device=film.device)
         # the schedule in float32: bfloat16 cannot resolve the first steps
         kept = torch.tensor(self.kept, device=film.device, dtype=film.dtype)[step]
         kept = kept.view(-1, 1, 1, 1, 1)
@@ -211,9 +270,9 @@ class VideoDiffusion(FilmGenerator):
 
         An additional channel marks the given frames.
         """
-        told = torch.zeros_like(film[:, :, :1])
-        told[:, 0] = given[:, None, None, None].to(film.dtype)
-        return torch.cat([torch.where(told > 0, first[:, None], film), told], 2)
+        mask = torch.zeros_like(film[:, :, :1])
+        mask[:, 0] = given[:, None, None, None].to(film.dtype)
+        return torch.cat([torch.where(mask > 0, first[:, None], film), mask], 2)
 
     def read(self, texts: Sequence[str]) -> Tensor:
         """Embed texts as the mean of their tokens, (B, text); an empty text has its own token."""
