@@ -48,7 +48,7 @@ READY = {
 } | {name: registry.find(system)[0].task for name, system in zoo.variants().items()}
 CLASSIFIERS = [name for name, task in READY.items() if task == "classify"]
 GENERATORS = [name for name, task in READY.items() if task == "generate"]
-FINDERS = [name for name, task in READY.items() if task not in (*EVERY, "text_to_image")]
+FINDERS = [name for name, task in READY.items() if task not in (*EVERY, "text_to_image", "text_to_video")]
 LEFT_OUT = ["critic", "generator"]  # of what draws with an average of the generator
 
 
