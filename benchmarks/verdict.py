@@ -2,6 +2,7 @@
 
     python benchmarks/verdict.py --trials 400 --seed 0
     python benchmarks/verdict.py auc --trials 1000
+    python benchmarks/verdict.py machines --trials 2000
 
 First table: two equal systems, share of trials in which a method calls them different at 5 %.
 Second table: a true difference which Student's t with the true variances would find with 80 %
@@ -29,6 +30,7 @@ from scipy.special import expit, nctdtr, ndtri, stdtr, stdtrit
 
 from souron.metrics.classification import auc_scores
 from souron.stats import verdict
+from souron.stats.intervals import proportion_interval
 
 CASE_SD = 1.5
 NOISE_SD = 1.2
@@ -54,8 +56,11 @@ class World:
         return (self.skill + self.gap, *[self.skill] * (self.systems - 1))
 
 
-def simulate(world: World, trials: int, rng: np.random.Generator) -> Array:
-    """Right (1) or wrong (0), (trials, systems, seeds, cases)."""
+def simulate(world: World, trials: int, rng: np.random.Generator, learnt: Array | None = None) -> Array:
+    """Right (1) or wrong (0), (trials, systems, seeds, cases).
+
+    ``learnt`` (trials, systems, seeds) is added to the skill of each training.
+    """
     shape = (trials, world.systems, world.seeds, world.cases)
 
     def normal(sd: float, *axes: int) -> NDArray[np.float32]:
@@ -66,6 +71,8 @@ def simulate(world: World, trials: int, rng: np.random.Generator) -> Array:
     odds = np.array(world.skills, dtype=np.float32)[:, None, None] + normal(CASE_SD, 0, 3)
     odds = odds + normal(world.seed_sd, 0, 1, 2) + normal(world.system_sd, 0, 1, 3)
     odds = odds + normal(NOISE_SD, 0, 1, 2, 3)
+    if learnt is not None:
+        odds = odds + learnt[..., None].astype(np.float32)
     return (rng.random(shape, dtype=np.float32) < expit(odds)).astype(np.float64)
 
 
@@ -316,9 +323,95 @@ def rare_labels(trials: int, rng: np.random.Generator) -> list[str]:
     return lines
 
 
+SPEEDS = (1.0, 3.0)  # of the machines, in cases seen in the budget
+JITTER = 0.05  # sd of the logarithm of a training's own speed
+EXPONENT = 0.5  # of the learning curve
+MACHINES = [
+    (World(seeds, cases, 0.1, 1.0, skill=1.0), steepness)
+    for seeds in (2, 3, 5, 10)
+    for cases in (200, 1000)
+    for steepness in (0.5, 2.0)
+]
+
+
+def speeds(way: str, trials: int, seeds: int, rng: np.random.Generator) -> Array:
+    """Speed of the machine of each training, (trials, 2 systems, seeds)."""
+    shape = (trials, 2, seeds)
+    if way == "one machine a system":
+        chosen = np.broadcast_to(np.arange(2)[None, :, None], shape)
+    elif way == "blocks":  # each round on a machine, both systems with it
+        chosen = np.broadcast_to(rng.integers(2, size=(trials, 1, seeds)), shape)
+    else:
+        chosen = rng.integers(2, size=shape)
+    return np.array(SPEEDS)[chosen] * np.exp(JITTER * rng.standard_normal(shape))
+
+
+def learning_curve(examples: Array, steepness: float) -> Array:
+    """Log odds gained since one unit of examples: steepness x (1 - examples ** -EXPONENT)."""
+    return steepness * (1 - examples**-EXPONENT)
+
+
+def on_machines(world: World, steepness: float, way: str, trials: int, rng: np.random.Generator) -> Array:
+    """Scores of two equal systems with a budget in seconds, (trials, 2, seeds, cases)."""
+    return simulate(world, trials, rng, learning_curve(speeds(way, trials, world.seeds, rng), steepness))
+
+
+def outcomes(scores: Array, paired: bool = False) -> tuple[int, float]:
+    """Number of trials whose systems are called different, and the mean length of the interval.
+
+    ``paired``: the trainings of a round belong together, as those of a fold do.
+    """
+    rounds = np.broadcast_to(np.arange(scores.shape[2])[:, None], scores.shape[2:])
+    found = [verdict.difference(a, b, trainings=rounds if paired else None) for a, b in scores]
+    return sum(one.verdict != "cannot tell" for one in found), float(np.mean([one.high - one.low for one in found]))
+
+
+def machines(trials: int, rng: np.random.Generator) -> list[str]:
+    """The table of ``machines``."""
+    ways = {
+        "blocks": ("blocks", False),
+        "blocks, rounds paired": ("blocks", True),
+        "any machine": ("any machine", False),
+        "one machine a system": ("one machine a system", False),
+    }
+    shown = ("blocks", "blocks, rounds paired", "any machine")  # their intervals have something to say
+    lines = [
+        "| rounds | cases | fast over slow | "
+        + " | ".join(ways)
+        + " | "
+        + " | ".join(f"length: {name}" for name in shown)
+        + " |",
+        "|" + "---:|" * (3 + len(ways) + len(shown)),
+    ]
+    total = dict.fromkeys(ways, 0)
+    for world, steepness in MACHINES:
+        cells, lengths = [], []
+        scores: dict[str, Array] = {}
+        for name, (way, paired) in ways.items():
+            if way not in scores:
+                scores[way] = on_machines(world, steepness, way, trials, rng)
+            wrong, length = outcomes(scores[way], paired)
+            total[name] += wrong
+            cells.append(rate(wrong, trials))
+            lengths += [f"{100 * length:.1f}"] if name in shown else []
+        lead = scores["one machine a system"].mean((0, 2, 3))
+        gain = 100 * (lead[1] - lead[0])
+        row = [str(world.seeds), str(world.cases), f"{gain:.1f} points", *cells, *lengths]
+        lines.append("| " + " | ".join(row) + " |")
+    every = [rate(wrong, trials * len(MACHINES)) for wrong in total.values()]
+    lines.append("| all | | | " + " | ".join(every) + " | " + " | " * (len(shown) - 1) + " |")
+    return lines
+
+
+def rate(wrong: int, trials: int) -> str:
+    """Percentage with Wilson's interval."""
+    found = proportion_interval(wrong, trials)
+    return f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", nargs="?", choices=("accuracy", "auc"), default="accuracy")
+    parser.add_argument("what", nargs="?", choices=("accuracy", "auc", "machines"), default="accuracy")
     parser.add_argument("--trials", type=int, default=400, help="of each row")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
@@ -326,6 +419,12 @@ def main() -> None:
     if asked.what == "auc":
         print(f"AUCs of equal systems called different, % ({asked.trials} trials a row):\n")
         print("\n".join(rare_labels(asked.trials, rng)))
+        return
+    if asked.what == "machines":
+        print(f"Equal systems with a budget in seconds, machines of speeds {SPEEDS[0]:.0f} and {SPEEDS[1]:.0f}:")
+        print(f"called different, % (promised: at most 5; {asked.trials} trials a row), and length of the")
+        print("interval of the difference in points:\n")
+        print("\n".join(machines(asked.trials, rng)))
         return
     error = (0.05 * 0.95 / asked.trials) ** 0.5
     print(f"Two equal systems called different (promised: 0.05; {asked.trials} trials a row,")

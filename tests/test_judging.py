@@ -71,6 +71,32 @@ def test_equal_systems_are_called_different_in_at_most_5_percent(seeds, cases, r
     assert max(rates) > 0.01  # nor is it silent
 
 
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_rounds_on_machines_of_unequal_speed_make_no_equal_systems_different(seeds, rng):
+    """A short form of ``benchmarks/verdict.py machines``."""
+    world, steepness = World(seeds, 200, 0.1, 1.0, skill=1.0), 2.0
+    blocks = bench.on_machines(world, steepness, "blocks", TRIALS, rng)
+    apart = bench.on_machines(world, steepness, "one machine a system", TRIALS // 4, rng)
+    wrong, length = bench.outcomes(blocks)
+    paired_wrong, paired_length = bench.outcomes(blocks, paired=True)
+    limit = 0.05 + sampling_error(0.05)
+    assert wrong / TRIALS <= limit and paired_wrong / TRIALS <= limit
+    assert paired_length < 0.8 * length, "what a round's machine adds to both systems widens the interval"
+    assert bench.outcomes(apart)[0] / (TRIALS // 4) > 0.2
+    assert bench.rate(5, 100) == "5.0 (2.2 to 11.2)"
+
+
+def test_systems_spread_over_machines_vary_by_the_machine_and_not_with_each_other(rng):
+    speeds = {way: np.log(bench.speeds(way, 500, 3, rng)) for way in ("blocks", "any machine", "one machine a system")}
+    for table in speeds.values():
+        assert table.shape == (500, 2, 3)
+    apart = {way: abs(table[:, 0] - table[:, 1]) for way, table in speeds.items()}
+    assert apart["blocks"].max() < 0.5, "a round has one machine"
+    assert (apart["any machine"] > 0.5).mean() == pytest.approx(0.5, abs=0.06)
+    assert apart["one machine a system"].min() > 0.5
+    assert bench.learning_curve(np.array([1.0, 4.0]), 2.0).tolist() == [0.0, 1.0]
+
+
 def test_the_simulation_exposes_the_paired_bootstrap_over_cases(rng):
     scores = bench.simulate(World(3, 1000, 0.3, 0.0), 200, rng)
     assert bench.paired_bootstrap(scores, rng).mean() > 0.2

@@ -84,7 +84,7 @@ def test_a_row_speaks_the_readers_language():
         ("year = 2012", 'year = 2012\nyaer = ""'),
         ("year = 2012", "year = 2012\ntraining = {imgsz = '64'}"),
         ("https://papers", "javascript:papers"),
-        ('docs = "use"', 'docs = "../../secret"'),
+        ('docs = "two_devices"', 'docs = "../../secret"'),
         ('["inside_cnn"]', '["../inside"]'),
         ('"souron show alexnet"', '"rm -r runs"'),
         ("[ja]", "[de]"),

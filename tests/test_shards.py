@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from test_engines import environment
@@ -135,3 +137,28 @@ def test_an_empty_folder_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="nothing was found"):
         all_of(tmp_path / "empty", tmp_path / "out")
+
+
+@pytest.fixture
+def on_paper(monkeypatch):
+    """The module ``benchmarks/machines.py``."""
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    import machines
+
+    yield machines
+    for name in ("machines", "printing"):
+        sys.modules.pop(name, None)
+
+
+def test_folders_that_are_too_large_to_measure_are_extrapolated(on_paper, monkeypatch):
+    monkeypatch.setattr(on_paper, "SIZES", (20, 40))
+    monkeypatch.setattr(on_paper, "ProcessPoolExecutor", lambda count, _context: ThreadPoolExecutor(count))
+    small, large = on_paper.folders(100.0)  # which compares counts of files and shards
+    assert all(value > 0 for value in (*small, *large))
+    assert on_paper.extrapolated((20, 40), (3.0, 5.0), 100) == 11.0
+
+
+def test_the_first_bottleneck_is_what_keeps_the_fewest_workers_busy(on_paper):
+    quick = on_paper.most_workers(1.0, caller=0.01, scheduler=0.02)
+    assert list(quick.values()) == [50.0, 100.0, engine.IN_FLIGHT] and next(iter(quick)) == "the scheduler's core"
+    assert next(iter(on_paper.most_workers(100.0, caller=0.01, scheduler=0.02).values())) == engine.IN_FLIGHT

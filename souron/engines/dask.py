@@ -1,11 +1,12 @@
 """A cluster of Dask: ``on=dask://HOST:PORT``.
 
     dask scheduler --host 127.0.0.1 --port 8786 --dashboard-address 127.0.0.1:0
-    dask worker tcp://127.0.0.1:8786 --nthreads 1 --resources machine=1
+    dask worker tcp://127.0.0.1:8786 --nthreads 1 --memory-limit 0 --resources machine=1
 
-One part of the work runs on a machine at a time, since each worker has one ``machine``. Whoever
-reaches the scheduler's port can run any program on all workers: keep it on the loopback interface,
-or give it certificates (``DASK_DISTRIBUTED__COMM__TLS__...``).
+One part of the work runs on a machine at a time, since each worker has one ``machine``. Without
+``--memory-limit 0`` a worker of one thread has one core's share of the memory. Whoever reaches the
+port of the scheduler or of a worker can run any program there: keep them on the loopback interface,
+or give them certificates (``DASK_DISTRIBUTED__COMM__TLS__...``).
 
 Dask merges calls with equal arguments into one unless ``pure`` is false.
 

@@ -171,7 +171,7 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
     if source and not re.fullmatch(r"https?://[^\s<>\"']+", source):
         raise wrong(file, f"source = {source!r}", 'source = "https://..."')
     docs = _string(file, found, "docs", empty=True)
-    if docs and not re.fullmatch(r"[a-z][a-z0-9-]*", docs):
+    if docs and not re.fullmatch(r"[a-z][a-z0-9_-]*", docs):
         raise wrong(file, f"docs = {docs!r}", _("the name of a page in docs/, without .md"))
     training = found["training"]
     if not isinstance(training, dict) or not all(isinstance(v, int) for v in training.values()):
