@@ -242,7 +242,7 @@ def test_the_page_and_the_json_hold_the_plan(capsys):
     stored = json.loads(Path("runs/plan/sensitivity/plan.json").read_text("utf-8"))
     assert told == {**stored, "sentence": told["sentence"], "page": told["page"]}
     assert stored["margin"] == 2 and stored["patients"] == 705 and stored["diseased"] == 141
-    assert stored["assumptions"]["prevalence"] == {"value": 0.2, "source": "named"}
+    assert stored["assumptions"]["prevalence"] == {"value": 0.2, "source": "option"}
     assert stored["assumptions"]["specificity"] == {"value": 0.9, "source": "default"}
     assert "705 patients (141 with the disease)" in stored["protocol"] and "Buderer 1996" in stored["protocol"]
     page = Path(told["page"]).read_text("utf-8")
@@ -306,7 +306,7 @@ def test_a_run_lends_the_plan_its_figures(runs):
     assert 0.2 < made.values["icc"] < 0.8
     assert {made.sources[name] for name in ("sensitivity", "specificity", "prevalence", "images", "icc")} == {"pilot"}
     stated = answer(runs[0], width=0.1, prevalence=0.1).plan
-    assert stated.values["prevalence"] == 0.1 and stated.sources["prevalence"] == "named"
+    assert stated.values["prevalence"] == 0.1 and stated.sources["prevalence"] == "option"
     assert answer(runs[0]).notes() and answer(runs[0], question="auc").plan.sources["auc"] == "pilot"
 
 
@@ -320,7 +320,7 @@ def test_two_runs_lend_their_discordance_and_the_correlation_of_their_aucs(runs)
     sick = [row["label"] == "lesion" for row in tables[0]]
     assert pilot.read(runs, "sensitivity")["discordant"] == pytest.approx(np.mean(np.array(apart)[sick]))
     planned = answer(*runs, question="methods", difference=0.02).plan
-    assert (planned.sources["discordant"], planned.sources["difference"]) == ("pilot", "named")
+    assert (planned.sources["discordant"], planned.sources["difference"]) == ("pilot", "option")
 
 
 def test_a_comparison_lends_the_discordance_of_its_two_best_systems(runs, tmp_path):
@@ -368,3 +368,11 @@ def test_the_intraclass_correlation_is_that_of_the_model_that_made_the_values():
     values = math.sqrt(0.3) * random.normal(size=400)[groups] + math.sqrt(0.7) * random.normal(size=1200)
     assert sample_size.intraclass_correlation(values, groups) == pytest.approx(0.3, abs=0.06)
     assert sample_size.intraclass_correlation(values, np.arange(1200)) == 0
+
+
+def test_the_correlation_of_images_is_that_within_a_label():
+    """All images of the sick are wrong, all others right: the label explains it, not the patient."""
+    groups = [f"p{i // 2}" for i in range(40)]
+    truth = np.arange(40) < 10
+    assert pilot.clusters((~truth).astype(float), truth, groups) == {"images": 2.0, "icc": 0.0}
+    assert pilot.clusters((~truth).astype(float), truth, [f"p{i}" for i in range(40)]) == {}

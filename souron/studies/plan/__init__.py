@@ -37,38 +37,44 @@ class Options:
     auc: Annotated[float | None, Choice(N_("expected AUC (default 0.85; validation: 0.8; development: unknown)"))] = (
         None
     )
-    null_auc: Annotated[float | None, Choice(N_("auc: the AUC to test against, in place of a half-width"))] = None
-    other_auc: Annotated[float | None, Choice(N_("two-aucs: the second AUC (default 0.8)"))] = None
-    correlation: Annotated[float | None, Choice(N_("two-aucs: correlation of the two areas (default 0.5)"))] = None
+    null_auc: Annotated[float | None, Choice(N_("AUC to test against, in place of a half-width (auc)"))] = None
+    other_auc: Annotated[float | None, Choice(N_("second AUC (two-aucs; default 0.8)"))] = None
+    correlation: Annotated[float | None, Choice(N_("correlation of the two areas (two-aucs; default 0.5)"))] = None
     discordant: Annotated[
-        float | None, Choice(N_("methods: share of cases that only one method gets right (default 0.2)"))
+        float | None, Choice(N_("share of cases that only one method gets right (methods; default 0.2)"))
     ] = None
-    difference: Annotated[float | None, Choice(N_("methods: difference of the shares (default 0.1)"))] = None
+    difference: Annotated[float | None, Choice(N_("difference of the shares (methods; default 0.1)"))] = None
     compared: Annotated[
         str | None,
-        Choice(N_("methods: the share compared (default accuracy)"), metavar="accuracy|sensitivity|specificity"),
+        Choice(N_("which share is compared (methods; default accuracy)"), metavar="accuracy|sensitivity|specificity"),
     ] = None
     power: Annotated[float | None, Choice(N_("chance to find the difference (default 0.8)"))] = None
-    oe_width: Annotated[float | None, Choice(N_("validation: width for observed/expected (default 0.2)"))] = None
-    slope_width: Annotated[float | None, Choice(N_("validation: width for the slope (default 0.2)"))] = None
-    auc_width: Annotated[float | None, Choice(N_("validation: width for the AUC (default 0.1)"))] = None
-    threshold: Annotated[
-        float | None, Choice(N_("validation: risk from which one is treated, for the net benefit"))
+    oe_width: Annotated[
+        float | None, Choice(N_("interval's width for observed/expected (validation; default 0.2)"))
     ] = None
-    benefit_width: Annotated[float | None, Choice(N_("validation: width for the net benefit (default 0.2)"))] = None
-    lp_mean: Annotated[float | None, Choice(N_("validation: mean of the log-odds (default: from auc)"))] = None
-    lp_sd: Annotated[float | None, Choice(N_("validation: their standard deviation (default: from auc)"))] = None
-    parameters: Annotated[int | None, Choice(N_("development: candidate parameters (default 20)"))] = None
-    r2: Annotated[float | None, Choice(N_("development: Cox-Snell R2 (default: from auc, or 15 % of the largest)"))] = (
+    slope_width: Annotated[float | None, Choice(N_("interval's width for the slope (validation; default 0.2)"))] = None
+    auc_width: Annotated[float | None, Choice(N_("interval's width for the AUC (validation; default 0.1)"))] = None
+    threshold: Annotated[
+        float | None, Choice(N_("risk from which one is treated, for the net benefit (validation)"))
+    ] = None
+    benefit_width: Annotated[
+        float | None, Choice(N_("interval's width for the net benefit (validation; default 0.2)"))
+    ] = None
+    lp_mean: Annotated[float | None, Choice(N_("mean of the log-odds (validation; default: from auc)"))] = None
+    lp_sd: Annotated[float | None, Choice(N_("standard deviation of the log-odds (validation; default: from auc)"))] = (
         None
     )
-    shrinkage: Annotated[float | None, Choice(N_("development: shrinkage (default 0.9)"))] = None
-    optimism: Annotated[float | None, Choice(N_("development: optimism in R2 (default 0.05)"))] = None
-    risk_width: Annotated[float | None, Choice(N_("development: half-width of the risk (default 0.05)"))] = None
+    parameters: Annotated[int | None, Choice(N_("candidate parameters (development; default 20)"))] = None
+    r2: Annotated[float | None, Choice(N_("Cox-Snell R2 (development; default: from auc, or 15 % of the largest)"))] = (
+        None
+    )
+    shrinkage: Annotated[float | None, Choice(N_("shrinkage (development; default 0.9)"))] = None
+    optimism: Annotated[float | None, Choice(N_("largest optimism in R2 (development; default 0.05)"))] = None
+    risk_width: Annotated[float | None, Choice(N_("half-width of the overall risk (development; default 0.05)"))] = None
     level: Annotated[float | None, Choice(N_("confidence level (default 0.95)"))] = None
     images: Annotated[float | None, Choice(N_("images of a patient, on average (default 1)"))] = None
     icc: Annotated[float | None, Choice(N_("correlation of the images of a patient (default 0)"))] = None
-    margin: Annotated[float | None, Choice(N_("a margin to keep with the plan, in percentage points"))] = None
+    margin: Annotated[float | None, Choice(N_("margin to keep with the plan, in percentage points"))] = None
 
 
 class PlanStudy(Study):

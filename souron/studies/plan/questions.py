@@ -231,7 +231,7 @@ class Plan:
 
     question: str
     values: dict[str, Any]  # every assumption by the name of its option
-    sources: dict[str, str]  # of each: "named", "pilot" or "default"
+    sources: dict[str, str]  # of each: "option", "pilot" or "default"
     criteria: dict[str, int]  # patients for each criterion, clusters counted
     curve: tuple[tuple[float, int], ...]  # the assumption that varies, and the patients
 
@@ -265,7 +265,7 @@ def plan(question: str, named: Values, pilot: Values) -> Plan:
 
 
 def assumptions(asked: Question, named: Values, pilot: Values) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return each assumption and its source: named, from a pilot, or by default. Raises UserError."""
+    """Return each assumption and its source: an option, a pilot, or the default. Raises UserError."""
     known = {**asked.defaults, **COMMON}
     for name in named:
         if name not in known:
@@ -273,7 +273,7 @@ def assumptions(asked: Question, named: Values, pilot: Values) -> tuple[dict[str
     values, sources = {}, {}
     for name, default in known.items():
         if name in named:
-            values[name], sources[name] = read(name, named[name], default), "named"
+            values[name], sources[name] = read(name, named[name], default), "option"
         elif name in pilot and possible(name, pilot[name]) and default is not None:
             values[name], sources[name] = pilot[name], "pilot"
         else:

@@ -118,7 +118,7 @@ class PlanRecord(Record):
             (criterion(name), units.whole(n), units.whole(made.diseased(n)), of_criterion(made, name))
             for name, n in made.criteria.items()
         ]
-        sources = {"named": _("named"), "pilot": _("from the pilot"), "default": _("default")}
+        sources = {"option": _("option"), "pilot": _("from the pilot"), "default": _("default")}
         assumed = [
             (name, number(value), sources[made.sources[name]])
             for name, value in made.values.items()
@@ -306,10 +306,10 @@ def clustered(made: Plan) -> str:
     if given["images"] == 1:
         return ""
     text = _(
-        " Each patient contributes {images} images on average with an intraclass correlation of {icc} (design effect "
+        "Each patient contributes {images} images on average with an intraclass correlation of {icc} (design effect "
         "{effect}), so {all} images are expected."
     )
-    return text.format(
+    return " " + text.format(
         images=number(given["images"]),
         icc=number(given["icc"]),
         effect=f"{made.effect:.3g}",
