@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from souron.report import parts
 from souron.studies.plan import questions
 from souron.studies.plan.questions import KISH, QUESTIONS, Plan
@@ -146,10 +148,10 @@ class PlanRecord(Record):
         from souron.report import page
 
         needs, assumed, curve = self.tables()
-        quote = [("", protocol(self.plan))]
+        quote = Markup("<blockquote>{}</blockquote>").format(protocol(self.plan))
         drawn = page.plot(drawn_curve(self.plan), curve.title)
         return [
-            *page.section("protocol", _("For the protocol"), "macros.html", quote, "pairs"),
+            Section("protocol", _("For the protocol"), quote),
             *page.section("criteria", _("Patients"), "macros.html", needs, "table"),
             *page.section("assumptions", _("Assumptions"), "macros.html", assumed, "table"),
             *page.section("curve", curve.title, "macros.html", drawn, "plot"),
@@ -262,12 +264,12 @@ def protocol(made: Plan) -> str:
         "validation": _(
             "With an expected c statistic of {auc} and an outcome proportion of {prevalence}, {patients} patients "
             "({diseased} with the outcome) are needed to estimate calibration and discrimination with the targeted "
-            "{level} confidence intervals; the largest number is asked for by: {largest} (Riley et al. 2021, 2024)."
+            "{level} confidence intervals; the largest number comes from: {largest} (Riley et al. 2021, 2024)."
         ),
         "development": _(
             "With {parameters} candidate parameters, an outcome proportion of {prevalence} and a Cox-Snell R2 of {r2}, "
             "{patients} patients ({diseased} with the outcome, {epp} for each parameter) are needed; the largest "
-            "number is asked for by: {largest} (Riley et al. 2020)."
+            "number comes from: {largest} (Riley et al. 2020)."
         ),
     }["null" if made.question == "auc" and given["null_auc"] is not None else made.question]
     filled = {name: number(value) for name, value in given.items() if value is not None}
