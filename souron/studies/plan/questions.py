@@ -109,6 +109,15 @@ def methods(given: Values) -> dict[str, int]:
     return {"difference": up(pairs / share[given["compared"]])}
 
 
+def discordant_pairs(made: "Plan") -> float:
+    """Return the independent discordant pairs that a plan for McNemar's test expects; infinity for other plans."""
+    if made.question != "methods":
+        return math.inf
+    given = made.values
+    pairs = sample_size.mcnemar(given["discordant"], given["difference"], given["power"], given["level"])
+    return float(pairs * given["discordant"])
+
+
 def predictor(given: Values) -> LinearPredictor:
     """Return the distribution of a model's log-odds: as named, or the one of its AUC and prevalence."""
     if given["lp_mean"] is not None:

@@ -94,8 +94,7 @@ class PlanRecord(Record):
             found.append(
                 _("Only {count} patients are on the smaller side: the formulas assume more.").format(count=least)
             )
-        pairs = made.patients * made.values.get("discordant", 1.0)
-        if made.question == "methods" and pairs < FEW_DISCORDANT:
+        if (pairs := questions.discordant_pairs(made)) < FEW_DISCORDANT:
             found.append(
                 _("About {count} discordant pairs are expected: plan an exact test, which needs more.").format(
                     count=round(pairs)
