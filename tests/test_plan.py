@@ -215,6 +215,14 @@ def test_an_option_of_another_question_is_refused_with_the_question_that_has_it(
                 answer(question=question, **{name: 0.6})
 
 
+def test_only_what_has_an_effect_is_an_assumption():
+    assert "power" not in answer(question="auc").plan.values
+    made = answer(question="auc", null_auc=0.7)
+    assert "width" not in made.plan.values and "power of 80.0 %" in made.sentences()[1]
+    assert "benefit_width" not in answer(question="validation").plan.values
+    assert "net benefit" in answer(question="validation", threshold=0.2).plan.criteria
+
+
 def test_every_option_is_one_of_a_question():
     from dataclasses import fields
 

@@ -288,7 +288,16 @@ def assumptions(asked: Question, named: Values, pilot: Values) -> tuple[dict[str
         else:
             values[name], sources[name] = default, "default"
     check_together(asked, values, named)
+    for name in without_effect(asked, values):
+        del values[name], sources[name]
     return values, sources
+
+
+def without_effect(asked: Question, values: Values) -> list[str]:
+    """Return the options that these values leave without an effect, so that no page lists them as assumptions."""
+    if asked.name == "auc":
+        return ["power" if values["null_auc"] is None else "width"]
+    return ["benefit_width"] if asked.name == "validation" and values["threshold"] is None else []
 
 
 def refuse(asked: Question, name: str) -> None:
