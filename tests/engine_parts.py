@@ -26,6 +26,16 @@ def counted(folder: str, seconds: float = 0.0) -> str:
     return str(number)
 
 
+def together(folder: str) -> int:
+    """Return how many calls run at this moment, this one among them."""
+    own = Path(folder, str(os.getpid()))
+    own.touch()
+    time.sleep(1.0)
+    count = len(list(Path(folder).iterdir()))
+    own.unlink()
+    return count
+
+
 def refuse(number: int) -> int:
     if number == 1:
         raise UserError("worker refused", "no room", expected="some", fix="souron doctor", exit=5)
@@ -65,3 +75,11 @@ def lasting(folder: str) -> None:
     """Write the process's number, and go on for a minute."""
     Path(folder, str(os.getpid())).touch()
     time.sleep(60)
+
+
+def lasts_once(mark: str) -> str:
+    """Go on for a minute, at the first call only."""
+    if not Path(mark).exists():
+        Path(mark).touch()
+        time.sleep(60)
+    return "back"

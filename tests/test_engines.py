@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import engine_parts
@@ -16,7 +18,7 @@ from souron.engines import engine
 from souron.utils.messages import UserError
 
 HERE = Path(__file__).parent
-PACKAGES = {"processes": "multiprocessing", "dask": "distributed", "slurm": "submitit", "ray": "ray"}
+ENGINES = ["processes", "dask", "slurm", "ray"]
 SOON = 60.0  # seconds
 
 
@@ -30,35 +32,33 @@ def environment():
 
 def ended(process):
     for child in [*psutil.Process(process.pid).children(recursive=True), process]:
-        child.kill()
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
     process.wait()
+
+
+def started_of_dask(kind, folder):
+    """A scheduler, or a one-thread worker of the folder's scheduler, on the loopback interface."""
+    ways = {"scheduler": ["--port", "0"], "worker": ["--nthreads", "1", "--resources", "machine=1"]}
+    words = [sys.executable, "-m", "dask", kind, *ways[kind], "--host", "127.0.0.1"]
+    words += ["--scheduler-file", str(folder / "scheduler.json"), "--dashboard-address", "127.0.0.1:0"]
+    return subprocess.Popen(words, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @contextmanager
 def cluster_of_dask(folder, workers=2):
-    """A scheduler and one-thread workers on the loopback interface: its address and the processes."""
+    """A scheduler and its workers: its address and the processes."""
     file, begun = folder / "scheduler.json", []
-    ways = {
-        "scheduler": ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)],
-        "worker": ["--host", "127.0.0.1", "--scheduler-file", str(file), "--nthreads", "1", "--resources", "machine=1"],
-    }
     try:
-        for kind in ("scheduler", *["worker"] * workers):
-            words = [sys.executable, "-m", "dask", kind, *ways[kind], "--dashboard-address", "127.0.0.1:0"]
-            begun.append(
-                subprocess.Popen(
-                    words, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                )
-            )
-            limit = time.monotonic() + SOON
-            while not file.exists():
-                assert begun[0].poll() is None and time.monotonic() < limit
-                time.sleep(0.05)
+        begun.append(started_of_dask("scheduler", folder))
+        until(file.exists, begun[0])
+        begun += [started_of_dask("worker", folder) for _worker in range(workers)]
         address = json.loads(file.read_text())["address"].removeprefix("tcp://")
-        from distributed import Client
+        if workers:
+            from distributed import Client
 
-        with Client(address, set_as_default=False) as client:
-            client.wait_for_workers(workers, timeout=SOON)
+            with Client(address, set_as_default=False) as client:
+                client.wait_for_workers(workers, timeout=SOON)
         yield address, begun
     finally:
         for process in begun:
@@ -66,14 +66,53 @@ def cluster_of_dask(folder, workers=2):
                 ended(process)
 
 
-@pytest.fixture(scope="module", params=PACKAGES)
+def until(holds, process=None):
+    """Wait until a condition holds, while a process runs."""
+    limit = time.monotonic() + SOON
+    while not holds():
+        assert time.monotonic() < limit and (process is None or process.poll() is None)
+        time.sleep(0.05)
+
+
+@contextmanager
+def cluster_of_ray(cores=2):
+    """A head of Ray on the loopback interface: its address and the process."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a short path, for Unix sockets
+        own = environment() | {
+            "RAY_TMPDIR": folder,
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        }
+        words = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--port", "0"]
+        words += ["--num-cpus", str(cores), "--include-dashboard=false", "--disable-usage-stats"]
+        head = subprocess.Popen(words, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            file = Path(folder, "ray", "ray_current_cluster")
+            until(lambda: file.exists() and file.read_text(), head)
+            yield file.read_text(), head
+        finally:
+            ended(head)
+
+
+def listening(processes):
+    """The addresses on which processes and those that they started accept connections."""
+    everyone = [psutil.Process(one.pid) for one in processes]
+    everyone += [child for one in everyone for child in one.children(recursive=True)]
+    sockets = [socket for one in everyone for socket in one.net_connections() if socket.status == "LISTEN"]
+    return {socket.laddr.ip.removeprefix("::ffff:") for socket in sockets}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def on(request, tmp_path_factory):
-    pytest.importorskip(PACKAGES[request.param])
+    pytest.importorskip(f"souron.engines.{request.param}")
     if request.param == "dask":
         with cluster_of_dask(tmp_path_factory.mktemp("dask")) as (address, _processes):
             yield f"dask://{address}"
+    elif request.param == "ray":
+        with cluster_of_ray() as (address, _head):
+            yield f"ray:{address}"
     else:
-        yield {"processes": "processes:2", "slurm": "slurm:local", "ray": "ray"}[request.param]
+        yield {"processes": "processes:2", "slurm": "slurm:local"}[request.param]
 
 
 @pytest.fixture
@@ -153,18 +192,21 @@ def test_when_the_caller_is_killed_its_work_ends(on, calls, tmp_path):
     script = tmp_path / "caller.py"
     script.write_text("if __name__ == '__main__':\n    " + code.replace("\n", "\n    "))
     caller = subprocess.Popen([sys.executable, str(script)], env=environment(), cwd=tmp_path)
-    limit = time.monotonic() + SOON
-    while not list(calls.iterdir()):
-        assert time.monotonic() < limit and caller.poll() is None
-        time.sleep(0.1)
+    until(lambda: list(calls.iterdir()), caller)
     caller.kill()
     caller.wait()
     if on.startswith(("processes", "ray")):  # the others' workers are not the caller's
         [number] = (int(file.name) for file in calls.iterdir())
-        while psutil.pid_exists(number):
-            assert time.monotonic() < limit
-            time.sleep(0.1)
+        until(lambda: not psutil.pid_exists(number))
     assert dict(gathered(on, engine_parts.double, {0: (4,)})) == {0: 8}, "others can go on"
+
+
+@pytest.mark.parametrize("on", ["ray"], indirect=True)
+@pytest.mark.parametrize("threads, at_once", [(1, 2), (2, 1)])
+def test_a_part_takes_as_many_cores_as_it_has_threads(on, calls, monkeypatch, threads, at_once):
+    monkeypatch.setattr(engine, "threads", lambda on: threads)
+    found = dict(gathered(on, engine_parts.together, {key: (str(calls),) for key in range(4)}))
+    assert max(found.values()) == at_once
 
 
 @pytest.mark.parametrize(
@@ -194,9 +236,48 @@ def test_a_cluster_on_this_computer_is_reached_from_nowhere_else(tmp_path):
     pytest.importorskip("distributed")
     with cluster_of_dask(tmp_path, workers=1) as (address, processes):
         assert dict(gathered(f"dask://{address}", engine_parts.double, {0: (1,)})) == {0: 2}
-        everyone = [psutil.Process(one.pid) for one in processes]
-        everyone += [child for one in everyone for child in one.children(recursive=True)]
-        listening = [
-            socket.laddr.ip for one in everyone for socket in one.net_connections() if socket.status == "LISTEN"
-        ]
-    assert listening and set(listening) == {"127.0.0.1"}
+        assert listening(processes) == {"127.0.0.1"}
+
+
+def test_a_worker_that_comes_late_leaves_and_returns_does_its_part(tmp_path):
+    pytest.importorskip("distributed")
+    mark, submitted, found = tmp_path / "mark", threading.Event(), {}
+
+    def parts():
+        yield "a", (str(mark),)
+        submitted.set()
+
+    with cluster_of_dask(tmp_path, workers=0) as (address, processes):
+        going = engine.gather(f"dask://{address}", engine_parts.lasts_once, parts())
+        caller = threading.Thread(target=lambda: found.update(going), daemon=True)
+        caller.start()
+        assert submitted.wait(SOON)
+        processes.append(started_of_dask("worker", tmp_path))
+        until(mark.exists)
+        ended(processes.pop())
+        processes.append(started_of_dask("worker", tmp_path))
+        caller.join(SOON)
+        assert found == {"a": "back"}
+
+
+def test_ray_of_one_command_is_reached_from_nowhere_else_and_ends_with_it(tmp_path):
+    pytest.importorskip("souron.engines.ray")
+    code = (
+        "import json, psutil, subprocess, test_engines, engine_parts\n"
+        "from souron.engines import engine\n"
+        "for key, result in engine.gather('ray', engine_parts.double, [(0, (1,))]):\n"
+        "    begun = [child.pid for child in psutil.Process().children(recursive=True)]\n"
+        "    print(json.dumps([result, sorted(test_engines.listening([psutil.Process()])), begun]))\n"
+    )
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        own = environment() | {"RAY_TMPDIR": folder}
+        spoken = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True, check=True)
+    result, addresses, begun = json.loads(spoken.stdout)
+    assert result == 2 and addresses == ["127.0.0.1"] and len(begun) > 2
+    until(lambda: not any(map(psutil.pid_exists, begun)))
+
+
+def test_a_cluster_of_ray_that_does_not_answer_is_named():
+    pytest.importorskip("souron.engines.ray")
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
+        list(gathered("ray:127.0.0.1:9", engine_parts.double, {0: (1,)}))

@@ -1,22 +1,28 @@
 """A comparison whose rounds are played elsewhere says what it says here, and keeps what came home."""
 
+import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections import Counter
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
-from test_engines import cluster_of_dask, environment
+import round_parts
+from test_engines import HERE, SOON, cluster_of_dask, environment, until
 
 from souron.cli import main
 from souron.data.load import load
 from souron.engines import engine
-from souron.runs.compare import compare
+from souron.runs.compare import compare, comparing
 from souron.runs.elsewhere import rounds as far_rounds
 from souron.runs.elsewhere.rounds import Agreement, Machine
+from souron.runs.train import train, training
 from souron.utils.messages import UserError
 
 SYSTEMS = ["mlp_tiny", "cnn_tiny"]
@@ -33,14 +39,25 @@ def here(tmp_path_factory):
     return compare(SYSTEMS, "digits", project=str(tmp_path_factory.mktemp("here")), **SMALL)
 
 
-@pytest.mark.parametrize("kind", ["processes", "dask"])
-def test_by_examples_its_figures_are_those_of_one_computer(here, kind, tmp_path):
-    if kind == "processes":
-        found = compare(SYSTEMS, "digits", on="processes:2", **SMALL)
+@pytest.fixture(scope="module", params=["processes", "dask"])
+def on(request, tmp_path_factory):
+    if request.param == "processes":
+        yield "processes:2"
     else:
         pytest.importorskip("distributed")
-        with cluster_of_dask(tmp_path) as (address, _processes):
-            found = compare(SYSTEMS, "digits", on=f"dask://{address}", **SMALL)
+        with cluster_of_dask(tmp_path_factory.mktemp("dask")) as (address, _processes):
+            yield f"dask://{address}"
+
+
+def play_as(monkeypatch, play):
+    """Let workers play rounds with another function."""
+    gather = engine.gather
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
+    monkeypatch.setattr(engine, "gather", lambda on, _play, parts: gather(on, play, parts))
+
+
+def test_by_examples_its_figures_are_those_of_one_computer(here, on):
+    found = compare(SYSTEMS, "digits", on=on, **SMALL)
     assert values(found) == values(here) and found.sentence == here.sentence
     machines = found.as_json()["machines"]
     assert sorted(number for machine in machines for number in machine["rounds"]) == [0, 1]
@@ -64,18 +81,79 @@ def test_rounds_that_came_home_are_not_played_again(here, monkeypatch):
     assert asked == [[1]] and values(again) == values(here)
 
 
-def test_a_killed_caller_goes_on_where_its_rounds_came_home(here, tmp_path):
+def test_a_killed_caller_goes_on_where_its_rounds_came_home(here, on, tmp_path):
     words = [sys.executable, "-m", "souron", "compare", *SYSTEMS, "data=digits", "budget=1ep", "seeds=2"]
-    caller = subprocess.Popen([*words, "on=processes:2", "--quiet"], env=environment(), cwd=tmp_path)
-    limit = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/compare/*/rounds/*.safetensors")):
-        assert time.monotonic() < limit and caller.poll() is None
-        time.sleep(0.05)
+    caller = subprocess.Popen([*words, f"on={on}", "--quiet"], env=environment(), cwd=tmp_path)
+    until(lambda: list(tmp_path.glob("runs/compare/*/rounds/*.safetensors")), caller)
     caller.send_signal(signal.SIGKILL)
     caller.wait()
     [folder] = tmp_path.glob("runs/compare/*")
     assert not (folder / "receipt.json").exists()
-    assert values(compare(resume=folder)) == values(here)
+    assert values(compare(resume=folder, on=on)) == values(here)
+
+
+def test_the_round_of_a_lost_machine_is_played_on_another_and_counted_once(here, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    play_as(monkeypatch, partial(round_parts.round_of_a_lost_machine, str(calls)))
+    with cluster_of_dask(tmp_path) as (address, processes):
+        found = compare(SYSTEMS, "digits", on=f"dask://{address}", **SMALL)
+        assert [one.poll() is None for one in processes].count(False) == 1, "a machine is lost, with its nanny"
+    played = Counter(file.name.partition("-")[0] for file in calls.glob("*-*"))
+    assert sorted(played.values()) == [1, 2], "one round is played twice"
+    assert values(found) == values(here) and found.sentence == here.sentence
+    assert sorted(number for machine in found.as_json()["machines"] for number in machine["rounds"]) == [0, 1]
+
+
+def test_a_full_disk_ends_a_comparison_and_keeps_its_rounds(here, monkeypatch, tmp_path):
+    write, room = Path.write_bytes, 1
+
+    def until_full(path, content):
+        nonlocal room
+        room -= 1
+        write(path, content if room >= 0 else content[:100])
+        if room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full, pytest.raises(UserError, match="No space left") as trouble:
+        full.setattr(Path, "write_bytes", until_full)
+        compare(SYSTEMS, "digits", on="processes:2", **SMALL)
+    assert (trouble.value.code, trouble.value.exit) == ("disk", 4)
+    [folder] = tmp_path.glob("runs/compare/*")
+    [kept] = (folder / "rounds").glob("*.safetensors")
+    assert sorted((folder / "rounds").iterdir()) == [kept.with_suffix(".machine.json"), kept], "nothing half-written"
+    again = compare(resume=folder)
+    assert values(again) == values(here)
+    assert [machine["rounds"] for machine in again.as_json()["machines"]] == [[int(kept.stem)]]
+
+
+def test_a_clock_that_jumps_changes_no_figure(here, monkeypatch):
+    play_as(monkeypatch, round_parts.round_while_the_clock_jumps)
+    with round_parts.jumping():
+        found = compare(SYSTEMS, "digits", on="processes:2", **SMALL)
+    assert values(found) == values(here)
+    for file in (found.folder / "rounds").glob("*.machine.json"):
+        assert 0 < json.loads(file.read_text())["seconds"] < SOON
+    assert 0 < json.loads((found.folder / "receipt.json").read_text())["outcome"]["seconds"] < 2 * SOON
+
+
+@pytest.mark.parametrize("kind", ["compare", "train"])
+def test_a_second_process_on_one_run_folder_is_refused_at_once(kind, here, capsys):
+    options = SMALL if kind == "compare" else {"budget": "1ep"}
+    going = comparing(SYSTEMS, "digits", **options) if kind == "compare" else training("mlp_tiny", "digits", **options)
+    folder = next(event.folder for event in going if event.folder)
+    assert main.run([kind, "--resume", str(folder), "--json"]) == 4
+    spoken = json.loads(capsys.readouterr().out)
+    assert spoken["error"]["code"] == "busy" and str(folder) in spoken["error"]["found"]
+    if kind == "compare":
+        assert main.run(["compare", "--resume", str(folder), "round=1", "--quiet"]) == 0, "jobs of one round share it"
+    going.close()
+    assert not (folder / ".lock").exists()
+    if kind == "compare":
+        assert values(compare(resume=folder)) == values(here)
+    else:
+        assert train(resume=folder).measures["accuracy"].value > 0.1
 
 
 def test_a_job_script_plays_each_round_and_the_folder_is_resumed(here, tmp_path, capsys):

@@ -149,5 +149,5 @@ def worker_lost(error: BaseException) -> UserError:
         _("{count} workers were lost with the same part of the work: {error}").format(
             count=ATTEMPTS, error=str(error)[:300] or type(error).__name__
         ),
-        expected=_("enough memory on each machine, and a connection that holds"),
+        expected=_("souron and enough memory on each machine, and a connection that holds"),
     )

@@ -1,7 +1,12 @@
-"""A cluster of Ray: ``on=ray://HOST:10001``, or ``on=ray`` for one on this computer.
+"""A cluster of Ray: ``on=ray`` for that of this computer, ``on=ray:HOST:6379`` for that of an address.
 
-Ray has no executor of its own. It reports its use unless told not to, which is done here before it
-is imported.
+    export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0
+    ray get-auth-token --generate
+    ray start --head --include-dashboard=false --disable-usage-stats
+
+Where this computer has joined none, one is started for this command alone. Whoever reaches the ports
+of a cluster can run any program on it, except for its token. The variable, despite its name, keeps all
+ports on the loopback interface, on Linux too; ``--node-ip-address=127.0.0.1`` does not.
 
 https://docs.ray.io/en/latest/ray-core/tasks.html
 """
@@ -9,6 +14,7 @@ https://docs.ray.io/en/latest/ray-core/tasks.html
 import os
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -23,39 +29,28 @@ SCHEME = "ray"
 
 
 class Tasks(Executor):
-    """Calls as tasks of Ray, of which each takes so many cores."""
+    """Calls as tasks of Ray, of which each takes so many cores. They end with the connection."""
 
     def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.given: dict[Future[Any], Any] = {}
+        self.options = {"num_cpus": threads, "max_retries": 0}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        reference = ray.remote(fn).options(num_cpus=self.threads, max_retries=0).remote(*args, **kwargs)
-        future: Future[Any] = reference.future()
-        self.given[future] = reference
+        future: Future[Any] = ray.remote(**self.options)(fn).remote(*args, **kwargs).future()
         return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        for future, reference in self.given.items():
-            if not future.done():
-                ray.cancel(reference, force=True)
 
 
 @contextmanager
 def opened(address: str, threads: int) -> Iterator[Executor]:
     try:
-        with ray.init(f"ray://{address}" if address else "local", log_to_driver=False, include_dashboard=False):
-            tasks = Tasks(threads)
-            try:
-                yield tasks
-            finally:
-                tasks.shutdown()
-    except ConnectionError as error:
+        ray.init(address or None, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError) as error:
         raise UserError(
             "engine",
             _("no cluster of Ray answers at {address}").format(address=address),
-            expected=_("the address of its head, with the port for clients, such as {example}").format(
-                example="ray://HOST:10001"
-            ),
-            fix="ray start --head --node-ip-address=127.0.0.1 --disable-usage-stats",
+            expected=_("the address of its head, such as {example}").format(example="HOST:6379"),
+            fix="ray start --head --include-dashboard=false --disable-usage-stats",
         ) from error
+    try:
+        yield Tasks(threads)
+    finally:
+        ray.shutdown()

@@ -3,11 +3,16 @@
 import functools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec
 
+from filelock import FileLock, Timeout
+
 from souron.evaluation.record import Cost
+from souron.training import ranks
+from souron.utils.messages import UserError, _
 
 Given = ParamSpec("Given")
 
@@ -61,20 +66,55 @@ class Interrupted(KeyboardInterrupt):
 
 
 def in_folder(events: Callable[Given, Iterator[Event]]) -> Callable[Given, Iterator[Event]]:
-    """Decorate events so that each has the folder of an earlier one."""
+    """Decorate events so that each has the folder of an earlier one, which one process at a time writes.
+
+    Helpers of a training and jobs that play one ``round`` write to the folder of another process.
+    """
 
     @functools.wraps(events)
     def telling(*given: Given.args, **options: Given.kwargs) -> Iterator[Event]:
         folder = None
+        shared = ranks.rank() > 0 or options.get("round") is not None
 
         def named(event: Event) -> Event:
             nonlocal folder
+            if folder is None and event.folder is not None and not shared:
+                lock.enter_context(only_writer(event.folder))
             folder = event.folder or folder
             return replace(event, folder=folder)
 
-        yield from changed(events(*given, **options), named)
+        with ExitStack() as lock:
+            yield from changed(events(*given, **options), named)
 
     return telling
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, which the operating system releases when the process is killed.
+
+    Where the file system has no locks, nothing is held. Raises UserError where another process holds it.
+    """
+    lock = FileLock(folder / ".lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            "busy",
+            _("another process writes to {folder}").format(folder=folder),
+            expected=_("one process for a run's folder"),
+            fix=_("the same again, once the other process has ended"),
+            exit=4,
+        ) from error
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # Windows removes it itself
+                (folder / ".lock").unlink()
+        lock.release()
 
 
 def changed(events: Any, change: Callable[[Event], Event]) -> Iterator[Event]:

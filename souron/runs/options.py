@@ -75,8 +75,7 @@ class CompareOptions(_LearningOptions):
 
     seeds: Seeds = 3
     on: Annotated[
-        str | None,
-        Choice(N_("where the rounds run: processes:4, dask://HOST:PORT, slurm, ray://HOST:PORT"), metavar="ENGINE"),
+        str | None, Choice(N_("where the rounds run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
     ] = None
     sbatch: Annotated[str | None, Choice(N_("write a job script for SLURM, and compute nothing"), metavar="FILE")] = (
         None

@@ -51,7 +51,7 @@ class Options:
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     at_once: Annotated[int, Choice(N_("trials proposed together, for an engine (default 1)"), low=1, high=256)] = 1
     on: Annotated[
-        str, Choice(N_("where trials run: processes:4, dask://HOST:PORT, slurm, ray://HOST:PORT"), metavar="ENGINE")
+        str, Choice(N_("where trials run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
     ] = ""
 
 

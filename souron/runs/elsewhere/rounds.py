@@ -98,8 +98,8 @@ def play_all(comparison: Any, play: Callable[..., Any], folder: Path, on: str) -
     }
     begun, count = time.monotonic(), len(missing)
     for done, (number, (written, machine)) in enumerate(engine.gather(on, play, missing.items()), 1):
-        files.write_json(rounds / f"{number}.machine.json", asdict(machine))
         files.write_bytes(rounds / f"{number}.safetensors", written)
+        files.write_json(rounds / f"{number}.machine.json", asdict(machine))
         comparison.spent += machine.seconds
         text = _("round {number} of {count}, on {machine}").format(
             number=number + 1, count=len(comparison.rounds), machine=machine.name
