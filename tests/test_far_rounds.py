@@ -1,22 +1,32 @@
 """A comparison whose rounds are played elsewhere says what it says here, and keeps what came home."""
 
 import json
+import platform
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from test_engines import cluster_of_dask, environment
 
 from souron.cli import main
 from souron.data.load import load
 from souron.engines import engine
+from souron.runs import compare as run_compare
 from souron.runs.compare import compare
+from souron.runs.elsewhere import equal_examples
 from souron.runs.elsewhere import rounds as far_rounds
 from souron.runs.elsewhere.rounds import Agreement, Machine
+from souron.runs.events import result
+from souron.runs.train import train
+from souron.studies.tune import prepared as tune_prepared
+from souron.training.budget import Budget
 from souron.utils.messages import UserError
 
 SYSTEMS = ["mlp_tiny", "cnn_tiny"]
@@ -33,20 +43,105 @@ def here(tmp_path_factory):
     return compare(SYSTEMS, "digits", project=str(tmp_path_factory.mktemp("here")), **SMALL)
 
 
-@pytest.mark.parametrize("kind", ["processes", "dask"])
-def test_by_examples_its_figures_are_those_of_one_computer(here, kind, tmp_path):
-    if kind == "processes":
-        found = compare(SYSTEMS, "digits", on="processes:2", **SMALL)
+@pytest.fixture(scope="module", params=["processes", "dask"])
+def on(request, tmp_path_factory):
+    if request.param == "processes":
+        yield "processes:2"
     else:
         pytest.importorskip("distributed")
-        with cluster_of_dask(tmp_path) as (address, _processes):
-            found = compare(SYSTEMS, "digits", on=f"dask://{address}", **SMALL)
+        with cluster_of_dask(tmp_path_factory.mktemp("dask")) as (address, _processes):
+            yield f"dask://{address}"
+
+
+def test_by_examples_its_figures_are_those_of_one_computer(here, on):
+    found = compare(SYSTEMS, "digits", on=on, **SMALL)
     assert values(found) == values(here) and found.sentence == here.sentence
     machines = found.as_json()["machines"]
     assert sorted(number for machine in machines for number in machine["rounds"]) == [0, 1]
     assert all(machine["threads"] == 1 and machine["speed"] > 0 and machine["name"] for machine in machines)
     assert json.loads((found.folder / "receipt.json").read_text())["machines"] == machines
     assert "machines" not in here.as_json()
+
+
+def test_each_fold_is_a_round_with_the_figures_of_one_computer(on):
+    folded = {"budget": "1ep", "seeds": 2, "folds": 3}
+    found, alone = compare(SYSTEMS, "digits", on=on, **folded), compare(SYSTEMS, "digits", **folded)
+    assert values(found) == values(alone) and found.sentence == alone.sentence
+    assert all(np.array_equal(scores, alone.scores[system]) for system, scores in found.scores.items())
+    rounds = [number for machine in found.as_json()["machines"] for number in machine["rounds"]]
+    assert sorted(rounds) == [0, 1, 2, 3, 4, 5] and found.folds == 3
+
+
+def test_seconds_on_one_machine_become_examples_once(monkeypatch):
+    asked = []
+
+    def examples_within(fit):
+        asked.append(fit.budget)
+        return 1280 if len(asked) == 1 else 640  # of the first system, and of the second
+
+    monkeypatch.setattr(run_compare, "examples_within", examples_within)
+    found = compare(SYSTEMS, "digits", budget="6s@here", seeds=1, folds=2, on="processes:2")
+    examples = {"mlp_tiny": 1280, "cnn_tiny": 640}
+    assert asked == [Budget(3, "seconds")] * 2, "of a seed, which its folds share"
+    assert {row.system: row.examples_seen for row in found.rows} == {
+        name: 2 * count for name, count in examples.items()
+    }
+    for system, curves in found.curves.items():
+        assert [curve[-1]["examples"] for curve in curves] == [examples[system]]
+    measured = {"machine": platform.node(), "threads": found.receipt["measured"]["threads"], "examples": examples}
+    assert json.loads((found.folder / "receipt.json").read_text())["measured"] == measured
+    assert found.as_json()["measured"] == measured and "measured" not in found.receipt["options"]
+    assert "budget=6s@here" in found.receipt["command"] and "measured" not in found.receipt["command"]
+    assert "1,280" in found.report.read_text() and "6 s on the computer that compared" in found.report.read_text()
+
+    for file in (found.folder / "rounds").glob("1.*"):
+        file.unlink()
+    again = compare(resume=found.folder)
+    assert len(asked) == 2 and values(again) == values(found)
+
+
+def test_seconds_are_measured_on_the_machine_that_is_named(on, monkeypatch):
+    name = platform.node()
+    monkeypatch.setattr(equal_examples.platform, "node", lambda: "another")
+    budget = f"0.1s@{name}"
+    if on.startswith("processes"):
+        with pytest.raises(UserError, match="cannot choose the computer"):
+            compare(SYSTEMS, "digits", on=on, budget=budget, seeds=2)
+        with pytest.raises(UserError, match="is not this computer, which is called another"):
+            compare(SYSTEMS, "digits", budget=budget, seeds=2)
+        return
+    found = compare(SYSTEMS, "digits", on=on, budget=budget, seeds=2)
+    measured = found.receipt["measured"]
+    assert measured["machine"] == name and measured["threads"] == 1
+    for system, curves in found.curves.items():
+        assert [curve[-1]["examples"] for curve in curves] == [measured["examples"][system]] * 2
+    with pytest.raises(UserError, match="no worker runs on nowhere") as trouble:
+        compare(SYSTEMS, "digits", on=on, budget="1s@nowhere", seeds=2)
+    assert trouble.value.expected == name
+
+
+def test_a_machine_is_measured_with_the_threads_of_the_rounds(monkeypatch):
+    monkeypatch.setattr(engine, "threads", lambda on: 2)
+    monkeypatch.setattr(engine, "check_choice", lambda on: None)
+
+    def measure():
+        yield
+        return {"threads": torch.get_num_threads()}
+
+    comparison, before = SimpleNamespace(host="here", measure=measure), torch.get_num_threads()
+    assert result(equal_examples.measured(comparison, None, "processes:1")) == {"threads": 2}
+    assert torch.get_num_threads() == before == 1
+
+
+@pytest.mark.parametrize("call", [train, tune_prepared])
+def test_a_budget_of_one_training_names_no_machine(call):
+    with pytest.raises(UserError, match="not a budget"):
+        call("mlp_tiny", "digits", budget="2s@here")
+
+
+def test_the_help_of_compare_names_a_budget_of_one_machine(capsys):
+    main.run(["compare", "--help"])
+    assert "5min@here" in capsys.readouterr().out
 
 
 def test_rounds_that_came_home_are_not_played_again(here, monkeypatch):

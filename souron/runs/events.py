@@ -2,14 +2,15 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar, cast
 
 from souron.evaluation.record import Cost
 
 Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,15 @@ def last(events: Iterator[Event]) -> Any:
     for event in events:
         record = event.record
     return record
+
+
+def result(events: Generator[Event, None, Result]) -> Result:
+    """Run a generator of events to its end and return its result."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return cast(Result, end.value)
 
 
 def left(begun: float, done: float) -> float | None:
