@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -11,18 +12,26 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import round_parts
+import torch
 from test_engines import HERE, SOON, cluster_of_dask, environment, until
 
 from souron.cli import main
 from souron.data.load import load
 from souron.engines import engine
+from souron.runs import compare as run_compare
 from souron.runs.compare import compare, comparing
+from souron.runs.elsewhere import equal_examples
 from souron.runs.elsewhere import rounds as far_rounds
 from souron.runs.elsewhere.rounds import Agreement, Machine
+from souron.runs.events import result
 from souron.runs.train import train, training
+from souron.studies.tune import prepared as tune_prepared
+from souron.training.budget import Budget
 from souron.utils.messages import UserError
 
 SYSTEMS = ["mlp_tiny", "cnn_tiny"]
@@ -53,7 +62,7 @@ def play_as(monkeypatch, play):
     """Let workers play rounds with another function."""
     gather = engine.gather
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parent}")
-    monkeypatch.setattr(engine, "gather", lambda on, _play, parts: gather(on, play, parts))
+    monkeypatch.setattr(engine, "gather", lambda on, _play, parts, **more: gather(on, play, parts, **more))
 
 
 def test_by_examples_its_figures_are_those_of_one_computer(here, on):
@@ -66,6 +75,87 @@ def test_by_examples_its_figures_are_those_of_one_computer(here, on):
     assert "machines" not in here.as_json()
 
 
+def test_each_fold_is_a_round_with_the_figures_of_one_computer(on):
+    folded = {"budget": "1ep", "seeds": 2, "folds": 3}
+    found, alone = compare(SYSTEMS, "digits", on=on, **folded), compare(SYSTEMS, "digits", **folded)
+    assert values(found) == values(alone) and found.sentence == alone.sentence
+    assert all(np.array_equal(scores, alone.scores[system]) for system, scores in found.scores.items())
+    rounds = [number for machine in found.as_json()["machines"] for number in machine["rounds"]]
+    assert sorted(rounds) == [0, 1, 2, 3, 4, 5] and found.folds == 3
+
+
+def test_seconds_on_one_machine_become_examples_once(monkeypatch):
+    asked = []
+
+    def examples_within(fit):
+        asked.append(fit.budget)
+        return 1280 if len(asked) == 1 else 640  # of the first system, and of the second
+
+    monkeypatch.setattr(run_compare, "examples_within", examples_within)
+    found = compare(SYSTEMS, "digits", budget="6s@here", seeds=1, folds=2, on="processes:2")
+    examples = {"mlp_tiny": 1280, "cnn_tiny": 640}
+    assert asked == [Budget(3, "seconds")] * 2, "of a seed, which its folds share"
+    assert {row.system: row.examples_seen for row in found.rows} == {
+        name: 2 * count for name, count in examples.items()
+    }
+    for system, curves in found.curves.items():
+        assert [curve[-1]["examples"] for curve in curves] == [examples[system]]
+    measured = {"machine": platform.node(), "threads": found.receipt["measured"]["threads"], "examples": examples}
+    assert json.loads((found.folder / "receipt.json").read_text())["measured"] == measured
+    assert found.as_json()["measured"] == measured and "measured" not in found.receipt["options"]
+    assert "budget=6s@here" in found.receipt["command"] and "measured" not in found.receipt["command"]
+    assert "1,280" in found.report.read_text() and "6 s on the computer that compared" in found.report.read_text()
+
+    for file in (found.folder / "rounds").glob("1.*"):
+        file.unlink()
+    again = compare(resume=found.folder)
+    assert len(asked) == 2 and values(again) == values(found)
+
+
+def test_seconds_are_measured_on_the_machine_that_is_named(on, monkeypatch):
+    name = platform.node()
+    monkeypatch.setattr(equal_examples, "platform", SimpleNamespace(node=lambda: "another"))
+    budget = f"0.1s@{name}"
+    if on.startswith("processes"):
+        with pytest.raises(UserError, match="cannot choose the computer"):
+            compare(SYSTEMS, "digits", on=on, budget=budget, seeds=2)
+        with pytest.raises(UserError, match="is not this computer, which is called another"):
+            compare(SYSTEMS, "digits", budget=budget, seeds=2)
+        return
+    found = compare(SYSTEMS, "digits", on=on, budget=budget, seeds=2)
+    measured = found.receipt["measured"]
+    assert measured["machine"] == name and measured["threads"] == 1
+    for system, curves in found.curves.items():
+        assert [curve[-1]["examples"] for curve in curves] == [measured["examples"][system]] * 2
+    with pytest.raises(UserError, match="no worker runs on nowhere") as trouble:
+        compare(SYSTEMS, "digits", on=on, budget="1s@nowhere", seeds=2)
+    assert trouble.value.expected == name
+
+
+def test_a_machine_is_measured_with_the_threads_of_the_rounds(monkeypatch):
+    monkeypatch.setattr(engine, "threads", lambda on: 2)
+    monkeypatch.setattr(engine, "check_choice", lambda on: None)
+
+    def measure():
+        yield
+        return {"threads": torch.get_num_threads()}
+
+    comparison, before = SimpleNamespace(host="here", measure=measure), torch.get_num_threads()
+    assert result(equal_examples.measured(comparison, None, "processes:1")) == {"threads": 2}
+    assert torch.get_num_threads() == before == 1
+
+
+@pytest.mark.parametrize("call", [train, tune_prepared])
+def test_a_budget_of_one_training_names_no_machine(call):
+    with pytest.raises(UserError, match="not a budget"):
+        call("mlp_tiny", "digits", budget="2s@here")
+
+
+def test_the_help_of_compare_names_a_budget_of_one_machine(capsys):
+    main.run(["compare", "--help"])
+    assert "5min@here" in capsys.readouterr().out
+
+
 def test_rounds_that_came_home_are_not_played_again(here, monkeypatch):
     first = compare(SYSTEMS, "digits", on="processes:2", **SMALL)
     lost = first.folder / "rounds" / "1.safetensors"
@@ -75,7 +165,9 @@ def test_rounds_that_came_home_are_not_played_again(here, monkeypatch):
     monkeypatch.setattr(
         engine,
         "gather",
-        lambda on, play, parts: asked.append([key for key, _given in parts]) or gather(on, play, parts),
+        lambda on, play, parts, **given: (
+            asked.append([key for key, _given in parts]) or gather(on, play, parts, **given)
+        ),
     )
     again = compare(resume=first.folder, on="processes:1")
     assert asked == [[1]] and values(again) == values(here)

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from souron import registry
 from souron.blocks.averaging import follow, follower, lead
 from souron.data.dataset import Loader
 from souron.metrics.metric import Metric
 from souron.training import forecast
-from souron.training.budget import Budget, one_cycle, set_rate
+from souron.training.budget import Budget, one_cycle, set_rate, split_host
 from souron.training.loop import Run, descend, load_optimizer_state
 from souron.training.trainer import Trainer
 from souron.utils.messages import UserError
@@ -152,6 +153,7 @@ def test_another_seed_gives_another_order(digits):
         ("5ep", 5, "epochs"),
         ("20000ex", 20000, "examples"),
         (" 3 EP ", 3, "epochs"),
+        ("12345678ex", 12_345_678, "examples"),
     ],
 )
 def test_a_budget_is_read(text, amount, unit):
@@ -164,6 +166,40 @@ def test_a_budget_is_read(text, amount, unit):
 def test_what_is_no_budget_is_refused(text):
     with pytest.raises(UserError, match="not a budget"):
         Budget.parse(text)
+
+
+def test_a_budget_of_seconds_names_the_machine_that_it_is_measured_on():
+    assert split_host("10min@Desk-3.lab") == (Budget(600, "seconds"), "Desk-3.lab")
+    assert split_host("2s@here") == (Budget(2, "seconds"), "here")
+    assert split_host("5ep") == (Budget(5, "epochs"), "")
+
+
+@pytest.mark.parametrize("text", ["10min@", "10min@two words", "10min@a@b", "@here", "5ep@here", "200ex@desk"])
+def test_a_budget_on_a_machine_that_means_nothing_is_refused(text):
+    with pytest.raises(UserError) as trouble:
+        split_host(text)
+    assert trouble.value.code == "budget" and trouble.value.fix
+
+
+def test_a_budget_of_seconds_becomes_examples_at_the_speed_after_the_set_up(digits, monkeypatch):
+    """A first step of five seconds and later ones of 0.01."""
+
+    def count(self, seconds, worked):
+        self.charged += 0.01 if self.step else 5.0
+
+    monkeypatch.setattr(Trainer, "_count", count)
+    kind, config = registry.load_system("mlp_tiny")
+    system = kind(config, kind.spec_for(digits))
+    data = system.loader(digits)
+
+    def fit(**given):
+        return Trainer(system, data, None, Budget(100, "seconds"), 64, **given)
+
+    assert forecast.examples_within(fit()) == pytest.approx(100 / 0.01 * 64, rel=0.01)
+    assert forecast.examples_within(fit(charged=50.0)) == pytest.approx(50 / 0.01 * 64, rel=0.01)
+    assert forecast.examples_within(fit(charged=100.0, least_steps=7)) == 7 * 64
+    monkeypatch.setattr(system, "most_steps", 30, raising=False)
+    assert forecast.examples_within(fit()) == 30 * 64
 
 
 def test_a_budget_knows_how_much_is_used():

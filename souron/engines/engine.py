@@ -4,6 +4,11 @@ An engine is one file of this package. It has
 
     SCHEME                   "processes", the word before the colon of ``on=processes:4``
     opened(address, threads) a context manager that yields a ``concurrent.futures.Executor``
+    opened_on(address, threads, host, delivery)  the same with the workers of one computer alone, by the
+                             name that ``platform.node()`` gives there, or "", and after a delivery to
+                             each of its workers, or None; for engines that can choose
+    is_private(address)      whether what travels stays on this computer or is encrypted; without it no
+    SHARES_FILES = True      for workers that see this computer's files
     threads(address)         how many threads a part computes with; without it as many as here
 
 souron schedules nothing itself: order, transport and the start of workers are the engine's. Nothing
@@ -36,6 +41,19 @@ class Engine(Protocol):
     SCHEME: str
 
     def opened(self, address: str, threads: int) -> AbstractContextManager[Executor]: ...
+
+
+class Delivery(NamedTuple):
+    """Content that each computer keeps once, by its hash."""
+
+    key: str
+    content: bytes
+    lacks: Callable[[str], bool]  # key -> whether the computer does not have it
+    keep: Callable[[str, bytes], None]  # by key
+
+    def here(self) -> None:
+        if self.lacks(self.key):
+            self.keep(self.key, self.content)
 
 
 class Outcome(NamedTuple):
@@ -85,24 +103,55 @@ def threads(on: str) -> int:
     return int(engine.threads(address)) if hasattr(engine, "threads") else torch.get_num_threads()
 
 
+def check_choice(on: str) -> None:
+    """Raise UserError unless the engine can choose the computer of a part."""
+    if not hasattr(find(on)[0], "opened_on"):
+        raise UserError(
+            "engine",
+            _("{name} cannot choose the computer of a part").format(name=on),
+            expected="on=dask://HOST:PORT",
+            fix="budget=10min@here",
+        )
+
+
+def check_private(on: str) -> None:
+    """Raise UserError unless what is sent stays on this computer or is encrypted on its way."""
+    engine, address = find(on)
+    if not hasattr(engine, "is_private") or not cast(Any, engine).is_private(address):
+        raise not_private(on)
+
+
+def not_private(on: str) -> UserError:
+    return UserError(
+        "send",
+        _("{name} would send data that others in the network can read").format(name=on),
+        expected=_("an encrypted connection, or workers of this computer"),
+        fix="on=dask:tls://HOST:PORT, or on=processes:2",
+    )
+
+
 def gather(
-    on: str, function: Callable[..., Any], parts: Iterable[tuple[Key, tuple[Any, ...]]]
+    on: str,
+    function: Callable[..., Any],
+    parts: Iterable[tuple[Key, tuple[Any, ...]]],
+    host: str = "",
+    delivery: Delivery | None = None,
 ) -> Iterator[tuple[Key, Any]]:
     """Run ``function(*arguments)`` for each ``(key, arguments)`` and yield ``(key, result)`` as they arrive.
 
     Parts are taken as they are needed, ``IN_FLIGHT`` ahead. One whose worker is lost is handed out
-    again. The first error of the function ends all, as does closing the iterator or Ctrl-C in its
-    consumer: what waits is cancelled.
+    again. ``host`` names the only computer that may compute; "" for all. Each computer gets the
+    ``delivery`` before its first part. The first error of the function ends all, as does closing
+    the iterator or Ctrl-C in its consumer: what waits is cancelled.
 
     Raises UserError; whatever the function raises.
     """
-    engine, address = find(on)
     left, again = iter(parts), deque[tuple[Key, tuple[Any, ...]]]()
     losses: dict[Key, int] = {}
     over = False
     while not over:
         flying: dict[Future[Any], tuple[Key, tuple[Any, ...]]] = {}
-        with engine.opened(address, threads(on)) as executor:
+        with opened(on, host, delivery) as executor:
             try:
                 broken = False
                 while not broken:
@@ -129,6 +178,19 @@ def gather(
             finally:
                 for future in flying:
                     future.cancel()
+
+
+def opened(on: str, host: str, delivery: Delivery | None) -> AbstractContextManager[Executor]:
+    engine, address = find(on)
+    if host:
+        check_choice(on)
+    if delivery is not None:
+        check_private(on)
+    if delivery is not None and getattr(engine, "SHARES_FILES", False):
+        delivery.here()
+    elif host or delivery is not None:
+        return cast(Any, engine).opened_on(address, threads(on), host, delivery)
+    return engine.opened(address, threads(on))
 
 
 def attempt(function: Callable[..., Any], given: tuple[Any, ...]) -> Outcome:

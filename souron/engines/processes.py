@@ -16,6 +16,7 @@ from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
 SCHEME = "processes"
+SHARES_FILES = True
 
 
 def count(address: str) -> int:
@@ -32,6 +33,10 @@ def count(address: str) -> int:
 
 def threads(address: str) -> int:
     return max(1, hardware.cores() // count(address))
+
+
+def is_private(address: str) -> bool:
+    return True
 
 
 @contextmanager

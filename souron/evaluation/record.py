@@ -206,5 +206,5 @@ class ComparisonRecord:
             "sentence": self.sentence,
             "notes": self.notes,
             "report": str(self.report),
-            **({"machines": self.receipt["machines"]} if "machines" in self.receipt else {}),
+            **{name: self.receipt[name] for name in ("measured", "machines") if name in self.receipt},
         }

@@ -26,7 +26,7 @@ from souron.report.page import (
     told_again,
 )
 from souron.stats.records import Row, Verdict
-from souron.training.budget import Budget
+from souron.training.budget import split_host
 from souron.utils import units
 from souron.utils.messages import N_, _, again
 
@@ -119,10 +119,11 @@ def _facts(record: "ComparisonRecord") -> list[Fact]:
 def _parts(record: "ComparisonRecord") -> dict[str, Any]:
     """Return the parts of the page that a comparison may lack; those are falsy."""
     measure, curves = record.measure, record.curves
-    budget = Budget.parse(record.budget).share(record.folds)  # the curves are of one training
+    budget, host = split_host(record.budget)
+    budget = budget.share(record.folds)  # the curves are of one training
     follows = record.follows or measure
     looked = any(f"val {follows}" in row for seeds in curves.values() for c in seeds for row in c)
-    seconds = budget.amount if budget.unit == "seconds" else None
+    seconds = budget.amount if budget.unit == "seconds" and not host else None
     examples = budget.amount if budget.unit == "examples" else None
     ordered = {row.system: curves[row.system] for row in record.rows if any(curves.get(row.system, ()))}
     return {
@@ -297,6 +298,10 @@ def _equal(record: ComparisonRecord) -> list[tuple[str, str]]:
         change = ", ".join(record.test.augment) if augments else None
     return [
         (_("budget"), budget_text(record.budget)),
+        *(
+            (_("examples of each training, {system}").format(system=system), units.whole(count))
+            for system, count in record.receipt.get("measured", {}).get("examples", {}).items()
+        ),
         (_("seeds"), _("{count}, the same for all, trained in turns").format(count=record.seeds)),
         (_("split"), _("the same, written to {file}").format(file="split.csv")),
         (_("test cases"), units.whole(record.cases)),

@@ -28,7 +28,7 @@ from souron.report.parts import REPORT
 from souron.report.parts import Fact as Fact
 from souron.report.parts import Section as Section
 from souron.stats.records import Measure
-from souron.training.budget import Budget
+from souron.training.budget import HERE, split_host
 from souron.utils import files, plotting, units
 from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, _, again, language, use_language
 
@@ -285,7 +285,11 @@ def told_again(skipped: Sequence[Skipped]) -> list[Skipped]:
 
 
 def budget_text(text: str) -> str:
-    budget = Budget.parse(text)
+    budget, host = split_host(text)
+    if host == HERE:
+        return _("{time} on the computer that compared").format(time=budget_text(str(budget)))
+    if host:
+        return _("{time} on {host}").format(time=budget_text(str(budget)), host=host)
     if budget.unit == "seconds" and budget.amount < 60:
         return _("{seconds} s").format(seconds=f"{budget.amount:g}")
     if budget.unit == "seconds":

@@ -7,6 +7,7 @@ all of them alike. Finished work is kept: ``resume`` continues within the round.
 
 import csv
 import json
+import platform
 import re
 import shlex
 import shutil
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data import display_names, splits
+from souron.data import display_names, parcels, splits
 from souron.data.dataset import Dataset
 from souron.data.splits import Parts
 from souron.engines import engine
@@ -38,6 +39,7 @@ from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.runs import prepare
 from souron.runs import train as run_train
+from souron.runs.elsewhere import equal_examples, sending
 from souron.runs.elsewhere import rounds as far_rounds
 from souron.runs.events import Event, Forecast, Interrupted
 from souron.runs.options import CompareOptions
@@ -46,8 +48,8 @@ from souron.runs.reading import reading
 from souron.stats import verdict as stats_verdict
 from souron.stats.records import Measure, Ranking, Row
 from souron.task import Task
-from souron.training.budget import Budget
-from souron.training.forecast import probe
+from souron.training.budget import Budget, split_host
+from souron.training.forecast import examples_within, probe
 from souron.training.trainer import LOOKS, Trainer
 from souron.utils import files, hardware, units
 from souron.utils.messages import UserError, _
@@ -78,7 +80,9 @@ def comparing(
 ) -> Iterator[Event]:
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
-    ``on`` plays the rounds on an engine, see ``engines``: on several processes or machines.
+    ``on`` plays the rounds on an engine, see ``engines``: on several processes or machines. A budget
+    such as ``"10min@here"`` is measured once, on this computer or on the named one, and all rounds
+    train the examples that fit it there.
 
     Options as in ``train.training``; ``"resnet18:frozen"``, ``":pretrained"`` and ``":scratch"``
     set the initialisation of one system, ``"unet:width=20,depth=3"`` changes its config, and
@@ -89,6 +93,7 @@ def comparing(
     common, own = run_options.read(CompareOptions, options, "souron compare --help")
     if common["on"]:
         engine.find(common["on"])  # says what is wrong before anything is read
+    send = sending.wish(common["send"], common["on"])
     if resume is not None:
         folder = Path(resume)
         wanted = ("systems", "data", "budget", "seeds")
@@ -104,6 +109,7 @@ def comparing(
             }
         )
         comparison.check()
+        equal_examples.check(comparison.host, common["on"])
         folder = Path(common["project"]) / "compare"
 
     yield Event("data", text=comparison.args["data"], folder=None if resume is None else folder)
@@ -113,6 +119,9 @@ def comparing(
     comparison.setup = yield from run_fit.follow("features", comparison.steps_of_setup())
     hardware.forget_peak()
     yield from comparison.foretell()
+    delivery = sending.delivery(comparison, send)
+    if comparison.host and "measured" not in comparison.args:
+        comparison.args["measured"] = yield from equal_examples.measured(comparison, measure, common["on"], delivery)
     if resume is None:
         default = f"{display_names.folder(comparison.args['data'])}-{comparison.args['budget']}"
         folder = files.new_folder(folder, common["name"] or default)
@@ -128,7 +137,7 @@ def comparing(
         return
     if common["on"]:
         try:
-            yield from far_rounds.play_all(comparison, play, folder, common["on"])
+            yield from far_rounds.play_all(comparison, play, folder, common["on"], delivery)
         except KeyboardInterrupt as stop:
             raise Interrupted(folder) from stop
     for number, (seed, split) in enumerate(comparison.rounds):
@@ -170,7 +179,7 @@ class Comparison:
 
     def check(self) -> None:
         """Validate the options before loading anything. Raises UserError."""
-        Budget.parse(self.args["budget"])
+        split_host(self.args["budget"])
         hardware.device(self.args["device"])
         if not self.systems or len(set(self.systems)) < len(self.systems):
             raise UserError(
@@ -208,6 +217,15 @@ class Comparison:
     @cached_property
     def task(self) -> Task:
         return registry.load_task(self._task(self.systems[0]))
+
+    @property
+    def budget(self) -> Budget:
+        return split_host(self.args["budget"])[0]
+
+    @property
+    def host(self) -> str:
+        """Return the machine on which a budget in seconds becomes examples; "" without one."""
+        return split_host(self.args["budget"])[1]
 
     @property
     def metric(self) -> str:
@@ -279,12 +297,15 @@ class Comparison:
 
     def _all(self) -> dict[str, Any]:
         """Return the common options in the form of a run's."""
-        return {**self.args, "system": " ".join(self.systems), "seed": 0, "rate": None, "patience": 0, "changes": {}}
+        args = {name: value for name, value in self.args.items() if name != "measured"}
+        return {**args, "system": " ".join(self.systems), "seed": 0, "rate": None, "patience": 0, "changes": {}}
 
     def enter(self, system: str, seed: int, split: splits.Split) -> Generator[Event, None, Entrant]:
         args = self.of(system, seed)
         trainings = len(self.rounds) // self.args["seeds"]
-        args["budget"] = str(Budget.parse(args["budget"]).share(trainings))
+        measured = self.args.get("measured")
+        budget = Budget(measured["examples"][system], "examples") if measured else self.budget.share(trainings)
+        args["budget"] = str(budget)
         model = prepare.build(args, self.everything.only(split.train))
         computed = yield from run_fit.features(args, self.everything, model)
         dealt = self.deal(split) if computed is None else None
@@ -318,7 +339,7 @@ class Comparison:
         self.forecast = Cost(sum(each.values()), hardware.peak() + together)
         asked = {name: self.args[name] for name in ("systems", "data", "budget", "seeds")}
         cases = {"train": len(split.train), "val": len(split.val), "test": len(self.setup.test)}
-        folds, budget = len(self.rounds) // self.args["seeds"], Budget.parse(self.args["budget"])
+        folds, budget = len(self.rounds) // self.args["seeds"], self.budget
         note = ""
         if folds > 1 and budget.unit == "seconds":
             note = _("Few cases: {folds} folds share the budget of each seed, {time} each.").format(
@@ -326,6 +347,15 @@ class Comparison:
             )
         told = Forecast(asked, self.forecast, cases, each, note=note)
         yield Event("forecast", 1.0, values=asdict(self.forecast), forecast=told)
+
+    def measure(self) -> Generator[Event, None, dict[str, Any]]:
+        """Return this machine's name and threads, and the examples of one training that fit its budget here."""
+        examples, (_seed, split) = {}, self.rounds[0]
+        for i, system in enumerate(self.systems):
+            yield Event("forecast", i / len(self.systems), text=_("measuring speed: {system}").format(system=system))
+            entrant = yield from self.enter(system, 0, split)
+            examples[system] = examples_within(entrant.trainer)
+        return {"machine": platform.node(), "threads": torch.get_num_threads(), "examples": examples}
 
     def play_round(self, number: int, seed: int, split: splits.Split, kept: Path) -> Iterator[Event]:
         """Train and test each system with one seed, in turns, and write the answers."""
@@ -458,6 +488,7 @@ class Comparison:
                 "command": self.command(),
                 "forecast": asdict(self.forecast),
                 "outcome": asdict(Cost(self.spent, hardware.peak())),
+                **({"measured": self.args["measured"]} if "measured" in self.args else {}),
                 **({"machines": found} if (found := far_rounds.machines(folder)) else {}),
             },
             skipped=self.everything.skipped,
@@ -513,29 +544,34 @@ class Comparison:
         options = [
             f"{names.get(name, name)}={value}"
             for name, value in self.args.items()
-            if name != "systems" and str(value) not in ("None", "False", "auto")
+            if name not in ("systems", "measured") and str(value) not in ("None", "False", "auto")
         ]
         return shlex.join(["souron", "compare", *self.systems, *options])
 
 
 @lru_cache(1)
-def _comparison(args: str) -> tuple[Comparison, far_rounds.Agreement]:
-    """Read the data of a comparison, once for each worker, and return what this machine has to agree on."""
+def _comparison(args: str, sent: str) -> tuple[Comparison, far_rounds.Agreement]:
+    """Read the data of a comparison, once for each worker, and return what this machine has to agree on.
+
+    ``sent`` is the hash of the data that was sent; "" for data that this machine has.
+    """
     comparison = Comparison(json.loads(args))
+    if sent:
+        comparison.everything, comparison.plan = parcels.read(sent)
     for step in comparison.steps_of_setup():
         comparison.setup = step.result
     return comparison, far_rounds.Agreement.here(comparison.everything)
 
 
 def play(
-    args: dict[str, Any], number: int, threads: int, agreement: far_rounds.Agreement
+    args: dict[str, Any], number: int, threads: int, agreement: far_rounds.Agreement, sent: str = ""
 ) -> tuple[bytes, far_rounds.Machine]:
     """Play one round on this machine: the bytes of its file, and the machine.
 
     Raises UserError where this machine does not agree with the one that compares.
     """
     torch.set_num_threads(threads)
-    comparison, own = _comparison(json.dumps(args))
+    comparison, own = _comparison(json.dumps(args), sent)
     agreement.check(own)
     begun = time.monotonic()
     seed, split = comparison.rounds[number]
@@ -544,6 +580,17 @@ def play(
         for _event in comparison.play_round(number, seed, split, kept):
             pass
         return kept.read_bytes(), far_rounds.measured(kept, threads, time.monotonic() - begun)
+
+
+def measure(args: dict[str, Any], threads: int, agreement: far_rounds.Agreement, sent: str = "") -> dict[str, Any]:
+    """Measure the speed of all systems on this machine, see ``equal_examples.measured``.
+
+    Raises UserError where this machine does not agree with the one that compares.
+    """
+    torch.set_num_threads(threads)
+    comparison, own = _comparison(json.dumps(args), sent)
+    agreement.check(own)
+    return run_events.result(comparison.measure())
 
 
 def _write(record: ComparisonRecord) -> None:

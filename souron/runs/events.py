@@ -2,11 +2,11 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar, cast
 
 from filelock import FileLock, Timeout
 
@@ -15,6 +15,7 @@ from souron.training import ranks
 from souron.utils.messages import UserError, _
 
 Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,15 @@ def last(events: Iterator[Event]) -> Any:
     for event in events:
         record = event.record
     return record
+
+
+def result(events: Generator[Event, None, Result]) -> Result:
+    """Run a generator of events to its end and return its result."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return cast(Result, end.value)
 
 
 def left(begun: float, done: float) -> float | None:

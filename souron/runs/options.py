@@ -73,9 +73,26 @@ class TrainOptions(_LearningOptions):
 class CompareOptions(_LearningOptions):
     """Options of ``souron.compare`` besides systems and data; tasks add their own."""
 
+    budget: Annotated[
+        str,
+        Choice(
+            N_(
+                "how much to train: 60s, 5min, 1h, 5ep, 20000ex (default 60s); 5min@HOST: as many examples "
+                "everywhere as fit 5 minutes on that computer, 5min@here on this one"
+            ),
+            metavar="B",
+        ),
+    ] = "60s"
     seeds: Seeds = 3
     on: Annotated[
         str | None, Choice(N_("where the rounds run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
+    ] = None
+    send: Annotated[
+        str | None,
+        Choice(
+            N_("with on: send the data to workers that lack them; patients: even data of patients"),
+            metavar="true|patients",
+        ),
     ] = None
     sbatch: Annotated[str | None, Choice(N_("write a job script for SLURM, and compute nothing"), metavar="FILE")] = (
         None
@@ -97,7 +114,8 @@ class TourOptions:
     project: Project = "runs"
 
 
-NOT_KEPT = ("name", "project", "on", "processes", "sbatch", "round")  # determine the location of a run, not its content
+# these determine the location of a run, not its content
+NOT_KEPT = ("name", "project", "on", "send", "processes", "sbatch", "round")
 ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # different names on the command line
 
 
@@ -147,6 +165,7 @@ ORDER = (
     "device",
     "processes",
     "on",
+    "send",
     "sbatch",
     "round",
     "group",

@@ -28,8 +28,9 @@ from souron.kinds.signature import Choice
 from souron.report.parts import Fact
 from souron.runs import fit as run_fit
 from souron.runs.compare import Comparison, comparing
-from souron.runs.events import Event, left
+from souron.runs.events import Event, left, result
 from souron.study import Given, Record, Study, Table
+from souron.training.budget import Budget
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -50,9 +51,7 @@ class Options:
     seeds: Annotated[int, Choice(N_("trainings with which default and best are compared (default 3)"), low=2)] = 3
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     at_once: Annotated[int, Choice(N_("trials proposed together, for an engine (default 1)"), low=1, high=256)] = 1
-    on: Annotated[
-        str, Choice(N_("where trials run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
-    ] = ""
+    on: Annotated[str, Choice(N_("where trials run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")] = ""
 
 
 @dataclass(frozen=True)
@@ -215,6 +214,7 @@ def prepared(system: str, data: str, budget: str) -> Comparison:
     """Return the settings of a training without a test, with its data read once. Raises UserError."""
     from souron.runs import options as run_options
 
+    Budget.parse(budget)
     common, own = run_options.read(run_options.CompareOptions, {"budget": budget, "seeds": 1}, "souron tune --help")
     kept = {name: value for name, value in common.items() if name not in run_options.NOT_KEPT}
     comparison = Comparison({"systems": [system], "data": data, **kept, "pretrained": "False", **own})
@@ -231,7 +231,7 @@ def attempt(system: str, data: str, budget: str, seed: int, changes: Mapping[str
     _seed, split = comparison.rounds[0]
     watched = f"val {comparison.task.watches}"
     try:
-        fit = drained(comparison.enter(name, APART + seed, split)).trainer
+        fit = result(comparison.enter(name, APART + seed, split)).trainer
         while not fit.done:
             with run_fit.gentle_interrupt() as interrupt:
                 fit.go(TURN, interrupt.is_set)
@@ -243,15 +243,6 @@ def attempt(system: str, data: str, budget: str, seed: int, changes: Mapping[str
     if not values:
         return math.nan, _("no figure on the validation part")
     return (max if comparison.task.metric(comparison.task.watches).higher_is_better else min)(values), ""
-
-
-def drained(events: Any) -> Any:
-    """Run a generator to its end and return its result."""
-    while True:
-        try:
-            next(events)
-        except StopIteration as stop:
-            return stop.value
 
 
 def read_space(text: str, config: Any) -> dict[str, Range | Among]:

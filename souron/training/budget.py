@@ -18,6 +18,7 @@ UNITS = {
     "ex": ("examples", 1.0),
     "examples": ("examples", 1.0),
 }
+HERE = "here"  # in ``10min@here``: the machine that compares
 MOST_WAITING = 3.0  # limit of wall time, as a multiple of the budget, on a busy processor
 
 
@@ -41,7 +42,7 @@ class Budget:
         return cls(float(match[1]) * factor, unit)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        return f"{self.amount:g}" + {"seconds": "s", "epochs": "ep", "examples": "ex"}[self.unit]
+        return f"{self.amount:.15g}" + {"seconds": "s", "epochs": "ep", "examples": "ex"}[self.unit]
 
     def share(self, trainings: int) -> "Budget":
         """Return the budget of each of several trainings.
@@ -62,6 +63,36 @@ class Budget:
         if self.unit == "examples":
             return max(1, round(self.amount / batch))
         return max(1, round(self.amount * max(1, cases // batch)))
+
+
+def split_host(text: str) -> tuple[Budget, str]:
+    """Parse ``"10min@desk"`` into its budget and the machine on which the budget becomes examples.
+
+    The machine is "" without ``@``, and ``HERE`` for the one that compares. Raises UserError.
+
+    Example:
+        >>> split_host("10min@desk")
+        (Budget(amount=600.0, unit='seconds'), 'desk')
+    """
+    amount, at, host = text.partition("@")
+    if not at:
+        return Budget.parse(text), ""
+    if not re.fullmatch(r"[\w.-]+", host):
+        raise UserError(
+            "budget",
+            _("not a budget: {text!r}").format(text=text),
+            expected="10min@here, 10min@HOST",
+            fix=f"budget={amount or '10min'}@here",
+        )
+    budget = Budget.parse(amount)
+    if budget.unit != "seconds":
+        raise UserError(
+            "budget",
+            _("{text}: epochs and examples are the same on every machine").format(text=text),
+            expected=_("seconds, minutes or hours before the @"),
+            fix=f"budget={budget}",
+        )
+    return budget, host
 
 
 WARM = 0.15  # of the budget

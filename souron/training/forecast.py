@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from souron.data.dataset import Loader
+from souron.training.budget import Budget
 from souron.training.loop import Progress
 from souron.training.trainer import Trainer
 from souron.utils import hardware
@@ -21,6 +22,7 @@ from souron.utils.messages import UserError, _
 
 PROBE_SECONDS = 1.5  # at most, and at most a quarter of the run's steps
 LONGEST, SHARE = 30.0, 0.2  # limit of a probe in seconds, and as a fraction of a time budget
+SHORT, SHORTEST = 20.0, 2.0  # seconds of training from which a speed is computed, at most and at least
 FEW_CASES, SOME_CASES = 16, 256  # validation cases timed; more if the few were fast
 GROWING = (0.1, 0.3, 0.5, 0.7, 0.9)  # fractions of the budget at which a growing system is timed
 
@@ -74,6 +76,27 @@ def probe(fit: Trainer) -> Probe:
     elif most is not None:
         whole = tried[0].first + step * (most - 1)
     return Probe(step, seconds_a_case, kept, whole)
+
+
+def examples_within(fit: Trainer) -> int:
+    """Return how many training examples fit into the budget of seconds of ``fit`` on this machine.
+
+    A short training, of a tenth of the budget within ``SHORTEST`` and ``SHORT`` seconds, passes through all
+    stages of the system, which it changes. Its first step is not timed: most of it may be the set-up.
+    """
+    available = max(0.0, fit.budget.amount - fit.charged)
+    steps = 0
+    if available:
+        duration = min(available, SHORT, max(SHORTEST, available / 10))
+        short = Trainer(fit.system, fit.data, None, Budget(math.inf, "seconds"), fit.batch)
+        short.go(1e-9)
+        first, short.charged, short.budget = short.step, 0.0, Budget(duration, "seconds")
+        if not short.done:
+            short.go(math.inf)
+            steps = int(available * (short.step - first) / short.charged)
+    if fit.system.most_steps is not None:
+        steps = min(steps, fit.system.most_steps)
+    return max(1, steps, fit.least_steps) * fit.batch
 
 
 def _cases(fit: Trainer, count: int) -> Loader:

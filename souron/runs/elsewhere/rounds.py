@@ -23,6 +23,7 @@ import torch
 import souron
 from souron.data.dataset import Dataset, content
 from souron.engines import engine
+from souron.engines.engine import Delivery
 from souron.runs.events import Event, left
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
@@ -32,7 +33,7 @@ MENDS = {  # what to do on a machine that does not agree
     "code": "pip install --force-reinstall souron=={souron}",
     "torch": "pip install torch=={torch}",
     "bf16": "on=ENGINE with machines of one processor",
-    "data": "souron fetch NAME, or copy the folder",
+    "data": "souron fetch NAME, or copy the folder, or send=true",
 }
 
 
@@ -84,20 +85,23 @@ def code() -> str:
     return hasher.hexdigest()
 
 
-def play_all(comparison: Any, play: Callable[..., Any], folder: Path, on: str) -> Iterator[Event]:
+def play_all(
+    comparison: Any, play: Callable[..., Any], folder: Path, on: str, delivery: Delivery | None = None
+) -> Iterator[Event]:
     """Play the rounds that are missing in ``folder`` on an engine, and keep each as it arrives.
 
-    ``play`` plays one on a worker, see ``compare.play``. Raises UserError.
+    ``play`` plays one on a worker, see ``compare.play``; a ``delivery`` brings it the data. Raises
+    UserError.
     """
     rounds = folder / "rounds"
     agreement = Agreement.here(comparison.everything)
     missing = {
-        number: (comparison.args, number, engine.threads(on), agreement)
+        number: (comparison.args, number, engine.threads(on), agreement, delivery.key if delivery else "")
         for number in range(len(comparison.rounds))
         if not (rounds / f"{number}.safetensors").exists()
     }
     begun, count = time.monotonic(), len(missing)
-    for done, (number, (written, machine)) in enumerate(engine.gather(on, play, missing.items()), 1):
+    for done, (number, (written, machine)) in enumerate(engine.gather(on, play, missing.items(), delivery=delivery), 1):
         files.write_bytes(rounds / f"{number}.safetensors", written)
         files.write_json(rounds / f"{number}.machine.json", asdict(machine))
         comparison.spent += machine.seconds
