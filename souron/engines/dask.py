@@ -20,7 +20,6 @@ from distributed import Client
 
 from souron.utils.messages import UserError, _
 
-SCHEME = "dask"
 PATIENCE = 10  # seconds until a scheduler answers
 
 

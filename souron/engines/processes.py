@@ -15,17 +15,15 @@ from contextlib import contextmanager
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
-SCHEME = "processes"
-
 
 def count(address: str) -> int:
     """Return how many processes an address asks for. Raises UserError."""
     if not address.isdecimal() or not 1 <= int(address) <= 1024:
         raise UserError(
             "engine",
-            _("{name}={value} is not understood").format(name="on", value=f"{SCHEME}:{address}"),
+            _("{name}={value} is not understood").format(name="on", value=f"processes:{address}"),
             expected=_("a number of processes"),
-            fix=f"on={SCHEME}:{hardware.cores()}",
+            fix=f"on=processes:{hardware.cores()}",
         )
     return int(address)
 
