@@ -15,7 +15,7 @@ from souron.cli import main
 from souron.engines import engine
 from souron.hub import zoo
 from souron.pipelines import shards
-from souron.runs.elsewhere.answer_lines import as_json
+from souron.pipelines.answer_lines import as_json
 from souron.utils.messages import UserError
 
 pytestmark = pytest.mark.skipif(zoo.root() is None, reason="the ready-trained systems are not installed")

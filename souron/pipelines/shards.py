@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from souron.engines import engine
-from souron.runs.elsewhere.answer_lines import as_json
+from souron.pipelines.answer_lines import as_json
 from souron.runs.events import Event, Interrupted
 from souron.utils import files
 from souron.utils.messages import UserError, _
