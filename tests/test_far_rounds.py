@@ -267,7 +267,7 @@ def test_a_job_script_plays_each_round_and_the_folder_is_resumed(here, tmp_path,
         subprocess.run(["sbatch", "--test-only", "my jobs.sh"], cwd=tmp_path, check=True)
 
 
-@pytest.mark.parametrize("name", ["souron", "code", "torch", "bf16", "data"])
+@pytest.mark.parametrize("name", ["souron", "code", "torch", "bf16", "data", "weights"])
 def test_a_machine_that_does_not_agree_is_refused_with_what_mends_it(digits, name):
     own = Agreement.here(digits)
     other = replace(own, **{name: "other" if name != "bf16" else not own.bf16})

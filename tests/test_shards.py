@@ -17,7 +17,7 @@ from souron.cli import main
 from souron.engines import engine
 from souron.hub import zoo
 from souron.pipelines import shards
-from souron.runs.elsewhere.answer_lines import as_json
+from souron.pipelines.answer_lines import as_json
 from souron.utils.messages import UserError
 
 pytestmark = pytest.mark.skipif(zoo.root() is None, reason="the ready-trained systems are not installed")
@@ -123,6 +123,34 @@ def test_a_killed_command_goes_on(clothes, tmp_path):
     kept = len(list((tmp_path / "out").glob("shards/*.jsonl")))
     found = all_of(clothes, tmp_path / "out")
     assert found.earlier >= kept > 0 and found.count == 71 == len(read(tmp_path / "out"))
+
+
+def test_a_second_command_is_refused_while_the_first_one_writes(clothes, tmp_path):
+    first = shards.answering("mlp", clothes, tmp_path / "out", "processes:1", {})
+    next(first)
+    with pytest.raises(UserError, match="another command") as trouble:
+        all_of(clothes, tmp_path / "out")
+    assert trouble.value.code == "busy" and trouble.value.fix == "out=FOLDER"
+    all_of(clothes / "b", tmp_path / "other")
+    first.close()
+    assert all_of(clothes, tmp_path / "out").count == 11, "what was begun goes on"
+
+
+def test_a_file_that_comes_meanwhile_waits_for_the_next_command(clothes, tmp_path, monkeypatch):
+    """The folder is walked twice, and what is joined is what was handed out."""
+    walks, walk = [], shards.walk
+
+    def counted(folder):
+        walks.extend([folder] if folder == clothes else [])
+        return walk(folder)
+
+    monkeypatch.setattr(shards, "walk", counted)
+    going = shards.answering("mlp", clothes, tmp_path / "out", "processes:1", {})
+    next(going)
+    (clothes / "a late one.png").write_bytes(b"no picture")
+    [*_others, last] = going
+    assert last.record.count == 11 == len(read(tmp_path / "out")) and walks == [clothes, clothes]
+    assert all_of(clothes, tmp_path / "out").count == 12
 
 
 @pytest.mark.parametrize("files", [["a.png", "b.png"], ["nothing"]])

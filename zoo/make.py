@@ -2,6 +2,7 @@
 
     python zoo/make.py                     every system that is not there yet
     python zoo/make.py ddpm resnet         these again
+    python zoo/make.py --on processes:4    trained on an engine (docs/machines.md), packed here
     python zoo/make.py --pack runs/ ddpm   of a run that is there: runs/generate/ddpm-zoo
     python zoo/make.py --familiar resnet   how answers are checked, of the weights that are there
     python zoo/make.py --table             the table of zoo/README.md
@@ -15,8 +16,11 @@ import argparse
 import gzip
 import json
 import shutil
+import sys
 import tempfile
+import time
 import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -48,6 +52,8 @@ from souron.kinds.text import Text
 from souron.kinds.volume import Volume
 from souron.runs import datasheet, evaluate, prepare, train
 from souron.runs import folder as run_folder
+from souron.runs.elsewhere import workers
+from souron.runs.events import left
 from souron.utils import files, units
 from souron.utils.messages import UserError
 
@@ -104,7 +110,7 @@ BESIDE = (  # counts and rules, and what stands on others' weights
     *("tfidf", "translation_memory", "neighbours", "threshold"),
     *("lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
 )
-OPTIONS = {"data", "budget", "batch", "side", "pretrained", "clip"}  # of a recipe; the others are the system's own
+OPTIONS = {"system", "data", "budget", "batch", "side", "clip"}  # of a recipe; the others are the system's own
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))  # what differs
 NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS and entry.name not in BESIDE]
 NAMES += [name for name in RECIPES if name not in registry.entries()]  # which go on from another one
@@ -114,7 +120,9 @@ def main() -> None:
     as_written = argparse.RawTextHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="NAME")
-    parser.add_argument("--pack", type=Path, metavar="PROJECT")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--pack", type=Path, metavar="PROJECT")
+    where.add_argument("--on", metavar="ENGINE")
     parser.add_argument("--familiar", action="store_true")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
@@ -130,10 +138,50 @@ def main() -> None:
                 print(name, flush=True)
         return
     write_examples(package)
-    for name in asked.names or [name for name in NAMES if not (package / name).exists()]:
-        with tempfile.TemporaryDirectory() as project:
-            run = trained(name, asked.pack or Path(project))
-            print(row(packed(name, run, package / name)))
+    wanted = asked.names or [name for name in NAMES if not (package / name).exists()]
+    sys.exit(1 if make(wanted, package, asked.pack, asked.on) else 0)
+
+
+def make(wanted: Sequence[str], package: Path, project: Path | None = None, on: str | None = None) -> list[str]:
+    """Train and pack systems, print a row of each, and return the names of those that failed."""
+    failed, begun = [], time.monotonic()
+    found = elsewhere(wanted, on) if on else ((name, None) for name in wanted)
+    for done, (name, content) in enumerate(found, 1):
+        with tempfile.TemporaryDirectory() as temporary:
+            try:
+                run = unpacked(content, Path(temporary)) if on else trained(stages(name), project or Path(temporary))
+                print(row(packed(name, run, package / name)), flush=True)
+            except Exception as error:  # the others go on
+                failed.append(name)
+                print(f"{name}: {error}", file=sys.stderr)
+        seconds = left(begun, done / len(wanted)) or 0
+        print(f"{done} of {len(wanted)}, {units.seconds(seconds)} left", file=sys.stderr)
+    return failed
+
+
+def elsewhere(wanted: Sequence[str], on: str) -> Iterator[tuple[str, Any]]:
+    """Train systems on an engine; yield their names with the files of their runs as they arrive."""
+    return workers.gather(on, files_of_run, ((name, (stages(name),)) for name in wanted))
+
+
+def files_of_run(stages: Sequence[Mapping[str, Any]]) -> dict[str, bytes] | Exception:
+    """Train on this machine; return the run's files by their names, or what went wrong."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as project:
+        try:
+            folder = trained(stages, Path(project))
+        except Exception as error:  # the others go on
+            return error if isinstance(error, UserError) else RuntimeError(f"{type(error).__name__}: {error}")
+        return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def unpacked(content: dict[str, bytes] | Exception, folder: Path) -> Path:
+    """Write the files of a run that was trained elsewhere. Raises the error of one that failed there."""
+    if isinstance(content, Exception):
+        raise content
+    for name, content_of_file in content.items():
+        files.write_bytes(folder / name, content_of_file)
+    return folder
 
 
 def write_examples(place: Path) -> None:
@@ -191,19 +239,26 @@ def write_case(cases: Dataset, row: int, place: Path) -> None:
     place.with_suffix(".nii.gz").write_bytes(small)
 
 
-def trained(name: str, project: Path) -> Path:
-    """The folder of a run as the recipe says, found there or trained now."""
-    task = task_of(name)
-    data, budget = TASKS[task]
+def stages(name: str) -> list[dict[str, Any]]:
+    """Return the trainings of a recipe as arguments of ``train.train``; one that another goes on from is first."""
+    data, budget = TASKS[task_of(name)]
     recipe = {"system": name, "data": data, "budget": budget} | RECIPES.get(name, {})
-    system, data = recipe.pop("system"), recipe.pop("data")
-    folder = project / task / f"{system if name in registry.entries() else name}-zoo"
-    if not (folder / "receipt.json").exists():
-        if "pretrained" in recipe:
-            recipe["pretrained"] = str(trained(recipe["pretrained"], project))
-        recipe.pop("borrows", None)
-        config = {name: recipe.pop(name) for name in set(recipe) - OPTIONS}
-        train.train(system, data, config=config, project=project, name=folder.name, **recipe)
+    recipe.pop("borrows", None)
+    before = stages(recipe.pop("pretrained")) if "pretrained" in recipe else []
+    config = {key: recipe.pop(key) for key in set(recipe) - OPTIONS}
+    called = recipe["system"] if name in registry.entries() else name
+    return [*before, {**recipe, "config": config, "name": f"{called}-zoo"}]
+
+
+def trained(stages: Sequence[Mapping[str, Any]], project: Path) -> Path:
+    """Return the folder of the last run, each found in the project or trained now."""
+    folder = None
+    for stage in stages:
+        before = {} if folder is None else {"pretrained": str(folder)}
+        folder = project / registry.find(stage["system"])[0].task / stage["name"]
+        if not (folder / "receipt.json").exists():
+            train.train(**stage, **before, project=project)
+    assert folder is not None
     return folder
 
 

@@ -10,7 +10,7 @@ from souron.cli import console
 from souron.cli.console import note, print_json, screen, show
 from souron.hub import names
 from souron.kinds import finding
-from souron.runs.elsewhere.answer_lines import are_labels, as_json, best, excludes
+from souron.pipelines.answer_lines import are_labels, as_json, best, excludes
 from souron.utils import files as file_utils
 from souron.utils.messages import UserError, _
 

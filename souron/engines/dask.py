@@ -25,7 +25,6 @@ from distributed.comm import get_address_host
 from souron.engines.engine import Delivery, not_private
 from souron.utils.messages import UserError, _
 
-SCHEME = "dask"
 PATIENCE = 10  # seconds until a scheduler answers
 
 

@@ -1,8 +1,8 @@
 """The contract of an engine, and how its work is handed out and gathered.
 
-An engine is one file of this package. It has
+An engine is one file of this package; its name is the word before the colon of ``on=processes:4``.
+It has
 
-    SCHEME                   "processes", the word before the colon of ``on=processes:4``
     opened(address, threads) a context manager that yields a ``concurrent.futures.Executor``
     opened_on(address, threads, host, delivery)  the same with the workers of one computer alone, by the
                              name that ``platform.node()`` gives there, or "", and after a delivery to
@@ -38,8 +38,6 @@ LOOK = 0.5  # seconds between two looks for Ctrl-C
 
 
 class Engine(Protocol):
-    SCHEME: str
-
     def opened(self, address: str, threads: int) -> AbstractContextManager[Executor]: ...
 
 
@@ -73,8 +71,8 @@ def find(on: str) -> tuple[Engine, str]:
 
     Example:
         >>> engine, address = find("processes:2")
-        >>> engine.SCHEME, address
-        ('processes', '2')
+        >>> engine.__name__, address
+        ('souron.engines.processes', '2')
     """
     scheme, _colon, address = on.partition(":")
     if scheme not in schemes():

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
-SCHEME = "processes"
 SHARES_FILES = True
 
 
@@ -24,9 +23,9 @@ def count(address: str) -> int:
     if not address.isdecimal() or not 1 <= int(address) <= 1024:
         raise UserError(
             "engine",
-            _("{name}={value} is not understood").format(name="on", value=f"{SCHEME}:{address}"),
+            _("{name}={value} is not understood").format(name="on", value=f"processes:{address}"),
             expected=_("a number of processes"),
-            fix=f"on={SCHEME}:{hardware.cores()}",
+            fix=f"on=processes:{hardware.cores()}",
         )
     return int(address)
 

@@ -25,8 +25,6 @@ import ray
 
 from souron.utils.messages import UserError, _
 
-SCHEME = "ray"
-
 
 class Tasks(Executor):
     """Calls as tasks of Ray, of which each takes so many cores. They end with the connection."""

@@ -17,7 +17,6 @@ import submitit
 
 from souron.utils.messages import UserError, _
 
-SCHEME = "slurm"
 FOLDER = "runs/.slurm"
 LOCAL = "local"
 MINUTES = 24 * 60  # a job may run
@@ -82,13 +81,13 @@ class Queue(Executor):
 def opened(address: str, threads: int) -> Iterator[Executor]:
     local = address == LOCAL
     try:
-        queue = Queue(LOCAL if local else SCHEME, threads, "" if local else address)
+        queue = Queue(LOCAL if local else "slurm", threads, "" if local else address)
     except RuntimeError as error:
         raise UserError(
             "engine",
             _("there is no SLURM on this computer: {error}").format(error=error),
             expected=_("a computer with the command sbatch, such as a cluster's login node"),
-            fix=f"on={SCHEME}:{LOCAL}",
+            fix=f"on=slurm:{LOCAL}",
         ) from error
     try:
         yield queue

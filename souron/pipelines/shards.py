@@ -5,21 +5,24 @@ A shard is a few hundred files, in the order of their names; its answers are one
 is a hash of the names in it. A shard whose file is there is not computed again, so that a killed
 command goes on where it was. At the end all are joined to ``answers.jsonl``.
 
-The folder is listed as it is needed: the names of one folder at a time are in memory, and those of
-the shards that are handed out.
+The folder is walked twice: once to count its files, since the progress is a share of that number,
+and once to hand them out. In memory are the names of one folder at a time, those of the shards that
+are handed out, and of each shard the name of its file, by which they are joined.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from souron.engines import engine
-from souron.runs.elsewhere.answer_lines import as_json
+from filelock import FileLock, Timeout
+
+from souron.pipelines.answer_lines import as_json
+from souron.runs.elsewhere import workers
 from souron.runs.events import Event, Interrupted
 from souron.utils import files
 from souron.utils.messages import UserError, _
@@ -27,6 +30,7 @@ from souron.utils.messages import UserError, _
 SIZE = 500  # files of a shard
 ALL = "answers.jsonl"
 ABOUT = "about.json"
+LOCK = ".lock"
 
 
 @dataclass
@@ -65,11 +69,13 @@ def walk(folder: Path) -> Iterator[Path]:
     Links to folders are not followed.
     """
     with os.scandir(folder) as entries:
-        found = sorted((one.name, one.is_dir(follow_symlinks=False)) for one in entries if one.name[0] != ".")
-    for name, inside in found:
-        if inside:
+        found = sorted(
+            (one.name, one.is_dir(follow_symlinks=False), one.is_file()) for one in entries if one.name[0] != "."
+        )
+    for name, is_folder, is_file in found:
+        if is_folder:
             yield from walk(folder / name)
-        elif (folder / name).is_file():
+        elif is_file:
             yield folder / name
 
 
@@ -98,41 +104,74 @@ def shards(folder: Path, size: int | None = None) -> Iterator[Shard]:
 def answering(system: str, folder: Path, out: Path, on: str, options: Mapping[str, str]) -> Iterator[Event]:
     """Answer every file of ``folder`` on an engine; the last event has ``Answered`` as its record.
 
-    Raises UserError; Interrupted on Ctrl-C, with finished shards kept.
+    Raises UserError, also while another command writes to ``out``; Interrupted on Ctrl-C, with
+    finished shards kept.
     """
     if not folder.is_dir():
         raise UserError("data", _("{path} is no folder").format(path=folder), exit=3)
-    agree(out, {"system": system, "folder": str(folder.resolve()), "options": dict(options), "size": SIZE})
-    found = Answered(out)
-    total = sum(1 for _file in walk(folder))
-    if not total:
-        raise UserError("no files", _("nothing was found at {files}").format(files=folder), exit=3)
+    with alone(out):
+        agree(out, {"system": system, "folder": str(folder.resolve()), "options": dict(options), "size": SIZE})
+        total = sum(1 for _file in walk(folder))
+        if not total:
+            raise UserError("no files", _("nothing was found at {files}").format(files=folder), exit=3)
+        found, parts = Answered(out), list[str]()
 
-    def missing() -> Iterator[tuple[str, tuple[Any, ...]]]:
-        for shard in shards(folder):
-            found.shards += 1
-            if (out / "shards" / shard.file).exists():
-                found.earlier += 1
-                found.count += len(shard.names)
-            else:
-                yield shard.file, (system, str(folder.resolve()), shard.names, dict(options))
+        def missing() -> Iterator[tuple[str, tuple[Any, ...]]]:
+            for shard in shards(folder):
+                parts.append(shard.file)
+                if (out / "shards" / shard.file).exists():
+                    found.earlier += 1
+                    found.count += len(shard.names)
+                else:
+                    yield shard.file, (workers.anywhere(system), str(folder.resolve()), shard.names, dict(options))
 
+        try:
+            for name, lines in workers.gather(on, answer, missing(), [workers.anywhere(system)]):
+                files.write_text(out / "shards" / name, lines)
+                found.count += lines.count("\n")
+                yield Event("predict", min(1.0, found.count / total), text=name, folder=out)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(out, _("the same command goes on")) from stop
+        join(parts, found)
+        yield Event("done", 1.0, record=found, folder=out)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Hold a folder of answers for this command. Raises UserError while another one holds it.
+
+    The operating system releases the lock of a killed command.
+    """
     try:
-        for name, lines in engine.gather(on, answer, missing()):
-            files.write_text(out / "shards" / name, lines)
-            found.count += lines.count("\n")
-            yield Event("predict", min(1.0, found.count / total), text=name, folder=out)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(out, _("the same command goes on")) from stop
-    found.count = found.failed = 0
-    with files.atomically(out / ALL) as beside, beside.open("w", encoding="utf-8") as joined:
-        for shard in shards(folder):
-            with (out / "shards" / shard.file).open(encoding="utf-8") as part:
-                for line in part:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            "busy",
+            _("another command writes its answers to {folder}").format(folder=out),
+            expected=_("one command at a time for a folder of answers"),
+            fix="out=FOLDER",
+            exit=3,
+        ) from error
+    except OSError as error:
+        raise files.cannot_write(out, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def join(parts: Sequence[str], found: Answered) -> None:
+    """Write the answers of all shards to one file, and count them."""
+    found.shards, found.count, found.failed = len(parts), 0, 0
+    with files.atomically(found.folder / ALL) as beside, beside.open("w", encoding="utf-8") as joined:
+        for part in parts:
+            with (found.folder / "shards" / part).open(encoding="utf-8") as lines:
+                for line in lines:
                     joined.write(line)
                     found.count += 1
                     found.failed += "error" in json.loads(line)
-    yield Event("done", 1.0, record=found, folder=out)
 
 
 def agree(out: Path, asked: Mapping[str, Any]) -> None:
@@ -151,9 +190,8 @@ def agree(out: Path, asked: Mapping[str, Any]) -> None:
         files.write_json(out / ABOUT, asked)
 
 
-@lru_cache(1)
 def loaded(system: str) -> Any:
-    """Return a system with its weights, once for each worker."""
+    """Return a system with its weights, for many files."""
     from souron import model
 
     return model.load(system).for_many()
@@ -165,6 +203,6 @@ def answer(system: str, folder: str, names: Sequence[str], options: Mapping[str,
 
     lines = []
     for name in names:
-        for _file, found in model.predict(loaded(system), [Path(folder, name)], **options):
+        for _file, found in model.predict(workers.loaded(loaded, system), [Path(folder, name)], **options):
             lines.append(files.as_json(as_json(name, found)))
     return "".join(f"{line}\n" for line in lines)

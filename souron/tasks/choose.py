@@ -16,7 +16,7 @@ from souron.data import texts
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.evaluation.answers import dense, stacked
 from souron.evaluation.language import exams
-from souron.evaluation.language.likelihood import language_model, log_likelihoods
+from souron.evaluation.language.likelihood import language_model, log_likelihoods, tokenized
 from souron.kinds.labels import Labels
 from souron.kinds.question import MOST_LETTERS, MOST_OPTIONS, Question
 from souron.metrics import calibration
@@ -187,21 +187,11 @@ class Choice(Task):
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Chooser)
-        variant, prior = int(decision.get("variant", 0)), decision.get("prior", 0.0)
         questions, parts = list(test.input), []
         for start in range(0, len(questions), TOGETHER):
-            found = _asked(system, questions[start : start + TOGETHER], variant)
-            parts.append(found)
+            parts.append(logits_of(system, questions[start : start + TOGETHER], decision))
             yield Step(min(1.0, (start + TOGETHER) / len(questions)), _("answering questions"))
-        whole = {name: padded([part[name] for part in parts]) for name in ("logits", "without")}
-        logits = _less(whole["logits"], whole["without"], prior)
-        warm = logits / decision.get("temperature", 1.0)
-        said = {
-            "probability": _mean_probability(warm),
-            "picked": exams.picked(logits, questions),
-            "picked without": exams.picked(whole["without"], questions),
-        }
-        yield Step(1.0, result=said)
+        yield Step(1.0, result=answers_of(parts, questions, decision))
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         target = setup.test.target
@@ -313,6 +303,28 @@ def _asked(system: Chooser, questions: Sequence[Item], variant: int) -> dict[str
     return found | {"picked": exams.picked(found["logits"], questions)}
 
 
+def logits_of(system: Chooser, questions: Sequence[Item], decision: Mapping[str, float]) -> dict[str, Tensor]:
+    """Return ``logits`` and ``without`` of some questions, (B, orders, options).
+
+    They may differ in the last digit between batches of other questions: batches are of ``TOGETHER``.
+    """
+    found = _asked(system, questions, int(decision.get("variant", 0)))
+    return {name: found[name] for name in ("logits", "without")}
+
+
+def answers_of(
+    parts: Sequence[Mapping[str, Tensor]], questions: Sequence[Item], decision: Mapping[str, float]
+) -> Answers:
+    """Return the answers to all questions from the logits of their batches, in their order."""
+    whole = {name: padded([part[name] for part in parts]) for name in ("logits", "without")}
+    logits = _less(whole["logits"], whole["without"], decision.get("prior", 0.0))
+    return {
+        "probability": _mean_probability(logits / decision.get("temperature", 1.0)),
+        "picked": exams.picked(logits, questions),
+        "picked without": exams.picked(whole["without"], questions),
+    }
+
+
 def _less(logits: Tensor, without: Tensor, prior: float) -> Tensor:
     """Subtract ``prior`` times the logits of the options alone."""
     if not prior:
@@ -343,4 +355,5 @@ __all__ = [
     "language_model",
     "log_likelihoods",
     "padded",
+    "tokenized",
 ]

@@ -49,13 +49,7 @@ def log_likelihoods(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[Tenso
     Also returns whether the beginning was cut off to fit the context, (pairs,) bool.
     """
     tokenizer = model.tokenizer
-    rows: list[tuple[list[int], int]] = []
-    shortened = torch.zeros(len(pairs), dtype=torch.bool)
-    for before, text in pairs:
-        said = tokenizer.encode(text)
-        ids = [tokenizer.start, *tokenizer.encode(before), *said]
-        shortened[len(rows)] = len(ids) > model.context + 1
-        rows.append((ids[-model.context - 1 :], min(len(said), model.context)))
+    rows, shortened = tokenized(model, pairs)
     found = torch.zeros(len(rows))
     order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))  # by length, for batches
     for start in range(0, len(order), AT_ONCE):
@@ -70,3 +64,18 @@ def log_likelihoods(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[Tenso
         nats = model.log_likelihoods(tokens.to(model.device)).float().cpu()
         found[some] = torch.where(counts > 0, nats, torch.zeros_like(nats)).sum(1)
     return found, shortened
+
+
+def tokenized(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[list[tuple[list[int], int]], Tensor]:
+    """Return the tokens of each pair (before, text) that fit the context, with the number of the text's.
+
+    Also returns whether the beginning was cut off, (pairs,) bool.
+    """
+    rows: list[tuple[list[int], int]] = []
+    shortened = torch.zeros(len(pairs), dtype=torch.bool)
+    for before, text in pairs:
+        tokens = model.tokenizer.encode(text)
+        ids = [model.tokenizer.start, *model.tokenizer.encode(before), *tokens]
+        shortened[len(rows)] = len(ids) > model.context + 1
+        rows.append((ids[-model.context - 1 :], min(len(tokens), model.context)))
+    return rows, shortened

@@ -1,1 +1,1 @@
-"""Rounds of a comparison on an engine, and answers as lines of JSON."""
+"""Rounds of a comparison, and units of a study, on an engine."""

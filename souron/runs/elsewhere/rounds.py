@@ -34,23 +34,25 @@ MENDS = {  # what to do on a machine that does not agree
     "torch": "pip install torch=={torch}",
     "bf16": "on=ENGINE with machines of one processor",
     "data": "souron fetch NAME, or copy the folder, or send=true",
+    "weights": "copy the run's folder",
 }
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The properties of a machine that must be equal everywhere for rounds to be comparable."""
+    """The properties of a machine that must be equal everywhere for results to be comparable."""
 
     souron: str  # version
     code: str  # hash of souron's files
     torch: str  # version, with its build
     bf16: bool  # whether training uses bfloat16 instructions
-    data: str  # hash of inputs and targets
+    data: str = ""  # hash of inputs and targets
+    weights: str = ""  # hash of the files of trained systems
 
     @classmethod
-    def here(cls, data: Dataset) -> "Agreement":
-        version = str(hardware.installed("souron"))
-        return cls(version, code(), torch.__version__, hardware.bf16(), content(data))
+    def here(cls, data: Dataset | None = None, weights: str = "") -> "Agreement":
+        version, data_hash = str(hardware.installed("souron")), "" if data is None else content(data)
+        return cls(version, code(), torch.__version__, hardware.bf16(), data_hash, weights)
 
     def check(self, own: "Agreement") -> None:
         """Raise UserError unless a machine's ``own`` agrees."""
@@ -60,7 +62,7 @@ class Agreement:
                 raise UserError(
                     "worker refused",
                     _("on {host} {name} is {found}").format(host=platform.node(), name=field.name, found=found),
-                    expected=_("{wanted}, as on the computer that compares").format(wanted=wanted),
+                    expected=_("{wanted}, as on the computer that hands out the work").format(wanted=wanted),
                     fix=MENDS[field.name].format(souron=self.souron, torch=self.torch.partition("+")[0]),
                     exit=5,
                 )

@@ -1,5 +1,6 @@
 """Compare language models by blind votes on their answers to the same questions."""
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from markupsafe import Markup
 
 from souron.data.dataset import Skipped
 from souron.kinds.signature import Choice
-from souron.runs.events import Event
+from souron.runs.events import Event, left
 from souron.studies.arena import contest, votes, wording
 from souron.studies.arena.contest import Arena, ArenaResult, Match
 from souron.study import Ask, Given, Record, Section, Study, Table
@@ -29,6 +30,13 @@ class Options:
     temperature: Annotated[
         float, Choice(N_("0 takes the likeliest token (default 0.7)"), low=0, high=2, metavar="T")
     ] = 0.7
+    on: Annotated[
+        str,
+        Choice(
+            N_("where all answers are written before the first vote: processes:4, dask://HOST:PORT, slurm, ray"),
+            metavar="ENGINE",
+        ),
+    ] = ""
 
 
 @dataclass
@@ -75,13 +83,15 @@ class ArenaRecord(Record):
 
 class BlindVotes(Study):
     """Let two to four models answer questions, and ask which answer is better before their names
-    are shown. Where nobody answers, only the votes of earlier runs count."""
+    are shown. Where nobody answers, only the votes of earlier runs count. With ``on`` all answers are
+    written on an engine before the first vote, and a judge compares them there."""
 
     title = N_("Compare two to four language models by blind votes.")
     examples = (
         "souron arena smollm2 model.gguf questions.txt",
         "souron arena smollm2 runs/complete/gpt questions.jsonl judge=smollm2 seed=1",
         "souron arena --results runs/arena/questions.jsonl --json",
+        "souron arena smollm2 model.gguf questions.txt on=processes:2",
     )
     group = "language"
     given = Given(
@@ -104,11 +114,16 @@ class BlindVotes(Study):
             file = Path(options.votes) if options.votes else file
             more = {name: getattr(options, name) for name in ("seed", "length", "temperature")}
             made = contest.begin(names, questions, file, **more)
+            if options.on:
+                begun = time.monotonic()
+                for done in contest.write_all(made, options.on):
+                    yield Event("answer", done, left(begun, done), _("answers are written before the first vote"))
             yield from voting(made)
         if options.judge:
-            text = _("{judge} compares the answers").format(judge=options.judge)
-            for done, whole in contest.judge(made.held, options.judge):
-                yield Event("answer", done / max(1, whole), text=text)
+            text, begun = _("{judge} compares the answers").format(judge=options.judge), time.monotonic()
+            for count, whole in contest.judge(made.held, options.judge, on=options.on):
+                done = count / max(1, whole)
+                yield Event("answer", done, left(begun, done), text)
         folder = self.new_folder(made.held.file.stem)
         yield Event("done", 1.0, record=ArenaRecord(made.result(), skipped, folder), folder=folder)
 
@@ -147,12 +162,12 @@ def earlier(given: Sequence[str], options: Options) -> Arena:
 
 def voting(made: Arena) -> Iterator[Event]:
     """Ask for a vote on each pair of answers, until none is left or the input ends."""
-    left = sum(1 for _match in made.matches())
+    waiting = sum(1 for _match in made.matches())
     text = _("{count} pairs of answers are waiting; names come after each vote")
-    yield Event("answer", note=text.format(count=left))
+    yield Event("answer", note=text.format(count=waiting))
     for number, match in enumerate(made.matches()):
         before = len(made.held.votes)
-        yield Event("answer", number / max(1, left), text=_("two models are answering"))
+        yield Event("answer", number / max(1, waiting), text=_("two models are answering"))
         answers = made.answers(match)
         if answers is None:
             same = len(made.held.votes) > before

@@ -25,6 +25,7 @@ from souron.evaluation.language.conversation import Voice
 from souron.evaluation.language.text_generation import Sampling
 from souron.kinds.chat import Turn
 from souron.runs import loading
+from souron.runs.elsewhere import workers
 from souron.stats import bradley_terry
 from souron.stats.agreement import Agreement, agreement
 from souron.stats.bradley_terry import MEAN, POINTS
@@ -35,6 +36,8 @@ from souron.studies.arena.votes import Answer, Judged, Settings, Vote, Votes
 from souron.utils.messages import UserError, _
 
 AGAIN = " #"  # between a name and its number, if a model competes with itself
+QUESTIONS = 4  # questions that a worker answers at a time
+PAIRS = 16  # pairs of answers that a worker judges at a time
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,15 @@ class Rival:
         return Answer(question, "", text, reply.tokens, seconds, reply.stopped_by)
 
 
+def write(rival: Any, name: str, question: str, settings: Settings) -> Answer:
+    """Answer a question as the model of that name, with a seed of its own for each question and
+    each copy of a model. Raises UserError if it does not fit the context."""
+    number = name.partition(AGAIN)[2]
+    seed = random.Random(f"{settings.seed} {number} {question}").getrandbits(31)
+    answer: Answer = rival.answer(question, settings.length, Sampling(settings.temperature, seed=seed))
+    return replace(answer, model=name)
+
+
 @dataclass
 class Arena:
     """Rivals, questions, and the file of votes."""
@@ -142,6 +154,7 @@ class Arena:
     loads: Callable[[str], Any] = Rival  # maps a model's name to a rival
     rivals: dict[str, Any] = field(default_factory=dict)
     unfit: dict[str, str] = field(default_factory=dict)  # excluded questions -> reason
+    refused: dict[tuple[str, str], UserError] = field(default_factory=dict)  # by ``write_all``
 
     def matches(self) -> Iterator[Match]:
         """Yield matches without a vote in random order, each question once per round of pairs."""
@@ -185,15 +198,13 @@ class Arena:
 
     def answer(self, question: str, name: str) -> Answer:
         """Return a rival's answer, generated once per question."""
+        if (question, name) in self.refused:
+            raise self.refused[question, name]
         if (question, name) not in self.held.answers:
-            model, _again, number = name.partition(AGAIN)
+            model = name.partition(AGAIN)[0]
             if model not in self.rivals:
                 self.rivals[model] = self.loads(model)
-            # a different seed for each question and each copy of a model
-            draws = random.Random(f"{self.settings.seed} {number} {question}").getrandbits(31)
-            sampling = Sampling(self.settings.temperature, seed=draws)
-            written = self.rivals[model].answer(question, self.settings.length, sampling)
-            self.held.add(replace(written, model=name))
+            self.held.add(write(self.rivals[model], name, question, self.settings))
         return self.held.answers[question, name]
 
     def vote(self, match: Match, said: str, blind: bool = True) -> None:
@@ -204,6 +215,42 @@ class Arena:
         found = result(self.held)
         unfit = tuple(Skipped(text[:60], "context", why) for text, why in self.unfit.items())
         return ArenaResult(**{**vars(found), "skipped": (*found.skipped, *unfit)})
+
+
+def write_all(arena: Arena, on: str) -> Iterator[float]:
+    """Write the answers that are missing on an engine, before any vote; yield the share done, 0..1.
+
+    Each is in the file as soon as it has arrived.
+    """
+    parts = [
+        (name, some)
+        for name in arena.settings.models
+        for some in workers.slices([q for q in arena.questions if (q, name) not in arena.held.answers], QUESTIONS)
+    ]
+    models = {name: workers.anywhere(name.partition(AGAIN)[0]) for name in arena.settings.models}
+    given = ((number, (models[name], name, some, arena.settings)) for number, (name, some) in enumerate(parts))
+    systems = list(dict.fromkeys(models.values()))
+    for done, (number, answers) in enumerate(workers.gather(on, written, given, systems), 1):
+        name, questions = parts[number]
+        for question, answer in zip(questions, answers, strict=True):
+            if isinstance(answer, UserError):
+                arena.refused[question, name] = answer
+            else:
+                arena.held.add(answer)
+        yield done / len(parts)
+
+
+def written(model: str, name: str, questions: Sequence[str], settings: Settings) -> list[Answer | UserError]:
+    """Answer some questions with a model that this machine loads; errors stand for those that do not fit."""
+    rival, answers = workers.loaded(Rival, model), list[Answer | UserError]()
+    for question in questions:
+        try:
+            answers.append(write(rival, name, question, settings))
+        except UserError as error:
+            if error.code != "context":
+                raise
+            answers.append(error)
+    return answers
 
 
 def begin(
@@ -267,11 +314,12 @@ def _told_apart(models: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def judge(held: Votes, name: str, comparer: Comparer | None = None) -> Iterator[tuple[int, int]]:
+def judge(held: Votes, name: str, comparer: Comparer | None = None, on: str = "") -> Iterator[tuple[int, int]]:
     """Let a model judge the pairs of answers it has not judged yet; yields (done, total).
 
-    Pairs that do not fit its context are skipped.
+    Pairs that do not fit its context are skipped. Where ``on`` names an engine, its workers judge.
     """
+    assert held.settings is not None
     known = {each.pair for each in held.judged if each.judge == name}
     asked: dict[str, dict[str, Answer]] = {}
     for (question, model), answer in held.answers.items():
@@ -279,20 +327,45 @@ def judge(held: Votes, name: str, comparer: Comparer | None = None) -> Iterator[
     waiting = [
         (one, other)
         for answers in asked.values()
-        for one, other in combinations(answers.values(), 2)
+        for one, other in combinations([answers[m] for m in held.settings.models if m in answers], 2)
         if (one.question, *sorted((one.model, other.model))) not in known and one.text != other.text
     ]
-    if waiting and comparer is None:
-        comparer = Comparer(loading.language_model(name))
-    for number, (one, other) in enumerate(waiting):
-        yield number, len(waiting)
-        assert comparer is not None
-        chances = compared(comparer, one.question, one.text, other.text)
+    yield 0, len(waiting)
+    for done, (one, other, chances) in enumerate(_preferences(waiting, name, comparer, on), 1):
         if chances is not None:
             wins = [chance > 0.5 for chance in chances]
             said = votes.GOOD if wins[0] == wins[1] else votes.FIRST if wins[0] else votes.SECOND
             held.add(Judged(one.question, name, one.model, other.model, chances, said))
-    yield len(waiting), len(waiting)
+        yield done, len(waiting)
+
+
+def _preferences(
+    waiting: Sequence[tuple[Answer, Answer]], name: str, comparer: Comparer | None, on: str
+) -> Iterator[tuple[Answer, Answer, tuple[float, float] | None]]:
+    """Yield each pair of answers with the judge's probabilities, None where it does not fit."""
+    if not on:
+        if waiting:
+            comparer = comparer or comparer_of(name)
+        for one, other in waiting:
+            assert comparer is not None
+            yield one, other, compared(comparer, one.question, one.text, other.text)
+        return
+    model, parts = workers.anywhere(name), list(workers.slices(waiting, PAIRS))
+    texts = ([(one.question, one.text, other.text) for one, other in part] for part in parts)
+    given = ((number, (model, part)) for number, part in enumerate(texts))
+    for number, found in workers.gather(on, preferred, given, [model]):
+        for (one, other), chances in zip(parts[number], found, strict=True):
+            yield one, other, chances
+
+
+def preferred(model: str, pairs: Sequence[tuple[str, str, str]]) -> list[tuple[float, float] | None]:
+    """Compare some pairs (question, answer, answer) with a judge that this machine loads."""
+    comparer = workers.loaded(comparer_of, model)
+    return [compared(comparer, *pair) for pair in pairs]
+
+
+def comparer_of(model: str) -> Comparer:
+    return Comparer(loading.language_model(model))
 
 
 def result(held: Votes) -> ArenaResult:

@@ -2,19 +2,21 @@
 have read before."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from souron import registry
 from souron.data import load
 from souron.data.dataset import Dataset
 from souron.data.display_names import called
 from souron.data.display_names import folder as folder_name
-from souron.evaluation.answers import Answers, Setup, Trainings
+from souron.evaluation.answers import Answers, Setup, Step, Trainings
 from souron.evaluation.language.exams import ExamResult
 from souron.hub import names
 from souron.kinds.signature import Choice
@@ -22,11 +24,14 @@ from souron.report.page import section
 from souron.report.sections import choose
 from souron.runs import evaluate, loading
 from souron.runs import folder as run_folder
-from souron.runs.events import Event
+from souron.runs.elsewhere import workers
+from souron.runs.events import Event, left
 from souron.studies.exam import overlap
 from souron.studies.exam.overlap import Overlap
 from souron.study import Fact, Given, Record, Section, Study, Table
 from souron.task import Task
+from souron.tasks import choose as choose_task
+from souron.tasks.choose import Item
 from souron.utils import files, units
 from souron.utils.messages import N_, UserError, _
 
@@ -40,6 +45,9 @@ class Options:
     data: Annotated[str, Choice(N_("terms, glosses, or a CSV or JSONL: question, options, answer"), metavar="D")] = ""
     seed: Annotated[int, Choice(N_("another paper for each (default 0)"), low=0)] = 0
     questions: Annotated[int, Choice(N_("at most so many (default 400)"), low=1)] = 400
+    on: Annotated[
+        str, Choice(N_("where questions are answered: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
+    ] = ""
 
 
 @dataclass
@@ -170,7 +178,8 @@ class Exam(Study):
     """Let a run, or a system that needs no training, sit a paper.
 
     ``terms`` and ``glosses`` make another paper for each ``seed``; of a file the seed draws the
-    questions. Where no training has chosen how to score, questions that are left over decide.
+    questions. Where no training has chosen how to score, questions that are left over decide. With
+    ``on`` the batches of the paper are answered on an engine; that choice is made here.
     """
 
     title = N_("Give a model a multiple-choice exam, with controls.")
@@ -178,6 +187,7 @@ class Exam(Study):
         "souron exam nearest data=terms seed=3",
         "souron exam runs/choose/nearest-terms data=glosses questions=300",
         "souron exam nearest data=medqa.jsonl --json",
+        "souron exam smollm2 data=medqa.jsonl on=processes:2",
     )
     group = "language"
     given = Given("RUN|SYSTEM", N_("a run's folder, or a system that needs no training"))
@@ -196,11 +206,13 @@ class Exam(Study):
         test = whole.only(order[:questions].sort().values)
         setup = Setup(task.Options(), test)
         if not decision:
-            left = order[questions : questions + CHOSEN_ON]
-            decision = task.decide(system, whole.only(left), setup)
+            others = order[questions : questions + CHOSEN_ON]
+            decision = task.decide(system, whole.only(others), setup)
         answers: Answers = {}
-        for step in task.answer(system, test, decision, setup, seed):
-            yield Event("answer", step.done, text=step.text)
+        answering = time.monotonic()
+        here = task.answer(system, test, decision, setup, seed)
+        for step in elsewhere(options.on, model, test, decision) if options.on else here:
+            yield Event("answer", step.done, left(answering, step.done), step.text)
             answers = step.result or answers
         yield Event("check", text=_("looking for the questions in what it learnt from"))
         shared = overlap.of_run(folder, test) if folder else Overlap(len(test), unknown=overlap.unknown_of(name))
@@ -252,6 +264,29 @@ def _examinee(model: str, task: Task) -> tuple[Any, dict[str, float], Path | Non
         nothing = Dataset("", torch.zeros(0), None, (), [])
         decision = Trainings.read(folder / evaluate.ANSWERS, nothing).decision
     return system, decision, folder, name
+
+
+def elsewhere(on: str, model: str, test: Dataset, decision: Mapping[str, float]) -> Iterator[Step]:
+    """Answer a paper on an engine, in the batches of ``Choice.answer``, as its steps do here."""
+    name, questions = workers.anywhere(model), list(test.input)
+    batches = list(workers.slices(questions, choose_task.TOGETHER))
+    parts: dict[int, dict[str, Tensor]] = {}
+    given = ((number, (name, some, decision)) for number, some in enumerate(batches))
+    for number, found in workers.gather(on, answered, given, [name]):
+        parts[number] = {key: torch.from_numpy(values) for key, values in found.items()}
+        yield Step(len(parts) / len(batches), _("answering questions"))
+    yield Step(1.0, result=choose_task.answers_of([parts[n] for n in sorted(parts)], questions, decision))
+
+
+@torch.no_grad()
+def answered(model: str, questions: Sequence[Item], decision: Mapping[str, float]) -> dict[str, NDArray[Any]]:
+    """Return the logits of a batch of questions, by a system that this machine loads."""
+    found = choose_task.logits_of(workers.loaded(examinee, model), questions, decision)
+    return {key: values.numpy() for key, values in found.items()}
+
+
+def examinee(model: str) -> Any:
+    return _examinee(model, registry.load_task(TASK))[0]
 
 
 def _reading(model: Any) -> Any:

@@ -19,7 +19,8 @@ would be a fault of the measurement. So is what can be told from the files alone
 detector never sees it, but whoever trains one on the files as they are does.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ from torch import Tensor
 from souron.evaluation import generated_detector
 from souron.evaluation.generated_detector import CHANGES, Detector
 from souron.kinds.signature import Choice
-from souron.runs.events import Event
+from souron.runs.events import Event, left
 from souron.studies.generated import image_sources, measures
 from souron.studies.generated.image_sources import Source
 from souron.studies.generated.measures import Judge, Mistake, Parts, Row, Seen, halves_beside, split, twins
@@ -53,16 +54,20 @@ class Options:
     n: Annotated[int, Choice(N_("pictures of each generator (default 400)"), low=20, high=4000)] = 400
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     device: Annotated[str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")] = "auto"
+    on: Annotated[
+        str, Choice(N_("where generators run: processes:4, dask://HOST:PORT, slurm, ray://HOST:PORT"), metavar="ENGINE")
+    ] = ""
 
 
 class Generated(Study):
     """Compare real pictures (a data set's name, a folder) with those of generators (runs, systems
     that come ready trained, folders), ``n`` of each. Without ``real`` the first name is the real
-    pictures."""
+    pictures. With ``on`` each generator draws on an engine; the detectors are compared here."""
 
     title = N_("Measure how well generated images can be detected.")
     examples = (
         "souron generated fashion gan dcgan runs/generate/ddpm-fashion",
+        "souron generated fashion gan dcgan ddpm on=processes:2",
         "souron generated real=photos/ drawn=a/ drawn=b/ n=1000",
     )
     group = "society"
@@ -81,17 +86,7 @@ class Generated(Study):
             )
         yield Event("data", text=names[0])
         real = image_sources.real(names[0], REAL * options.n, options.seed)
-        others: list[Source] = []
-        for name in names[1:]:
-            if not image_sources.is_run(name):
-                yield Event("data", text=name)
-                others.append(image_sources.folder(name, options.n, options.seed))
-                continue
-            steps = image_sources.generating(name, options.n, options.seed, options.device)
-            for event in steps:
-                if event.record is not None:
-                    others.append(event.record)
-                yield Event(event.phase, event.fraction, event.seconds_left, event.text)
+        others = yield from sources(names[1:], options)
         _name_apart(others)
         for done, audit in compare(real, others, options.seed):
             if audit is None:
@@ -99,6 +94,31 @@ class Generated(Study):
             else:
                 audit.folder = files.new_folder(self.project / "audit", f"generated-{audit.real}")
                 yield Event("done", 1.0, record=audit)
+
+
+def sources(names: Sequence[str], options: Options) -> Generator[Event, None, list[Source]]:
+    """Read folders, and let runs generate images, here or on an engine; in the order of ``names``."""
+    found: dict[int, Source] = {}
+    runs = [place for place, name in enumerate(names) if image_sources.is_run(name)]
+    common = (options.n, options.seed, options.device)
+    if options.on:
+        begun = time.monotonic()
+        for number, source in image_sources.elsewhere(options.on, [names[place] for place in runs], *common):
+            found[runs[number]] = source
+            done = len(found) / len(runs)
+            yield Event("draw", done, left(begun, done), source.name)
+    for place, name in enumerate(names):
+        if place in found:
+            continue
+        if place not in runs:
+            yield Event("data", text=name)
+            found[place] = image_sources.folder(name, options.n, options.seed)
+            continue
+        for event in image_sources.generating(name, *common):
+            if event.record is not None:
+                found[place] = event.record
+            yield Event(event.phase, event.fraction, event.seconds_left, event.text)
+    return [found[place] for place in range(len(names))]
 
 
 def _name_apart(sources: list[Source]) -> None:

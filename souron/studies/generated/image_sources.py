@@ -1,12 +1,13 @@
 """Sources of images for an audit: a data set, a folder of files, or a generator."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import provenance
 from souron.runs import folder as run_folder
 from souron.runs import generate
+from souron.runs.elsewhere import workers
 from souron.runs.events import Event
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
@@ -206,6 +208,23 @@ def generating(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
         done = len(sample.image)
         source = Source(place.name, image=sample.image)
         yield Event("draw", done / n, sample.seconds * (n - done), place.name, record=source if done == n else None)
+
+
+def elsewhere(on: str, runs: Sequence[str], n: int, seed: int, device: str) -> Iterator[tuple[int, Source]]:
+    """Generate ``n`` images with each run on an engine; yield its position and its ``Source`` as they arrive.
+
+    Raises UserError.
+    """
+    systems = list(map(workers.anywhere, runs))
+    given = ((number, (name, n, seed, device)) for number, name in enumerate(systems))
+    for number, (name, image) in workers.gather(on, generated, given, systems):
+        yield number, Source(name, image=torch.from_numpy(image))
+
+
+def generated(run: str, n: int, seed: int, device: str) -> tuple[str, NDArray[np.uint8]]:
+    """Generate images on this machine: the name of their source, and (n, C, H, W)."""
+    *_others, last = generating(run, n, seed, device)
+    return last.record.name, last.record.image.numpy()
 
 
 def chosen(count: int, most: int, seed: int) -> list[int]:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from souron.tasks.choose import Chooser, Item, Spec, language_model, log_likelihoods
+from souron.tasks.choose import Chooser, Item, Spec, language_model, log_likelihoods, tokenized
 from souron.training.loop import Progress, Run
 from souron.utils.messages import _
 
@@ -48,7 +48,6 @@ class Likelihood(Chooser):
         self.register_buffer("counts", torch.zeros(256, 256))
         # in a list, so that its weights are not registered with this system
         self.reader = [language_model(config.model)] if config.model else []
-        self.shortened: set[str] = set()  # questions whose beginning was truncated
 
     @classmethod
     def of(cls, model: Any) -> "Likelihood":
@@ -67,11 +66,9 @@ class Likelihood(Chooser):
         yield from self.scaled(data, run)
 
     def scores(self, questions: Sequence[Item]) -> Tensor:
-        pairs = [(prompt(q), f" {option}") for q in questions for option in q.options]
+        pairs = pairs_of(questions)
         if self.reader:
-            nats, cut = log_likelihoods(self.reader[0], pairs)
-            asked = [question.text for question in questions for _option in question.options]
-            self.shortened |= {asked[row] for row in cut.nonzero().flatten().tolist()}
+            nats, _cut = log_likelihoods(self.reader[0], pairs)
         else:
             nats = torch.stack([self._counted(*pair) for pair in pairs])
         wide = max(len(question.options) for question in questions)
@@ -86,7 +83,11 @@ class Likelihood(Chooser):
         return said
 
     def remarks(self, questions: Sequence[Item]) -> list[str]:
-        count = sum(question.text in self.shortened for question in questions)
+        if not self.reader:
+            return []
+        asked = [row for row, question in enumerate(questions) for _option in question.options]
+        _tokens, cut = tokenized(self.reader[0], pairs_of(questions))
+        count = len({asked[place] for place in cut.nonzero().flatten().tolist()})
         text = _("The beginning of {count} questions did not fit into the {context} tokens that the model sees.")
         return [text.format(count=count, context=self.reader[0].context)] if count else []
 
@@ -100,6 +101,11 @@ class Likelihood(Chooser):
 def prompt(question: Item) -> str:
     """Return the prompt before an option; without a question text only its constant part."""
     return f"Question: {question.text}\nAnswer:" if question.text else "Answer:"
+
+
+def pairs_of(questions: Sequence[Item]) -> list[tuple[str, str]]:
+    """Return the prompt and the text of each option of all questions."""
+    return [(prompt(question), f" {option}") for question in questions for option in question.options]
 
 
 def _bytes(text: str) -> Tensor:
