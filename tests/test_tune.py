@@ -246,6 +246,7 @@ def test_without_a_folder_the_latest_unfinished_search_goes_on(monkeypatch, comp
 
 def test_other_settings_than_those_of_the_journal_are_refused(monkeypatch, compared):
     folder = interrupted(3, monkeypatch)
+    trained(monkeypatch)
     for given, options in [
         (["cnn_tiny"], {}),
         ([], {"trials": 20}),
