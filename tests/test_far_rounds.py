@@ -26,8 +26,8 @@ from souron.engines import engine
 from souron.runs import compare as run_compare
 from souron.runs.compare import compare, comparing
 from souron.runs.elsewhere import equal_examples
-from souron.runs.elsewhere import rounds as far_rounds
-from souron.runs.elsewhere.rounds import Agreement, Machine
+from souron.runs.elsewhere.machines import Machine, machines
+from souron.runs.elsewhere.rounds import Agreement
 from souron.runs.events import result
 from souron.runs.train import train, training
 from souron.studies.tune import prepared as tune_prepared
@@ -68,10 +68,10 @@ def play_as(monkeypatch, play):
 def test_by_examples_its_figures_are_those_of_one_computer(here, on):
     found = compare(SYSTEMS, "digits", on=on, **SMALL)
     assert values(found) == values(here) and found.sentence == here.sentence
-    machines = found.as_json()["machines"]
-    assert sorted(number for machine in machines for number in machine["rounds"]) == [0, 1]
-    assert all(machine["threads"] == 1 and machine["speed"] > 0 and machine["name"] for machine in machines)
-    assert json.loads((found.folder / "receipt.json").read_text())["machines"] == machines
+    played = found.as_json()["machines"]
+    assert sorted(number for machine in played for number in machine["rounds"]) == [0, 1]
+    assert all(machine["threads"] == 1 and machine["speed"] > 0 and machine["name"] for machine in played)
+    assert json.loads((found.folder / "receipt.json").read_text())["machines"] == played
     assert "machines" not in here.as_json()
 
 
@@ -290,11 +290,11 @@ def test_machines_are_read_back_from_their_rounds(tmp_path):
     for number, (name, speed) in enumerate([("desk", 10.0), ("lab", 3.0), ("desk", 20.0)]):
         told = vars(Machine(name, 2, speed, 1.0))
         (tmp_path / "rounds" / f"{number}.machine.json").write_text(json.dumps(told))
-    assert far_rounds.machines(tmp_path) == [
+    assert machines(tmp_path) == [
         {"name": "desk", "rounds": [0, 2], "speed": 15.0, "threads": 2},
         {"name": "lab", "rounds": [1], "speed": 3.0, "threads": 2},
     ]
-    assert far_rounds.machines(tmp_path / "nothing") == []
+    assert machines(tmp_path / "nothing") == []
 
 
 def test_the_data_is_the_same_by_its_content(digits):

@@ -506,6 +506,18 @@ def test_a_run_on_a_busy_machine_says_how_much_of_its_budget_it_had(run):
     assert not any("busy" in note for note in run_page.notes(busy))
 
 
+def test_a_comparison_on_machines_lists_them(comparison):
+    played = [{"name": HOSTILE, "rounds": [0, 1, 2, 4], "speed": 512.4, "threads": 3}]
+    far = replace(comparison, receipt={**comparison.receipt, "machines": played})
+    for language in ("", ".ja"):
+        path = report.comparison_report(far).with_name(f"report{language}.html")
+        text = path.read_text(encoding="utf-8")
+        [row] = re.findall(r'<h2 id="machines">.*?<tr><th scope="row">&lt;script&gt;(.*?)</tr>', text, re.DOTALL)
+        assert "<td>1–3, 5</td>" in row and ">512</td>" in row and ">3</td>" in row
+        assert 'id="machines"' in text and "<script" not in text
+    assert 'id="machines"' not in report.comparison_report(comparison).read_text(encoding="utf-8")
+
+
 def test_a_test_set_that_is_large_beside_the_training_set_is_warned_of(comparison):
     different = [replace(comparison.verdicts[0], verdict="better")]
     large = replace(comparison, sample=100, cases=60, verdicts=different)

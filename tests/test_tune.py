@@ -2,14 +2,22 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from interrupting import stop_after
 
 from souron import registry
 from souron.cli import main
 from souron.runs.compare import Comparison
+from souron.runs.events import Event, Interrupted
 from souron.studies import tune
-from souron.studies.tune import Among, Range, Search, Trial, Tune, Tuned, read_space
+from souron.studies.tune import JOURNAL, Among, Journal, Range, Search, Trial, Tune, Tuned, read_space
 from souron.utils.messages import UserError
 
 optuna = pytest.importorskip("optuna")
@@ -35,8 +43,10 @@ def test_a_space_that_means_nothing_is_refused(text):
     assert trouble.value.code == "option"
 
 
-def search(higher=True, seed=0, folder=None):
-    return Search(optuna, {"rate": Range(1e-4, 1.0)}, higher, seed, folder)
+def search(higher=True, seed=0):
+    metric = SimpleNamespace(higher_is_better=higher)
+    comparison = SimpleNamespace(task=SimpleNamespace(watches="accuracy", metric=lambda _name: metric))
+    return Search(optuna, {"rate": Range(1e-4, 1.0)}, comparison, seed, Journal(None))
 
 
 def test_the_default_is_tried_first_and_wins_a_tie():
@@ -126,3 +136,165 @@ def test_the_record_says_when_nothing_was_better():
     [table] = record.tables()
     assert [row[0] for row in table.rows] == ["default", "rate=1"]
     assert "worth" not in record.as_json()
+
+
+SMALL = {"data": "digits", "trials": 14, "budget": "100ex", "seeds": 2}
+
+
+def figure_of(changes):
+    """A figure that is best at a rate of 0.02; of the default, that of 0.001."""
+    return 1 / (1 + abs(math.log10(float(changes.get("rate", 0.001)) / 0.02)))
+
+
+def trained(monkeypatch, stop=None):
+    """Let a training be a figure, and the one after ``stop`` others Ctrl-C; return the settings as they come."""
+    tried = []
+
+    def attempt(_system, _data, _budget, _seed, changes):
+        if len(tried) == stop:
+            raise KeyboardInterrupt
+        tried.append(dict(changes))
+        return figure_of(changes), ""
+
+    monkeypatch.setattr(tune, "attempt", attempt)
+    return tried
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """Let the comparison be its arguments; return those as they come."""
+    asked = []
+
+    def comparing(**options):
+        asked.append(options)
+        yield Event("train", folder=Path(options.get("resume") or "runs/compare/digits-100ex"))
+        yield Event("done", record=SimpleNamespace(as_json=dict, sentence="better"))
+
+    monkeypatch.setattr(tune, "comparing", comparing)
+    return asked
+
+
+def interrupted(stop, monkeypatch, **more):
+    """Run a search that Ctrl-C ends after ``stop`` trials; return its folder."""
+    trained(monkeypatch, stop)
+    with pytest.raises(Interrupted) as stopped:
+        Tune().result("mlp_tiny", **SMALL, **more)
+    assert stopped.value.command == f"souron tune resume={stopped.value.folder}"
+    return stopped.value.folder
+
+
+@pytest.mark.parametrize(("stop", "at_once"), [(1, 1), (12, 1), (6, 4)])
+def test_a_resumed_search_is_that_of_an_undisturbed_one(stop, at_once, monkeypatch, compared):
+    trained(monkeypatch)
+    whole = Tune().result("mlp_tiny", at_once=at_once, **SMALL)
+    folder = interrupted(stop, monkeypatch, at_once=at_once)
+    again = trained(monkeypatch)
+    resumed = Tune().result(resume=str(folder))
+    assert len(again) == SMALL["trials"] - stop and len(resumed.trials) == SMALL["trials"]
+    assert resumed.trials == whole.trials and resumed.best == whole.best and resumed.best.changes
+    assert resumed.folder == folder and len(compared) == 2
+
+
+def test_a_killed_search_goes_on_by_the_command_line(tmp_path, capsys, monkeypatch, compared):
+    code = (
+        "import os, signal\nfrom souron.cli import main\nfrom souron.studies import tune\ncount = []\n"
+        "def attempt(*given):\n    count.append(1)\n    if len(count) == 4:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n    return 0.1 * len(count), ''\n"
+        "tune.attempt = attempt\nmain.run(['tune', 'mlp_tiny', 'trials=5', 'budget=100ex', 'seeds=2'])"
+    )
+    died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    [folder] = Path("runs/tune").iterdir()
+    with (folder / JOURNAL).open("a") as file:
+        file.write('{"number": 3, "chan')  # killed while it wrote
+    again = trained(monkeypatch)
+    assert main.run(["tune", "--resume", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(again) == 2 and [one["value"] for one in told["trials"][:3]] == pytest.approx([0.1, 0.2, 0.3])
+    lines = [json.loads(line) for line in (folder / JOURNAL).read_text().splitlines()]
+    assert [line["number"] for line in lines if "number" in line] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT to the own process")
+def test_a_comparison_that_was_begun_goes_on(monkeypatch):
+    trained(monkeypatch)
+    options = {**SMALL, "trials": 3, "budget": "3ep"}
+    with monkeypatch.context() as once, pytest.raises(Interrupted) as stopped:
+        stop_after(3, once)
+        Tune().result("mlp_tiny", **options)
+    folder = stopped.value.folder
+    [comparison] = Path("runs/compare").iterdir()
+    assert folder.parent.name == "tune" and list(comparison.rglob("resume.safetensors"))
+    again = trained(monkeypatch)
+    resumed = Tune().result(resume=str(folder))
+    assert not again and list(Path("runs/compare").iterdir()) == [comparison]
+    assert resumed.verdict.folder.resolve() == comparison.resolve()
+
+
+def test_without_a_folder_the_latest_unfinished_search_goes_on(monkeypatch, compared, capsys):
+    with pytest.raises(UserError, match="waits to be resumed"):
+        Tune().result(resume="true")
+    trained(monkeypatch)
+    Tune().result("mlp_tiny", **SMALL)
+    folder = interrupted(2, monkeypatch)
+    trained(monkeypatch)
+    assert main.run(["tune", "--resume", "--json"]) == 0
+    assert (folder / "tune.json").is_file()
+    with pytest.raises(UserError, match="waits to be resumed"):
+        Tune().result(resume="true")
+
+
+def test_other_settings_than_those_of_the_journal_are_refused(monkeypatch, compared):
+    folder = interrupted(3, monkeypatch)
+    trained(monkeypatch)
+    for given, options in [
+        (["cnn_tiny"], {}),
+        ([], {"trials": 20}),
+        ([], {"space": "rate:1e-3..1"}),
+        ([], {"seed": 4}),
+    ]:
+        with pytest.raises(UserError, match="other settings") as trouble:
+            Tune().result(*given, resume=str(folder), **options)
+        assert trouble.value.code == "journal"
+    monkeypatch.setattr(tune, "content", lambda _data: "other")
+    with pytest.raises(UserError, match="other settings: content="):
+        Tune().result(resume=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace('"seed": 0', '"seed": 1'), "the search proposes"),
+        (lambda text: text.replace('"number": 1', '"number": "x"'), "line 3"),
+        (lambda text: text.replace("\n", "\n[]\n", 1), "line 2"),
+        (lambda text: text + '{"comparison": ".."}\n', "line 5"),
+        (lambda text: text + '{"comparison": "../../x"}\n', "line 5"),
+        (lambda _text: "[" * 100_000 + "\n", "line 1"),
+        (lambda _text: "", "line 1"),
+    ],
+)
+def test_a_journal_that_is_not_of_this_search_is_refused(change, told, monkeypatch, compared):
+    folder = interrupted(3, monkeypatch)
+    path = folder / JOURNAL
+    path.write_text(change(path.read_text()))
+    trained(monkeypatch)
+    with pytest.raises(UserError, match=told) as trouble:
+        Tune().result(resume=str(folder))
+    assert trouble.value.code == "journal" and not compared
+
+
+def test_a_folder_without_a_journal_is_no_search(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="cannot be read") as trouble:
+        Tune().result(resume=str(tmp_path))
+    assert trouble.value.code == "journal"
+    monkeypatch.setattr(tune, "MOST_JOURNAL", 10)
+    (tmp_path / JOURNAL).write_text('{"settings": {}}\n')
+    with pytest.raises(UserError, match="larger"):
+        Tune().result(resume=str(tmp_path))
+
+
+def test_failed_trials_are_kept_too(tmp_path):
+    journal = Journal.new(tmp_path, {"system": "x"})
+    journal.add(0, Trial({"rate": "1"}, math.nan, "too large"))
+    [trial] = Journal.read(tmp_path).trials.values()
+    assert trial.trouble == "too large" and math.isnan(trial.value) and trial.changes == {"rate": "1"}

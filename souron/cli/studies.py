@@ -99,8 +99,12 @@ def check_given(entry: StudyEntry, given: Sequence[str]) -> None:
 
 
 def conduct(entry: StudyEntry, given: Sequence[str], words: Mapping[str, Any], project: str | None, open: bool) -> None:
-    """Run a study, print its record, and write it where it is kept. Raises UserError."""
-    check_given(entry, given)
+    """Run a study, print its record, and write it where it is kept. Raises UserError.
+
+    With ``resume`` the folder of an earlier run says what was given.
+    """
+    if not words.get("resume"):
+        check_given(entry, given)
     hardware.calm_allocator()
     hardware.share_cores()
     with screen.err.status(_("reading data")):

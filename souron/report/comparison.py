@@ -25,6 +25,7 @@ from souron.report.page import (
     report_file,
     told_again,
 )
+from souron.report.parts import machine_table
 from souron.stats.records import Row, Verdict
 from souron.training.budget import split_host
 from souron.utils import units
@@ -84,7 +85,7 @@ def _page(record: ComparisonRecord, elsewhere: Sequence[Any]) -> str:
         ),
         equal=_equal(record),
         skipped=told_again(record.skipped),
-        receipt=receipt(record.receipt),
+        receipt=receipt({name: value for name, value in record.receipt.items() if name != "machines"}),
         command=record.receipt.get("command", ""),
         **parts,
     )
@@ -99,6 +100,7 @@ def _headings() -> dict[str, str]:
         "time": _("Against training time"),
         "size": _("Against size and computation"),
         "learning": _("Learning"),
+        "machines": _("Machines"),
         "equal": _("What was equal"),
         "receipt": _("Receipt"),
     }
@@ -153,6 +155,7 @@ def _parts(record: "ComparisonRecord") -> dict[str, Any]:
             }
             for name, ranking in record.further.items()
         ],
+        "machines": "machines" in record.receipt and machine_table(record.receipt["machines"]),
     }
 
 

@@ -1,12 +1,13 @@
 """Facts, tables and sections, the parts of a page; importing them loads no other reports."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from souron.utils import terminal
+from souron.utils import terminal, units
+from souron.utils.messages import _
 
 REPORT = "report.html"  # the page of a run, in the language of its command
 
@@ -44,3 +45,27 @@ class Table:
         for row in self.rows:
             made.add_row(*row)
         return made
+
+
+def machine_table(machines: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table of the machines that played the rounds of a comparison."""
+    speed, threads = _("training cases per second"), _("threads")
+    rows = [
+        [one["name"], ", ".join(spans(one["rounds"])), units.count(one["speed"]), str(one["threads"])]
+        for one in machines
+    ]
+    title = _("Machines that played the rounds")
+    return Table([_("machine"), _("rounds"), speed, threads], rows, title, right=[speed, threads])
+
+
+def spans(numbers: Sequence[int]) -> Iterator[str]:
+    """Yield sorted numbers from 0, counted from 1, with neighbours together.
+
+    >>> list(spans([0, 1, 2, 4]))
+    ['1–3', '5']
+    """
+    for place, number in enumerate(numbers):
+        if place == 0 or number != numbers[place - 1] + 1:
+            first = number
+        if place == len(numbers) - 1 or number != numbers[place + 1] - 1:
+            yield f"{first + 1}" if first == number else f"{first + 1}–{number + 1}"

@@ -40,6 +40,7 @@ from souron.runs import options as run_options
 from souron.runs import prepare
 from souron.runs import train as run_train
 from souron.runs.elsewhere import equal_examples, sending
+from souron.runs.elsewhere import machines as far_machines
 from souron.runs.elsewhere import rounds as far_rounds
 from souron.runs.events import Event, Forecast, Interrupted
 from souron.runs.options import CompareOptions
@@ -489,7 +490,7 @@ class Comparison:
                 "forecast": asdict(self.forecast),
                 "outcome": asdict(Cost(self.spent, hardware.peak())),
                 **({"measured": self.args["measured"]} if "measured" in self.args else {}),
-                **({"machines": found} if (found := far_rounds.machines(folder)) else {}),
+                **({"machines": found} if (found := far_machines.machines(folder)) else {}),
             },
             skipped=self.everything.skipped,
             leaking=self.plan.kept.leaking,
@@ -565,7 +566,7 @@ def _comparison(args: str, sent: str) -> tuple[Comparison, far_rounds.Agreement]
 
 def play(
     args: dict[str, Any], number: int, threads: int, agreement: far_rounds.Agreement, sent: str = ""
-) -> tuple[bytes, far_rounds.Machine]:
+) -> tuple[bytes, far_machines.Machine]:
     """Play one round on this machine: the bytes of its file, and the machine.
 
     Raises UserError where this machine does not agree with the one that compares.

@@ -9,34 +9,44 @@ the difference and its interval are what tuning was worth for new cases.
 
     space=rate:1e-4..1e-1,layers:2|4     a number between two, on a logarithmic scale; one of several
 
-The first trial is of the default settings. Finished trials are kept in ``journal.log``, in the form
-of Optuna's journal.
+The first trial is of the default settings. ``journal.jsonl`` holds the settings of the search on its
+first line and a finished trial on each further one. ``resume`` runs the same search anew, with the
+same seed, and takes the figures of finished trials from there instead of training: so a resumed search
+proposes what an undisturbed one does.
 """
 
+import json
 import math
+import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from souron import registry
 from souron.data import display_names
+from souron.data.dataset import content
 from souron.engines import engine
 from souron.kinds.signature import Choice
 from souron.report.parts import Fact
 from souron.runs import fit as run_fit
+from souron.runs import folder as run_folder
 from souron.runs.compare import Comparison, comparing
-from souron.runs.events import Event, left, result
+from souron.runs.events import Event, Interrupted, changed, left, result
 from souron.study import Given, Record, Study, Table
 from souron.training.budget import Budget
-from souron.utils import units
+from souron.utils import files, units
 from souron.utils.messages import N_, UserError, _
 
 TURN = 1.0  # seconds of training between two looks at the clock
 TENFOLD = 10.0  # the default search of the rate: from a tenth of its own to ten times it
-JOURNAL = "journal.log"
+JOURNAL = "journal.jsonl"
+MOST_JOURNAL = 10_000_000  # bytes
+NOT_KEPT = ("on", "resume")  # options that may differ when a search is resumed
 APART = 1000  # the first seed of the trials, which the comparison at the end does not use
 
 
@@ -52,6 +62,9 @@ class Options:
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     at_once: Annotated[int, Choice(N_("trials proposed together, for an engine (default 1)"), low=1, high=256)] = 1
     on: Annotated[str, Choice(N_("where trials run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")] = ""
+    resume: Annotated[
+        str, Choice(N_("resume an interrupted search; without a folder the latest"), metavar="FOLDER")
+    ] = ""
 
 
 @dataclass(frozen=True)
@@ -95,57 +108,228 @@ class Tune(Study):
     given = Given("SYSTEM", N_("a system"))
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
-        system = given[0]
         optuna = imported()
+        if options.on:
+            engine.find(options.on)  # says what is wrong before anything is read
+        journal = Journal(None)
+        if options.resume:
+            journal = Journal.read(self._folder_to_resume(options.resume))
+            system, options = self._resumed(journal, given, options)
+        else:
+            system = given[0]
         space = read_space(options.space, registry.load_system(system)[1])
         yield Event("data", text=options.data)
         comparison = prepared(system, options.data, options.budget)
-        watches = comparison.task.watches
-        higher = comparison.task.metric(watches).higher_is_better
-        folder = self.new_folder(f"{system}-{display_names.folder(options.data)}")
-        search = Search(optuna, space, higher, options.seed, folder)
-        yield Event("train", folder=folder)
+        settings = settings_of(system, options) | {"content": content(comparison.everything)}
+        if options.resume:
+            journal.check(settings)
+        elif folder := self.new_folder(f"{system}-{display_names.folder(options.data)}"):
+            journal = Journal.new(folder, settings)
+        try:
+            yield from self._searching(Search(optuna, space, comparison, options.seed, journal), system, options)
+        except KeyboardInterrupt as stop:
+            if journal.folder is None:
+                raise
+            raise Interrupted(journal.folder, f"souron tune resume={shlex.quote(str(journal.folder))}") from stop
+
+    def _searching(self, search: "Search", system: str, options: Options) -> Iterator[Event]:
+        """Run the trials that are missing, and then the comparison."""
+        journal, metric = search.journal, search.metric
+        kept = len(journal.trials)
+        yield Event("train", folder=journal.folder)
         while len(search.trials) < options.trials:
             count = min(options.at_once, options.trials - len(search.trials))
             for trial in search.tried(system, options, search.proposed(count)):
-                done = len(search.trials) / options.trials
-                figure = comparison.task.metric(watches).text(trial.value) if not trial.trouble else trial.trouble
-                yield Event("train", done, left(search.begun, done), f"{trial.name}: {figure}")
-        record = Tuned(folder, system, options.data, options.budget, watches, search.trials, search.best)
+                done = len(search.trials)
+                figure = metric.text(trial.value) if not trial.trouble else trial.trouble
+                seconds = left(search.begun, (done - kept) / max(1, options.trials - kept))
+                yield Event("train", done / options.trials, seconds, f"{trial.name}: {figure}")
+        record = Tuned(journal.folder, system, options.data, options.budget, search.watches, search.trials, search.best)
         if record.best.changes:
             better = f"{system}:" + ",".join(f"{name}={value}" for name, value in record.best.changes.items())
-            told = comparing(
-                [system, better],
-                options.data,
-                budget=options.budget,
-                seeds=options.seeds,
-                project=str(self.project),
-                on=options.on or None,
-            )
-            for event in told:
+
+            def passed_on(event: Event) -> Event:
+                if event.folder is not None and event.folder.name != journal.comparison:
+                    journal.note_comparison(event.folder.name)
                 record.verdict = event.record
-                yield Event(event.phase, event.fraction, event.seconds_left, event.text)
+                return Event(event.phase, event.fraction, event.seconds_left, event.text)
+
+            yield from changed(self._comparing([system, better], options, journal), passed_on)
         yield Event("done", 1.0, record=record)
+
+    def _comparing(self, systems: list[str], options: Options, journal: "Journal") -> Iterator[Event]:
+        """Compare the best settings with the default ones, or go on with the comparison that was begun."""
+        project, search = self.project, Path(options.resume).absolute()
+        if options.resume and search.parent.name == self.name:
+            project = search.parents[1]
+        wanted = {"systems": systems, "data": options.data, "budget": options.budget, "seeds": options.seeds}
+        begun = project / "compare" / journal.comparison if journal.comparison else None
+        if begun is not None and _is_comparison(begun, wanted):
+            return comparing(resume=begun, on=options.on or None)
+        return comparing(**wanted, project=str(project), on=options.on or None)
+
+    def _folder_to_resume(self, wish: str) -> Path:
+        """Return the folder of a search; the latest unfinished one for "true". Raises UserError."""
+        if wish.lower() != "true":
+            return Path(wish)
+        place = self.project / self.name
+        unfinished = [path for path in place.glob(f"*/{JOURNAL}") if not (path.parent / Tuned.json_file).exists()]
+        if not unfinished:
+            raise UserError(
+                "resume",
+                _("no search in {folder} waits to be resumed").format(folder=place),
+                expected=_("the folder of an interrupted search"),
+                fix="souron tune resume=FOLDER",
+                exit=3,
+            )
+        return max(unfinished, key=lambda path: path.stat().st_mtime).parent
+
+    def _resumed(self, journal: "Journal", given: Sequence[str], options: Options) -> tuple[str, Options]:
+        """Return the system and the options of the search that is resumed.
+
+        Raises UserError where the command names another system, or an option differs that is given:
+        one at its default counts as not given.
+        """
+        system = str(journal.settings.get("system"))
+        known = {one.name for one in fields(Options)} - set(NOT_KEPT)
+        kept = self.read({name: journal.settings[name] for name in known & set(journal.settings)})
+        asked = {name: getattr(options, name) for name in known if getattr(options, name) != getattr(Options, name)}
+        journal.check({**asked, **({"system": given[0]} if given else {})})
+        return system, replace(kept, on=options.on, resume=str(journal.folder))
+
+
+def settings_of(system: str, options: Options) -> dict[str, Any]:
+    """Return the settings that determine a search."""
+    return {"system": system, **{name: value for name, value in asdict(options).items() if name not in NOT_KEPT}}
+
+
+def _is_comparison(folder: Path, wanted: Mapping[str, Any]) -> bool:
+    """Return whether a folder is that of a comparison with these arguments."""
+    with suppress(UserError):
+        args = run_folder.read_args(folder, tuple(wanted))
+        return all(args[name] == value for name, value in wanted.items())
+    return False
+
+
+@dataclass
+class Journal:
+    """The file that a search is resumed from: its settings, and what has finished.
+
+    A line is appended and flushed to the disk once a trial is over. A last line without its end was being
+    written when the search was killed; it is cut off.
+    """
+
+    folder: Path | None  # None: nothing is kept
+    settings: dict[str, Any] = field(default_factory=dict)
+    trials: dict[int, Trial] = field(default_factory=dict)  # by their number, from 0
+    comparison: str = ""  # name of the folder in ``compare``
+
+    @classmethod
+    def new(cls, folder: Path, settings: dict[str, Any]) -> "Journal":
+        files.write_text(folder / JOURNAL, files.as_json({"settings": settings}) + "\n")
+        return cls(folder, settings)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Journal":
+        """Read the journal of a search. Raises UserError where there is none, or it is damaged."""
+        path, number = folder / JOURNAL, 1
+        try:
+            if path.stat().st_size > MOST_JOURNAL:
+                raise ValueError(_("it is larger than {size}").format(size=units.size(MOST_JOURNAL)))
+            whole, end, rest = path.read_bytes().rpartition(b"\n")
+            if rest:
+                os.truncate(path, len(whole + end))
+            first, *lines = whole.decode("utf-8").split("\n")
+            journal = cls(folder, dict(json.loads(first)["settings"]))
+            for line in lines:
+                number += 1
+                journal._take(json.loads(line))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UserError(
+                "journal",
+                _("{path} cannot be read, line {number}: {why}").format(path=path, number=number, why=error),
+                expected=_("the folder of a search, with the journal that souron tune wrote"),
+                fix="souron tune resume=FOLDER",
+                exit=3,
+            ) from error
+        return journal
+
+    def _take(self, line: dict[str, Any]) -> None:
+        if "comparison" in line:
+            name = str(line["comparison"])
+            if Path(name).name != name or name == ".." or "\\" in name:
+                raise ValueError(name)
+            self.comparison = name
+            return
+        value = math.nan if line["value"] is None else float(line["value"])
+        changes = {str(name): str(setting) for name, setting in line["changes"].items()}
+        self.trials[int(line["number"])] = Trial(changes, value, str(line["trouble"]))
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Raise UserError where the search that is kept has other settings."""
+        differ = [name for name, value in settings.items() if self.settings.get(name) != value]
+        if differ:
+            raise UserError(
+                "journal",
+                _("{folder} holds a search with other settings: {names}").format(
+                    folder=self.folder, names=", ".join(f"{name}={self.settings.get(name)}" for name in sorted(differ))
+                ),
+                expected=_("the same data, and no other options than on="),
+                fix=f"souron tune resume={shlex.quote(str(self.folder))}",
+                exit=3,
+            )
+
+    def kept(self, number: int, changes: Mapping[str, str]) -> Trial | None:
+        """Return a finished trial; None where it has to be run. Raises UserError for one of other settings."""
+        trial = self.trials.get(number)
+        if trial is not None and trial.changes != changes:
+            raise UserError(
+                "journal",
+                _("trial {number} in {folder} is of {found}, and the search proposes {wanted}").format(
+                    number=number + 1, folder=self.folder, found=trial.name, wanted=Trial(changes, 0.0).name
+                ),
+                expected=_("a journal of this search, by the same versions of souron and Optuna"),
+                exit=3,
+            )
+        return trial
+
+    def add(self, number: int, trial: Trial) -> None:
+        self.trials[number] = trial
+        self._append({"number": number, "changes": dict(trial.changes), "value": trial.value, "trouble": trial.trouble})
+
+    def note_comparison(self, name: str) -> None:
+        self.comparison = name
+        self._append({"comparison": name})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        if self.folder is None:
+            return
+        path = self.folder / JOURNAL
+        try:
+            with path.open("ab") as file:
+                file.write(f"{files.as_json(line)}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise files.cannot_write(path, error) from error
 
 
 class Search:
-    """The trials so far, and Optuna's next proposals."""
+    """The trials so far, and Optuna's next proposals.
 
-    def __init__(self, optuna: Any, space: Mapping[str, Range | Among], higher: bool, seed: int, folder: Path | None):
-        self.begun = time.monotonic()
-        self.higher, self.trials = higher, list[Trial]()
+    Optuna's study is in memory: a resumed search goes through the same proposals again.
+    """
+
+    def __init__(
+        self, optuna: Any, space: Mapping[str, Range | Among], comparison: Any, seed: int, journal: Journal
+    ) -> None:
+        self.begun, self.journal = time.monotonic(), journal
+        self.watches = comparison.task.watches
+        self.metric = comparison.task.metric(self.watches)
+        self.higher, self.trials = self.metric.higher_is_better, list[Trial]()
         self.failed = optuna.trial.TrialState.FAIL
-        storage = None
-        if folder is not None:
-            from optuna.storages import JournalStorage
-            from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-            path = str(folder / JOURNAL)  # the lock works on Windows, too
-            storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
         self.study = optuna.create_study(
-            storage=storage,
-            sampler=optuna.samplers.TPESampler(seed=seed),
-            direction="maximize" if higher else "minimize",
+            sampler=optuna.samplers.TPESampler(seed=seed), direction="maximize" if self.higher else "minimize"
         )
         self.distributions = {
             name: optuna.distributions.CategoricalDistribution(one.values)
@@ -163,23 +347,39 @@ class Search:
         return [*first, *((one, {name: written(value) for name, value in one.params.items()}) for one in asked)]
 
     def tried(self, system: str, options: Options, proposed: Sequence[tuple[Any, dict[str, str]]]) -> Iterator[Trial]:
-        """Train with each of the settings, on an engine if one is named, and yield the trials."""
-        parts = {
-            number: (system, options.data, options.budget, options.seed, changes)
-            for number, (_handle, changes) in enumerate(proposed)
-        }
-        if options.on:
+        """Yield the trials of the settings: those of the journal, then others as their trainings end.
+
+        Trainings run on an engine if one is named. In the end ``trials`` are in the order of ``proposed``.
+        """
+        before = len(self.trials)
+        finished: dict[int, Trial] = {}
+        parts = {}
+        for number, (_handle, changes) in enumerate(proposed, before):
+            if (trial := self.journal.kept(number, changes)) is not None:
+                finished[number] = trial
+            else:
+                parts[number] = (system, options.data, options.budget, options.seed, changes)
+        for number, trial in [*finished.items()]:
+            yield self._counted(proposed[number - before][0], trial)
+        if options.on and parts:
             results = engine.gather(options.on, attempt, parts.items())
         else:
             results = ((number, attempt(*given)) for number, given in parts.items())
         for number, (value, trouble) in results:
-            handle, changes = proposed[number]
-            if handle is not None and trouble:
-                self.study.tell(handle, state=self.failed)
-            elif handle is not None:
-                self.study.tell(handle, value)
-            self.trials.append(Trial(changes, value, trouble))
-            yield self.trials[-1]
+            handle, changes = proposed[number - before]
+            finished[number] = Trial(changes, value, trouble)
+            self.journal.add(number, finished[number])
+            yield self._counted(handle, finished[number])
+        self.trials[before:] = [finished[number] for number in sorted(finished)]
+
+    def _counted(self, handle: Any, trial: Trial) -> Trial:
+        """Tell Optuna the figure of a trial, and return the trial; the default one has no ``handle``."""
+        if handle is not None and trial.trouble:
+            self.study.tell(handle, state=self.failed)
+        elif handle is not None:
+            self.study.tell(handle, trial.value)
+        self.trials.append(trial)
+        return trial
 
     @property
     def best(self) -> Trial:

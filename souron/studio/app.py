@@ -261,6 +261,12 @@ def allowed(roots: Roots, words: Sequence[str]) -> None:
             _("only whoever started the studio fetches data and weights"),
             expected=_("what is on this computer already"),
         )
+    if any(word.startswith(("on=", "--on=")) or word == "--on" for word in words):
+        raise UserError(
+            "engine",
+            _("only whoever started the studio chooses the machines that compute"),
+            expected=_("no on=, which is this computer"),
+        )
     roots.limit(words)
 
 

@@ -11,6 +11,8 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
+from souron.report import parts
+from souron.runs.elsewhere.machines import machines
 from souron.studio import pages
 from souron.studio.jobs.job_queue import Job, Jobs
 from souron.studio.security.paths import Roots
@@ -57,6 +59,11 @@ class Studio:
     jobs: Jobs
     language: str
     blocks: Any = None  # the Gradio app that is being built
+
+    @property
+    def refused_options(self) -> tuple[str, ...]:
+        """Return the options that only whoever started the studio may give; forms do not show them."""
+        return ("on",) if self.jobs.person else ()
 
     def url(self, page: str, **query: Any) -> str:
         """Return ``/en/train?system=resnet``; empty values are left out of the query, a list is repeated.
@@ -215,6 +222,15 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = ""
         '<div class="scroll" tabindex="0"><table><caption>{}</caption>'
         "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
     ).format(caption, head, body)
+
+
+def machine_table(folder: Path | None) -> Markup:
+    """Return the table of the machines that a comparison's rounds were played on; empty where all were local."""
+    played = machines(folder) if folder is not None else []
+    if not played:
+        return Markup()
+    content = parts.machine_table(played)
+    return table(content.columns, content.rows, content.title)
 
 
 def framed(address: str, title: str, alone: str, page: str = "") -> Markup:

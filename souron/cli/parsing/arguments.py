@@ -128,11 +128,15 @@ def yes_or_no(text: str | None) -> bool | str | None:
 
 def following(name: str, coming: list[str]) -> str:
     """Take the value of an option written without ``=`` off the list ``coming`` and return it."""
-    if name in VALUE_OR_NOT and not (coming and is_run(coming[-1])):
+    if name in VALUE_OR_NOT and not (coming and (is_run(coming[-1]) or (name == "resume" and _is_folder(coming[-1])))):
         return "true"
     if not coming:
         raise UserError("value", _("{name} needs a value").format(name=name), expected=f"{name}=...")
     return coming.pop()
+
+
+def _is_folder(name: str) -> bool:
+    return files.there(name) and Path(name).is_dir()
 
 
 def missing(argument: str, fix: str) -> UserError:

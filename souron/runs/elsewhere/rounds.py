@@ -6,7 +6,6 @@ Threads, precision, versions, souron's code and the data must be the same everyw
 """
 
 import hashlib
-import json
 import platform
 import shlex
 import shutil
@@ -24,6 +23,7 @@ import souron
 from souron.data.dataset import Dataset, content
 from souron.engines import engine
 from souron.engines.engine import Delivery
+from souron.runs.elsewhere.machines import SUFFIX, Machine
 from souron.runs.events import Event, left
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
@@ -68,16 +68,6 @@ class Agreement:
                 )
 
 
-@dataclass(frozen=True)
-class Machine:
-    """A computer that played a round."""
-
-    name: str
-    threads: int
-    speed: float  # training cases per second
-    seconds: float  # of the whole round
-
-
 @cache
 def code() -> str:
     """Return a hash of souron's Python files."""
@@ -105,7 +95,7 @@ def play_all(
     begun, count = time.monotonic(), len(missing)
     for done, (number, (written, machine)) in enumerate(engine.gather(on, play, missing.items(), delivery=delivery), 1):
         files.write_bytes(rounds / f"{number}.safetensors", written)
-        files.write_json(rounds / f"{number}.machine.json", asdict(machine))
+        files.write_json(rounds / f"{number}{SUFFIX}", asdict(machine))
         comparison.spent += machine.seconds
         text = _("round {number} of {count}, on {machine}").format(
             number=number + 1, count=len(comparison.rounds), machine=machine.name
@@ -184,7 +174,7 @@ def play_alone(comparison: Any, folder: Path, number: int) -> Iterator[Event]:
         yield from comparison.play_round(number, seed, split, kept)
         shutil.rmtree(kept.with_suffix(""), ignore_errors=True)
         machine = measured(kept, torch.get_num_threads(), time.monotonic() - begun)
-        files.write_json(kept.with_suffix(".machine.json"), asdict(machine))
+        files.write_json(kept.with_suffix(SUFFIX), asdict(machine))
     yield Event("done", 1.0, record=Waiting(folder, len(comparison.rounds)))
 
 
@@ -194,21 +184,3 @@ def measured(kept: Path, threads: int, seconds: float) -> Machine:
     trained = sum(seconds for _curve, seconds, _examples in about.values())
     examples = sum(examples for _curve, _seconds, examples in about.values())
     return Machine(platform.node(), threads, examples / max(trained, 1e-9), seconds)
-
-
-def machines(folder: Path) -> list[dict[str, Any]]:
-    """Return the machines of a comparison: ``name``, ``rounds``, ``speed`` and ``threads``; [] where all were local."""
-    found: dict[tuple[str, int], list[tuple[int, float]]] = {}
-    for file in (folder / "rounds").glob("*.machine.json"):
-        told = json.loads(file.read_text(encoding="utf-8"))
-        number = int(file.name.partition(".")[0])
-        found.setdefault((str(told["name"]), int(told["threads"])), []).append((number, float(told["speed"])))
-    return [
-        {
-            "name": name,
-            "rounds": sorted(number for number, _speed in rounds),
-            "speed": sum(speed for _number, speed in rounds) / len(rounds),
-            "threads": threads,
-        }
-        for (name, threads), rounds in sorted(found.items())
-    ]

@@ -53,6 +53,7 @@ LONGEST_ESTIMATE = 600.0  # seconds after which a forecast is dropped
 PAUSE = 0.5  # polling interval of the queue, seconds
 REST = 60.0  # the same when idle
 
+KEPT = ("workers=", "on=")  # options that no folder of a run holds
 MOST_LOG = 2**16  # bytes of log.txt, the last ones
 MOST_EVENTS = 2**26  # bytes of events.jsonl at once, the last ones
 MOST_ROWS = 10_000  # of a curve
@@ -138,6 +139,12 @@ class Jobs:
         }
         self.schedule.join(person, self)
 
+    def check(self, words: Sequence[str], language: str) -> None:
+        """Check that a page may run these words, and this person. Raises UserError."""
+        check(words, language)
+        if self.allowed is not None:
+            self.allowed(words)
+
     def start(self, words: Sequence[str], language: str, *, queued: bool = True) -> "Job":
         """Create a job for a ``souron`` command such as ``["train", "cnn"]``.
 
@@ -145,9 +152,7 @@ class Jobs:
         computer only forecasts start at once. Raises UserError for words that no page may run, and
         where the disk is full.
         """
-        check(words, language)
-        if self.allowed is not None:
-            self.allowed(words)
+        self.check(words, language)
         queued = queued or (bool(self.person) and "--forecast" not in words)
         return self.add(list(words), language, queued, self._place or Path.cwd())
 
@@ -485,7 +490,7 @@ class Job:
         """Start the process. Call within ``Jobs.changing``."""
         self._note(begun=time.time())  # if no pid follows in the file, the server died meanwhile
         try:
-            check(self.words, self.language)
+            self.jobs.check(self.words, self.language)
             pid = self._spawn()
         except UserError as error:
             self._note(trouble=trouble(error.code, error.found, error.expected, error.fix))
@@ -582,19 +587,20 @@ class Job:
                     exit=5,
                 )
             words = self._words_to_go_on()
-            check(words, self.language)
+            self.jobs.check(words, self.language)
             job = self.jobs.add(words, self.language, self.queued, self._cwd, meant=self.meant)
             self._note(resumed=job.id)
         return job
 
     def _words_to_go_on(self) -> list[str]:
         words, folder = self.words, self._events.read().folder
-        if words[:1] not in (["train"], ["compare"]) or not folder:
+        if not folder or not words:
             return words
-        if not (self._cwd / folder / "args.yaml").is_file():
+        runs = words[0] in ("train", "compare") and (self._cwd / folder / "args.yaml").is_file()
+        if not runs and not _has_resume(words[0]):
             return words
-        cores = [word for word in words if word.startswith(("workers=", "--workers="))]
-        return [words[0], f"resume={folder}", *cores]  # the folder holds all other options
+        kept = [word for word in words if word.removeprefix("--").startswith(KEPT)]
+        return [words[0], f"resume={folder}", *kept]  # the folder holds all other options
 
     def drop(self) -> None:
         """Kill the process and remove the folder of a job whose result is no longer needed."""
@@ -698,6 +704,14 @@ def _is_brief(study: str) -> bool:
     try:
         entry = registry.study(study)
         return entry.brief or entry.texts or entry.lookup
+    except UserError:
+        return False
+
+
+def _has_resume(study: str) -> bool:
+    """Return whether a study goes on in its folder, by its file, which somebody may be writing."""
+    try:
+        return study in registry.study_files() and any(one.name == "resume" for one in registry.study(study).options)
     except UserError:
         return False
 

@@ -17,7 +17,7 @@ from souron import registry
 from souron.studio import naming
 from souron.studio.jobs.job_queue import ALIVE, Job, Jobs, state_name
 from souron.studio.runs import run_list
-from souron.studio.shared import DIRECT, QUIET, Studio, table, trouble
+from souron.studio.shared import DIRECT, QUIET, Studio, machine_table, table, trouble
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _, language
 
@@ -121,7 +121,7 @@ class Watch:
             hidden, still = gr.update(visible=False), gr.Timer(active=False)
             return ["", "", hidden, hidden, "", None, still]
         state, young = job.state, time.time() - (job.begun or job.made) < YOUNG
-        now = (id, state, young, len(job.curve), drawn_at(job), bool(job.last.get("rows")))
+        now = (id, state, young, len(job.curve), drawn_at(job), bool(job.last.get("rows")), machines_of(job))
         if drawn == now:
             live = self.progress(job, state) if state in ALIVE else gr.skip()
             rest = [gr.skip()] * (len(self.parts) - 1)
@@ -226,11 +226,12 @@ def behind(job: Job, reader: Jobs) -> str:
 
 
 def seen(job: Job) -> str:
-    """Return the curve so far, the latest samples, and a comparison's table."""
+    """Return the curve so far, the latest samples, and a comparison's tables."""
     parts = []
     looks, address = len(job.curve), f"/job/{job.id}"
     if job.last.get("rows"):
         parts.append(live_table(job.last["rows"]))
+    parts.append(machines_of(job))
     if looks:
         parts.append(
             Markup(
@@ -255,6 +256,11 @@ def failure(job: Job, state: str) -> str:
         return trouble(said.get("code", ""), said["found"], said.get("expected") or "", said.get("try") or "")
     last = "\n".join(job.log.splitlines()[-LINES:])
     return Markup('<pre tabindex="0" class="log">{}</pre>').format(last)
+
+
+def machines_of(job: Job) -> Markup:
+    """Return the table of the machines that a comparison runs on; empty for other jobs."""
+    return machine_table(job.folder) if job.words[:1] == ["compare"] else Markup()
 
 
 def drawn_at(job: Job) -> int:
@@ -362,7 +368,10 @@ class Estimate:
             others = (job for job in every if job.queued or (job.estimates and job.jobs is not self.studio.jobs))
             if any(job.state in ALIVE for job in others):
                 return self.drop(asked)  # it would slow down both, and the forecast would be wrong
-            job = self.studio.jobs.start([*words, "--forecast"], self.studio.language, queued=False)
+            try:
+                job = self.studio.jobs.start([*words, "--forecast"], self.studio.language, queued=False)
+            except UserError:  # the button reports errors
+                return self.drop(asked)
             told = Markup('<p role="status" class="faint">{}</p>').format(_("estimating …"))
             return [(words, job.id), told, gr.skip()]
         found = self.studio.find(id)

@@ -21,8 +21,8 @@ TITLE = N_("Compare")
 PLACE = "data"
 DEFAULT: dict[str, Any] = {"systems": ["mlp", "cnn"], "data": "digits", "budget": "10s", "seeds": 3}
 BUDGETS = ("5s", "10s", "30s", "1min", "5min", "20min", "1ep", "5ep")
-# options with widgets of their own
-HERE = ("systems", "data", "budget", "epochs", "time", "seeds", "pretrained", "freeze")
+# options with widgets of their own, and those of job scripts
+HERE = ("systems", "data", "budget", "epochs", "time", "seeds", "pretrained", "freeze", "sbatch", "round")
 
 
 def page(studio: Studio) -> None:
@@ -38,7 +38,7 @@ def page(studio: Studio) -> None:
         )
     )
     known = command_form.fields(train.compare)
-    further = {name: field for name, field in known.items() if name not in HERE}
+    further = {name: field for name, field in known.items() if name not in (*HERE, *studio.refused_options)}
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             systems = gr.Dropdown(
@@ -62,7 +62,7 @@ def page(studio: Studio) -> None:
                 )
                 seeds = known["seeds"].widget(DEFAULT["seeds"], label=_("seeds"), min_width=120)
             with gr.Accordion(_("More options"), open=False):
-                more = [field.widget() for field in further.values()]
+                more = [field.widget(**about(name)) for name, field in further.items()]
             form = [systems, data, budget, seeds, *more]
             estimate = Estimate(studio, _("Start comparing"))
         with gr.Column(scale=3, min_width=320):
@@ -102,6 +102,19 @@ def page(studio: Studio) -> None:
     watch.follow(filling).then(says(changed), form, same, show_progress="hidden").then(
         estimate.begin, None, estimate.clock, show_progress="hidden"
     )
+
+
+def about(name: str) -> dict[str, Any]:
+    """Return what the field of an option says besides its help."""
+    if name != "on":
+        return {}
+    return {
+        "placeholder": _("this computer"),
+        "info": _(
+            "Empty: this computer. Or processes:2, dask://HOST:PORT, slurm:PARTITION, ray://HOST:PORT, as the page "
+            "docs/machines.md of the documentation explains."
+        ),
+    }
 
 
 def filled(studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, command_form.Field]) -> list[Any]:

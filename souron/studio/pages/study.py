@@ -24,7 +24,7 @@ from souron.utils.files import there
 from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Tools")
-HIDDEN = ("open", "project", "page")  # where results go, which the studio decides
+HIDDEN = ("open", "project", "page", "resume")  # where results go, which the studio decides
 LONGEST = 20_000  # characters of a text that is typed
 
 
@@ -44,7 +44,8 @@ def page(studio: Studio) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             chosen = gr.Dropdown(choices, value=first, label=_("tool"))
-            all_forms = {name: Form(entry, name == first) for name, entry in entries.items()}
+            hidden = (*HIDDEN, *studio.refused_options)
+            all_forms = {name: Form(entry, name == first, hidden) for name, entry in entries.items()}
         with gr.Column(scale=3, min_width=320):
             watch = Watch(studio, outcome, tuple(entries))
     for form in all_forms.values():
@@ -91,11 +92,11 @@ class Form:
     that may be pasted has a text area and a place for files, and of arguments that are texts
     themselves (``Given.typed``) each has a text area."""
 
-    def __init__(self, entry: StudyEntry, visible: bool) -> None:
+    def __init__(self, entry: StudyEntry, visible: bool, hidden: Sequence[str] = HIDDEN) -> None:
         import gradio as gr
 
         self.entry = entry
-        self.fields = command_form.fields(studies.command_of(entry), HIDDEN)
+        self.fields = command_form.fields(studies.command_of(entry), hidden)
         self.first = next(iter(self.fields))
         self.texts = {option.name for option in entry.options if option.text}
         if entry.texts:

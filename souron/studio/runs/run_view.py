@@ -15,7 +15,7 @@ from souron.studio import naming
 from souron.studio.jobs.job_queue import Job, state_name
 from souron.studio.runs import run_list
 from souron.studio.runs.run_list import Run
-from souron.studio.shared import Studio, command, framed, remarks, same_thing, table
+from souron.studio.shared import Studio, command, framed, machine_table, remarks, same_thing, table
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -81,6 +81,8 @@ def report(studio: Studio, run: Run) -> Markup:
         parts.append(framed(address, title, alone, studio.report(run.folder)))
     elif run.state == "finished":
         parts.append(Markup("<p>{}</p>").format(_("It has no report.")))
+    elif run.compares:
+        parts.append(machine_table(run.folder))
     parts.append(further_pages(studio, run))
     drawn = ["timelapse.webp", *reversed(some(run.folder, "pictures/*/grid.png", MOST_IMAGES))]
     for name in drawn:
