@@ -12,12 +12,12 @@ from typing import Any
 from souron.runs import compare
 
 
-def round_of_a_lost_machine(calls: str, args: dict, number: int, threads: int, agreement: Any) -> Any:
+def round_of_a_lost_machine(calls: str, args: dict, number: int, threads: int, agreement: Any, sent: str) -> Any:
     """Play a round; at the first call of all, the machine with its nanny ends in the midst of training."""
     Path(calls, f"{number}-{os.getpid()}").touch()
     if take(Path(calls, "lost")):
         compare.Comparison._event = lambda *given: end_machine()
-    return compare.play(args, number, threads, agreement)
+    return compare.play(args, number, threads, agreement, sent)
 
 
 def take(mark: Path) -> bool:
@@ -34,10 +34,10 @@ def end_machine() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def round_while_the_clock_jumps(args: dict, number: int, threads: int, agreement: Any) -> Any:
+def round_while_the_clock_jumps(args: dict, number: int, threads: int, agreement: Any, sent: str) -> Any:
     """Play a round on a machine whose clock is set anew all the time."""
     with jumping():
-        return compare.play(args, number, threads, agreement)
+        return compare.play(args, number, threads, agreement, sent)
 
 
 @contextmanager
