@@ -4,16 +4,15 @@
     ray get-auth-token --generate
     ray start --head --include-dashboard=false --disable-usage-stats
 
-Where this computer has joined none, one is started for this command alone. Whoever reaches the ports
-of a cluster can run any program on it, except for its token. The variable, despite its name, keeps all
-ports on the loopback interface, on Linux too; ``--node-ip-address=127.0.0.1`` does not.
+Where this computer has joined none, one is started for this command. Whoever reaches a cluster can run any program on
+it, unless it has a token. The variable keeps all ports on the loopback interface; ``--node-ip-address`` does not.
 
 https://docs.ray.io/en/latest/ray-core/tasks.html
 """
 
 import os
 
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_py_gcs_connect_timeout_s": "5"}
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 from collections.abc import Callable, Iterator
@@ -25,6 +24,8 @@ import ray
 
 from souron.utils.messages import UserError, _
 
+ATTEMPTS = "RAY_gcs_server_port_wait_time_s"
+
 
 class Tasks(Executor):
     """Calls as tasks of Ray, of which each takes so many cores. They end with the connection."""
@@ -33,21 +34,24 @@ class Tasks(Executor):
         self.options = {"num_cpus": threads, "max_retries": 0}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = ray.remote(**self.options)(fn).remote(*args, **kwargs).future()
-        return future
+        return ray.remote(**self.options)(fn).remote(*args, **kwargs).future()
 
 
 @contextmanager
 def opened(address: str, threads: int) -> Iterator[Executor]:
+    if address:
+        os.environ[ATTEMPTS] = "1"  # not twenty, which take ten minutes where nothing listens
     try:
         ray.init(address or None, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             "engine",
-            _("no cluster of Ray answers at {address}").format(address=address),
+            _("no cluster of Ray answers at {address}").format(address=address or "127.0.0.1"),
             expected=_("the address of its head, such as {example}").format(example="HOST:6379"),
             fix="ray start --head --include-dashboard=false --disable-usage-stats",
         ) from error
+    finally:
+        os.environ.pop(ATTEMPTS, None)
     try:
         yield Tasks(threads)
     finally:
