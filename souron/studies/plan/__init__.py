@@ -21,9 +21,9 @@ class Options:
     question: Annotated[
         str,
         Choice(
-            N_("what the study is for (default sensitivity)"),
+            N_("sensitivity, auc, two-aucs, methods, validation or development (default sensitivity)"),
             among=("sensitivity", "auc", "two-aucs", "methods", "validation", "development"),
-            metavar="sensitivity|auc|two-aucs|methods|validation|development",
+            metavar="QUESTION",
         ),
     ] = "sensitivity"
     prevalence: Annotated[float | None, Choice(N_("share of patients with the disease (default 0.2)"))] = None
@@ -31,8 +31,7 @@ class Options:
     specificity: Annotated[float | None, Choice(N_("expected specificity (default 0.9)"))] = None
     width: Annotated[float | None, Choice(N_("half-width of the interval (default 0.05)"))] = None
     interval: Annotated[
-        str | None,
-        Choice(N_("Wilson's interval or the normal approximation (default wilson)"), metavar="wilson|normal"),
+        str | None, Choice(N_("wilson, or normal for the normal approximation (default wilson)"), metavar="KIND")
     ] = None
     auc: Annotated[float | None, Choice(N_("expected AUC (default 0.85; validation: 0.8; development: unknown)"))] = (
         None
@@ -45,8 +44,7 @@ class Options:
     ] = None
     difference: Annotated[float | None, Choice(N_("difference of the shares (methods; default 0.1)"))] = None
     compared: Annotated[
-        str | None,
-        Choice(N_("which share is compared (methods; default accuracy)"), metavar="accuracy|sensitivity|specificity"),
+        str | None, Choice(N_("accuracy, sensitivity or specificity (methods; default accuracy)"), metavar="SHARE")
     ] = None
     power: Annotated[float | None, Choice(N_("chance to find the difference (default 0.8)"))] = None
     oe_width: Annotated[

@@ -391,15 +391,16 @@ def patients(asked: Question, values: Values) -> dict[str, int]:
         ) from error
 
 
-STEPS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
+STEPS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)  # times the plan's own value
+CORRELATIONS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 
 
 def followed(asked: Question, values: Values) -> list[tuple[float, int]]:
     """Return the patients for other values of the assumption that matters most."""
-    found = []
-    for step in STEPS:
-        value = values[asked.varies] * step
-        value = round(value) if isinstance(values[asked.varies], int) else round(value, 4)
+    found, own = [], values[asked.varies]
+    others = {*CORRELATIONS, own} if asked.varies == "correlation" else {own * step for step in STEPS}
+    for value in sorted(others):
+        value = round(value) if isinstance(own, int) else round(value, 4)
         if not possible(asked.varies, value):
             continue
         try:

@@ -221,7 +221,7 @@ def points(share: float) -> str:
 
 
 def number(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+    return value if isinstance(value, str) else f"{value:.3g}" if abs(value) < 100 else f"{value:g}"
 
 
 def references(made: Plan) -> list[str]:
@@ -293,7 +293,10 @@ def protocol(made: Plan) -> str:
     if made.question == "methods":
         filled["compared"] = criterion_compared(given["compared"])
     if made.question == "development":
-        filled |= {"r2": f"{questions.r2(given):.3g}", "epp": f"{diseased / given['parameters']:.3g}"}
+        filled |= {
+            "r2": f"{questions.r2(given):.3g}",
+            "epp": f"{needed * given['prevalence'] / given['parameters']:.2g}",
+        }
     return text.format(**filled) + clustered(made)
 
 
@@ -337,7 +340,7 @@ def assumptions(made: Plan) -> list[str]:
             ).format(mean=f"{questions.predictor(given).mean:.3g}", sd=f"{questions.predictor(given).sd:.3g}")
         )
     if made.question == "development":
-        source = _("The Cox-Snell R2 is the one named.")
+        source = _("The Cox-Snell R2 is given.")
         if given["r2"] is None:
             source = _("The Cox-Snell R2 of {r2} is that of the AUC, for normally distributed log-odds.")
             if given["auc"] is None:
