@@ -160,7 +160,7 @@ def read(key: str) -> tuple[Dataset, Plan]:
     )
     count = 1 + sum(about["folds"])
     parts = [[tensors[f"split {i} {part}"] for part in PARTS] for i in range(count)]
-    kept, *rest = [Split(*rows) for rows in parts]
+    kept, *rest = [Split(train, val, test) for train, val, test in parts]
     repeats = []
     for folds in about["folds"]:
         repeats.append(rest[:folds])
