@@ -120,7 +120,7 @@ def training(turns: int) -> list[list[str]]:
         examples = {}
         for count in (1, 2):
             with tempfile.TemporaryDirectory() as name:
-                words = ["train", "resnet", "data=fashion", "budget=30s", "--no-forecast", "--json", "--quiet"]
+                words = ["train", "resnet", "data=digits", "imgsz=32", "budget=30s", "--no-forecast", "--json", "--quiet"]
                 words += [f"processes={count}"] if count > 1 else []
                 told = subprocess.run(
                     [sys.executable, "-m", "souron", *words],
@@ -283,8 +283,8 @@ def main() -> None:
     if chosen.part == "paper":
         paper()
     else:
-        rows = [row for name, part in parts.items() if chosen.part in (None, name) for row in part(chosen.turns)]
-        print(table(["on this computer", "figure", "goal"], rows))
+        for name in [chosen.part] if chosen.part else parts:
+            print(table(["on this computer", "figure", "goal"], parts[name](chosen.turns)), flush=True)
     print(where(1))
 
 
