@@ -1,8 +1,7 @@
 """A cluster of Ray: ``on=ray`` for that of this computer, ``on=ray:HOST:6379`` for that of an address.
 
-    export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0
     ray get-auth-token --generate
-    ray start --head --include-dashboard=false --disable-usage-stats
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 ray start --head --include-dashboard=false --disable-usage-stats
 
 Where this computer has joined none, one is started for this command. Whoever reaches a cluster can run any program on
 it, unless it has a token. The variable keeps all ports on the loopback interface; ``--node-ip-address`` does not.
@@ -10,6 +9,7 @@ it, unless it has a token. The variable keeps all ports on the loopback interfac
 https://docs.ray.io/en/latest/ray-core/tasks.html
 """
 
+import logging
 import os
 
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_py_gcs_connect_timeout_s": "5"}
@@ -31,10 +31,10 @@ class Tasks(Executor):
     """Calls as tasks of Ray, of which each takes so many cores. They end with the connection."""
 
     def __init__(self, threads: int) -> None:
-        self.options = {"num_cpus": threads, "max_retries": 0}
+        self.threads = threads
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return ray.remote(**self.options)(fn).remote(*args, **kwargs).future()
+        return ray.remote(num_cpus=self.threads, max_retries=0)(fn).remote(*args, **kwargs).future()
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def opened(address: str, threads: int) -> Iterator[Executor]:
     if address:
         os.environ[ATTEMPTS] = "1"  # not twenty, which take ten minutes where nothing listens
     try:
-        ray.init(address or None, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+        ray.init(address or None, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             "engine",
