@@ -233,23 +233,27 @@ def make(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "zoo"))
     import make
 
-    small = {"system": "gpt_tiny", "data": "speeches", "budget": "64ex"}
-    monkeypatch.setitem(make.RECIPES, "gpt", small)
-    monkeypatch.setitem(make.RECIPES, "mlp", {"data": "nowhere"})
+    small = {"data": "digits", "budget": "300ex", "side": 28}
+    monkeypatch.setitem(make.RECIPES, "mlp", small)
+    monkeypatch.setitem(make.RECIPES, "cnn", {**small, "data": "nowhere"})
     return make
 
 
-def test_systems_that_workers_train_are_packed_here_and_the_failed_one_is_named(make, tmp_path, capsys):
-    assert make.make(["mlp", "gpt"], tmp_path / "there", on="processes:2") == ["mlp"]
+def test_systems_that_workers_train_are_packed_here_and_the_failed_one_is_named(make, tmp_path, capsys, monkeypatch):
+    package, arrived, unpacked = tmp_path / "package", [], make.unpacked
+    package.mkdir()
+    shutil.copy(zoo.root() / "sample.safetensors", package)
+    monkeypatch.setattr(zoo, "root", lambda: package)
+    monkeypatch.setattr(make, "unpacked", lambda content, folder: arrived.append(content) or unpacked(content, folder))
+    assert make.make(["cnn", "mlp"], package, on="processes:2") == ["cnn"]
     told = capsys.readouterr()
-    assert "mlp: [data] 'nowhere'" in told.err and "2 of 2" in told.err and "| gpt |" in told.out
-    assert make.make(["mlp", "gpt"], tmp_path / "here") == ["mlp"]
-    assert "mlp: [data] 'nowhere'" in capsys.readouterr().err
-    weights = [tmp_path / place / "gpt" / "weights" / "best.safetensors" for place in ("here", "there")]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
-    receipt = json.loads((tmp_path / "there" / "gpt" / "receipt.json").read_text(encoding="utf-8"))
-    assert receipt["command"] == "python zoo/make.py gpt" and receipt["measures"]
-    assert not (tmp_path / "there" / "mlp").exists()
+    assert "cnn: [data] 'nowhere'" in told.err and "2 of 2" in told.err and "| mlp |" in told.out
+    receipt = json.loads((package / "mlp" / "receipt.json").read_text(encoding="utf-8"))
+    assert receipt["command"] == "python zoo/make.py mlp" and receipt["measures"]
+    assert not (package / "cnn").exists()
+    [there] = [content for content in arrived if isinstance(content, dict)]
+    here = make.trained(make.stages("mlp"), tmp_path / "here") / "weights" / "best.safetensors"
+    assert there["weights/best.safetensors"] == here.read_bytes()
 
 
 def test_a_recipe_that_goes_on_from_another_one_has_its_trainings_in_order(make):
