@@ -78,7 +78,7 @@ def speed(seed: int) -> list[str]:
     lines = ["| 100 000 cases, 6 methods | processor | file |", "|---|---:|---:|"]
     rng = np.random.default_rng(seed)
     for kind in ("labels", "probability"):
-        data = table(kind, 40_000, 6, rng)
+        data = table(kind, 45_000, 6, rng)
         keep = 100_000
         columns = {"case": range(keep), "truth": data.truth[:keep], "patient": data.groups[:keep]}
         for name, values in data.methods.items():

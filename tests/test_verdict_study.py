@@ -1,6 +1,8 @@
 """A verdict on anybody's predictions: what a table holds is found, said, or asked for."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,8 +74,8 @@ def test_labels_are_judged_by_accuracy_with_intervals_by_patients():
     assert (pair.a, pair.verdict, pair.b) == ("unet", "better", "resnet")
     measure = record.deciding.methods[0].measure
     assert (measure.n, measure.groups) == (200, 100)
-    assert [each.metric.name for each in record.further] == ["sensitivity", "specificity", "balanced accuracy"]
-    assert record.data.taken["patient"] == "patient or group" and record.data.taken["unet"] == "labels"
+    assert [each.metric.name for each in record.others] == ["sensitivity", "specificity", "balanced accuracy"]
+    assert record.data.taken["patient"] == "group" and record.data.taken["unet"] == "labels"
 
 
 def test_it_is_the_verdict_of_a_comparison():
@@ -111,7 +113,7 @@ def test_claims_reloadeds_columns_and_one_probability_column_are_read():
     table = scored()
     values = {one.system: one.measure.value for one in record.deciding.methods}
     assert values["alg_0"] == pytest.approx(roc_auc_score(table["ground_truth"], table["alg_0"]))
-    losses = next(each for each in record.further if each.metric.name == "log loss")
+    losses = next(each for each in record.others if each.metric.name == "log loss")
     found = next(one.measure.value for one in losses.methods if one.system == "alg_1")
     assert found == pytest.approx(log_loss(table["ground_truth"], table["alg_1"]))
 
@@ -134,7 +136,7 @@ def test_probabilities_of_each_class_are_read():
         table |= {f"{method}:{name}": p[:, place] for place, name in enumerate(names)}
     record = verdict(table)
     assert record.data.kind == "probability" and record.deciding.metric.name == "accuracy"
-    assert record.deciding.verdicts[0].verdict == "better" and record.data.taken["a:cat"] == "probabilities"
+    assert record.deciding.verdicts[0].verdict == "better" and record.data.taken["a:cat"] == "probability"
     expected = np.mean(
         [names[np.argmax([table[f"a:{name}"][k] for name in names])] == table["truth"][k] for k in range(150)]
     )
@@ -258,8 +260,9 @@ def test_a_missing_prediction_is_the_worst_one_whatever_the_truth_is():
         for place in range(20):
             table[name] = ["" if k == place else cell for k, cell in enumerate(table[name])]
         found = verdict(table, missing="wrong", **options)
-        for judged in (found.deciding, *found.further):
-            full = next(j for j in (lambda r: (r.deciding, *r.further))(verdict(make())) if j.metric == judged.metric)
+        for judged in (found.deciding, *found.others):
+            before = verdict(make())
+            full = next(j for j in (before.deciding, *before.others) if j.metric == judged.metric)
             values = [next(m.measure.value for m in j.methods if m.system == name) for j in (judged, full)]
             assert (values[0] < values[1]) == judged.metric.higher_is_better, judged.metric.name
 
@@ -392,7 +395,7 @@ def test_the_mean_of_readers_is_compared_with_a_method():
     assert (pair.a, pair.verdict, pair.b) == ("unet", "better", "readers")
     alone = {one.system: one.measure.value for one in record.deciding.readers}
     assert record.deciding.methods[1].measure.value == pytest.approx(np.mean([alone["resnet"], alone["vit"]]))
-    assert any("these readers" in note for note in record.notes()) and record.tables()[0].rows[2][0] == "resnet"
+    assert any("these readers" in note for note in record.notes()) and record.tables()[0].rows[2][1] == "resnet"
     for readers in ("resnet", "resnet,nobody", "unet,resnet,vit"):
         assert refused(table, readers=readers).code == "readers"
 
@@ -411,8 +414,7 @@ def test_words_of_a_margin_follow_the_interval():
 
 def test_more_cases_would_show_what_a_margin_asks():
     """With that many more of the same cases it is not inferior; with half of them it is not."""
-    random = np.random.default_rng(3)
-    a, b = (random.random(100) < 0.8).astype(float), (random.random(100) < 0.8).astype(float)
+    a, b = np.repeat([1.0, 1, 0, 0], [64, 16, 16, 4]), np.repeat([1.0, 0, 1, 0], [64, 16, 16, 4])
     found = margin.against(difference(a, b), 0.05)
     assert found.word == "cannot tell" and found.cases_needed
     times = 1 + found.cases_needed / 100
@@ -480,6 +482,16 @@ def test_the_command_prints_sentence_methods_and_pairs(tmp_path, monkeypatch, ca
         for part in ("superior", "Methods", "Pairs", "taken for", "95 % interval"):
             assert part in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_example_table_has_its_verdict(monkeypatch, capsys):
+    """One to four lesions of each patient, two networks and a reader: docs/verdict_any.md shows what is printed."""
+    monkeypatch.chdir(Path(__file__).parent / "stored" / "verdict")
+    assert main.run(["verdict", "predictions.csv", "--lang", "en"]) == 0
+    shown = capsys.readouterr().out
+    page = (Path(__file__).parent.parent / "docs" / "verdict_any.md").read_text("utf-8")
+    [sentence] = re.findall(r"```text\n(unet is the best of 3.*?)```", page, re.DOTALL)
+    assert " ".join(sentence.split()) in " ".join(shown.split())
 
 
 def test_json_and_page_hold_the_same(tmp_path, monkeypatch, capsys):

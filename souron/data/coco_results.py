@@ -51,7 +51,7 @@ def read(truth: Path, results: Sequence[Path]) -> Predictions:
         methods[readable(path.stem)] = np.stack([scores[name] for name in FIGURES], 1)[None]
     if len(methods) < len(results):
         raise UserError("methods", _("two files have the same name"), fix=_("rename one"))
-    taken = {readable(truth.name): _("true boxes")} | {readable(path.name): _("detections") for path in results}
+    taken = {readable(truth.name): "truth"} | {readable(path.name): "boxes" for path in results}
     return Predictions(tuple(images), "boxes", methods, taken=taken)
 
 

@@ -180,7 +180,7 @@ def sheet_of(columns: Mapping[str, list[str]], source: str = "") -> Sheet:
             "no case", _("{count} rows of {source} name no case").format(count=blank, source=source), exit=3
         )
     predictions = [name for name, role in roles if role == "prediction"]
-    of_case = {
+    of_case: dict[str, dict[str, str]] = {
         role: _of_cases(keys, columns[by_role[role]], role) for role in ("truth", "group", "site") if role in by_role
     }
     if "method" in by_role:

@@ -74,10 +74,10 @@ class Predictions:
     classes: tuple[str, ...] = ()
     truth: Codes | None = None  # (C,) class numbers, for kinds of ``OF_CLASSES``
     positive: int | None = None  # of two classes
-    groups: Codes | None = None  # (C,) patients
+    groups: Any = None  # (C,) numbers of patients; None: each case is one
     sites: tuple[str, ...] = ()
-    trainings: Codes | None = None  # (S, C) the training of each answer, where a seed has several
-    taken: dict[str, str] = field(default_factory=dict)  # column -> description of its role
+    trainings: Values | None = None  # (S, C) the training of each answer, where a seed has several
+    taken: dict[str, str] = field(default_factory=dict)  # column -> key of ``ROLES`` or ``KINDS``
     missing: dict[str, tuple[str, ...]] = field(default_factory=dict)  # method -> cases without a prediction
     left_out: tuple[str, ...] = ()  # cases
     notes: tuple[str, ...] = ()
@@ -137,6 +137,8 @@ def predictions(sheet: Sheet, asked: Asked = Asked()) -> Predictions:
     truth = axes.of_case("truth")
     classes = _classes(truth, asked) if truth else ()
     methods = _methods(sheet, classes, asked)
+    if asked.kind in ("", *OF_CLASSES) and len(classes) == 1:
+        _check_two_classes("labels", classes)
     kind = _kind(methods, classes, asked)
     if kind not in OF_CLASSES:
         classes, truth = (), []
@@ -216,7 +218,7 @@ class _Axes:
             )
         return np.unique(np.array(names), return_inverse=True)[1] if len(set(names)) < len(names) else None
 
-    def trainings(self) -> Codes | None:
+    def trainings(self) -> Values | None:
         """Return the training of each answer, (S, C), where the folds of a seed have their own."""
         if len(set(self.folds)) < 2:
             return None
@@ -378,7 +380,7 @@ def _possible(one: _Method, classes: Sequence[str], asked: str) -> list[str]:
         raise _other_classes(one.name, sorted(names - {*classes}), classes)
     kinds = _numeric_kinds(table, len(classes))
     hint = _hint(one.name)
-    return [hint] if hint in kinds else kinds
+    return [hint] if hint in (*kinds, *_numeric_kinds(table, 0)) else kinds
 
 
 def _numeric_kinds(table: Values, classes: int) -> list[str]:
@@ -624,16 +626,16 @@ def _check_within(name: str, table: Values, expected: str) -> None:
 
 
 def _taken(sheet: Sheet, methods: Sequence[_Method], kind: str) -> dict[str, str]:
-    """Return a description of each column's role, in the order of the table."""
+    """Return each column's role or kind, in the order of the table."""
     kinds = {}
     for one in methods:
         for label in one.columns:
-            kinds[f"{one.name}:{label}" if label else one.name] = _(KINDS[one.kind])
-    roles = {column: _(ROLES[role]) for column, role in sheet.roles if role != "prediction"}
+            kinds[f"{one.name}:{label}" if label else one.name] = one.kind
+    roles = {column: role for column, role in sheet.roles if role != "prediction"}
     if kind not in OF_CLASSES:
-        roles |= {column: _(ROLES["unused"]) for column, role in sheet.roles if role == "truth"}
-    left = {name: _(ROLES["unused"]) for name in sheet.methods if name not in kinds}
-    return roles | kinds | {name: role for name, role in left.items() if canonical_name(name) not in kinds}
+        roles |= {column: "unused" for column, role in sheet.roles if role == "truth"}
+    left = [name for name in sheet.methods if name not in kinds and canonical_name(name) not in kinds]
+    return roles | kinds | dict.fromkeys(left, "unused")
 
 
 def canonical_name(column: str) -> str:
@@ -658,9 +660,8 @@ def _notes(methods: Sequence[_Method], kind: str, classes: Sequence[str], positi
 
 def _complete(made: Predictions, asked: Asked) -> Predictions:
     """Leave out cases without a prediction or a truth, or count them as wrong. Raises UserError."""
-    blank = {
-        name: ~(np.isfinite(values) if values.ndim == 2 else np.isfinite(values).all(2))
-        for name, values in made.methods.items()
+    blank: dict[str, NDArray[np.bool_]] = {
+        name: np.isnan(values if values.ndim == 2 else values.sum(2)) for name, values in made.methods.items()
     }
     lacking = {
         name: tuple(made.cases[place] for place in np.flatnonzero(away.any(0)))

@@ -13,7 +13,7 @@ import numpy as np
 from souron.data.coco_results import FIGURES
 from souron.data.predictions import Predictions, Values
 from souron.metrics import calibration, classification
-from souron.metrics.metric import Metric
+from souron.metrics.metric import Metric, Unit
 from souron.stats import intervals, margin, verdict
 from souron.stats.records import Measure, Verdict
 from souron.utils.messages import N_
@@ -71,7 +71,7 @@ class Judged:
         return self.units < FEWEST
 
 
-def metrics(data: Predictions, unit: str = "mm") -> tuple[Metric, ...]:
+def metrics(data: Predictions, unit: Unit = "mm") -> tuple[Metric, ...]:
     """Return the measures of a table, the deciding one first; ``unit`` is that of errors.
 
     It is the AUC where there are probabilities or scores for two classes, and the accuracy where

@@ -266,6 +266,9 @@ def verdict_of(a: str, b: str, found: Difference, size: float = 1.0) -> Verdict:
     """Build the verdict on a pair, with cases and seeds needed where it cannot tell.
 
     ``size`` are the cases per patient.
+
+    >>> verdict_of("a", "b", difference([1] * 40, [0, 1] * 20)).verdict
+    'better'
     """
     cases = seeds = None
     if found.verdict == "cannot tell":

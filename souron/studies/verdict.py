@@ -15,12 +15,13 @@ from typing import Annotated, Any
 
 import souron
 from souron.data import coco_results, mask_folders, prediction_table
-from souron.data.prediction_table import NAMED, Sheet
+from souron.data.prediction_table import NAMED, ROLES, Sheet
 from souron.data.predictions import KINDS, Asked, Predictions, predictions
 from souron.evaluation import method_verdict
 from souron.evaluation.method_verdict import FEWEST, POINTS, Judged
 from souron.kinds.codecs.limits import readable
 from souron.kinds.signature import Choice
+from souron.metrics.metric import Unit
 from souron.report import wording
 from souron.runs.events import Event
 from souron.stats.records import Measure
@@ -29,6 +30,8 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _, listed
 
 MOST_SITES = 30
+UNITS: dict[str, Unit] = {"mm": "mm", "px": "px", "none": ""}
+MEANINGS = {**ROLES, **KINDS}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class VerdictRecord(Record):
 
     data: Predictions
     deciding: Judged
-    further: list[Judged]
+    others: list[Judged]
     sites: dict[str, dict[str, Measure]]
     options: Options
     receipt: dict[str, Any]
@@ -75,7 +78,7 @@ class VerdictRecord(Record):
         return _("Verdict on {names}").format(names=listed(list(self.data.methods), NAMED))
 
     def as_json(self) -> dict[str, Any]:
-        data, judged = self.data, [self.deciding, *self.further]
+        data, judged = self.data, [self.deciding, *self.others]
         return {
             "kind": data.kind,
             "measure": self.deciding.metric.name,
@@ -101,7 +104,7 @@ class VerdictRecord(Record):
             ],
             "readers": [one.system for one in self.deciding.readers],
             "pairs": _pairs(self.deciding),
-            "further": {each.metric.name: _pairs(each) for each in self.further},
+            "further": {each.metric.name: _pairs(each) for each in self.others},
             "sites": {
                 site: {name: _plain(asdict(measure)) for name, measure in found.items()}
                 for site, found in self.sites.items()
@@ -206,7 +209,7 @@ class VerdictRecord(Record):
             notes.append(_("No column names patients: each case counts as a patient of its own."))
         if data.seeds > 1 and data.trainings is None:
             notes.append(_("If all trainings share one training set, another set could reverse this."))
-        if len(self.further):
+        if len(self.others):
             notes.append(
                 _("{measure} decides; the correction for many pairs is within each measure, not across them.").format(
                     measure=self.deciding.metric.title
@@ -215,24 +218,31 @@ class VerdictRecord(Record):
         return notes
 
     def tables(self) -> Sequence[Table]:
-        judged = [self.deciding, *self.further]
-        interval = _("95 % interval")
-        columns = [_("method"), *(name for each in judged for name in (each.metric.title, interval))]
-        rows = []
-        for one in (*self.deciding.methods, *self.deciding.readers):
-            row = [one.system]
-            for each in judged:
-                found = (*each.methods, *each.readers)
-                measure = next(method.measure for method in found if method.system == one.system)
-                row += [each.metric.text(measure.value), each.metric.interval(measure.low, measure.high)]
-            rows.append(row)
-        taken = list(self.data.taken.items())
+        taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
+        judged = self.deciding
         return [
-            Table(columns, rows, _("Methods"), right=columns[1:]),
-            *([_pair_table(self.deciding, self.options.margin)] if self.deciding.verdicts else []),
+            self._method_table([judged], _("Methods")),
+            *([_pair_table(judged)] if judged.verdicts else []),
+            *([_margin_table(judged, self.margin_text)] if judged.margins else []),
+            *([self._method_table(self.others, _("Further measures"))] if self.others else []),
             *self._site_tables(),
             Table((_("column"), _("taken for")), taken[: 4 * NAMED], _("Columns")),
         ]
+
+    def _method_table(self, judged: Sequence[Judged], title: str) -> Table:
+        """Return a row for each measure and method."""
+        columns = [_("measure"), _("method"), _("value"), _("95 % interval")]
+        rows = [
+            [
+                each.metric.title,
+                one.system,
+                each.metric.text(one.measure.value),
+                each.metric.interval(one.measure.low, one.measure.high),
+            ]
+            for each in judged
+            for one in (*each.methods, *each.readers)
+        ]
+        return Table(columns, rows, title, right=columns[2:])
 
     def _site_tables(self) -> list[Table]:
         if not self.sites:
@@ -280,29 +290,42 @@ def margin_width(metric: Any, margin: float) -> float:
     return margin / POINTS if in_points else margin
 
 
-def _pair_table(judged: Judged, margin: float) -> Table:
+def _pair_table(judged: Judged) -> Table:
     metric = judged.metric
     words = {"better": _("better"), "worse": _("worse"), "cannot tell": _("cannot tell")}
     columns = [_("pair"), _("difference"), _("interval"), _("verdict"), _("more cases")]
-    rows = []
-    for one in judged.verdicts:
-        more = units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN
-        ends = metric.differences(one.low, one.high)
-        rows.append([f"{one.a} – {one.b}", metric.difference(one.difference), ends, words[one.verdict], more])
-    if judged.margins:
-        columns += [_("margin {margin}").format(margin=_margin_text(judged, margin)), _("more cases for it")]
-        of_margin = {
-            "superior": _("superior"),
-            "not inferior": _("not inferior"),
-            "equivalent": _("equivalent"),
-            "inferior": _("inferior"),
-            "cannot tell": _("cannot tell"),
-        }
-        for row, found in zip(rows, judged.margins, strict=True):
-            more = units.roughly(found.cases_needed) if found.cases_needed else units.UNKNOWN
-            row += [of_margin[found.word], more]
+    rows = [
+        [
+            f"{one.a} – {one.b}",
+            metric.difference(one.difference),
+            metric.differences(one.low, one.high),
+            words[one.verdict],
+            units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
+        ]
+        for one in judged.verdicts
+    ]
     text = _("The first of a pair is compared with the second; a difference above 0 favours the first.")
     return Table(columns, rows, _("Pairs"), right=columns[1:3], text=text)
+
+
+def _margin_table(judged: Judged, margin: str) -> Table:
+    words = {
+        "superior": _("superior"),
+        "not inferior": _("not inferior"),
+        "equivalent": _("equivalent"),
+        "inferior": _("inferior"),
+        "cannot tell": _("cannot tell"),
+    }
+    rows = [
+        [
+            f"{pair.a} – {pair.b}",
+            words[one.word],
+            units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
+        ]
+        for pair, one in zip(judged.verdicts, judged.margins, strict=True)
+    ]
+    title = _("With a margin of {margin}").format(margin=margin)
+    return Table([_("pair"), _("verdict"), _("more cases")], rows, title)
 
 
 class VerdictStudy(Study):
@@ -326,7 +349,11 @@ class VerdictStudy(Study):
         yield Event("data", text=", ".join(path.name for path in paths))
         if all(path.is_dir() for path in paths):
             options = replace(options, kind=options.kind or "dice")
-            record = judge(mask_folders.read(paths[0], _methods_beside(paths)), options, {})
+            record = judge(
+                mask_folders.read(paths[0], _methods_beside(paths)),
+                options,
+                {"folders": [readable(path.name) for path in paths]},
+            )
         elif all(path.suffix.lower() == ".json" for path in paths):
             record = conclude(coco_results.read(paths[0], _methods_beside(paths)), options, _sources(paths))
         else:
@@ -364,7 +391,7 @@ def judge(sheet: Sheet, options: Options, source: dict[str, Any]) -> VerdictReco
 
 def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> VerdictRecord:
     """Judge predictions by each of their measures. Raises UserError."""
-    measures = list(method_verdict.metrics(data, "" if options.unit == "none" else options.unit))
+    measures = list(method_verdict.metrics(data, UNITS[options.unit]))
     if not measures:
         raise UserError(
             "one class", _("the cases that are left have one truth only"), expected=_("cases of two classes"), exit=3
@@ -378,10 +405,10 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Ver
                 expected=", ".join(names),
             )
         measures.insert(0, measures.pop(names.index(options.measure)))
-    first, *others = measures
+    first, *rest = measures
     _check_readers(data, options.readers)
     deciding = method_verdict.judged(data, first, margin_width(first, options.margin), readers=options.readers)
-    further = [method_verdict.judged(data, metric, readers=options.readers) for metric in others]
+    others = [method_verdict.judged(data, metric, readers=options.readers) for metric in rest]
     some_sites = 1 < len(set(data.sites)) <= MOST_SITES
     sites = method_verdict.by_site(data, first) if some_sites else {}
     receipt = {
@@ -390,7 +417,7 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Ver
         "options": {name: value for name, value in asdict(options).items() if value},
         "margin": options.margin or None,
     }
-    return VerdictRecord(data, deciding, further, sites, options, receipt, None)
+    return VerdictRecord(data, deciding, others, sites, options, receipt, None)
 
 
 def _check_readers(data: Predictions, readers: Sequence[str]) -> None:
