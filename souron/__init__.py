@@ -22,6 +22,7 @@ PUBLIC = {
     "pipeline": "pipelines.pipeline",
     "tokens": "studies.tokens",
     "ask": "studies.ask",
+    "verdict": "studies.verdict",
     "UserError": "utils.messages",
 }
 

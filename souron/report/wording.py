@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from souron.stats.records import Row, Verdict
+from souron.stats.records import Named, Verdict
 from souron.stats.verdict import MOST_CASES
 from souron.utils import units
 from souron.utils.messages import _, sentences
@@ -10,19 +10,21 @@ from souron.utils.messages import _, sentences
 
 def sentence(
     verdicts: Sequence[Verdict],
-    rows: Sequence[Row],
+    rows: Sequence[Named],
     seeds: int,
     cases: int,
     measure: str,
     unit: str = "",
     sample: int = 0,
+    once: str = "",
 ) -> str:
     """Return the headline of a comparison's report.
 
     ``rows`` best first; ``measure`` in the reader's language; ``unit`` is the metric's: differences
     of shares are percentage points. ``sample``: the number of training cases where all trainings
     share them, so that no verdict counts the effect of another training sample; 0 with
-    cross-validation, which does count it.
+    cross-validation, which does count it. ``once`` is the last sentence where there is one training of each; by default
+    one about networks and seeds.
     """
     best = rows[0].system
     if len(rows) == 1:
@@ -72,7 +74,7 @@ def sentence(
     if like:
         said.append(_needed(lead, seeds))
     if seeds == 1:
-        said.append(_("One seed each: this applies to these trained networks only, not to other trainings."))
+        said.append(once or _("One seed each: this applies to these trained networks only, not to other trainings."))
     elif sample and len(like) < len(rows) - 1:
         said.append(
             _("This holds for this training sample of {cases} cases; another training set could reverse this.").format(

@@ -1,7 +1,7 @@
 """Records of statistics: a measure with its interval, a row of a table, a verdict on a pair."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,14 @@ class Measure:
     high: float
     n: int  # cases
     groups: int | None = None  # patients, where cases come in groups: the interval's units
+
+
+class Named(Protocol):
+    """A row of a ranking."""
+
+    @property
+    def system(self) -> str:
+        """Return the name of what is compared."""
 
 
 @dataclass(frozen=True)

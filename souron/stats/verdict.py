@@ -185,6 +185,26 @@ def judge(
     >>> found.a, found.verdict, found.b
     ('good', 'better', 'weak')
     """
+    size = 1.0 if groups is None else len(groups) / len(np.unique(np.asarray(groups)))
+    found = judged_pairs(scores, higher_is_better, names, groups, level, trainings, strata)
+    return [verdict_of(a, b, one, size) for (a, b), one in found.items()]
+
+
+def judged_pairs(
+    scores: Mapping[str, ArrayLike],
+    higher_is_better: bool = True,
+    names: Sequence[str] | None = None,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
+) -> dict[tuple[str, str], Difference]:
+    """Return the difference of each pair, with the interval of the level at which ``judge`` tests it.
+
+    >>> found = judged_pairs({"good": [1, 1, 1, 1, 1] * 8, "weak": [0, 1, 0, 1, 0] * 8})
+    >>> found["good", "weak"].verdict
+    'better'
+    """
     names = list(scores) if names is None else names
     pairs = list(combinations(names, 2))
     found = [difference(scores[a], scores[b], level, higher_is_better, groups, trainings, strata) for a, b in pairs]
@@ -194,8 +214,7 @@ def judge(
         judged[i] = found[i].at(1 - (1 - level) / left)
         if judged[i].verdict != "cannot tell":
             left -= 1
-    size = 1.0 if groups is None else len(groups) / len(np.unique(np.asarray(groups)))
-    return [_verdict(a, b, judged[i], size) for i, (a, b) in enumerate(pairs)]
+    return {pair: judged[i] for i, pair in enumerate(pairs)}
 
 
 def cases_needed(found: Difference, power: float = POWER) -> int | None:
@@ -243,8 +262,14 @@ def _sample(trainings: NDArray[Any]) -> float:
     return SAMPLE_ONCE if len(trainings) == 1 else max(SAMPLE, 1 / (folds - 1))
 
 
-def _verdict(a: str, b: str, found: Difference, size: float) -> Verdict:
-    """Build the verdict on a pair, with cases and seeds needed where it cannot tell."""
+def verdict_of(a: str, b: str, found: Difference, size: float = 1.0) -> Verdict:
+    """Build the verdict on a pair, with cases and seeds needed where it cannot tell.
+
+    ``size`` are the cases per patient.
+
+    >>> verdict_of("a", "b", difference([1] * 40, [0, 1] * 20)).verdict
+    'better'
+    """
     cases = seeds = None
     if found.verdict == "cannot tell":
         cases, seeds = cases_needed(found), seeds_needed(found)

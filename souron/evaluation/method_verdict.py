@@ -1,0 +1,207 @@
+"""Measures of several methods' predictions on the same cases, and the verdict on each pair.
+
+Each measure is a mean of scores, one a case and training (``metrics.classification`` has those of
+an AUC), so that one path gives intervals by patients and the paired verdict of ``stats.verdict``
+with its correction for many pairs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from souron.data.coco_results import FIGURES
+from souron.data.predictions import Predictions, Values
+from souron.metrics import calibration, classification
+from souron.metrics.metric import Metric, Unit
+from souron.stats import intervals, margin, verdict
+from souron.stats.records import Measure, Verdict
+from souron.utils.messages import N_
+
+FEWEST = 6  # patients: of five, even five wins of five are no evidence at 5 % (sign test: p = 0.06)
+TINY = 1e-12  # least probability in a log loss
+POINTS = 100  # of a share
+READERS = "readers"  # the mean of several readers, as one method
+
+ACCURACY = Metric(N_("accuracy"), unit="share")
+AUC = Metric(N_("AUC"), by_label=True)
+METRICS = {
+    "labels": (
+        ACCURACY,
+        Metric(N_("sensitivity"), unit="share", by_label=True),
+        Metric(N_("specificity"), unit="share", by_label=True),
+        Metric(N_("balanced accuracy"), unit="share", by_label=True),
+    ),
+    "probability": (
+        AUC,
+        ACCURACY,
+        Metric(N_("log loss"), higher_is_better=False),
+        Metric(N_("Brier score"), higher_is_better=False),
+    ),
+    "score": (AUC,),
+    "dice": (Metric(N_("mean Dice"), unit="share"),),
+    "error": (Metric(N_("mean error"), higher_is_better=False, unit="mm"),),
+    "rating": (Metric(N_("mean rating")),),
+    "boxes": tuple(Metric(name, unit="share") for name in FIGURES),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method's measure."""
+
+    system: str
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Methods by one measure, best first, and the verdict on each pair."""
+
+    metric: Metric
+    methods: tuple[Method, ...]
+    verdicts: tuple[Verdict, ...]
+    units: int  # patients or cases; for an AUC those of the rarer class
+    margins: tuple[margin.Margin, ...] = ()  # one for each verdict, with a margin
+    readers: tuple[Method, ...] = ()  # those whose mean stands among the methods as ``READERS``
+
+    @property
+    def few(self) -> bool:
+        """Return whether there are too few patients for any verdict."""
+        return self.units < FEWEST
+
+
+def metrics(data: Predictions, unit: Unit = "mm") -> tuple[Metric, ...]:
+    """Return the measures of a table, the deciding one first; ``unit`` is that of errors.
+
+    It is the AUC where there are probabilities or scores for two classes, and the accuracy where
+    there are labels, or probabilities of more classes.
+    """
+    chosen: Sequence[Metric] = METRICS[data.kind]
+    if data.kind == "labels" and len(data.classes) > 2:
+        chosen = chosen[:1]
+    if data.kind == "probability" and len(data.classes) > 2:
+        chosen = (ACCURACY, *(metric for metric in chosen if metric != ACCURACY))
+    if data.truth is not None and len(np.unique(data.truth)) < 2:
+        chosen = [metric for metric in chosen if not metric.by_label]
+    if data.kind == "error":
+        chosen = [replace(metric, unit=unit) for metric in chosen]
+    return tuple(chosen)
+
+
+def judged(
+    data: Predictions, metric: Metric, margin_width: float = 0.0, level: float = 0.95, readers: Sequence[str] = ()
+) -> Judged:
+    """Rank the methods by a measure of ``metrics`` and judge each pair.
+
+    ``margin_width`` > 0, in the unit of the measure, adds a ``Margin`` to each pair. The mean of
+    ``readers`` is judged in their place, for these readers, whose number is fixed. With fewer than
+    ``FEWEST`` patients each verdict is "cannot tell".
+
+    >>> from souron.data.prediction_table import sheet_of
+    >>> from souron.data.predictions import predictions
+    >>> columns = {"case": list("abcdefgh"), "dice a": ["0.9", "0.8"] * 4, "dice b": ["0.7", "0.6"] * 4}
+    >>> found = judged(predictions(sheet_of(columns)), METRICS["dice"][0])
+    >>> found.methods[0].system, found.verdicts[0].verdict
+    ('dice a', 'better')
+    """
+    scores = {name: pseudo_scores(data, name, metric.name) for name in data.methods}
+    measures = {name: _measure(data, name, metric.name, scores[name], level) for name in data.methods}
+    alone = tuple(Method(name, measures.pop(name)) for name in readers)
+    if readers:
+        scores[READERS] = np.mean([scores[name] for name in readers], axis=0)
+        measures[READERS] = _mean_measure(data, metric, scores[READERS], level)
+    order = sorted(measures, key=lambda name: measures[name].value, reverse=metric.higher_is_better)
+    strata = data.truth if metric.by_label else None
+    found = verdict.judged_pairs(scores, metric.higher_is_better, order, data.groups, level, data.trainings, strata)
+    per_unit = len(data.cases) / data.units
+    pairs = [verdict.verdict_of(*pair, one, per_unit) for pair, one in found.items()]
+    margins = [margin.against(one, margin_width, per_unit) for one in found.values()] if margin_width else []
+    units = _units(data, metric)
+    if units < FEWEST:
+        pairs = [replace(one, verdict="cannot tell", cases_needed=None, seeds_needed=None) for one in pairs]
+        margins = [margin.Margin("cannot tell", None) for _one in margins]
+    methods = tuple(Method(name, measures[name]) for name in order)
+    return Judged(metric, methods, tuple(pairs), units, tuple(margins), alone)
+
+
+def _mean_measure(data: Predictions, metric: Metric, scores: Values, level: float) -> Measure:
+    """Return the mean measure of several readers with its interval by patients."""
+    bounded = metric.unit == "share" or metric.name == AUC.name
+    how = intervals.share_interval if bounded else intervals.interval
+    return how(scores, data.groups, level, trainings=data.trainings)
+
+
+def by_site(data: Predictions, metric: Metric) -> dict[str, dict[str, Measure]]:
+    """Return the measure of each method at each site; nan where a site has no such measure."""
+    sites = np.array(data.sites)
+    found: dict[str, dict[str, Measure]] = {}
+    for site in dict.fromkeys(data.sites):
+        part = data.only(sites == site)
+        one_class = part.truth is not None and metric.by_label and len(np.unique(part.truth)) < 2
+        if not one_class:
+            found[site] = {
+                name: _measure(part, name, metric.name, pseudo_scores(part, name, metric.name), 0.95)
+                for name in part.methods
+            }
+    return found
+
+
+def pseudo_scores(data: Predictions, name: str, metric: str) -> Values:
+    """Return scores (S, C) of a method whose mean is the measure."""
+    values = data.methods[name]
+    if data.kind == "boxes":
+        return values[..., FIGURES.index(metric)]
+    if data.truth is None:
+        return values
+    if metric == "accuracy":
+        return (_labels(data, values) == data.truth).astype(np.float64)
+    if metric == "AUC":
+        return classification.auc_scores(_probabilities(data, values), data.truth, data.groups)
+    if metric == "log loss":
+        return -np.log(np.maximum(values[:, np.arange(len(data.cases)), data.truth], TINY))
+    if metric == "Brier score":
+        return calibration.brier(values, data.truth)
+    return classification.threshold_scores(data.truth == data.positive, values == data.positive)[metric]
+
+
+def _measure(data: Predictions, name: str, metric: str, scores: Values, level: float) -> Measure:
+    """Return a measure with its interval by patients."""
+    values, groups, trainings = data.methods[name], data.groups, data.trainings
+    if metric == "AUC" and data.truth is not None:
+        return classification.auc(_probabilities(data, values), data.truth, groups, level, trainings)
+    if metric in ("sensitivity", "specificity", "balanced accuracy") and data.truth is not None:
+        true, called = data.truth == data.positive, values == data.positive
+        return classification.at_threshold(true, called, groups, level=level, trainings=trainings)[metric]
+    how = INTERVALS.get(metric, intervals.interval)
+    return how(scores, groups, level, trainings=trainings)
+
+
+INTERVALS: Mapping[str, Callable[..., Measure]] = {
+    "log loss": intervals.loss_interval,
+    "Brier score": intervals.loss_interval,
+    "mean error": intervals.loss_interval,
+    "mean Dice": intervals.overlap_interval,
+    **dict.fromkeys(FIGURES, intervals.share_interval),
+}
+
+
+def _labels(data: Predictions, values: Values) -> Values:
+    """Return class numbers (S, C) of labels or probabilities."""
+    return values if values.ndim == 2 else values.argmax(2)
+
+
+def _probabilities(data: Predictions, values: Values) -> Values:
+    """Return probabilities (S, C, K), or scores (S, C) in their form."""
+    if values.ndim == 3:
+        return values
+    of_last = values if data.positive == 1 else -values
+    return np.stack([-of_last, of_last], 2)
+
+
+def _units(data: Predictions, metric: Metric) -> int:
+    """Return the patients, or cases, that a verdict rests on; those of the rarer class where it is by class."""
+    if not metric.by_label or data.truth is None:
+        return data.units
+    names = np.arange(len(data.cases)) if data.groups is None else data.groups
+    return min(len(np.unique(names[data.truth == label])) for label in np.unique(data.truth))

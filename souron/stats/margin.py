@@ -1,0 +1,71 @@
+"""Superiority, non-inferiority and equivalence: a difference against a margin that was fixed beforehand.
+
+Piaggio, Elbourne, Pocock, Evans, Altman: Reporting of Noninferiority and Equivalence Randomized
+Trials (2012). https://doi.org/10.1001/jama.2012.87802
+
+With the interval (low, high) of a difference, > 0 favouring ``a``, and a margin m:
+
+    superior        low > 0
+    inferior        high < 0
+    equivalent      -m < low and high < m
+    not inferior    -m < low
+    cannot tell     otherwise
+
+The interval is the one of ``verdict.judge``, two-sided with Holm's level, so that these words and
+the verdict never contradict each other. For pairs that cannot be told apart these intervals hold
+together with the stated level (Strassburger and Bretz, "Compatible simultaneous lower confidence
+bounds for the Holm procedure and other Bonferroni-based closed tests", 2008,
+https://doi.org/10.1002/sim.3338).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from souron.stats.verdict import POWER, Difference, cases_needed
+
+Word = Literal["superior", "not inferior", "equivalent", "inferior", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class Margin:
+    """A pair's difference against a margin."""
+
+    word: Word  # of the first of the two
+    cases_needed: int | None  # further cases until "not inferior", where it cannot tell
+
+
+def word(low: float, high: float, margin: float) -> Word:
+    """Return the word for an interval of a difference against a margin > 0.
+
+    >>> word(-0.01, 0.03, 0.02), word(-0.01, 0.01, 0.02), word(-0.03, 0.03, 0.02)
+    ('not inferior', 'equivalent', 'cannot tell')
+    """
+    if low > 0:
+        return "superior"
+    if high < 0:
+        return "inferior"
+    if -margin < low:
+        return "equivalent" if high < margin else "not inferior"
+    return "cannot tell"
+
+
+def against(found: Difference, margin: float, cases_per_unit: float = 1.0, power: float = POWER) -> Margin:
+    """Judge a difference against a margin > 0, in the unit of the difference.
+
+    ``cases_per_unit`` are cases per patient. Further cases are those after which a true difference
+    as large as this one would be shown to exceed -margin with probability ``power``: a guide, as in
+    ``verdict.cases_needed``. Raises ValueError unless the margin is positive.
+
+    >>> from souron.stats.verdict import difference
+    >>> found = difference([1, 1, 1, 0, 1, 0] * 20, [1, 1, 0, 1, 1, 0] * 20)
+    >>> against(found, 0.2).word, against(found, 0.02).word
+    ('equivalent', 'cannot tell')
+    """
+    if not margin > 0:
+        raise ValueError(f"a margin is above 0, not {margin}")
+    made = word(found.low, found.high, margin)
+    if made != "cannot tell" or found.difference <= -margin:
+        return Margin(made, None)
+    units = cases_needed(replace(found, difference=found.difference + margin), power)
+    return Margin(made, None if units is None else math.ceil(units * cases_per_unit))

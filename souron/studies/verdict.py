@@ -1,0 +1,452 @@
+"""A verdict on predictions from anywhere: which method or reader is better, and with what certainty.
+
+The table has one row a case: ``case, truth``, optionally ``group`` (patient), ``site``, ``seed`` or
+``fold``, and a column for each method (``data.prediction_table``, ``data.predictions``). The
+verdict is that of ``souron compare``: paired by case, with intervals by patients and Holm's
+correction for many pairs (``stats.verdict``).
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import souron
+from souron.data import coco_results, mask_folders, prediction_table
+from souron.data.prediction_table import NAMED, ROLES, Sheet
+from souron.data.predictions import KINDS, Asked, Predictions, predictions
+from souron.evaluation import method_verdict
+from souron.evaluation.method_verdict import FEWEST, POINTS, Judged
+from souron.kinds.codecs.limits import readable
+from souron.kinds.signature import Choice
+from souron.metrics.metric import Unit
+from souron.report import wording
+from souron.runs.events import Event
+from souron.stats.records import Measure
+from souron.study import Fact, Given, Record, Study, Table
+from souron.utils import units
+from souron.utils.messages import N_, UserError, _, listed
+
+MOST_SITES = 30
+UNITS: dict[str, Unit] = {"mm": "mm", "px": "px", "none": ""}
+MEANINGS = {**ROLES, **KINDS}
+
+
+@dataclass(frozen=True)
+class Options:
+    kind: Annotated[
+        str,
+        Choice(
+            N_("what the columns hold, where that is not clear"),
+            among=("labels", "probability", "score", "dice", "error", "rating"),
+        ),
+    ] = ""
+    missing: Annotated[
+        str, Choice(N_("missing predictions: count as wrong, or leave the case out"), among=("wrong", "leave-out"))
+    ] = ""
+    margin: Annotated[
+        float, Choice(N_("margin of non-inferiority and equivalence: points, or the measure's unit"), low=0)
+    ] = 0.0
+    measure: Annotated[str, Choice(N_("the measure that decides, such as accuracy"), metavar="NAME")] = ""
+    positive: Annotated[str, Choice(N_("the class to detect, such as a disease"), metavar="CLASS")] = ""
+    classes: Annotated[tuple[str, ...], Choice(N_("all classes, where the cases show fewer"), metavar="A,B")] = ()
+    methods: Annotated[tuple[str, ...], Choice(N_("the columns of the methods to compare"), metavar="A,B")] = ()
+    readers: Annotated[
+        tuple[str, ...], Choice(N_("columns of readers whose mean is compared with the methods"), metavar="A,B")
+    ] = ()
+    unit: Annotated[str, Choice(N_("the unit of errors (default mm)"), among=("mm", "px", "none"))] = "mm"
+
+
+@dataclass
+class VerdictRecord(Record):
+    """Methods with their measures, and the verdict on each pair."""
+
+    eyebrow = N_("verdict")
+    json_file = "verdict.json"
+
+    data: Predictions
+    deciding: Judged
+    others: list[Judged]
+    sites: dict[str, dict[str, Measure]]
+    options: Options
+    receipt: dict[str, Any]
+    folder: Path | None
+
+    def page_title(self) -> str:
+        return _("Verdict on {names}").format(names=listed(list(self.data.methods), NAMED))
+
+    def as_json(self) -> dict[str, Any]:
+        data, judged = self.data, [self.deciding, *self.others]
+        return {
+            "kind": data.kind,
+            "measure": self.deciding.metric.name,
+            "cases": len(data.cases),
+            "patients": None if data.groups is None else data.units,
+            "classes": list(data.classes),
+            "positive": None if data.positive is None else data.classes[data.positive],
+            "trainings": self.trainings,
+            "columns": dict(data.taken),
+            "missing": {name: list(cases) for name, cases in data.missing.items()},
+            "left_out": list(data.left_out),
+            "methods": [
+                {
+                    "method": one.system,
+                    "measures": {
+                        each.metric.name: _plain(asdict(method.measure))
+                        for each in judged
+                        for method in (*each.methods, *each.readers)
+                        if method.system == one.system
+                    },
+                }
+                for one in (*self.deciding.methods, *self.deciding.readers)
+            ],
+            "readers": [one.system for one in self.deciding.readers],
+            "pairs": _pairs(self.deciding),
+            "further": {each.metric.name: _pairs(each) for each in self.others},
+            "sites": {
+                site: {name: _plain(asdict(measure)) for name, measure in found.items()}
+                for site, found in self.sites.items()
+            },
+            "notes": self.notes(),
+            "receipt": self.receipt,
+        }
+
+    @property
+    def trainings(self) -> int:
+        """Number of trainings of each method; 1 where the table names none."""
+        return self.data.seeds if self.data.trainings is None else len({*self.data.trainings.ravel().tolist()})
+
+    def sentences(self) -> list[str]:
+        judged, data = self.deciding, self.data
+        if judged.few and judged.verdicts:
+            text = (
+                _("Cannot tell: {count} patients are too few for a verdict; {least} at least are needed.")
+                if data.groups is not None
+                else _("Cannot tell: {count} cases are too few for a verdict; {least} at least are needed.")
+            )
+            if judged.units < data.units:
+                text = _(
+                    "Cannot tell: the rarer class has {count} patients or cases, too few for a verdict; {least} at "
+                    "least are needed."
+                )
+            return [text.format(count=judged.units, least=FEWEST)]
+        once = _(
+            "One prediction of each method for a case: this applies to these trained models or readers only, not to "
+            "other trainings."
+        )
+        sentence = wording.sentence(
+            judged.verdicts,
+            judged.methods,
+            self.trainings,
+            len(data.cases),
+            judged.metric.title,
+            judged.metric.unit,
+            once=once,
+        )
+        return [sentence, *([self._against_margin()] if judged.margins else [])]
+
+    def _against_margin(self) -> str:
+        """Return the sentence on the best method and the one that is nearest to it."""
+        judged = self.deciding
+        best = judged.methods[0].system
+        second = judged.methods[1].system
+        place = next(i for i, one in enumerate(judged.verdicts) if {one.a, one.b} == {best, second})
+        found = judged.margins[place]
+        text = {
+            "superior": _("With a margin of {margin}: {a} is superior to {b}."),
+            "inferior": _("With a margin of {margin}: {a} is inferior to {b}."),
+            "equivalent": _("With a margin of {margin}: {a} and {b} are equivalent."),
+            "not inferior": _("With a margin of {margin}: {a} is not inferior to {b}."),
+            "cannot tell": _("With a margin of {margin}: cannot tell whether {a} is inferior to {b}."),
+        }[found.word]
+        told = text.format(margin=self.margin_text, a=best, b=second)
+        if found.cases_needed:
+            told += " " + _("About {cases} more cases needed.").format(cases=units.roughly(found.cases_needed))
+        return told
+
+    @property
+    def margin_text(self) -> str:
+        """The margin with its unit."""
+        return _margin_text(self.deciding, self.options.margin)
+
+    def facts(self) -> list[Fact]:
+        data = self.data
+        facts = [Fact(_("cases"), units.whole(len(data.cases)))]
+        if data.groups is not None:
+            facts.append(Fact(_("patients"), units.whole(data.units), _("intervals count patients")))
+        facts.append(Fact(_("methods"), units.whole(len(data.methods)), _(KINDS[data.kind])))
+        return facts
+
+    def notes(self) -> list[str]:
+        data = self.data
+        notes = list(data.notes)
+        for name, cases in data.missing.items():
+            text = _("{method}: {count} predictions are missing: {names}")
+            notes.append(text.format(method=name, count=len(cases), names=listed(list(cases), NAMED)))
+        if self.deciding.readers:
+            notes.append(
+                _("The mean of {count} readers is compared; the verdict is on these readers, not on others.").format(
+                    count=len(self.deciding.readers)
+                )
+            )
+        if data.left_out:
+            notes.append(
+                _(
+                    "{count} cases are left out for all methods. If they are the hard ones, all figures are too good."
+                ).format(count=units.whole(len(data.left_out)))
+            )
+        elif data.missing:
+            notes.append(_("Missing predictions count as wrong."))
+        if self.deciding.margins:
+            notes.append(
+                _("A margin is to be fixed before the figures are seen; the receipt notes {margin}.").format(
+                    margin=self.margin_text
+                )
+            )
+        if data.groups is None:
+            notes.append(_("No column names patients: each case counts as a patient of its own."))
+        if data.seeds > 1 and data.trainings is None:
+            notes.append(_("If all trainings share one training set, another set could reverse this."))
+        if len(self.others):
+            notes.append(
+                _("{measure} decides; the correction for many pairs is within each measure, not across them.").format(
+                    measure=self.deciding.metric.title
+                )
+            )
+        return notes
+
+    def tables(self) -> Sequence[Table]:
+        taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
+        judged = self.deciding
+        return [
+            self._method_table([judged], _("Methods")),
+            *([_pair_table(judged)] if judged.verdicts else []),
+            *([_margin_table(judged, self.margin_text)] if judged.margins else []),
+            *([self._method_table(self.others, _("Further measures"))] if self.others else []),
+            *self._site_tables(),
+            Table((_("column"), _("taken for")), taken[: 4 * NAMED], _("Columns")),
+        ]
+
+    def _method_table(self, judged: Sequence[Judged], title: str) -> Table:
+        """Return a row for each measure and method."""
+        columns = [_("measure"), _("method"), _("value"), _("95 % interval")]
+        rows = [
+            [
+                each.metric.title,
+                one.system,
+                each.metric.text(one.measure.value),
+                each.metric.interval(one.measure.low, one.measure.high),
+            ]
+            for each in judged
+            for one in (*each.methods, *each.readers)
+        ]
+        return Table(columns, rows, title, right=columns[2:])
+
+    def _site_tables(self) -> list[Table]:
+        if not self.sites:
+            return []
+        names = list(self.data.methods)
+        metric = self.deciding.metric
+        rows = [
+            [
+                f"{site} ({found[names[0]].n})",
+                *(
+                    f"{metric.text(found[name].value)} ({metric.interval(found[name].low, found[name].high)})"
+                    for name in names
+                ),
+            ]
+            for site, found in self.sites.items()
+        ]
+        title = _("{measure} by site").format(measure=metric.title)
+        return [Table((_("site (cases)"), *names), rows, title, right=names)]
+
+
+def _plain(measure: dict[str, Any]) -> dict[str, Any]:
+    """Return a measure for JSON, which has no infinity."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in measure.items()
+    }
+
+
+def _pairs(judged: Judged) -> list[dict[str, Any]]:
+    pairs = [_plain(asdict(one)) for one in judged.verdicts]
+    margins = [{"margin": {"verdict": one.word, "cases_needed": one.cases_needed}} for one in judged.margins]
+    return [{**pair, **added} for pair, added in zip(pairs, margins or [{}] * len(pairs), strict=True)]
+
+
+def _margin_text(judged: Judged, margin: float) -> str:
+    metric = judged.metric
+    if metric.unit == "share":
+        return _("{points} points").format(points=f"{margin:g}")
+    return f"{margin_width(judged.metric, margin):g} {metric.unit}".rstrip()
+
+
+def margin_width(metric: Any, margin: float) -> float:
+    """Return a margin in the unit of a measure; of a measure in 0..1 it is given in points."""
+    in_points = metric.unit == "share" or metric.name in ("AUC", "log loss", "Brier score")
+    return margin / POINTS if in_points else margin
+
+
+def _pair_table(judged: Judged) -> Table:
+    metric = judged.metric
+    words = {"better": _("better"), "worse": _("worse"), "cannot tell": _("cannot tell")}
+    columns = [_("pair"), _("difference"), _("interval"), _("verdict"), _("more cases")]
+    rows = [
+        [
+            f"{one.a} – {one.b}",
+            metric.difference(one.difference),
+            metric.differences(one.low, one.high),
+            words[one.verdict],
+            units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
+        ]
+        for one in judged.verdicts
+    ]
+    text = _("The first of a pair is compared with the second; a difference above 0 favours the first.")
+    return Table(columns, rows, _("Pairs"), right=columns[1:3], text=text)
+
+
+def _margin_table(judged: Judged, margin: str) -> Table:
+    words = {
+        "superior": _("superior"),
+        "not inferior": _("not inferior"),
+        "equivalent": _("equivalent"),
+        "inferior": _("inferior"),
+        "cannot tell": _("cannot tell"),
+    }
+    rows = [
+        [
+            f"{pair.a} – {pair.b}",
+            words[one.word],
+            units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
+        ]
+        for pair, one in zip(judged.verdicts, judged.margins, strict=True)
+    ]
+    title = _("With a margin of {margin}").format(margin=margin)
+    return Table([_("pair"), _("verdict"), _("more cases")], rows, title)
+
+
+class VerdictStudy(Study):
+    """Judge predictions of any methods or readers on the same cases."""
+
+    title = N_("Say which method is better, from a table of anybody's predictions.")
+    examples = (
+        "souron verdict predictions.csv",
+        "souron verdict predictions.csv margin=2",
+        "souron verdict unet.csv nnunet.csv kind=dice missing=leave-out",
+        "souron verdict truth/ unet/ nnunet/",
+        "souron verdict instances.json yolo.json detr.json",
+    )
+    group = "train"
+    given = Given("TABLE", N_("case,truth[,group] and a column for each method; or masks, or COCO's JSON"), 1, None)
+    lookup = True
+    brief = True
+
+    def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
+        paths = [Path(one) for one in given]
+        yield Event("data", text=", ".join(path.name for path in paths))
+        if all(path.is_dir() for path in paths):
+            options = replace(options, kind=options.kind or "dice")
+            record = judge(
+                mask_folders.read(paths[0], _methods_beside(paths)),
+                options,
+                {"folders": [readable(path.name) for path in paths]},
+            )
+        elif all(path.suffix.lower() == ".json" for path in paths):
+            record = conclude(coco_results.read(paths[0], _methods_beside(paths)), options, _sources(paths))
+        else:
+            record = judge(prediction_table.read(paths), options, _sources(paths))
+        record.folder = self.new_folder(paths[0].stem)
+        yield Event("done", 1.0, record=record, folder=record.folder)
+
+
+def verdict(table: Any, **options: Any) -> VerdictRecord:
+    """Judge a table of predictions: a file, files, a mapping of columns, or a data frame.
+
+    ``options`` are those of ``souron verdict``. Nothing is written. Raises UserError.
+
+    >>> columns = {"case": range(40), "truth": [0, 1] * 20, "a": [0, 1] * 20, "b": [0, 0, 1, 1] * 10}
+    >>> found = verdict(columns)
+    >>> found.deciding.verdicts[0].verdict, found.deciding.methods[0].system
+    ('better', 'a')
+    """
+    study = VerdictStudy(writes=False)
+    if isinstance(table, str | Path):
+        table = [table]
+    if isinstance(table, list | tuple):
+        record = study.result(*map(str, table), **options)
+        assert isinstance(record, VerdictRecord)
+        return record
+    columns = prediction_table.columns_from(table)
+    return judge(prediction_table.sheet_of(columns, _("the table")), study.read(options), {})
+
+
+def judge(sheet: Sheet, options: Options, source: dict[str, Any]) -> VerdictRecord:
+    """Judge predictions that were read from a table. Raises UserError."""
+    asked = Asked(options.kind, options.missing, options.positive, options.classes, options.methods)
+    return conclude(predictions(sheet, asked), options, source)
+
+
+def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> VerdictRecord:
+    """Judge predictions by each of their measures. Raises UserError."""
+    measures = list(method_verdict.metrics(data, UNITS[options.unit]))
+    if not measures:
+        raise UserError(
+            "one class", _("the cases that are left have one truth only"), expected=_("cases of two classes"), exit=3
+        )
+    names = [metric.name for metric in measures]
+    if options.measure:
+        if options.measure not in names:
+            raise UserError(
+                "measure",
+                _("there is no measure named {name} for {kind}").format(name=options.measure, kind=_(KINDS[data.kind])),
+                expected=", ".join(names),
+            )
+        measures.insert(0, measures.pop(names.index(options.measure)))
+    first, *rest = measures
+    _check_readers(data, options.readers)
+    deciding = method_verdict.judged(data, first, margin_width(first, options.margin), readers=options.readers)
+    others = [method_verdict.judged(data, metric, readers=options.readers) for metric in rest]
+    some_sites = 1 < len(set(data.sites)) <= MOST_SITES
+    sites = method_verdict.by_site(data, first) if some_sites else {}
+    receipt = {
+        "souron": souron.__version__,
+        **source,
+        "options": {name: value for name, value in asdict(options).items() if value},
+        "margin": options.margin or None,
+    }
+    return VerdictRecord(data, deciding, others, sites, options, receipt, None)
+
+
+def _check_readers(data: Predictions, readers: Sequence[str]) -> None:
+    """Raise UserError for readers that are no columns, one reader alone, or none beside them."""
+    unknown = [name for name in readers if name not in data.methods]
+    if readers and (unknown or len({*readers}) < 2 or len({*readers}) >= len(data.methods)):
+        raise UserError(
+            "readers",
+            _("these cannot be compared as readers: {names}").format(names=listed(unknown or list(readers), NAMED)),
+            expected=_("two or more of the columns {names}, and a method beside them").format(
+                names=listed(list(data.methods), 2 * NAMED)
+            ),
+        )
+
+
+def _methods_beside(paths: Sequence[Path]) -> Sequence[Path]:
+    """Return the methods' files or folders, after that of the truth. Raises UserError."""
+    if len(paths) < 2:
+        raise UserError(
+            "methods",
+            _("{path} holds the truth, and no method stands beside it").format(path=paths[0]),
+            fix="souron verdict TRUTH METHOD METHOD",
+        )
+    return paths[1:]
+
+
+def _sources(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return the checksum of each file, for the receipt."""
+    return {"files": {readable(path.name): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}}
+
+
+__all__ = ["Options", "VerdictRecord", "VerdictStudy", "verdict"]
