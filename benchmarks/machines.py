@@ -120,8 +120,8 @@ def training(turns: int) -> list[list[str]]:
         examples = {}
         for count in (1, 2):
             with tempfile.TemporaryDirectory() as name:
-                words = ["train", "resnet", "data=digits", "imgsz=32", "budget=30s", "--no-forecast", "--json", "--quiet"]
-                words += [f"processes={count}"] if count > 1 else []
+                words = ["train", "resnet", "data=digits", "imgsz=32", "budget=30s"]
+                words += ["--no-forecast", "--json", "--quiet"] + [f"processes={count}"] * (count > 1)
                 told = subprocess.run(
                     [sys.executable, "-m", "souron", *words],
                     cwd=name,
