@@ -18,7 +18,8 @@ def test_each_mutant_applies_once_and_names_a_test_that_there_is():
     for mutant in mutants.mutants():
         text = (ROOT / mutant.file).read_text(encoding="utf-8")
         assert text.count(mutant.old) == 1, (mutant.name, mutant.removes)
-        ast.parse(text.replace(mutant.old, mutant.new))
+        if mutant.file.endswith(".py"):
+            ast.parse(text.replace(mutant.old, mutant.new))
         file, _colons, test = mutant.test.partition("::")
         name = test.partition("[")[0]
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), mutant.test
