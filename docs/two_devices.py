@@ -31,6 +31,7 @@ from souron.system import System
 from souron.tasks.classify import Spec
 
 IMAGES, SIDE, CLASSES = 4, 224, 1000
+NUMBER = 4  # bytes of a number that are counted; computed is with 8, so that rounding hides no mistake
 TOLERANCE = 1e-6  # of the largest logit
 
 
@@ -38,7 +39,7 @@ def whole(size: str) -> System:
     """Return the whole network, with the same random weights in each process."""
     torch.manual_seed(0)
     network, config = load_system(f"alexnet_{size}")
-    return network(config, Spec(3, SIDE, tuple(map(str, range(CLASSES))))).eval()
+    return network(config, Spec(3, SIDE, tuple(map(str, range(CLASSES))))).double().eval()
 
 
 def layers(network: System) -> list[nn.Module]:
@@ -70,17 +71,17 @@ def run_device(device: int, size: str, images: Tensor, expected: Tensor, store: 
     x, rows, first = images, [], True
     for layer in layers(whole(size)):
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            kilobytes = 0.0 if first else x.numel() * x.element_size() / len(x) / 1e3
+            kilobytes = 0.0 if first else x.numel() * NUMBER / len(x) / 1e3
             reads_both = not first and getattr(layer, "groups", 1) == 1
             x = exchange(x) if reads_both else x  # the first layer reads the image
             keep_half(layer, device)
-            megabytes = sum(weight.numel() * weight.element_size() for weight in layer.parameters()) / 1e6
+            megabytes = sum(weight.numel() * NUMBER for weight in layer.parameters()) / 1e6
             rows.append((megabytes, kilobytes if reads_both else 0.0, kilobytes))
             first = False
         else:
             keep_half(layer, device)
         x = layer(x)
-    answer = x.numel() * x.element_size() / len(x) / 1e3
+    answer = x.numel() * NUMBER / len(x) / 1e3
     x = exchange(x)
     dist.destroy_process_group()
     if device == 0:
@@ -104,7 +105,7 @@ def report(rows: list[tuple[float, float, float]], difference: float) -> None:
 
 @torch.inference_mode()
 def main(size: str = "paper") -> None:
-    images = torch.randn(IMAGES, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(IMAGES, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = whole(size)(images)  # (IMAGES, CLASSES)
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nothing leaves this computer
