@@ -182,7 +182,7 @@ class FilmUNet(nn.Module):
         count = len(film)
         condition = self.condition(torch.cat([waves(step, self.width), text], 1), self.frame.weight)  # (B T, features)
         x = self.enter(film.flatten(0, 1))
-        x = x + self.place(places(*x.shape[2:], x.device)) * (1 + self.emphasis(condition)[..., None, None])
+        x = x + self.place(places(x.shape[2], x.shape[3], x.device)) * (1 + self.emphasis(condition)[..., None, None])
         kept = []
         for place, block in enumerate(self.down):
             x = block(x, condition)
