@@ -4,9 +4,8 @@
     python benchmarks/evidence.py speed
 
 ``errors``: methods that are equally good on average, on patients with one to four cases. The share
-of tables in which any pair is called different, and of those in which a pair that is equal would be
-called superior or inferior with a margin; 5 % is promised. Two and six methods; labels (accuracy),
-probabilities (AUC), Dice.
+of tables in which any pair is called different; at most 5 % is promised. Two and six methods;
+labels (accuracy), probabilities (AUC), Dice.
 
 ``speed``: the processor's seconds of ``souron verdict`` for 100 000 cases and 6 methods, from the
 file to the record.

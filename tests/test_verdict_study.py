@@ -232,6 +232,14 @@ def test_a_case_with_two_truths_and_a_case_in_two_rows_are_named():
     assert error.code == "two truths" and "c7" in error.found
 
 
+def test_patients_with_two_truths_are_counted():
+    table = columns(40, 2)
+    table["truth"] = [NAMES[n // 2 % 2] for n in range(40)]
+    assert not any("different truths" in note for note in verdict(table).notes())
+    table["truth"][0] = table["truth"][4] = "malignant"
+    assert any(note.startswith("2 patients have cases of different truths") for note in verdict(table).notes())
+
+
 def test_missing_predictions_are_named_and_somebody_has_to_decide():
     table = columns()
     for place in (3, 4, 5):

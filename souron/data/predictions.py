@@ -92,6 +92,14 @@ class Predictions:
         """Return the number of patients, or of cases without patients."""
         return len(self.cases) if self.groups is None else len(np.unique(self.groups))
 
+    @property
+    def mixed(self) -> int:
+        """Return the number of patients whose cases have different truths."""
+        if self.groups is None or self.truth is None:
+            return 0
+        pairs = np.unique(np.stack([self.groups, self.truth]), axis=1)
+        return int((np.bincount(pairs[0]) > 1).sum())
+
     def only(self, chosen: NDArray[np.bool_]) -> "Predictions":
         """Return the predictions for some of the cases (C,)."""
         return replace(

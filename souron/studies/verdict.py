@@ -205,6 +205,12 @@ class VerdictRecord(Record):
                     margin=self.margin_text
                 )
             )
+        if data.mixed:
+            text = _(
+                "{count} patients have cases of different truths, as several lesions may have; where the truth is the "
+                "patient's, check them."
+            )
+            notes.append(text.format(count=units.whole(data.mixed)))
         if data.groups is None:
             notes.append(_("No column names patients: each case counts as a patient of its own."))
         if data.seeds > 1 and data.trainings is None:
