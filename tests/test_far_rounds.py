@@ -71,6 +71,7 @@ def test_by_examples_its_figures_are_those_of_one_computer(here, on):
     played = found.as_json()["machines"]
     assert sorted(number for machine in played for number in machine["rounds"]) == [0, 1]
     assert all(machine["threads"] == 1 and machine["speed"] > 0 and machine["name"] for machine in played)
+    assert all(machine["load"] >= 0 for machine in played)
     assert json.loads((found.folder / "receipt.json").read_text())["machines"] == played
     assert "machines" not in here.as_json()
 
@@ -288,11 +289,11 @@ def test_a_refused_machine_ends_the_comparison_with_its_reason(monkeypatch):
 def test_machines_are_read_back_from_their_rounds(tmp_path):
     (tmp_path / "rounds").mkdir()
     for number, (name, speed) in enumerate([("desk", 10.0), ("lab", 3.0), ("desk", 20.0)]):
-        told = vars(Machine(name, 2, speed, 1.0))
+        told = vars(Machine(name, 2, speed, 1.0, 0.5))
         (tmp_path / "rounds" / f"{number}.machine.json").write_text(json.dumps(told))
     assert machines(tmp_path) == [
-        {"name": "desk", "rounds": [0, 2], "speed": 15.0, "threads": 2},
-        {"name": "lab", "rounds": [1], "speed": 3.0, "threads": 2},
+        {"name": "desk", "rounds": [0, 2], "speed": 15.0, "load": 0.5, "threads": 2},
+        {"name": "lab", "rounds": [1], "speed": 3.0, "load": 0.5, "threads": 2},
     ]
     assert machines(tmp_path / "nothing") == []
 

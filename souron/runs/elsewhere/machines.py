@@ -22,14 +22,15 @@ class Machine:
     threads: int
     speed: float  # training cases per second
     seconds: float  # of the whole round
+    load: float = 0.0  # processes that computed or waited to, for each core, at its end
 
 
 def machines(folder: Path) -> list[dict[str, Any]]:
-    """Return the machines of a comparison: ``name``, ``rounds``, ``speed`` and ``threads``; [] where all were local.
+    """Return the machines of a comparison: ``name``, ``rounds``, ``speed``, ``load`` and ``threads``; [] without any.
 
     Files that are damaged are left out.
     """
-    played: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    played: dict[tuple[str, int], list[tuple[int, float, float]]] = {}
     for file in (folder / "rounds").glob(f"*{SUFFIX}"):
         with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             number = int(file.name.removesuffix(SUFFIX))
@@ -37,13 +38,15 @@ def machines(folder: Path) -> list[dict[str, Any]]:
                 continue
             content = json.loads(file.read_bytes())
             name, threads, speed = str(content["name"]), int(content["threads"]), float(content["speed"])
-            if math.isfinite(speed):
-                played.setdefault((name, threads), []).append((number, speed))
+            load = float(content.get("load", 0.0))
+            if math.isfinite(speed + load):
+                played.setdefault((name, threads), []).append((number, speed, load))
     return [
         {
             "name": name,
-            "rounds": sorted(number for number, _speed in rounds),
-            "speed": sum(speed for _number, speed in rounds) / len(rounds),
+            "rounds": sorted(number for number, _speed, _load in rounds),
+            "speed": sum(speed for _number, speed, _load in rounds) / len(rounds),
+            "load": sum(load for _number, _speed, load in rounds) / len(rounds),
             "threads": threads,
         }
         for (name, threads), rounds in sorted(played.items())

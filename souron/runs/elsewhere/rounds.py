@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 import souron
@@ -179,8 +180,9 @@ def play_alone(comparison: Any, folder: Path, number: int) -> Iterator[Event]:
 
 
 def measured(kept: Path, threads: int, seconds: float) -> Machine:
-    """Return this machine, with its speed in a round."""
+    """Return this machine, with its speed in a round and its load in the last minute."""
     _tensors, about = files.read_tensors(kept)
     trained = sum(seconds for _curve, seconds, _examples in about.values())
     examples = sum(examples for _curve, _seconds, examples in about.values())
-    return Machine(platform.node(), threads, examples / max(trained, 1e-9), seconds)
+    load = psutil.getloadavg()[0] / hardware.cores()
+    return Machine(platform.node(), threads, examples / max(trained, 1e-9), seconds, load)
