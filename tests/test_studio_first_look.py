@@ -110,6 +110,17 @@ def pressed(page, button):
     return False
 
 
+def texts(page, selector):
+    """The texts that a page shows, on the next one where the press leads to it meanwhile."""
+    from playwright.sync_api import Error
+
+    try:
+        return page.locator(selector).all_inner_texts()
+    except Error:
+        page.wait_for_load_state()
+        return page.locator(selector).all_inner_texts()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_first_button_of_each_page_works(studio, language, width):
@@ -124,7 +135,7 @@ def test_the_first_button_of_each_page_works(studio, language, width):
             button = first_button(page)
             if button is not None and not pressed(page, button):
                 wrong.append(f"{name}: nothing is seen of {button.inner_text()}")
-            wrong += [f"{name}: {one}" for one in page.locator("#wrong:visible, .toast-body.error").all_inner_texts()]
+            wrong += [f"{name}: {one}" for one in texts(page, "#wrong:visible, .toast-body.error")]
             wrong += [f"{name}: {one}" for one in (*visit.errors, *visit.outside)]
             visit.errors.clear()
             visit.outside.clear()
