@@ -222,7 +222,7 @@ def of_a_part(size: int) -> tuple[float, float]:
 
 
 def most_workers(seconds: float, caller: float, scheduler: float) -> dict[str, float]:
-    """How many workers each thing keeps busy whose parts take ``seconds``, least first."""
+    """Return the number of workers that each bottleneck keeps busy, least first, where a part takes ``seconds``."""
     found = {
         f"parts handed out at a time (IN_FLIGHT = {engine.IN_FLIGHT})": float(engine.IN_FLIGHT),
         "the caller's core": seconds / caller,

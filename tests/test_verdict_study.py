@@ -79,7 +79,7 @@ def test_labels_are_judged_by_accuracy_with_intervals_by_patients():
 
 
 def test_it_is_the_verdict_of_a_comparison():
-    """The same scores in ``stats.verdict.judge`` give the same pairs, three methods corrected."""
+    """Compare the pairs of three methods with those of ``stats.verdict.judge`` on the same scores."""
     table = columns(rates=(0.9, 0.8, 0.84))
     scores = {
         name: np.array([a == b for a, b in zip(table[name], table["truth"], strict=True)], float)
@@ -261,7 +261,7 @@ def test_missing_predictions_are_named_and_somebody_has_to_decide():
 
 
 def test_a_missing_prediction_is_the_worst_one_whatever_the_truth_is():
-    """Of two classes the other one; else a missing label of a negative case would be called right."""
+    """Count the other of two classes; with none, a missing label of a negative case would be called right."""
     for make, options in ((columns, {}), (scored, {})):
         table = make()
         name = list(table)[-1]

@@ -12,7 +12,7 @@ With the interval (low, high) of a difference, > 0 favouring ``a``, and a margin
     cannot tell     otherwise
 
 The interval is the one of ``verdict.judge``, two-sided with Holm's level, so that these words and
-the verdict never contradict each other. For pairs that cannot be told apart these intervals hold
+the verdict never contradict each other. For pairs without a significant difference these intervals hold
 together with the stated level (Strassburger and Bretz, "Compatible simultaneous lower confidence
 bounds for the Holm procedure and other Bonferroni-based closed tests", 2008,
 https://doi.org/10.1002/sim.3338).
