@@ -55,7 +55,7 @@ class Options:
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     device: Annotated[str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")] = "auto"
     on: Annotated[
-        str, Choice(N_("where generators run: processes:4, dask://HOST:PORT, slurm, ray://HOST:PORT"), metavar="ENGINE")
+        str, Choice(N_("where generators run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
     ] = ""
 
 
