@@ -14,12 +14,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from souron.pipelines.answer_lines import as_json
 from souron.runs.elsewhere import workers
@@ -136,30 +134,16 @@ def answering(system: str, folder: Path, out: Path, on: str, options: Mapping[st
         yield Event("done", 1.0, record=found, folder=out)
 
 
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold a folder of answers for this command. Raises UserError while another one holds it.
-
-    The operating system releases the lock of a killed command.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / LOCK)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            "busy",
-            _("another command writes its answers to {folder}").format(folder=out),
-            expected=_("one command at a time for a folder of answers"),
-            fix="out=FOLDER",
-            exit=3,
-        ) from error
-    except OSError as error:
-        raise files.cannot_write(out, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def alone(out: Path) -> AbstractContextManager[None]:
+    """Hold a folder of answers for this command. Raises UserError while another one holds it."""
+    busy = UserError(
+        "busy",
+        _("another command writes its answers to {folder}").format(folder=out),
+        expected=_("one command at a time for a folder of answers"),
+        fix="out=FOLDER",
+        exit=3,
+    )
+    return files.locked(out / LOCK, busy)
 
 
 def join(parts: Sequence[str], found: Answered) -> None:

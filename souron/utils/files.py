@@ -96,6 +96,28 @@ def atomically(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def locked(place: Path, busy: UserError) -> Iterator[None]:
+    """Hold a lock file, which the operating system releases when the process is killed.
+
+    Raises ``busy`` where another process holds it, and UserError where the file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise busy from error
+    except OSError as error:
+        raise cannot_write(place, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def cannot_write(path: Path, error: OSError) -> UserError:
     place = next((folder for folder in path.parents if folder.exists()), Path())
     free = shutil.disk_usage(place).free

@@ -23,13 +23,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
 
 from souron import registry
 from souron.cli.parsing import arguments
@@ -78,32 +77,19 @@ def state_name(job: "Job", state: str) -> str:
     }[state]
 
 
-@contextmanager
-def only_server(project: Path) -> Iterator[None]:
+def only_server(project: Path) -> AbstractContextManager[None]:
     """Hold the lock of a project, so that no other server works on it.
 
-    The operating system releases the lock when the server is killed. Raises UserError where another
-    server holds it.
+    Raises UserError where another server holds it.
     """
-    place = project.absolute() / ".studio" / "server.lock"
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise UserError(
-            "busy",
-            _("another studio is open for {folder}").format(folder=project),
-            expected=_("one studio for the runs of a folder"),
-            fix=_("use that one, or souron studio project=FOLDER"),
-            exit=4,
-        ) from error
-    except OSError as error:
-        raise files.cannot_write(place, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    busy = UserError(
+        "busy",
+        _("another studio is open for {folder}").format(folder=project),
+        expected=_("one studio for the runs of a folder"),
+        fix=_("use that one, or souron studio project=FOLDER"),
+        exit=4,
+    )
+    return files.locked(project.absolute() / ".studio" / "server.lock", busy)
 
 
 class Jobs:
