@@ -362,8 +362,9 @@ def real(model, cases):
 def test_a_picture_of_a_seed_is_the_same_in_any_batch(learnt):
     several = images(learnt, range(4), PROMPTS)
     assert several.shape == (4, 3, 32, 32)
-    assert torch.equal(images(learnt, [1], PROMPTS[1:2])[0], several[1])
-    assert not torch.equal(images(learnt, [2], PROMPTS[1:2])[0], several[1])
+    # sums of another batch are rounded otherwise on some processors
+    assert (images(learnt, [1], PROMPTS[1:2])[0].int() - several[1].int()).abs().max() <= 2
+    assert (images(learnt, [2], PROMPTS[1:2])[0].int() - several[1].int()).abs().max() > 50
 
 
 def test_prompt_guidance_and_what_is_not_wanted_change_the_picture(learnt):

@@ -10,6 +10,7 @@ from shapes import filmed
 from torch.nn import functional as F
 
 from souron.blocks.samplers import cosine
+from souron.blocks.unet import ScaledResidual, places
 from souron.data.composing import captioned, moving
 from souron.data.composing.moving import Composer, Moving
 from souron.data.dataset import Rows
@@ -26,7 +27,7 @@ from souron.runs.generated_files import write_film
 from souron.systems.text_to_video import video_diffusion
 from souron.systems.text_to_video.still_picture import Config as OfMemory
 from souron.systems.text_to_video.still_picture import StillPicture
-from souron.systems.text_to_video.video_diffusion import Condition, FilmUNet, OverTime, Residual, VideoDiffusion, places
+from souron.systems.text_to_video.video_diffusion import Condition, FilmUNet, OverTime, VideoDiffusion
 from souron.tasks import text_to_video as task_file
 from souron.tasks.text_to_video import Batch, FilmGenerator, Options, Spec, TextToVideo, parts, video
 from souron.training.loop import Run
@@ -434,7 +435,7 @@ def test_the_frame_multiplies_what_the_text_says():
 
 def test_the_condition_scales_and_shifts():
     torch.manual_seed(0)
-    block = Residual(8, 8, 4, 2)
+    block = ScaledResidual(8, 8, 4, 2)
     torch.nn.init.normal_(block.conv2.weight)
     torch.nn.init.zeros_(block.to_scale_shift.weight)
     x, nothing = torch.randn(1, 8, 4, 4), torch.zeros(1, 4)

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+OCTAVES = 3  # of the sines that encode places
+
 
 class Residual(nn.Module):
     def __init__(self, narrow: int, wide: int, time: int, groups: int, dropout: float):
@@ -33,6 +35,29 @@ class Residual(nn.Module):
         inner = self.conv1(F.silu(self.norm1(x))) + self.time_emb_proj(time)[..., None, None]
         inner = self.conv2(self.dropout(F.silu(self.norm2(inner))))
         return self.conv_shortcut(x) + inner
+
+
+class ScaledResidual(nn.Module):
+    """A residual block whose second normalisation is scaled and shifted by the condition.
+
+    Dhariwal, Nichol: Diffusion Models Beat GANs on Image Synthesis (2021), section 3.1.
+    https://arxiv.org/abs/2105.05233
+    """
+
+    def __init__(self, narrow: int, wide: int, condition: int, groups: int):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, narrow, eps=1e-6)
+        self.conv1 = nn.Conv2d(narrow, wide, 3, padding=1)
+        self.to_scale_shift = nn.Linear(condition, 2 * wide)
+        self.norm2 = nn.GroupNorm(groups, wide, eps=1e-6)
+        self.conv2 = nothing_at_first(nn.Conv2d(wide, wide, 3, padding=1))
+        self.shortcut = nn.Conv2d(narrow, wide, 1) if narrow != wide else nn.Identity()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Compute (B, narrow, H, W), (B, condition) -> (B, wide, H, W)."""
+        scale, shift = self.to_scale_shift(condition)[..., None, None].chunk(2, 1)
+        inner = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + scale) + shift
+        return self.shortcut(x) + self.conv2(F.silu(inner))
 
 
 class Attention(nn.Module):
@@ -196,6 +221,13 @@ def waves(step: Tensor, width: int) -> Tensor:
     rate = torch.exp(-math.log(10_000) * torch.arange(half, device=step.device) / (half - 1))
     angle = step.float()[:, None] * rate
     return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+def places(high: int, wide: int, device: torch.device) -> Tensor:
+    """Return sines and cosines of y and x, (1, 4 OCTAVES, high, wide)."""
+    across = torch.meshgrid(*(torch.linspace(-1, 1, side, device=device) for side in (high, wide)), indexing="ij")
+    angles = torch.stack([math.pi / 2 * 2**octave * each for octave in range(OCTAVES) for each in across])
+    return torch.cat([angles.sin(), angles.cos()])[None]
 
 
 def with_places(x: Tensor) -> Tensor:

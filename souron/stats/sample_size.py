@@ -268,7 +268,11 @@ def observed_expected(prevalence: float, width: float, level: float = 0.95) -> i
 
 
 def calibration_slope(predictor: LinearPredictor, width: float, level: float = 0.95) -> int:
-    """Return the patients that estimate a calibration slope of 1 to an interval of this width."""
+    """Return the patients that estimate a calibration slope of 1 to an interval of this width.
+
+    >>> calibration_slope(LinearPredictor(-2.0, 1.0), 0.3)
+    1920
+    """
     error = width / 2 / quantile(level)
     intercept, both, slope = predictor.information()
     return math.ceil(intercept / (error**2 * (intercept * slope - both**2)))
@@ -299,6 +303,9 @@ def net_benefit(
 
     It is sensitivity - (1 - specificity) odds(threshold) (1 - prevalence) / prevalence; its variance by the delta
     method.
+
+    >>> net_benefit(0.8, 0.8, 0.2, 0.1, 0.2)
+    342
     """
     error = width / 2 / quantile(level)
     odds = threshold / (1 - threshold)

@@ -45,7 +45,7 @@ from torch.nn import functional as F
 
 from souron.blocks.averaging import follower, lead
 from souron.blocks.samplers import SAMPLERS, cosine
-from souron.blocks.unet import Attention, Double, Halve, nothing_at_first, waves
+from souron.blocks.unet import OCTAVES, Attention, Double, Halve, ScaledResidual, nothing_at_first, places, waves
 from souron.kinds.signature import Choice
 from souron.tasks.text_to_video import PAD, Batch, FilmGenerator, Noise, Spec
 from souron.utils.messages import N_
@@ -56,7 +56,6 @@ HEAVIEST = 5.0  # largest weight of an error
 AT_ONCE = 16  # videos per update
 WIDENED = 0.5  # share of the budget after which all noise levels are trained
 NOISIER = 4.0  # times the noise-to-signal ratio of images
-OCTAVES = 3  # of the sines that encode places
 
 
 @dataclass(frozen=True)
@@ -66,29 +65,6 @@ class Config:
     text: int = 128  # features of a text
     heads: int = 4  # of the attention over time
     rate: float = 2e-3
-
-
-class Residual(nn.Module):
-    """A residual block whose second normalisation is scaled and shifted by the condition.
-
-    Dhariwal, Nichol: Diffusion Models Beat GANs on Image Synthesis (2021), section 3.1.
-    https://arxiv.org/abs/2105.05233
-    """
-
-    def __init__(self, narrow: int, wide: int, condition: int, groups: int):
-        super().__init__()
-        self.norm1 = nn.GroupNorm(groups, narrow, eps=1e-6)
-        self.conv1 = nn.Conv2d(narrow, wide, 3, padding=1)
-        self.to_scale_shift = nn.Linear(condition, 2 * wide)
-        self.norm2 = nn.GroupNorm(groups, wide, eps=1e-6)
-        self.conv2 = nothing_at_first(nn.Conv2d(wide, wide, 3, padding=1))
-        self.shortcut = nn.Conv2d(narrow, wide, 1) if narrow != wide else nn.Identity()
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Compute (B, narrow, H, W), (B, condition) -> (B, wide, H, W)."""
-        scale, shift = self.to_scale_shift(condition)[..., None, None].chunk(2, 1)
-        inner = self.norm2(self.conv1(F.silu(self.norm1(x)))) * (1 + scale) + shift
-        return self.shortcut(x) + self.conv2(F.silu(inner))
 
 
 class Condition(nn.Module):
@@ -102,13 +78,6 @@ class Condition(nn.Module):
         """Compute (B, whole), (T, frame) -> (B T, width)."""
         product = self.whole(whole)[:, None] * (1 + self.frame(frame))
         return F.silu(self.out(F.silu(product))).flatten(0, 1)
-
-
-def places(high: int, wide: int, device: torch.device) -> Tensor:
-    """Return sines and cosines of y and x, (1, 4 OCTAVES, high, wide)."""
-    across = torch.meshgrid(*(torch.linspace(-1, 1, side, device=device) for side in (high, wide)), indexing="ij")
-    angles = torch.stack([math.pi / 2 * 2**octave * each for octave in range(OCTAVES) for each in across])
-    return torch.cat([angles.sin(), angles.cos()])[None]
 
 
 class OverTime(nn.Module):
@@ -142,7 +111,7 @@ class Block(nn.Module):
 
     def __init__(self, narrow: int, wide: int, condition: int, heads: int, frames: int, groups: int):
         super().__init__()
-        self.space = Residual(narrow, wide, condition, groups)
+        self.space = ScaledResidual(narrow, wide, condition, groups)
         self.time = OverTime(wide, heads, frames, groups)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
@@ -240,8 +209,7 @@ class VideoDiffusion(FilmGenerator):
         lowest = round((levels - 1) * max(0.0, 1 - self.used / WIDENED))
         step = torch.randint(lowest, levels, (count,), device=film.device)
         # the schedule in float32: bfloat16 cannot resolve the first steps
-        kept = torch.tensor(self.kept, device=film.device, dtype=film.dtype)[step]
-        kept = kept.view(-1, 1, 1, 1, 1)
+        kept = film.new_tensor(self.kept)[step, None, None, None, None]
         noise = torch.randn_like(film)
         noisy = kept.sqrt() * film + (1 - kept).sqrt() * noise
         weight = (1 / (1 - kept)).clamp(max=HEAVIEST)
@@ -329,5 +297,4 @@ class VideoDiffusion(FilmGenerator):
         inner: Any = self.folded(film)
         none = torch.zeros(1, dtype=torch.bool, device=self.device)
         text = self.norm(self.words(torch.zeros(1, dtype=torch.long, device=self.device)))
-        step = torch.zeros(1, dtype=torch.long, device=self.device)
-        self.unet(self.with_first(inner, inner[:, 0], none), step, text)
+        self.unet(self.with_first(inner, inner[:, 0], none), none.long(), text)
