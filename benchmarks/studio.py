@@ -205,11 +205,11 @@ def jobs(folder: Path, code: str, times: int) -> dict[str, list[float]]:
         with browsing.visiting() as visit:
             page = visit.page
             page.goto(server.address + "/en/use?run=generate/vae_tiny-digits")
-            page.wait_for_selector("button:text-is('Draw')")
+            page.wait_for_selector("button:text-is('Generate')")
             page.wait_for_timeout(1000 * SETTLED)
             for _time in range(times):
                 begun = time.perf_counter()
-                page.click("button:text-is('Draw')")
+                page.click("button:text-is('Generate')")
                 page.wait_for_function(ANEW, arg=".drawn:last-child img")
                 took = time.perf_counter() - begun
                 result = max(folder.glob("runs/.studio/jobs/*/result.json"))

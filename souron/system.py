@@ -141,6 +141,10 @@ class System(nn.Module, ABC):
         """
         return []
 
+    def plan(self) -> dict[str, Any]:
+        """Return what of the network was derived from the training data, for the receipt; {} where nothing was."""
+        return {}
+
     def reading(self) -> dict[str, Any]:
         """Return keyword arguments for the ``read`` method of the input kind of ``predict``."""
         return {}

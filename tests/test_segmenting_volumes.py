@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import json
 import sys
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ from souron.kinds.codecs import axes
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume
 from souron.runs import evaluate, train
+from souron.runs import folder as run_folder
 from souron.training.budget import one_cycle, set_rate
 from souron.training.loop import Run
 from souron.utils.messages import UserError
@@ -474,6 +476,16 @@ def solids(tmp_path, monkeypatch):
     sys.modules.pop("souron.data.sets.solids", None)
     monkeypatch.undo()
     load.names.cache_clear()
+
+
+def test_the_plan_of_a_network_stands_in_its_receipt(solids, tmp_path):
+    small = {"width": 2, "voxels": 500, "levels": 2}
+    run = train.train("unet_3d_planned", solids, budget="1ep", config=small, project=tmp_path / "runs")
+    told = json.loads((run.folder / "receipt.json").read_text(encoding="utf-8"))
+    assert told["plan"]["patch"] == list(run.model.layout.patch) and len(told["plan"]["kernels"]) == 2
+    again = run_folder.load(run.folder)
+    assert again.layout == run.model.layout
+    assert again.spec.foreground == run.model.spec.foreground and len(again.spec.foreground) == 4
 
 
 def test_a_segmenter_trains_reports_predicts_and_is_measured_again(solids, tmp_path):

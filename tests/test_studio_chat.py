@@ -67,6 +67,9 @@ def test_a_model_without_conversations_is_told_from_one_that_answers(run, studio
     assert chat_view.only_continues(near, "gpt")
     assert not chat_view.only_continues(near, "smollm2")
     assert not chat_view.only_continues(near, "no/such/run")
+    offered = [name for _shown, name in chat_view.choices(near)]
+    assert offered[0] == run and {"gpt", "gpt_aligned", "gpt_instructed"} <= {*offered}
+    assert not chat_view.only_continues(near, "gpt_aligned")
 
 
 def test_stop_keeps_what_came_and_nobody_asks_meanwhile(run, monkeypatch):

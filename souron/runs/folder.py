@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,8 @@ def _of_another_version(name: str, config: Any, given: dict[str, Any]) -> UserEr
 
 def _from_dict(record: type, values: Any) -> Any:
     names = {item.name for item in fields(record)}
-    if not isinstance(values, dict) or set(values) != names:
+    required = {item.name for item in fields(record) if item.default is MISSING and item.default_factory is MISSING}
+    if not isinstance(values, dict) or not required <= set(values) <= names:
         raise UserError(
             "not a run",
             _("the run describes its data as {found}").format(found=values),

@@ -418,6 +418,7 @@ def _write(record: RunRecord) -> None:
             "stopped": record.stopped,
             "parts": record.parts,
             "translated": report.run_translated(record),
+            **({"plan": planned} if (planned := record.model.whole.plan()) else {}),
             **record.receipt,
             **run_folder.ending(record.folder),
         },

@@ -125,7 +125,7 @@ def withheld(talk: Talk) -> Markup:
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
-    """Return (shown, name) of the models on this computer: published models, then runs."""
+    """Return (shown, name) of the models on this computer: published models, runs, ready-trained systems."""
     from souron.hub import fetch
 
     found = [
@@ -139,10 +139,11 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
         if registry.talks(run.task) and run.state != "damaged"
         if (run.folder / "weights" / "best.safetensors").is_file()
     ]
+    entries = registry.entries()
     ready = [
-        (f"{entry.name} – {_('ready trained')}", entry.name)
-        for entry in registry.entries().values()
-        if registry.talks(entry.task) and zoo.where(entry.name)
+        (f"{name} – {_('ready trained')}", name)
+        for name in (*filter(zoo.where, entries), *zoo.variants())
+        if registry.talks(entries[zoo.system_of(name)].task)
     ]
     return [*found, *runs, *ready]
 

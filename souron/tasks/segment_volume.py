@@ -42,6 +42,7 @@ class Spec:
     spacing: tuple[float, ...]  # the mean, in mm between slices, rows and columns
     labels: tuple[str, ...]  # the first is the background
     parts: tuple[int, ...]  # connected components per class except the background: two kidneys
+    foreground: tuple[float, ...] = ()  # its percentiles 0.5 and 99.5, mean and standard deviation; none: not measured
 
 
 class Batch(NamedTuple):

@@ -100,7 +100,7 @@ def words() -> dict[str, Any]:
         "silent": _("The recording is silent. Is the microphone switched on, and the right one chosen?"),
         "answered": _("{system} answers"),
         "others": _("another system:"),
-        "done": _("{count} answers"),
+        "done": _("Answers: {count}"),
         "files": _("{count} files"),
         "wrong": _("no answer"),
         "stop": _("Stop"),

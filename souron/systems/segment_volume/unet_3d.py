@@ -16,25 +16,31 @@ fade over the second half of the budget, since organs that weigh more are segmen
 inference the whole volume is processed at once. Each voxel's position in the body is given in three
 more channels: bodies are much alike.
 
+With the size ``planned``, levels, kernels, patch and intensities follow from the training cases
+(``blocks.volume_plan``): thick slices are not halved as fast as their rows, and MRI needs no Hounsfield units.
+
 Differs from the paper: padded convolutions; complete labels, no sparse ones; brightness and
 contrast augmentation in place of elastic deformations; position channels; Dice beside the weighted
 cross-entropy, weights that fade; the largest components; AdamW and one cycle of the rate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks import volume_plan
 from souron.blocks.volume_patches import around, dice_loss, shares
+from souron.blocks.volume_plan import Axes
 from souron.tasks.segment_volume import Batch, Spec, VolumeSegmenter
 
 CENTRE, WIDTH = 40.0, 200.0  # HU that map to 0 and 1 in the first channel
 WIDE = 600.0  # width of the second window
 GREY = 2  # intensity channels
 WHOLE = (slice(None),) * 3
+NO_FOREGROUND = (-1000.0, 1000.0, 0.0, 300.0)  # of a network that has seen no data
 POWER = 0.5  # a class's initial weight is its share of the voxels to the minus this
 
 
@@ -42,27 +48,29 @@ POWER = 0.5  # a class's initial weight is its share of the voxels to the minus 
 class Config:
     width: int = 32  # channels of the first convolution, doubled at each level
     levels: int = 4
-    patch: tuple[int, ...] = (32, 40, 48)  # slices, rows, columns
+    patch: tuple[int, ...] = (32, 40, 48)  # slices, rows, columns; none: planned from the data
     patches: int = 2  # per step
+    voxels: int = 61_440  # of a planned patch, at most
     rate: float = 4e-3
 
 
 class Twice(nn.Sequential):
-    """Two 3x3x3 convolutions, each with normalisation and ReLU."""
+    """Two convolutions, each with normalisation and ReLU."""
 
-    def __init__(self, inward: int, between: int, outward: int) -> None:
+    def __init__(self, inward: int, between: int, outward: int, kernel: Axes) -> None:
         layers: list[nn.Module] = []
+        around: Any = tuple(side // 2 for side in kernel)
         for a, b in ((inward, between), (between, outward)):
-            layers += [nn.Conv3d(a, b, 3, padding=1, bias=False), nn.BatchNorm3d(b)]
+            layers += [nn.Conv3d(a, b, kernel, padding=around, bias=False), nn.BatchNorm3d(b)]  # type: ignore[arg-type]
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
 
 
 class Up(nn.Module):
-    def __init__(self, coarse: int, fine: int) -> None:
+    def __init__(self, coarse: int, fine: int, kernel: Axes, stride: Any) -> None:
         super().__init__()
-        self.enlarge = nn.ConvTranspose3d(coarse, coarse, 2, 2, bias=False)
-        self.convs = Twice(coarse + fine, fine, fine)
+        self.enlarge = nn.ConvTranspose3d(coarse, coarse, stride, stride, bias=False)
+        self.convs = Twice(coarse + fine, fine, fine, kernel)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         depth, height, width = fine.shape[2:]
@@ -74,16 +82,30 @@ class UNet3D(VolumeSegmenter):
     year = 2016
     ja = "ボクセルの塊を見る畳み込みで、ボリュームを縮めてから戻す3次元のU-Net"
     clip = 5.0
-    SIZES = {"tiny": Config(4, 2, (8, 8, 8), rate=1e-2), "small": Config(5), "paper": Config(patch=(116, 132, 132))}
+    SIZES = {
+        "tiny": Config(4, 2, (8, 8, 8), rate=1e-2),
+        "small": Config(5),
+        "planned": Config(5, 5, ()),
+        "paper": Config(patch=(116, 132, 132)),
+    }
 
     share: Tensor  # (labels,) shares of the training voxels
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        maps = [config.width * 2 ** (level + 1) for level in range(config.levels)]
-        inward = [(GREY * spec.channels + len(WHOLE)), *maps[:-1]]
-        self.down = nn.ModuleList(Twice(a, b // 2, b) for a, b in zip(inward, maps, strict=True))
-        self.up = nn.ModuleList(Up(coarse, fine) for coarse, fine in zip(maps[1:], maps[:-1], strict=True))
+        if config.patch:
+            self.layout = volume_plan.fixed(config.patch, config.levels)
+        else:
+            self.layout = volume_plan.plan(spec.size, spec.spacing, config.voxels, config.levels)
+        kernels, self.strides = self.layout.kernels, self.layout.strides
+        self.grey = spec.channels * (GREY if config.patch else 1)
+        maps = [config.width * 2 ** (level + 1) for level in range(len(kernels))]
+        inward = [self.grey + len(WHOLE), *maps[:-1]]
+        self.down = nn.ModuleList(Twice(a, b // 2, b, size) for a, b, size in zip(inward, maps, kernels, strict=True))
+        self.up = nn.ModuleList(
+            Up(coarse, fine, kernel, stride)
+            for coarse, fine, kernel, stride in zip(maps[1:], maps[:-1], kernels[:-1], self.strides[1:], strict=True)
+        )
         self.last = nn.Conv3d(maps[0], len(spec.labels), 1)
         self.register_buffer("share", torch.full((len(spec.labels),), 1 / len(spec.labels)))
         layout: Any = {"memory_format": torch.channels_last_3d}  # 1.7 times as fast
@@ -94,7 +116,7 @@ class UNet3D(VolumeSegmenter):
         fine: list[Tensor] = []
         x = volume
         for place, level in enumerate(self.down):
-            x = level(F.max_pool3d(x, 2, ceil_mode=True) if place else x)
+            x = level(F.max_pool3d(x, self.strides[place], ceil_mode=True) if place else x)
             fine.append(x)
         x = fine.pop()
         for up in reversed(self.up):
@@ -102,12 +124,13 @@ class UNet3D(VolumeSegmenter):
         return self.last(x)
 
     def channels(self, volume: Tensor, cut: tuple[slice, ...] = WHOLE) -> Tensor:
-        """Convert (C, D, H, W) in HU to two intensity windows and three position channels.
+        """Convert (C, D, H, W) to intensity channels and three position channels.
 
-        Positions run from -1 to 1 within a volume of the training cases' size. ``cut`` selects a
+        With a given patch the intensities are two windows of HU, with a planned one those of the foreground, clipped
+        and standardised. Positions run from -1 to 1 within a volume of the training cases' size. ``cut`` selects a
         part.
         """
-        grey = volume[(slice(None), *cut)].float() - CENTRE
+        grey = volume[(slice(None), *cut)].float()
         places = torch.meshgrid(
             *(
                 ((torch.arange(count, device=grey.device) + 0.5 - count / 2) * 2 / known)[part]
@@ -115,8 +138,13 @@ class UNet3D(VolumeSegmenter):
             ),
             indexing="ij",
         )
-        windows = [(grey / WIDTH).clamp(-2, 2), (grey / WIDE).clamp(-2, 4)]
-        return torch.cat([*windows, torch.stack(places)])
+        if self.config.patch:
+            grey = grey - CENTRE
+            grey = torch.cat([(grey / WIDTH).clamp(-2, 2), (grey / WIDE).clamp(-2, 4)])
+        else:
+            low, high, mean, deviation = self.spec.foreground or NO_FOREGROUND
+            grey = (grey.clamp(low, high) - mean) / deviation
+        return torch.cat([grey, torch.stack(places)])
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of random patches from some of the volumes."""
@@ -140,12 +168,19 @@ class UNet3D(VolumeSegmenter):
     def patch(self, batch: Batch, row: int) -> tuple[Tensor, Tensor]:
         """Draw a patch of one volume: inputs (C', d, h, w) with random brightness, and classes."""
         target = batch.target[row]
-        cut = around(target, self.config.patch, len(self.spec.labels))
+        cut = around(target, self.layout.patch, len(self.spec.labels))
         inputs = self.channels(batch.volume[row], cut)
-        grey = GREY * self.spec.channels
-        inputs[:grey] *= 1 + 0.1 * (2 * torch.rand(()) - 1)
-        inputs[:grey] += 0.1 * (2 * torch.rand(()) - 1)
+        inputs[: self.grey] *= 1 + 0.1 * (2 * torch.rand(()) - 1)
+        inputs[: self.grey] += 0.1 * (2 * torch.rand(()) - 1)
         return inputs, target[cut]
+
+    @classmethod
+    def spec_for(cls, train: Any) -> Spec:
+        spec = super().spec_for(train)
+        return replace(spec, foreground=volume_plan.intensities(train.input, train.target))
+
+    def plan(self) -> dict[str, Any]:
+        return self.layout.as_json() if not self.config.patch else {}
 
     def named(self, volume: Tensor) -> Tensor:
         return self(self.channels(volume)[None])[0].argmax(0)
