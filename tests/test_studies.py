@@ -540,6 +540,21 @@ def test_the_studio_has_a_form_of_its_options(drop, texts, studio):
         job_queue.check(["wordcounts"], "en")
 
 
+def test_a_form_takes_files_where_the_study_does_and_lists_the_values_of_an_option(tmp_path):
+    form = built(lambda _blocks: study_page.Form(registry.study("verdict"), True))
+    paths, files = form.slots[form.first]
+    assert files.file_types == [".csv", ".tsv", ".json"] and files.file_count == "multiple"
+    values = [None] * len(form.widgets)
+    values[:2] = ["truth.csv\n", [str(tmp_path / "unet.csv")]]
+    assert form.read(values)[0] == ["truth.csv", str(tmp_path / "unet.csv")]
+    assert form.read(["truth.csv", None, *values[2:]])[0] == ["truth.csv"]
+    assert form.read([None, [str(tmp_path / "unet.csv")], *values[2:]])[0] == [str(tmp_path / "unet.csv")]
+    [kind] = form.slots["kind"]
+    assert [value for _shown, value in kind.choices] == ["labels", "probability", "score", "dice", "error", "rating"]
+    skill = built(lambda _blocks: study_page.Form(registry.study("skill"), True))
+    assert len(skill.slots[skill.first]) == 1
+
+
 def test_the_page_offers_each_study_once_and_shows_the_report(drop, texts, studio, capsys):
     drop()
     assert PAGES.count("study") == 1

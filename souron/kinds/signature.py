@@ -45,6 +45,7 @@ class Given:
     least: int = 1
     most: int | None = 1  # None: any number
     typed: tuple[str, ...] = ()  # texts that a form holds at first, where texts are typed: one area each
+    sent: tuple[str, ...] = ()  # ends of the files that a form takes beside paths: (".csv",)
 
     @property
     def many(self) -> bool:

@@ -131,12 +131,15 @@ class Field:
     low: float | None = None
     tasks: tuple[str, ...] = ()  # that accept it; () for all
     offers: tuple[str, ...] = ()  # tasks whose runs and ready-trained systems are offered
+    among: tuple[str, ...] = ()  # the values, where there are only these
 
     @classmethod
     def of(cls, option: registry.OptionEntry, tasks: tuple[str, ...] = ()) -> "Field":
         kinds = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": tuple}
         kind = kinds.get(option.type, str)
-        return cls(option.name, kind, option.default, option.help, option.metavar, option.low, tasks, option.of)
+        return cls(
+            option.name, kind, option.default, option.help, option.metavar, option.low, tasks, option.of, option.among
+        )
 
     @property
     def word(self) -> str:

@@ -346,7 +346,13 @@ class VerdictStudy(Study):
         "souron verdict instances.json yolo.json detr.json",
     )
     group = "train"
-    given = Given("TABLE", N_("case,truth[,group] and a column for each method; or masks, or COCO's JSON"), 1, None)
+    given = Given(
+        "TABLE",
+        N_("case,truth[,group] and a column for each method; or masks, or COCO's JSON"),
+        1,
+        None,
+        sent=(".csv", ".tsv", ".json"),
+    )
     lookup = True
     brief = True
 

@@ -48,6 +48,11 @@ def complete_of(tasks: tuple[str, ...]) -> Callable[[str], list[tuple[str, str]]
     return complete
 
 
+def complete_among(values: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """Return a completion by the values of an option."""
+    return lambda incomplete: [value for value in values if value.startswith(incomplete)]
+
+
 def complete_fetchable(incomplete: str) -> list[str]:
     from souron.hub import fetch
 
@@ -151,7 +156,11 @@ def parameter(field: Field) -> inspect.Parameter:
     else:
         low = field.low if field.type is int else None
         kind = (list[str] if field.type is tuple else field.type) | None
-        offers = complete_of(field.offers) if field.offers else COMPLETE.get(metavar)
+        offers: Callable[[str], list] | None = COMPLETE.get(metavar)
+        if field.offers:
+            offers = complete_of(field.offers)
+        elif field.among:
+            offers = complete_among(field.among)
         info = Option(*named, metavar=metavar, help=field.help, min=low, autocompletion=offers)
     return inspect.Parameter(
         field.word,

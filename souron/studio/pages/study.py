@@ -89,8 +89,9 @@ def newest(studio: Studio, tool: str) -> str:
 
 class Form:
     """The form of one study, made from its command. A field has one component or several: a text
-    that may be pasted has a text area and a place for files, and of arguments that are texts
-    themselves (``Given.typed``) each has a text area."""
+    that may be pasted has a text area and a place for files, as have arguments that are files
+    (``Given.sent``), and of arguments that are texts themselves (``Given.typed``) each has a text
+    area."""
 
     def __init__(self, entry: StudyEntry, visible: bool, hidden: Sequence[str] = HIDDEN) -> None:
         import gradio as gr
@@ -121,21 +122,11 @@ class Form:
                 gr.Textbox(text, label=label, info=info or None, lines=3, max_length=LONGEST)
                 for text in self.entry.given.typed
             ]
-        if field.name not in self.texts:
-            return [field.widget()]
-        ends = ", ".join(Text.formats)
-        return [
-            gr.Textbox(label=field.says[0], lines=8, max_lines=16),
-            upload_names.received(
-                gr.File(
-                    label=_("or files ({ends})").format(ends=ends),
-                    file_count="multiple" if field.many else "single",
-                    file_types=list(Text.formats),
-                    height=120,
-                ),
-                upload_names.places if field.many else upload_names.place,
-            ),
-        ]
+        if field.name in self.texts:
+            return [gr.Textbox(label=field.says[0], lines=8, max_lines=16), sent(field, Text.formats)]
+        if field.name == self.first and self.entry.given.sent:
+            return [field.widget(), sent(field, self.entry.given.sent)]
+        return [field.widget()]
 
     def _is_typed(self, field: Field) -> bool:
         return field.name == self.first and bool(self.entry.given.typed)
@@ -170,6 +161,9 @@ class Form:
                 name = self.entry.given.metavar if field.name == self.first else field.name
                 paths = _text_files(part[0], part[1], name.lower(), keep)
                 options[field.name] = paths[0] if len(paths) == 1 and not field.many else paths
+            elif len(part) == 2 and part[1]:  # files that were sent, beside paths
+                typed, paths = field.read(part[0]) or [], _paths(part[1])
+                options[field.name] = [*([typed] if isinstance(typed, str) else typed), *paths]
             else:
                 options[field.name] = field.read(part[0])
         options = {name: value for name, value in options.items() if value not in (None, [])}
@@ -269,10 +263,27 @@ class Form:
 
 def _text_files(pasted: str | None, files: Any, name: str, keep: bool) -> list[str]:
     """Return the files of a text that was pasted or sent. Raises UserError."""
-    received = [files] if isinstance(files, str) and files else list(files or [])
+    received = _paths(files)
     if not pasted or not pasted.strip():
         return received
     return [str(upload_names.typed(pasted, name)) if keep else f"{name}.txt", *received]
+
+
+def _paths(files: Any) -> list[str]:
+    return [files] if isinstance(files, str) and files else list(files or [])
+
+
+def sent(field: Field, ends: Sequence[str]) -> Any:
+    """Return a place for files of an argument."""
+    import gradio as gr
+
+    place = gr.File(
+        label=_("or files ({ends})").format(ends=", ".join(ends)),
+        file_count="multiple" if field.many else "single",
+        file_types=list(ends),
+        height=120,
+    )
+    return upload_names.received(place, upload_names.places if field.many else upload_names.place)
 
 
 def link(name: str) -> Markup:
