@@ -109,7 +109,8 @@ def events(source: Source) -> str:
         if 0 < len(part.classes) <= MOST_NAMED and source.labels:
             found += [f"{text(name)} {units.whole(count)}" for name, count in part.classes.items()]
         told.append(f"{part_name(part.name)}: {', '.join(found)}")
-    return _("By part: {parts}.").format(parts="; ".join(told)) if told else ""
+    form = _("By part: {parts}.") if source.folds == 1 else _("The final network's parts: {parts}.")
+    return form.format(parts="; ".join(told)) if told else ""
 
 
 def partitions(source: Source) -> str:
@@ -212,7 +213,7 @@ def model(source: Source) -> str:
 def initial(source: Source) -> str:
     """State the initial weights with their licence, and which layers were trained."""
     began = text(source.options.get("pretrained"))
-    if source.kind != "run" or not began or source.entry is None:
+    if not source.by_gradient or not began or source.entry is None:
         return ""
     if began == "False":
         return _("Training began from random weights.")
@@ -254,7 +255,7 @@ def training(source: Source) -> str:
 
 def _optimiser(source: Source) -> str:
     """Return the optimiser of a system that has the default one; "" for others, whose file says it."""
-    if source.kind != "run" or source.entry is None or not source.entry.needs_fit:
+    if not source.by_gradient or source.entry is None:
         return ""
     kind, config = registry.load_system(source.system)
     default = kind.optimizers is System.optimizers and hasattr(config, "rate")
@@ -275,13 +276,9 @@ def _value(value: object) -> str:
 def selection(source: Source) -> str:
     """State how the final weights were chosen."""
     watched = registry.tasks()[source.task].watches if source.task in registry.tasks() else ""
-    if source.kind not in ("run", "comparison") or not watched or not _learnt(source):
+    if not source.by_gradient or not watched:
         return ""
     return _("The weights with the best validation {measure} were kept.").format(measure=registry.metric(watched).title)
-
-
-def _learnt(source: Source) -> bool:
-    return source.kind == "comparison" or bool(source.entry is not None and source.entry.needs_fit)
 
 
 def single(source: Source) -> str:
@@ -391,12 +388,13 @@ def statistics(source: Source) -> str:
     elif source.measures:
         told.append(_("95 % confidence intervals count each case as independent."))
     if source.kind == "comparison":
-        told.append(
-            _(
-                "Differences are paired by case, with intervals that count cases and trainings, corrected for many "
-                "pairs (Holm)."
+        form = _("Differences are paired by case; their intervals count {units}, corrected for many pairs (Holm).")
+        if source.folds > 1 or number(source.receipt.get("seeds")) > 1:
+            form = _(
+                "Differences are paired by case; their intervals count {units} and trainings, corrected for many pairs "
+                "(Holm)."
             )
-        )
+        told.append(form.format(units=_("patients") if source.units[1] else _("cases")))
     return sentences(told)
 
 

@@ -140,7 +140,7 @@ class ReportingRecord(Record):
             left=counts["to write"],
         )
         if counts["not applicable"]:
-            told += " " + _("{count} do not apply.").format(count=counts["not applicable"])
+            told += " " + _("Does not apply: {count}.").format(count=counts["not applicable"])
         return [told]
 
     def facts(self) -> list[Fact]:

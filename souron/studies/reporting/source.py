@@ -25,6 +25,7 @@ from souron.utils.messages import UserError, _, language
 
 MOST_BYTES = 20_000_000  # of a file
 LONGEST = 400  # characters of a text
+LANGUAGE = ("Text", "Question")  # inputs of tasks that work on texts
 STUDIES = {"exam.json": "exam", "arena.json": "arena"}  # file of a study -> its kind
 
 
@@ -41,6 +42,7 @@ class Source:
     repeats: int = 1
     units: tuple[int, int] = (0, 0)  # tested cases, and their patients; 0 patients if unknown
     apart: bool = False  # True: no patient is in two parts of a split, or in two folds of a repeat
+    by_gradient: bool = False  # True: its learning curve has losses
     columns: dict[str, list[str]] = field(default_factory=dict)  # further columns of the data's table, a cell per case
     confusion: dict[tuple[str, str], int] = field(default_factory=dict)  # (label, predicted) -> test cases
 
@@ -80,7 +82,7 @@ class Source:
 
     @property
     def of_language(self) -> bool:
-        return self.kind in STUDIES.values() or (bool(self.task) and not self.of_images)
+        return self.kind in STUDIES.values() or (bool(self.task) and registry.takes(self.task) in LANGUAGE)
 
     @property
     def measures(self) -> dict[str, dict[str, float]]:
@@ -123,6 +125,9 @@ def _run(folder: Path, receipt: dict[str, Any], args: dict[str, Any]) -> Source:
         raise _refused(folder, _("its receipt holds no measures"))
     found = Source(folder, "run", receipt, args, datasheet.read(folder))
     _add_units(found)
+    if (folder / "results.csv").is_file():
+        with (folder / "results.csv").open(encoding="utf-8", errors="replace") as stream:
+            found.by_gradient = ",loss " in stream.readline(LONGEST)
     if (folder / "predictions.csv").is_file():
         table = prediction_table.columns_of(folder / "predictions.csv")
         if {"label", "predicted"} <= table.keys():
