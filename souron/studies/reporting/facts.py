@@ -16,11 +16,12 @@ from souron.runs.datasheet import part_name
 from souron.studies.reporting.source import Source, dates, mapping, number, sequence, text
 from souron.system import System
 from souron.utils import units
-from souron.utils.messages import _, language, listed, sentences
+from souron.utils.messages import N_, _, language, listed, sentences
 
 MOST_NAMED = 12  # classes, values of a column or files that are named
 MOST_CELLS = 3  # classes whose confusion matrix is stated in words
 AGE = "age"
+COLUMNS = {"site": N_("site"), "sex": N_("sex"), AGE: N_("age"), "device": N_("device"), "date": N_("date")}
 
 
 def data(source: Source) -> str:
@@ -508,7 +509,7 @@ def _subgroups(source: Source, wanted: Callable[[str], bool]) -> str:
             metric = registry.metric(text(name))
             told.append(
                 _("{column} {value}: {measure} {figure} ({interval}; n = {n})").format(
-                    column=column,
+                    column=_(COLUMNS[column]) if column in COLUMNS else column,
                     value=text(one.get("value")),
                     measure=metric.title,
                     figure=metric.text(value),
@@ -540,7 +541,7 @@ def missing(source: Source) -> str:
     told = [excluded(source)] if excluded(source) else []
     empty = {name: sum(not cell for cell in cells) for name, cells in source.columns.items()}
     if empty:
-        shown = ", ".join(f"{name} {count}" for name, count in empty.items())
+        shown = ", ".join(f"{_(COLUMNS[name])} {count}" for name, count in empty.items())
         told.append(_("Empty cells in the data's table: {counts}.").format(counts=shown))
     return sentences(told)
 
