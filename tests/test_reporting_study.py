@@ -73,7 +73,7 @@ def test_every_item_has_a_number_a_text_and_japanese(name):
 def test_a_filled_value_is_the_receipts():
     found = answers(write(), "stard-ai")
     assert found["31"]["status"] == "filled"
-    assert found["31"]["value"] == "accuracy 75.0 % (95 % CI 51.2–91.2 %; n = 8, 4 patients)."
+    assert found["31"]["value"] == "On the test cases: accuracy 75.0 % (95 % CI 51.2–91.2 %; n = 8, 4 patients)."
     assert "25.0 % to 50.0 %" in found["15c"]["value"] and "Youden" in found["15c"]["value"]
     assert "torch 2.13.0" in found["13"]["value"] and found["13"]["status"] == "partly"
     for part in ("budget 5ep", "batch size 32", "maximum learning rate 0.003", "random seed 7", "random weights"):
@@ -102,8 +102,8 @@ def test_patients_are_stated_only_where_the_run_knows_them():
     known, unknown = answers(write(), "claim"), answers(write("runs/classify/two", patients=False), "claim")
     assert "Split by patient" in known["20"]["value"] and "8 tested cases of 4 patients" in known["21"]["value"]
     everything = " ".join(one["value"] for one in unknown.values())
-    assert "Split by patient" not in everything and "patients." not in unknown["21"]["value"]
-    assert "cases were divided singly" in unknown["20"]["value"]
+    assert "Split by patient" not in everything and "of 4" not in unknown["21"]["value"]
+    assert "Cases were divided singly" in unknown["20"]["value"]
     assert "count each case as independent" in unknown["29"]["value"]
 
 
@@ -111,7 +111,17 @@ def test_patients_on_both_sides_are_not_said_to_be_apart():
     folder = write()
     split = (folder / "split.csv").read_text(encoding="utf-8").replace("0.png,sound,P0,", "0.png,sound,P7,")
     (folder / "split.csv").write_text(split, encoding="utf-8")
-    assert answers(folder, "claim")["20"]["value"] == "Some patients are in more than one part of a split."
+    assert (
+        answers(folder, "claim")["20"]["value"]
+        == "Some groups of cases (patients) are in more than one part of a split."
+    )
+
+
+def test_groups_of_a_published_data_set_are_not_called_patients():
+    folder = write(options={"data": "scenes"})
+    found = answers(folder, "claim")
+    assert "8 tested cases of 4 groups" in found["21"]["value"] and "Split by group" in found["20"]["value"]
+    assert "patient" not in " ".join(one["value"] for one in found.values())
 
 
 def test_a_system_without_a_loss_has_no_optimiser():
@@ -168,7 +178,7 @@ def test_hostile_text_is_escaped():
     record = ReportingStudy("made").result(folder, guideline="stard-ai")
     for name in ("report.html", "report.ja.html", "reporting.md"):
         text = (record.folder / name).read_text(encoding="utf-8")
-        assert "<script>alert" not in text and "&lt;script>alert" in text.replace("&gt;", ">")
+        assert "<script>alert" not in text and "&lt;script" in text
         assert "\x00" not in text and "\x1b" not in text
     rows = [line for line in record.markdown().splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {6}
@@ -184,7 +194,7 @@ def test_paragraphs_are_sentences_of_the_receipt_in_both_languages():
         "8 tested cases of 4 patients",
         "One split of the cases: training 8, test 8",
         "Python 3.11.7",
-        "count patients, not images",
+        "count patients, not single cases",
     ):
         assert part in made["methods"]
     assert "75.0 % (95 % CI 51.2–91.2 %; n = 8, 4 patients)" in made["results"]
@@ -210,7 +220,7 @@ def test_page_markdown_and_word_hold_the_same_rows():
 def test_a_comparison_states_its_verdict():
     row = {"system": "cnn", "measure": "accuracy", "value": 0.9, "low": 0.8, "high": 0.95}
     rows = [row, {**row, "system": "mlp", "value": 0.7}]
-    folder = write(rows=rows, sentence="cnn is better than mlp.", task="classify", cases=8, seeds=3)
+    folder = write(rows=rows, sentence="cnn is better than mlp.", task="classify", cases=8, seeds=3, measures=None)
     found = answers(folder, "claim")
     assert found["37"]["value"].startswith("accuracy (95 % CI): cnn 90.0 % (80.0–95.0 %), mlp 70.0 %")
     assert found["37"]["value"].endswith("cnn is better than mlp.")

@@ -44,13 +44,16 @@ def data(source: Source) -> str:
 
 
 def patients(source: Source) -> str:
-    """State the patients among the tested cases; "" where the run knows of none."""
+    """State the patients, or other groups, among the tested cases; "" where the run knows of none."""
     cases, groups = source.units
     if not groups or not cases:
         return ""
-    return _("{cases} tested cases of {patients} patients.").format(
-        cases=units.whole(cases), patients=units.whole(groups)
-    )
+    return _("{cases} tested cases of {groups}.").format(cases=units.whole(cases), groups=_groups(source, groups))
+
+
+def _groups(source: Source, count: float) -> str:
+    form = _("{count} patients") if source.groups_are_patients else _("{count} groups")
+    return form.format(count=_whole(count))
 
 
 def study_dates(source: Source) -> str:
@@ -106,7 +109,7 @@ def events(source: Source) -> str:
             continue
         found = [_("{count} cases").format(count=units.whole(part.cases))]
         if part.groups:
-            found.append(_("{count} patients").format(count=units.whole(part.groups)))
+            found.append(_groups(source, part.groups))
         if 0 < len(part.classes) <= MOST_NAMED and source.labels:
             found += [f"{text(name)} {units.whole(count)}" for name, count in part.classes.items()]
         told.append(f"{part_name(part.name)}: {', '.join(found)}")
@@ -138,12 +141,14 @@ def disjoint(source: Source) -> str:
     if not cases:
         return ""
     if source.options.get("allow_leak"):
-        return _("Parts that share patients or images were allowed (allow_leak).")
+        return _("Parts that share groups (patients) or images were allowed (allow_leak).")
     if groups:
         if not source.apart:
-            return _("Some patients are in more than one part of a split.")
-        return _("Split by patient: no patient is in more than one part of a split.")
-    return _("The data name no patients, so cases were divided singly.")
+            return _("Some groups of cases (patients) are in more than one part of a split.")
+        if source.groups_are_patients:
+            return _("Split by patient: no patient is in more than one part of a split.")
+        return _("Split by group: no group of cases is in more than one part of a split.")
+    return _("Cases were divided singly, without patients or other groups.")
 
 
 def preprocessing(source: Source) -> str:
@@ -220,7 +225,8 @@ def initial(source: Source) -> str:
         return _("Training began from random weights.")
     told = [_("Training began from the weights of {run}.").format(run=began)]
     if began == "True":
-        told = [_("Training began from the published weights of {system}.").format(system=source.system)]
+        form = _("Training began from the published weights of {system}, trained on {data}.")
+        told = [form.format(system=source.system, data=registry.published_from(source.system))]
         entry, size = registry.find(source.system)
         origin = entry.weights.get(size, "")
         about, network = published.about(origin), networks.network(origin)
@@ -246,7 +252,7 @@ def training(source: Source) -> str:
         _("maximum learning rate"): text(options.get("rate")) or text(config.get("rate")),
         _("optimiser"): _optimiser(source),
         _("random seed"): text(options.get("seed")) or text(source.receipt.get("seed")),
-        _("seeds"): text(source.receipt.get("seeds")),
+        _("number of seeds"): text(source.receipt.get("seeds")),
     }
     if number(options.get("patience")) > 0:
         named[_("validations without improvement before stopping")] = text(options.get("patience"))
@@ -260,7 +266,7 @@ def _optimiser(source: Source) -> str:
         return ""
     kind, config = registry.load_system(source.system)
     default = kind.optimizers is System.optimizers and hasattr(config, "rate")
-    return _("AdamW, one cycle of the learning rate") if default else ""
+    return _("AdamW with one cycle of the learning rate") if default else ""
 
 
 def settings(source: Source) -> str:
@@ -385,7 +391,8 @@ def statistics(source: Source) -> str:
         return ""
     told = [_("Measures: {names}.").format(names=listed(names, MOST_NAMED))]
     if any(math.isfinite(one["groups"]) for one in source.measures.values()):
-        told.append(_("95 % confidence intervals count patients, not images, as independent."))
+        form = _("95 % confidence intervals count {units}, not single cases, as independent.")
+        told.append(form.format(units=_unit(source)))
     elif source.measures:
         told.append(_("95 % confidence intervals count each case as independent."))
     if source.kind == "comparison":
@@ -395,8 +402,12 @@ def statistics(source: Source) -> str:
                 "Differences are paired by case; their intervals count {units} and trainings, corrected for many pairs "
                 "(Holm)."
             )
-        told.append(form.format(units=_("patients") if source.units[1] else _("cases")))
+        told.append(form.format(units=_unit(source) if source.units[1] else _("cases")))
     return sentences(told)
+
+
+def _unit(source: Source) -> str:
+    return _("patients") if source.groups_are_patients else _("groups of cases")
 
 
 def results(source: Source) -> str:
@@ -406,17 +417,21 @@ def results(source: Source) -> str:
         metric = registry.metric(name)
         form = _("{measure} {value} (95 % CI {interval}; n = {n})")
         if math.isfinite(one["groups"]):
-            form = _("{measure} {value} (95 % CI {interval}; n = {n}, {patients} patients)")
+            form = _("{measure} {value} (95 % CI {interval}; n = {n}, {groups})")
         told.append(
             form.format(
                 measure=metric.title,
                 value=metric.text(one["value"]),
                 interval=metric.interval(one["low"], one["high"]),
                 n=units.whole(one["n"]),
-                patients=_whole(one["groups"]),
+                groups=_groups(source, one["groups"]),
             )
         )
-    return _("{results}.").format(results="; ".join(told)) if told else compared(source) or examined(source)
+    return (
+        _("On the test cases: {results}.").format(results="; ".join(told))
+        if told
+        else compared(source) or examined(source)
+    )
 
 
 def examined(source: Source) -> str:

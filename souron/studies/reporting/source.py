@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from souron import registry
-from souron.data import prediction_table
+from souron.data import load, prediction_table
 from souron.data.formats.csv_table import COLUMNS, FURTHER, key_of
 from souron.runs import datasheet
 from souron.runs import folder as run_folder
@@ -40,8 +40,8 @@ class Source:
     sheet: Datasheet | None = None  # of a run
     folds: int = 1
     repeats: int = 1
-    units: tuple[int, int] = (0, 0)  # tested cases, and their patients; 0 patients if unknown
-    apart: bool = False  # True: no patient is in two parts of a split, or in two folds of a repeat
+    units: tuple[int, int] = (0, 0)  # tested cases, and their groups (patients); 0 groups unless every case names one
+    apart: bool = False  # True: no group is in two parts of a split, or in two folds of a repeat
     by_gradient: bool = False  # True: its learning curve has losses
     columns: dict[str, list[str]] = field(default_factory=dict)  # further columns of the data's table, a cell per case
     confusion: dict[tuple[str, str], int] = field(default_factory=dict)  # (label, predicted) -> test cases
@@ -83,6 +83,12 @@ class Source:
     @property
     def of_language(self) -> bool:
         return self.kind in STUDIES.values() or (bool(self.task) and registry.takes(self.task) in LANGUAGE)
+
+    @property
+    def groups_are_patients(self) -> bool:
+        """Return whether the groups of cases are patients: of own images, each of which names its group."""
+        own = text(self.options.get("data") or self.args.get("data")) not in load.names()
+        return self.of_images and own and self.units[1] > 0
 
     @property
     def measures(self) -> dict[str, dict[str, float]]:
@@ -143,7 +149,7 @@ def _comparison(folder: Path, receipt: dict[str, Any], args: dict[str, Any]) -> 
 
 
 def _add_units(found: Source) -> None:
-    """Read the tested cases, their patients and whether those are kept apart, from the folds or else from the split."""
+    """Read the tested cases, their groups and whether those are kept apart, from the folds or else from the split."""
     path = found.folder / "folds.csv"
     if path.is_file():
         table = prediction_table.columns_of(path)
