@@ -40,7 +40,7 @@ class Answer:
 
     @property
     def hint(self) -> str:
-        """What is still to be written; "" for an item that is filled."""
+        """The text that is still to be written; "" for an item that is filled."""
         if self.status == "to write":
             return str(self.item.hint)
         return str(self.item.rest) if self.status == "partly" else ""
