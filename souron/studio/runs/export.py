@@ -17,6 +17,7 @@ from typing import Any
 import souron
 from souron import registry
 from souron.data.display_names import called
+from souron.report import word
 from souron.stats.records import Row
 from souron.utils import plotting, units
 from souron.utils.messages import UserError, _, language
@@ -25,7 +26,6 @@ MOST_BYTES = 2 * 10**7  # of a receipt
 MOST_ROWS = 500
 MOST_NOTES = 40
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a text that begins so
-JAPANESE = "Yu Gothic"  # in Word, which replaces it by another Japanese font where it is missing
 
 
 @dataclass(frozen=True)
@@ -187,56 +187,27 @@ def as_figure(sheet: Sheet, kind: str) -> bytes:
 
 def as_docx(sheet: Sheet) -> bytes:
     """Return a Word document: sentence, caveats, figure, tables, and the receipts' fingerprints."""
-    from docx import Document
-    from docx.oxml.ns import qn
-    from docx.shared import Cm, Pt
+    from docx.shared import Cm
 
-    document = Document()
-    for style in ("Normal", "Title", "Heading 1", "Heading 2", "List Bullet"):
-        font = document.styles[style].element.get_or_add_rPr().get_or_add_rFonts()
-        for place in ("w:asciiTheme", "w:eastAsiaTheme", "w:hAnsiTheme", "w:cstheme"):
-            font.attrib.pop(qn(place), None)
-        for place, name in (("w:ascii", "Calibri"), ("w:hAnsi", "Calibri"), ("w:eastAsia", JAPANESE)):
-            font.set(qn(place), name)
-    document.styles["Normal"].font.size = Pt(10.5)
-    document.core_properties.title = _text(sheet.title)
-    document.core_properties.author = document.core_properties.comments = ""
-    document.add_heading(_text(sheet.title), 0)
-    document.add_paragraph().add_run(_text(sheet.sentence)).bold = True
+    document = word.new(sheet.title)
+    word.paragraph(document, sheet.sentence, bold=True)
     if sheet.notes:
-        document.add_heading(_("Read this first"), 1)
+        word.heading(document, _("Read this first"))
         for note in sheet.notes:
-            document.add_paragraph(_text(note), style="List Bullet")
+            word.bullet(document, note)
     if sheet.plot is not None:
         document.add_picture(io.BytesIO(as_figure(sheet, "png")), width=Cm(15.5))
     for table in (sheet.table, *sheet.further):
         if table.title:
-            document.add_heading(_text(table.title), 1)
-        _add(document, table)
-    document.add_heading(_("Receipt"), 1)
+            word.heading(document, table.title)
+        word.table(document, table.heads, table.shown)
+    word.heading(document, _("Receipt"))
     for name, mark in sheet.receipts:
-        document.add_paragraph(_text(f"{name}: receipt.json SHA-256 {mark}"))
+        word.paragraph(document, f"{name}: receipt.json SHA-256 {mark}")
     if sheet.made:
-        document.add_paragraph(_text(_("The same on the command line: {command}").format(command=sheet.made)))
-    document.add_paragraph(_("written by souron {version}").format(version=souron.__version__))
-    stream = io.BytesIO()
-    document.save(stream)
-    return stream.getvalue()
-
-
-def _add(document: Any, table: Table) -> None:
-    made = document.add_table(rows=1, cols=len(table.heads), style="Light Grid Accent 1")
-    for cell, head in zip(made.rows[0].cells, table.heads, strict=True):
-        cell.text = _text(head)
-    for row in table.shown[:MOST_ROWS]:
-        for cell, value in zip(made.add_row().cells, row, strict=True):
-            cell.text = _text(value)
-
-
-def _text(value: Any) -> str:
-    """Return a text without the control characters that XML forbids."""
-    kept = "".join(letter for letter in str(value) if letter >= " " or letter in "\t\n")
-    return kept.encode("utf-8", "replace").decode()
+        word.paragraph(document, _("The same on the command line: {command}").format(command=sheet.made))
+    word.paragraph(document, _("written by souron {version}").format(version=souron.__version__))
+    return word.as_bytes(document)
 
 
 def _intervals(rows: Sequence[Row]) -> bytes:
