@@ -93,7 +93,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
             fingerprints.refuse(shared)
         record.leaking, record.torn = shared.files, tuple(shared.groups)
         record.notes = fingerprints.notes(shared)
-        record.internal = internal_measures(folder, common, further)
+        record.internal = internal_measures(folder, further)
         cases = _with_classes_of(system, cases)
         rows = torch.arange(len(cases))
         own, split = cases, splits.Split(rows[:0], rows[:0], rows)
@@ -206,7 +206,7 @@ def answered_again(folder: Path, task: Task, system: Any, setup: Any, args: dict
     return Trainings.of_one(setup.test, _result(events), decision)
 
 
-def internal_measures(folder: Path, common: dict[str, Any], further: dict[str, Any]) -> dict[str, Measure]:
+def internal_measures(folder: Path, further: dict[str, Any]) -> dict[str, Measure]:
     """Return a run's measures on its own test cases, as its receipt keeps them.
 
     They are measured again where options of the task (``further``) may change them. {} where the run's own data is
@@ -214,7 +214,7 @@ def internal_measures(folder: Path, common: dict[str, Any], further: dict[str, A
     """
     if further:
         try:
-            return examine(folder, **{**common, **further, "allow_leak": False}).measures
+            return examine(folder, **further).measures
         except UserError:
             return {}
     try:

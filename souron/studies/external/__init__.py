@@ -7,7 +7,7 @@ imply, and whether to recalibrate it, to refit its head or to train again.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
@@ -35,10 +35,13 @@ class Options:
         str, Choice(N_("the other hospital's cases, as for souron val; labels may be missing"), metavar="D")
     ] = ""
     group: Annotated[
-        str | None, Choice(N_("a pattern or column that names patients: (P\\d+)_; none"), metavar="PATTERN")
+        str | None,
+        Choice(N_("which images belong to one patient: a column, a pattern for file names, or none"), metavar="G"),
     ] = None
-    allow_leak: Annotated[bool, Choice(N_("also where its patients or images were in training"))] = False
-    window: Annotated[str | None, Choice(N_("window of DICOM files: centre,width, full or auto"), metavar="W")] = None
+    allow_leak: Annotated[bool, Choice(N_("ignore leakage of patients or images (not recommended)"))] = False
+    window: Annotated[
+        str | None, Choice(N_("grey values of DICOM to show: centre,width; full; the file's"), metavar="C,W")
+    ] = None
     cases: Annotated[
         int, Choice(N_("most cases of each side whose inputs are compared (default 300)"), low=20, high=1000)
     ] = 300
@@ -59,7 +62,11 @@ class External(Study):
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         if not options.data:
             raise UserError(
-                "option", _("data is missing"), expected=_("the other hospital's cases"), fix=self.examples[0], exit=2
+                "option",
+                _("{argument} is missing").format(argument="data="),
+                expected=_("the other hospital's cases"),
+                fix=self.examples[0],
+                exit=2,
             )
         folder = _folder(given[0])
         if str(options.data) == str(run_folder.read_args(folder)["data"]):
@@ -70,12 +77,11 @@ class External(Study):
                 fix=f"souron val {given[0]}",
                 exit=2,
             )
-        common: dict[str, Any] = {"group": options.group, "window": options.window}
-        common = {name: value for name, value in common.items() if value is not None}
+        wanted = {"group": options.group, "window": options.window, "allow_leak": options.allow_leak}
         yield Event("data", text=options.data)
-        there = sides.external(folder, options.data, {**common, "allow_leak": options.allow_leak})
+        there = sides.external(folder, options.data, {name: value for name, value in wanted.items() if value})
         yield Event("test", 0.3, text=_("the run's own test"))
-        here = sides.internal(folder, common)
+        here = sides.internal(folder)
         yield Event("test", 0.6, text=_("inputs"))
         record = compare(folder, here, there, options)
         record.run, record.data = str(given[0]), options.data

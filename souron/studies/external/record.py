@@ -80,6 +80,7 @@ class ExternalRecord(Record):
                 name: None if line is None else _plain(asdict(line))
                 for name, line in zip(("internal", "external"), self.lines, strict=True)
             },
+            "unlike": there.unlike,
             "inputs": None if self.inputs is None else _plain(asdict(self.inputs)),
             "sites": _plain({site: {n: asdict(m) for n, m in some.items()} for site, some in self.sites.items()}),
             "advice": {
@@ -113,6 +114,9 @@ class ExternalRecord(Record):
         if self.inputs is not None:
             text = _("p = {p}").format(p=_p(self.inputs.everything))
             found.append(Fact(_("inputs further apart"), _further(self.inputs.everything), text))
+        if there.unlike is not None:
+            usual = _("5 % of its validation cases are")
+            found.append(Fact(_("unlike its training data"), units.percent(there.unlike), usual))
         return found
 
     def notes(self) -> list[str]:

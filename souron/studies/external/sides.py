@@ -37,6 +37,7 @@ class Side:
     units: Sequence[Any] | None = None  # (cases,) patients
     cases: Dataset | None = None  # None where they are not on this computer
     model: Any = None
+    unlike: float | None = None  # share of cases beyond the familiarity threshold of the run
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -66,7 +67,7 @@ def of_record(record: RunRecord) -> Side:
     cases = record.test
     assert cases is not None
     made = Side(record.measures, cases.classes, units=cases.units, cases=cases, model=record.model)
-    made.notes = list(record.notes)
+    made.notes, made.unlike = list(record.notes), record.unlike
     answers, labels = record.answers, cases.labels
     if labels is None or "probability" not in answers[0]:
         return made
@@ -77,12 +78,12 @@ def of_record(record: RunRecord) -> Side:
     return made
 
 
-def internal(folder: Path, options: dict[str, Any]) -> Side:
+def internal(folder: Path) -> Side:
     """Return the run's own test: evaluated again, or as the run keeps it where its data is not here."""
     try:
-        return of_record(evaluate.examine(folder, **options))
+        return of_record(evaluate.examine(folder))
     except UserError as error:
-        made = Side(evaluate.internal_measures(folder, {}, {}))
+        made = Side(evaluate.internal_measures(folder, {}))
         made.notes.append(
             _("The run's own cases are not here as it knew them ({why}): its figures are those of its receipt.").format(
                 why=error.found
@@ -132,7 +133,7 @@ def _unlabelled(folder: Path, data: str, options: dict[str, Any]) -> Side | None
     answers = evaluate.answered_again(folder, task, system, setup, args).answers
     made = Side({}, tuple(system.spec.labels), stacked(answers, "probability"), units=cases.units, cases=cases)
     made.temperature = stacked(answers, "temperature") if "temperature" in answers[0] else None
-    made.model = system
+    made.model, made.unlike = system, evaluate.unlike(folder, system, cases)
     made.notes = fingerprints.notes(shared)
     return made
 
