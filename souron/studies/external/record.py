@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from markupsafe import Markup
 
 from souron import registry
 from souron.evaluation import external
@@ -237,12 +238,12 @@ class ExternalRecord(Record):
         named = {one.title: one for one in self.tables()}
         found: list[Section] = []
 
-        def shown(name: str, title: str, drawn: Any = None, words: str = "") -> None:
-            table = named.get(title)
-            html = [*page.section(name, title, "macros.html", page.plot(drawn, words), "plot")] if drawn else []
-            html += page.section(name, title, "macros.html", table and Table(**{**vars(table), "title": ""}), "table")
-            if html:
-                found.append(Section(name, title, html[0].html + html[1].html if len(html) > 1 else html[0].html))
+        def shown(name: str, title: str, drawn: bytes | None = None, words: str = "") -> None:
+            parts_of = page.section(name, title, "macros.html", drawn and page.plot(drawn, words), "plot")
+            if (table := named.get(title)) is not None:
+                parts_of += page.section(name, title, "macros.html", replace(table, title=""), "table")
+            if parts_of:
+                found.append(Section(name, title, Markup("").join(one.html for one in parts_of)))
 
         shown("measures", _("Internal test and external data"), self._roc(), _("ROC curves of both sides"))
         shown("calibration", _("Calibration"), self._reliability(), _("Calibration curves of both sides"))
