@@ -17,7 +17,7 @@ from souron.evaluation import external
 from souron.evaluation.external import Change
 from souron.metrics import classification
 from souron.stats import sample_size
-from souron.stats.recalibration import CalibrationLine
+from souron.stats.calibration_line import CalibrationLine
 from souron.stats.records import Measure
 from souron.stats.sample_size import LinearPredictor
 

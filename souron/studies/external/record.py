@@ -15,7 +15,7 @@ from souron.evaluation import external
 from souron.evaluation.external import Change, InputShift, Mixed
 from souron.metrics import calibration, classification
 from souron.report import parts, wording
-from souron.stats.recalibration import CalibrationLine
+from souron.stats.calibration_line import CalibrationLine
 from souron.stats.records import Measure, Row
 from souron.stats.two_samples import EnergyTest, difference
 from souron.studies.external.advice import MARGIN, Advice, headline

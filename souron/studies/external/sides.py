@@ -17,7 +17,7 @@ from souron.evaluation.vision import classification
 from souron.metrics import calibration
 from souron.runs import evaluate, fingerprints, prepare
 from souron.runs import folder as run_folder
-from souron.stats.recalibration import CalibrationLine, calibration_line
+from souron.stats.calibration_line import CalibrationLine, calibration_line
 from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
 
