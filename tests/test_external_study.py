@@ -468,25 +468,21 @@ def test_without_the_runs_own_data_its_receipt_stands_for_it(hospitals, tmp_path
     assert [one.word for one in record.advice] == [one.word for one in whole.advice]
 
 
-def test_cases_that_the_final_network_was_trained_on_do_not_stand_for_new_ones(hospitals, tmp_path):
+def test_cases_that_the_final_network_was_trained_on_do_not_stand_for_new_ones(hospitals, tmp_path, monkeypatch):
     """A cross-validated run tests every case, but its final network was trained on them."""
     root, _folder = hospitals
-    record = train.train(
-        "cnn",
-        root / "own/labels.csv",
-        budget="1ep",
-        project=str(tmp_path),
-        folds=2,
-        repeats=1,
-        learning_curve=0,
-        side=16,
-    )
+    fast = {"budget": "1ep", "folds": 2, "repeats": 1, "learning_curve": 0, "side": 16}
+    record = train.train("cnn", root / "same/labels.csv", project=str(tmp_path), **fast)
     side = sides.internal(record.folder)
-    lines = (record.folder / "split.csv").read_text("utf-8").splitlines()
-    part = {line.split(",")[0]: line.split(",")[-1] for line in lines}
-    reference = sides.held_out(record.folder, side)
-    assert reference is None or {part[file] for file in reference.file} == {"val"}
-    assert len(side.cases) > 100
+    rows = [row.split(",") for row in (record.folder / "split.csv").read_text("utf-8").splitlines()]
+    validated = {row[0] for row in rows if row[-1] == "val"}
+    monkeypatch.setattr(sides, "FEWEST_HELD_OUT", 5)
+    assert set(sides.held_out(record.folder, side).file) == validated < set(side.cases.file)
+    monkeypatch.setattr(sides, "FEWEST_HELD_OUT", 1000)
+    assert sides.held_out(record.folder, side) is None
+    frozen = sides.run_folder.read_args(record.folder) | {"freeze": True}
+    monkeypatch.setattr(sides.run_folder, "read_args", lambda _folder: frozen)
+    assert sides.held_out(record.folder, side) is side.cases
 
 
 def test_another_task_shows_its_measures_side_by_side():
