@@ -138,8 +138,11 @@ def _difference(value: float, low: float, high: float, unit: str) -> str:
     return _("{value} ({low}..{high})").format(**shown)
 
 
-def change_table(changes: Sequence["Change"], title: str = "") -> Table:
-    """Return each measure in the internal test and on external data, with the interval of the difference."""
+def change_table(changes: Sequence["Change"], title: str = "", wide: bool = False) -> Table:
+    """Return each measure in the internal test and on external data, with the interval of the difference.
+
+    ``wide``: also the interval of each side, for a page.
+    """
     words = {"worse": _("worse"), "better": _("better"), "cannot tell": _("cannot tell")}
     columns = [_("measure"), _("internal"), _("external"), _("difference"), _("95 % interval"), ""]
     rows = []
@@ -149,7 +152,7 @@ def change_table(changes: Sequence["Change"], title: str = "") -> Table:
             [
                 metric.title,
                 *(
-                    f"{metric.text(side.value)} ({metric.interval(side.low, side.high)})"
+                    metric.text(side.value) + (f" ({metric.interval(side.low, side.high)})" if wide else "")
                     for side in (one.internal, one.external)
                 ),
                 metric.difference(one.shift.difference),
@@ -161,13 +164,20 @@ def change_table(changes: Sequence["Change"], title: str = "") -> Table:
 
 
 def change_sentence(changes: Sequence["Change"]) -> str:
-    """Return the measures that are worse, or better, on external data than in the internal test."""
+    """Return the measures that are worse, or better, on external data than in the internal test.
+
+    Headline metrics stand for the others where one of them changed.
+    """
+    top = [one for one in changes if registry.metric(one.name).headline]
     said = []
     for word, text in (
         ("worse", _("Worse on the external data than in the internal test: {measures}.")),
         ("better", _("Better on the external data than in the internal test: {measures}.")),
     ):
-        if some := [_changed(one) for one in changes if one.word == word]:
+        some = [_changed(one) for one in top if one.word == word] or [
+            _changed(one) for one in changes if one.word == word
+        ]
+        if some:
             said.append(text.format(measures=listed(some, 6)))
     if not any(one.word == "worse" for one in changes):
         said.insert(0, _("No measure is shown to be worse on the external data than in the internal test."))

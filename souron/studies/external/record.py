@@ -17,7 +17,7 @@ from souron.metrics import calibration, classification
 from souron.report import parts, wording
 from souron.stats.calibration_line import CalibrationLine
 from souron.stats.records import Measure, Row
-from souron.stats.two_samples import EnergyTest, difference
+from souron.stats.two_samples import EnergyTest
 from souron.studies.external.advice import MARGIN, Advice, headline
 from souron.studies.external.sides import Side
 from souron.study import Fact, Record, Section, Table
@@ -38,6 +38,13 @@ class Prevalence:
     internal: Measure | None
     external: Measure | None  # None: no labels
     estimated: Measure | None  # from the probabilities alone
+
+    @property
+    def missed(self) -> bool:
+        """True if the intervals of the estimate and of the true share do not meet."""
+        if self.external is None or self.estimated is None:
+            return False
+        return self.external.high < self.estimated.low or self.estimated.high < self.external.low
 
 
 @dataclass
@@ -142,6 +149,11 @@ class ExternalRecord(Record):
                     "probabilities are calibrated; an image that looks different breaks it."
                 )
             )
+        missed = [one for one in self.prevalence if one.missed]
+        if missed:
+            names = listed([one.name for one in missed], MOST_SHARES)
+            text = _("The estimate misses the true prevalence of {names}: more than the shares of the classes differs.")
+            found.append(text.format(names=names))
         return found
 
     def tables(self) -> Sequence[parts.Table]:
@@ -186,13 +198,8 @@ class ExternalRecord(Record):
         return Table(columns, rows, _("Case mix"), right=columns[3:], text=text)
 
     def _prevalence_table(self) -> Table:
-        columns = [_("class"), _("internal"), _("external"), _("difference"), _("estimated without labels")]
-        rows = []
-        for one in self.prevalence:
-            apart = units.UNKNOWN
-            if one.internal is not None and one.external is not None:
-                apart = units.differences("share", *_ends(difference(one.internal, one.external)))
-            rows.append([one.name, *map(_share, (one.internal, one.external)), apart, _share(one.estimated)])
+        columns = [_("class"), _("internal"), _("external"), _("estimated without labels")]
+        rows = [[one.name, *map(_share, (one.internal, one.external, one.estimated))] for one in self.prevalence]
         return Table(columns, rows, _("Prevalence"), right=columns[1:])
 
     def _inputs_table(self) -> Table | None:
@@ -236,6 +243,9 @@ class ExternalRecord(Record):
         from souron.report import page
 
         named = {one.title: one for one in self.tables()}
+        if self.changes:
+            title = _("Internal test and external data")
+            named[title] = wording.change_table(self.changes, title, wide=True)
         found: list[Section] = []
 
         def shown(name: str, title: str, drawn: bytes | None = None, words: str = "") -> None:
@@ -311,10 +321,6 @@ def _plain(thing: Any) -> Any:
     if isinstance(thing, np.generic):
         return _plain(thing.item())
     return None if isinstance(thing, float) and not math.isfinite(thing) else thing
-
-
-def _ends(shift: Any) -> tuple[float, float]:
-    return shift.low, shift.high
 
 
 def _share(one: Measure | None) -> str:
