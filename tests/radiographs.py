@@ -1,13 +1,17 @@
 """Synthetic bitewing radiographs: teeth with and without a carious lesion, drawn by chance.
 
     python tests/radiographs.py FOLDER [--patients 120] [--seed 0] [--defects] [--dicom]
-        [--japanese]
+        [--japanese] [--sites A,B,C] [--letter P] [--ill 0.5]
 
 No patient is behind them. Each patient has a jaw of their own (widths of the teeth, level of the
 bone, fillings), which all of their one to four pictures show from slightly different angles, left
 or right. Lesions are small dark spots at the points where neighbouring teeth touch. Values are grey
 of 12 bits, 0..4095, stretched to 0..65535 in PNG; three sites differ in contrast and noise.
 ``labels.csv`` names the pictures.
+
+Another hospital has other sites, other names of patients and another prevalence: ``--sites D,E``
+are scanners with less contrast and more noise, ``--letter H`` begins the patients' names, ``--ill
+0.3`` is the share of patients whose teeth have caries in most pictures.
 
 ``--defects`` adds what spoils data sets: a file cut short, a copy under another name and patient,
 a near copy with the other label, and a letter burnt into one site's pictures of one class.
@@ -31,7 +35,13 @@ MOST = 4095  # 12 bits
 ORGANISATION = "2.25."  # DICOM identifiers made from large numbers
 
 # gamma, darkest, brightest (of 1), noise of the sensor
-SITES = {"A": (1.0, 0.03, 0.95, 0.015), "B": (0.8, 0.10, 0.85, 0.025), "C": (1.3, 0.00, 0.90, 0.020)}
+SITES = {
+    "A": (1.0, 0.03, 0.95, 0.015),
+    "B": (0.8, 0.10, 0.85, 0.025),
+    "C": (1.3, 0.00, 0.90, 0.020),
+    "D": (0.7, 0.20, 0.75, 0.040),  # other scanners: less contrast, more noise
+    "E": (1.5, 0.10, 0.70, 0.055),
+}
 
 # half a tooth's width, from the biting edge (0) to the tip of the root (1)
 HEIGHTS = (0.0, 0.02, 0.06, 0.12, 0.22, 0.36, 0.48, 0.75, 0.93, 1.0)
@@ -172,7 +182,18 @@ def exposed(image, site, chance):
     return np.clip((value + 1.5 * noise * grain) * MOST, 0, MOST).round().astype(np.uint16)
 
 
-def radiographs(folder, patients=120, seed=0, side=SIDE, defects=False, dicom=False, japanese=False):
+def radiographs(
+    folder,
+    patients=120,
+    seed=0,
+    side=SIDE,
+    defects=False,
+    dicom=False,
+    japanese=False,
+    sites="A,B,C",
+    letter="P",
+    ill=0.5,
+):
     """Write the pictures and ``labels.csv``; the same seed writes the same files."""
     folder = Path(folder)
     (folder / "images").mkdir(parents=True)
@@ -181,13 +202,13 @@ def radiographs(folder, patients=120, seed=0, side=SIDE, defects=False, dicom=Fa
     rows, images = [], []
     for number in range(patients):
         chance = np.random.default_rng((seed, number))
-        one, patient = jaw(chance), f"P{number + 1:04d}"
-        site, sex = str(chance.choice(list(SITES))), str(chance.choice(("F", "M")))
+        one, patient = jaw(chance), f"{letter}{number + 1:04d}"
+        site, sex = str(chance.choice(sites.split(","))), str(chance.choice(("F", "M")))
         age = int(chance.integers(18, 85))
         day = datetime.date(2021, 1, 4) + datetime.timedelta(int(chance.integers(0, 1000)))
-        ill = chance.random() < 0.5  # whose teeth have caries have it in most pictures
+        is_ill = chance.random() < ill  # whose teeth have caries have it in most pictures
         for view in range(int(chance.choice((1, 2, 3, 4), p=(0.15, 0.35, 0.35, 0.15)))):
-            label = LABELS[int(chance.random() < (0.85 if ill else 0.15))]
+            label = LABELS[int(chance.random() < (0.85 if is_ill else 0.15))]
             lesions = int(chance.integers(1, 4)) if label == "caries" else 0
             image = exposed(radiograph(one, chance, lesions, side), site, chance)
             date = day + datetime.timedelta(180 * view)
@@ -270,6 +291,9 @@ def main():
     parser.add_argument("--defects", action="store_true")
     parser.add_argument("--dicom", action="store_true")
     parser.add_argument("--japanese", action="store_true", help="names of the CSV's columns")
+    parser.add_argument("--sites", default="A,B,C", help=f"of {', '.join(SITES)}")
+    parser.add_argument("--letter", default="P", help="with which the patients' names begin")
+    parser.add_argument("--ill", type=float, default=0.5, help="share of patients with caries in most pictures")
     radiographs(**vars(parser.parse_args()))
 
 

@@ -42,16 +42,24 @@ def val(
     hardware.calm_allocator()
     hardware.share_cores()
     with screen.err.status(_("testing")):
+        from souron.evaluation import external
+        from souron.report import wording
         from souron.runs import evaluate
 
         record = evaluate.examine(folder, data, **cli_options.given(options))
+    changes = external.side_by_side(record.internal, record.measures)
     if screen.json:
         measures = {name: asdict(measure) for name, measure in record.measures.items()}
         told = record.details.as_json() if hasattr(record.details, "as_json") else {}
         notes = {"notes": record.notes} if record.notes else {}
         unlike = {} if record.unlike is None else {"unlike": record.unlike}
-        print_json({"run": folder, "data": data, "measures": measures, **unlike, **notes, **told})
+        beside = {"external": external.as_json(changes, wording.change_sentence(changes))} if changes else {}
+        print_json({"run": folder, "data": data, "measures": measures, **beside, **unlike, **notes, **told})
     else:
         for note in record.notes:
             console.warn(note)
-        show(console.measures(record.measures))
+        if changes:
+            show(wording.change_sentence(changes))
+        rest = {name: one for name, one in record.measures.items() if name not in record.internal}
+        for part in ([wording.change_table(changes)] if changes else []) + ([console.measures(rest)] if rest else []):
+            show(part)

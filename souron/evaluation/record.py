@@ -58,6 +58,8 @@ class RunRecord:
     reduced: str = ""  # what was left out to save time
     worked: float | None = None  # CPU seconds of training; None if
     # another device computes
+    internal: dict[str, Measure] = field(default_factory=dict)  # on the run's own test cases, where
+    # other data was measured
     unlike: float | None = None  # share of test cases beyond the familiarity threshold, see
     # ``evaluation.familiarity``; None without a check
     model: Any = None

@@ -1,11 +1,18 @@
 """Verdict of a comparison as one sentence."""
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from souron import registry
+from souron.report.parts import Table
 from souron.stats.records import Named, Verdict
 from souron.stats.verdict import MOST_CASES
 from souron.utils import units
-from souron.utils.messages import _, sentences
+from souron.utils.messages import _, listed, sentences
+
+if TYPE_CHECKING:
+    from souron.evaluation.external import Change
 
 
 def sentence(
@@ -129,3 +136,57 @@ def _difference(value: float, low: float, high: float, unit: str) -> str:
     if unit:
         return _("{value} {unit} ({low}..{high})").format(**shown)
     return _("{value} ({low}..{high})").format(**shown)
+
+
+def change_table(changes: Sequence["Change"], title: str = "", wide: bool = False) -> Table:
+    """Return each measure in the internal test and on external data, with the interval of the difference.
+
+    ``wide``: also the interval of each side, for a page.
+    """
+    words = {"worse": _("worse"), "better": _("better"), "cannot tell": _("cannot tell")}
+    columns = [_("measure"), _("internal"), _("external"), _("difference"), _("95 % interval"), ""]
+    rows = []
+    for one in changes:
+        metric, known = registry.metric(one.name), math.isfinite(one.shift.low) and math.isfinite(one.shift.high)
+        rows.append(
+            [
+                metric.title,
+                *(
+                    metric.text(side.value) + (f" ({metric.interval(side.low, side.high)})" if wide else "")
+                    for side in (one.internal, one.external)
+                ),
+                metric.difference(one.shift.difference),
+                metric.differences(one.shift.low, one.shift.high) if known else units.UNKNOWN,
+                words[one.word],
+            ]
+        )
+    return Table(columns, rows, title, right=columns[1:5])
+
+
+def change_sentence(changes: Sequence["Change"]) -> str:
+    """Return the measures that are worse, or better, on external data than in the internal test.
+
+    Headline metrics stand for the others where one of them changed.
+    """
+    top = [one for one in changes if registry.metric(one.name).headline]
+    said = []
+    for word, text in (
+        ("worse", _("Worse on the external data than in the internal test: {measures}.")),
+        ("better", _("Better on the external data than in the internal test: {measures}.")),
+    ):
+        some = [_changed(one) for one in top if one.word == word] or [
+            _changed(one) for one in changes if one.word == word
+        ]
+        if some:
+            said.append(text.format(measures=listed(some, 6)))
+    if not any(one.word == "worse" for one in changes):
+        said.insert(0, _("No measure is shown to be worse on the external data than in the internal test."))
+    return sentences(said)
+
+
+def _changed(one: "Change") -> str:
+    ends = sorted((abs(one.shift.low), abs(one.shift.high)))
+    metric = registry.metric(one.name)
+    return _("{measure} by {difference}").format(
+        measure=metric.title, difference=_difference(abs(one.shift.difference), *ends, metric.unit)
+    )

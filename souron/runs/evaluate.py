@@ -1,5 +1,6 @@
 """Evaluate a finished run again: on its own test cases, or on other data."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -87,11 +88,12 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     if same:
         own, split = cases, prepare.read_split(folder, cases, task)
     else:
-        shared = _overlap(folder, args, system, cases, task)
+        shared = overlap(folder, args, system, cases, task)
         if not common.get("allow_leak"):
             fingerprints.refuse(shared)
         record.leaking, record.torn = shared.files, tuple(shared.groups)
         record.notes = fingerprints.notes(shared)
+        record.internal = internal_measures(folder, further)
         cases = _with_classes_of(system, cases)
         rows = torch.arange(len(cases))
         own, split = cases, splits.Split(rows[:0], rows[:0], rows)
@@ -204,7 +206,31 @@ def answered_again(folder: Path, task: Task, system: Any, setup: Any, args: dict
     return Trainings.of_one(setup.test, _result(events), decision)
 
 
-def _overlap(folder: Path, args: dict[str, Any], system: Any, cases: Dataset, task: Task) -> fingerprints.Overlap:
+def internal_measures(folder: Path, further: dict[str, Any]) -> dict[str, Measure]:
+    """Return a run's measures on its own test cases, as its receipt keeps them.
+
+    They are measured again where options of the task (``further``) may change them. {} where the run's own data is
+    not here, and for a run without measures.
+    """
+    if further:
+        try:
+            return examine(folder, **further).measures
+        except UserError:
+            return {}
+    try:
+        kept = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))["measures"]
+        found = {str(name): Measure(**values) for name, values in kept.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {name: one for name, one in found.items() if _is_sound(one)}
+
+
+def _is_sound(measure: Measure) -> bool:
+    numbers = (measure.value, measure.low, measure.high)
+    return all(isinstance(number, int | float) for number in numbers) and isinstance(measure.n, int)
+
+
+def overlap(folder: Path, args: dict[str, Any], system: Any, cases: Dataset, task: Task) -> fingerprints.Overlap:
     """Return the overlap of these cases with the run's training data.
 
     Without stored fingerprints, the run's own images must be unchanged.

@@ -58,17 +58,20 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     UserError if the CSV cannot be read, lacks a column, or leaves fewer than two classes.
     """
     skipped: list[Skipped] = []
-    rows = listing(path, reading.group, skipped)
-    return gather(path, path.parent, rows, skipped, reading)
+    rows = listing(path, reading.group, skipped, unlabelled=not reading.fewest_classes)
+    return gather(path, path.parent, [row for row in rows if row.label] or rows, skipped, reading)
 
 
-def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Listed]:
+def listing(path: Path, group: str | None, skipped: list[Skipped], unlabelled: bool = False) -> list[Listed]:
     """Return the rows of a CSV that name a file and a label; no image is opened. Raises
-    UserError."""
+    UserError.
+
+    ``unlabelled``: also rows without a label, and a CSV without a column of labels.
+    """
     if not path.is_file():
         raise missing(path)
     listed: dict[str, Listed] = {}
-    for row in _rows(path, group):
+    for row in _rows(path, group, unlabelled):
         name = row["file"].strip()
         if not name:
             continue
@@ -78,7 +81,7 @@ def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Liste
         file = readable(Path(os.path.relpath(place, path.parent)).as_posix())
         file += f"#{frame}" if frame else ""
         label, written = value_of(row["label"]), row["label"].strip()
-        if not label:
+        if not label and not unlabelled:
             why = _("the label is {label!r}").format(label=written) if written else ""
             skipped.append(Skipped(file, "no label", why or _("the label is empty")))
         elif file in listed:
@@ -93,7 +96,7 @@ def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Liste
     return list(listed.values())
 
 
-def _rows(path: Path, group: str | None) -> list[dict[str, str]]:
+def _rows(path: Path, group: str | None, unlabelled: bool) -> list[dict[str, str]]:
     """Return rows with the keys of ``COLUMNS`` and the names of further columns, independent of the
     header's spelling."""
     text = text_of(path)
@@ -111,7 +114,7 @@ def _rows(path: Path, group: str | None) -> list[dict[str, str]]:
     }
     if group is not None:  # another column, a pattern for the files' names, or none
         names["group"] = header.get(key_of(group))
-    if names["file"] is None or names["label"] is None:
+    if names["file"] is None or (names["label"] is None and not unlabelled):
         raise UserError(
             "columns",
             _("{path} has the columns: {names}").format(path=readable(path), names=first.strip()[:200]),

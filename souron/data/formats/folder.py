@@ -71,7 +71,7 @@ def describes(path: Path) -> bool:
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """Read the images under a folder, labelled by their class folder; if ``fewest_classes`` is 1, a
-    folder without class folders is one class.
+    folder without class folders is one class, if it is 0 such a folder has no labels.
 
     Without a ``side``, images keep their size if all have the same size of at most 64 pixels, else
     they are scaled to 64. The result is grey (one channel) if all images are, else RGB. Without a
@@ -85,7 +85,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     listed = labelled(files, skipped)
     if not listed and reading.fewest_classes < 2:
         skipped = [skip for skip in skipped if skip.code != "no label"]
-        label = readable(path.absolute().name)
+        label = readable(path.absolute().name) if reading.fewest_classes else ""
         listed = [Listed(place, file, label) for place, file in files if _has_suffix(file)]
     return gather(path, path, listed, skipped, reading)
 
@@ -251,8 +251,8 @@ def gather(source: Path, root: Path, listed: Sequence[Listed], skipped: Sequence
     return Dataset(
         name=readable(source.absolute().name),
         input=image[: len(kept)] if isinstance(image, Tensor) else image,
-        target=torch.tensor([number[item.label] for item in kept]),
-        classes=tuple(labels),
+        target=torch.tensor([number[item.label] for item in kept]) if any(labels) else None,
+        classes=tuple(labels) if any(labels) else (),
         file=[item.file for item in kept],
         group=found if any(found) else (),
         grouped=how if any(found) else "",
@@ -331,7 +331,7 @@ def _job(source: Path, root: Path, listed: Sequence[Listed], seen: Looked, side:
 
 def _check_classes(source: Path, kept: Sequence[Listed], skipped: Sequence[Skipped], fewest: int) -> None:
     count = Counter(item.label for item in kept)
-    if len(count) >= fewest:
+    if len(count) >= max(fewest, 1):
         return
     lost = [f"{some.file}: {some.reason}" for some in skipped[:3]]
     if not count:

@@ -21,7 +21,7 @@ class Reading:
     side: int | None = None  # pixels; None: the images' own if small and of one size
     group: str | None = None  # the source of patients' names, see ``patients``
     window: str | None = None  # of DICOM files, see ``dicom.Window``
-    fewest_classes: int = 2
+    fewest_classes: int = 2  # 0: cases without any label are read, too
     progress: Callable[[int, int], None] | None = None  # called with files done and files in all
     large: Large = "refuse"
     target: str = ""  # the kind of target, if a file holds several: see ``Task.target``
