@@ -112,7 +112,7 @@ def test_the_spread_of_pseudo_scores_is_that_of_the_area():
     found, spread = [], []
     for _trial in range(300):
         sure = random.random(200)
-        wrong = random.random(200) < 0.6 * (1 - sure)
+        wrong = random.random(200) < np.where(sure < 0.5, 0.5, 0.01)
         scores = abstention.aurc_scores(wrong, sure)
         found.append(scores.mean())
         spread.append(scores.std() / np.sqrt(200))
@@ -130,7 +130,7 @@ def patients(random, count):
 
 
 def by_patient(held, person):
-    there, who = np.unique(person, return_inverse=True)
+    _names, who = np.unique(person, return_inverse=True)
     return (np.bincount(who, held) / np.bincount(who)).mean()
 
 
@@ -171,9 +171,11 @@ def test_cross_fitting_keeps_the_promise_and_no_patient_calibrates_itself():
         held.append(by_patient(sets[np.arange(len(y)), y], person))
     assert 0.895 < np.mean(held) < 0.935
     p = np.tile([0.9, 0.1], (200, 1))
-    p[:8] = [0.1, 0.9]  # one patient of eight cases, all of whom are wrong
-    sets = conformal.cross_fitted(p[None], np.zeros(200, int), 0.9, [0] * 8 + list(range(1, 193)))[0]
-    assert not sets[:8, 0].any() and sets[8:, 0].all()
+    p[:18], p[0] = 0.5, (0.99, 0.01)  # nine patients of class 1, two cases each: too few without the one who is tested
+    sets = conformal.cross_fitted(
+        p[None], (np.arange(200) < 18).astype(int), 0.9, [k // 2 for k in range(200)], each_class=True
+    )[0]
+    assert sets[:18, 1].all()
 
 
 def test_too_few_patients_make_a_set_of_every_class():

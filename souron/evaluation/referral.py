@@ -19,7 +19,7 @@ MOST_SITES = 30
 
 @dataclass(frozen=True)
 class Mistake:
-    """How often one kind of mistake is made by all answers, and by those that are not passed on."""
+    """One kind of mistake: its share in all answers, and in those that are not passed on."""
 
     name: str  # "error", "missed" (of the positive class) or "false alarms" (of the other)
     kept: Measure
@@ -29,7 +29,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Covered:
-    """How often the sets of some cases hold the true class."""
+    """The share of some cases whose sets hold the true class."""
 
     column: str  # "", "class" or "site"
     name: str

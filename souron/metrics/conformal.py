@@ -11,7 +11,8 @@ Cases of one patient are not exchangeable with those of another. So each patient
 her cases, and one more weight stands for the new patient (Lee, Barber, Willett: Distribution-free inference with
 hierarchical data (2023), https://arxiv.org/abs/2306.06342). The promise is then about one case, drawn at random, of a
 new patient; with one case a patient it is the usual one. Within a class it is about one case of that class, of a new
-patient who has one: patients with many cases are more often among these. ``benchmarks/evidence.py refer`` measures how often it holds.
+patient who has one: patients with many cases are more often among these. ``benchmarks/evidence.py refer`` measures how
+often it holds.
 """
 
 import math

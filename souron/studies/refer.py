@@ -213,32 +213,34 @@ class ReferRecord(Record):
         return [
             self._mistakes(),
             self._points(),
-            self._of_methods([*sizes.values()], shares, _("Classes in a set"), self._floors()),
+            self._of_methods([*sizes.values()], shares, _("Classes in a set"), self._floors(), [*sizes.values()]),
             self._coverage(),
         ]
 
-    def _of_methods(self, columns: Sequence[str], rows: Sequence[list[str]], title: str, text: str) -> Table:
+    def _of_methods(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, text: str, right: Sequence[str]
+    ) -> Table:
         """Return a table whose rows begin with a method; of one method alone it has no such column."""
         if len(self.methods) == 1:
-            return Table(columns, [row[1:] for row in rows], title, right=columns, text=text)
-        return Table([_("method"), *columns], rows, title, right=columns, text=text)
+            return Table(columns, [row[1:] for row in rows], title, right=right, text=text)
+        return Table([_("method"), *columns], rows, title, right=right, text=text)
 
     def _mistakes(self) -> Table:
-        columns = [_("mistake"), _("not passed on"), _("all"), _("difference")]
-        rows = [
-            [
-                one.method,
-                self._named(each),
-                _with_interval(each.kept),
-                _with_interval(each.every),
-                _with_differences(each.difference),
-            ]
-            for one in self.methods
-            for each in one.mistakes
-        ]
+        columns = [_("mistake"), _("answers"), _("share"), _("95 % interval")]
+        rows = []
+        for one in self.methods:
+            for each in one.mistakes:
+                for title, measure in ((_("not passed on"), each.kept), (_("all"), each.every)):
+                    rows.append(
+                        [one.method, self._named(each), title, units.percent(measure.value), _interval(measure)]
+                    )
+                if each.difference is not None:
+                    apart = each.difference
+                    points = units.difference("share", apart.value), units.differences("share", apart.low, apart.high)
+                    rows.append([one.method, self._named(each), _("difference"), *points])
         text = _("A difference below 0: fewer mistakes among the answers that are not passed on.")
         title = _("Mistakes when {share} are passed on").format(share=units.percent(self.share, 0))
-        return self._of_methods(columns, rows, title, text)
+        return self._of_methods(columns, rows, title, text, columns[2:])
 
     def _named(self, each: Mistake) -> str:
         if each.name == "error" or self.data.positive is None:
@@ -321,13 +323,6 @@ class ReferRecord(Record):
 
 def _with_interval(measure: Measure) -> str:
     return f"{units.percent(measure.value)} ({_interval(measure)})"
-
-
-def _with_differences(measure: Measure | None) -> str:
-    if measure is None:
-        return units.UNKNOWN
-    points = units.difference("share", measure.value)
-    return f"{points} ({units.differences('share', measure.low, measure.high)})"
 
 
 def _interval(measure: Measure) -> str:
