@@ -114,9 +114,13 @@ def _mistakes(
         among |= {"missed": data.truth == data.positive, "false alarms": data.truth != data.positive}
     for name, cases in among.items():
         if cases.any():
-            which = {"groups": groups, "trainings": data.trainings, "among": cases}
-            kept, apart = (one(wrong, confidence, share, **which) for one in (abstention.error, abstention.change))
-            yield Mistake(name, kept, intervals.interval(wrong.astype(np.float64), **which), apart)
+            which: dict[str, Any] = {"groups": groups, "trainings": data.trainings, "among": cases}
+            yield Mistake(
+                name,
+                abstention.error(wrong, confidence, share, **which),
+                intervals.interval(wrong.astype(np.float64), **which),
+                abstention.change(wrong, confidence, share, **which),
+            )
 
 
 def _subgroups(data: Predictions) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:

@@ -155,7 +155,7 @@ def variance_interval(value: float, variance: float, units: int, level: float = 
 
     >>> low, high = variance_interval(0.9, 0.001, units=60)
     >>> round(low, 2), round(high, 2)
-    (0.81, 0.95)
+    (0.82, 0.95)
     """
     if units < 2:
         return 0.0, 1.0
