@@ -2,6 +2,8 @@
 
     python benchmarks/evidence.py errors --trials 1000 --seed 0
     python benchmarks/evidence.py speed
+    python benchmarks/evidence.py refer --trials 1000
+    python benchmarks/evidence.py froc --trials 1000
 
 ``errors``: methods that are equally good on average, on patients with one to four cases. The share
 of tables in which any pair is called different; at most 5 % is promised. Two and six methods;
@@ -9,6 +11,14 @@ labels (accuracy), probabilities (AUC), Dice.
 
 ``speed``: the processor's seconds of ``souron verdict`` for 100 000 cases and 6 methods, from the
 file to the record.
+
+``refer``: classifiers of three classes, on patients with one to four cases. How often the intervals of ``souron
+refer`` hold the truth: of the error when 10 % of the answers are passed on, of its difference to that of all, and of
+the area under the risk-coverage curve; 95 % is promised. How often the conformal set of a case of a new patient holds
+its class, calibrated on all the patients, and of the same patients by cross-fitting; at least 95 % is promised.
+
+``froc``: detectors on patients with one to four images. How often the intervals hold the truth: of the sensitivity at
+false positives per image, of their mean, and of the area of the AFROC; 95 % is promised.
 """
 
 import argparse
@@ -18,10 +28,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from souron.data.predictions import Predictions
 from souron.evaluation.method_verdict import judged, metrics
+from souron.metrics import abstention, conformal, froc
 from souron.studies.verdict import verdict
 
 PATIENTS = (60, 200, 1000)
@@ -94,13 +105,112 @@ def speed(seed: int) -> list[str]:
     return lines
 
 
+def answers(patients: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw probabilities (cases, 3), truth (cases,) and patients (cases,); hard patients have more cases."""
+    hard = rng.standard_normal(patients)
+    person = np.repeat(np.arange(patients), 1 + rng.binomial(MOST - 1, expit(hard)))
+    truth = rng.integers(0, 3, len(person))
+    logits = rng.standard_normal((len(person), 3)) * 1.2
+    logits[np.arange(len(person)), truth] += 3 - hard[person]
+    return softmax(logits, axis=1), truth, person
+
+
+def refer(trials: int, seed: int) -> list[str]:
+    """Return a table of how often intervals and conformal sets of ``souron refer`` hold the truth."""
+    rng = np.random.default_rng(seed)
+    p, truth, _person = answers(300_000, rng)
+    wrong, sure = (p.argmax(1) != truth)[None], p.max(1)[None]
+    true = abstention.error_scores(wrong, sure, 0.1).mean()
+    gain, area = true - wrong.mean(), abstention.aurc_scores(wrong, sure).mean()
+    names = (
+        "error with 10 % passed on", "difference to all", "AURC", "set of a new patient", "cross-fitted set",
+        "cross-fitted set, each class",
+    )  # fmt: skip
+    shares = {name: [] for name in names}
+    for patients in PATIENTS:
+        held = np.zeros((trials, len(names)))
+        for trial in range(trials):
+            p, truth, person = answers(patients, rng)
+            wrong, sure = (p.argmax(1) != truth)[None], p.max(1)[None]
+            error = abstention.error(wrong, sure, 0.1, person.tolist())
+            apart = abstention.change(wrong, sure, 0.1, person.tolist())
+            risk = abstention.aurc(wrong, sure, person.tolist())
+            held[trial, :3] = (
+                error.low <= true <= error.high,
+                apart.low <= gain <= apart.high,
+                risk.low <= area <= risk.high,
+            )
+            q, there, who = answers(100, rng)
+            sets = conformal.sets(q, conformal.floors(p, truth, 0.95, person.tolist()))
+            held[trial, 3] = by_patient(sets[np.arange(len(there)), there], who)
+            for place, each_class in ((4, False), (5, True)):
+                own = conformal.cross_fitted(p[None], truth, 0.95, person.tolist(), each_class)[0]
+                right = own[np.arange(len(truth)), truth]
+                among = [truth == k for k in range(3)] if each_class else [truth >= 0]
+                held[trial, place] = np.mean([by_patient(right[rows], person[rows]) for rows in among])
+        for name, share in zip(names, held.mean(0), strict=True):
+            shares[name].append(f"{100 * share:.1f} %")
+    head = "| | " + " | ".join(f"{count} patients" for count in PATIENTS) + " |"
+    return [head, "|---" + "|---:" * 3 + "|", *(f"| {name} | {' | '.join(cells)} |" for name, cells in shares.items())]
+
+
+def marked(patients: int, rng: np.random.Generator) -> tuple[froc.Marks, np.ndarray]:
+    """Draw lesions and marks of patients, of whom half have lesions, and whose lesions are alike."""
+    person = np.repeat(np.arange(patients), rng.integers(1, MOST + 1, patients))
+    ease = rng.standard_normal(patients)[person]
+    lesions = np.where(rng.random(patients)[person] < 0.5, rng.integers(1, 4, len(person)), 0)
+    owner = np.repeat(np.arange(len(person)), lesions)
+    seen = rng.random(len(owner)) < expit(2 + ease[owner])
+    alarms = np.repeat(np.arange(len(person)), rng.poisson(np.exp(2 + 0.5 * rng.standard_normal(patients)))[person])
+    score = np.concatenate([1.2 + 0.7 * ease[owner[seen]], 0.0 * alarms]) + rng.standard_normal(
+        seen.sum() + len(alarms)
+    )
+    hit = np.arange(len(score)) < seen.sum()
+    return froc.Marks(lesions, np.concatenate([owner[seen], alarms]), score, hit), person
+
+
+def lesion_level(trials: int, seed: int) -> list[str]:
+    """Return a table of how often the intervals at the lesion level hold the truth."""
+    rng = np.random.default_rng(seed)
+    marks, _person = marked(100_000, rng)
+    true = np.array([*froc.sensitivity_at(marks), froc.sensitivity_at(marks).mean(), froc.afroc(marks)])
+    names = [*(f"sensitivity at {rate:g}" for rate in froc.RATES), "CPM", "AFROC"]
+    columns = []
+    for patients in PATIENTS:
+        held = np.zeros(len(names))
+        for _trial in range(trials):
+            marks, person = marked(patients, rng)
+            made = froc.froc(marks, person.tolist())
+            ends = np.array([(one.low, one.high) for one in (*made.sensitivity, made.mean, made.area)])
+            held += (ends[:, 0] <= true) & (true <= ends[:, 1])
+        columns.append([f"{100 * one / trials:.1f} %" for one in held])
+    head = "| | truth | " + " | ".join(f"{count} patients" for count in PATIENTS) + " |"
+    rows = [
+        f"| {name} | {value:.3f} | {' | '.join(cells)} |"
+        for name, value, *cells in zip(names, true, *columns, strict=True)
+    ]
+    return [head, "|---" + "|---:" * 4 + "|", *rows]
+
+
+def by_patient(values: np.ndarray, person: np.ndarray) -> float:
+    """Return the mean over patients of the mean over their cases."""
+    _names, who = np.unique(person, return_inverse=True)
+    return float((np.bincount(who, values) / np.bincount(who)).mean())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("errors", "speed"))
+    parser.add_argument("what", choices=("errors", "speed", "refer", "froc"))
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    print("\n".join(errors(given.trials, given.seed) if given.what == "errors" else speed(given.seed)))
+    lines = {
+        "errors": lambda: errors(given.trials, given.seed),
+        "speed": lambda: speed(given.seed),
+        "refer": lambda: refer(given.trials, given.seed),
+        "froc": lambda: lesion_level(given.trials, given.seed),
+    }
+    print("\n".join(lines[given.what]()))
 
 
 if __name__ == "__main__":

@@ -383,8 +383,13 @@ def test_a_detector_trains_reports_predicts_is_measured_again_and_compared(wedge
     assert record.details.coco["AP50"] == pytest.approx(measure.value, abs=1e-6)
     page = (record.folder / "report.html").read_text(encoding="utf-8")
     assert f"as the system sees them, {record.test.side} pixels a side" in page
-    for part in ("found", "precision", "curves", "confusion"):
+    for part in ("found", "precision", "curves", "froc", "confusion"):
         assert f'id="{part}"' in page
+    for curve, sensitivity, _alarms in record.details.froc.values():
+        rising = [one.value for one in curve.sensitivity]
+        assert rising == sorted(rising) and rising[-1] >= sensitivity.value > 0.1
+        assert curve.mean.groups == measure.groups and curve.without == 0
+    assert record.as_json()["froc"]["centre"]["CPM"]["value"] > 0
     assert "untrained" in page and "wedge" in page and "groups of images" in page
     assert evaluate.evaluate(record.folder) == record.measures
     strict = evaluate.evaluate(record.folder, conf=0.9)

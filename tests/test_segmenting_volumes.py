@@ -499,7 +499,9 @@ def test_a_segmenter_trains_reports_predicts_and_is_measured_again(solids, tmp_p
     page = (record.folder / "report.html").read_text(encoding="utf-8")
     for part in ("found", "organs", "worst"):
         assert f'id="{part}"' in page
-    assert page.count("slice 4") >= 1 and "cubes" in page and "true ml" in page
+    assert page.count("slice 4") >= 1 and "cubes" in page and "true ml" in page and "false parts per case" in page
+    for one in record.details.organs:
+        assert one.sensitivity.value == 1 and one.parts >= one.cases and one.alarms.value < 2
     assert evaluate.evaluate(record.folder) == record.measures
     header, *lines = (record.folder / "predictions.csv").read_text().splitlines()
     assert header.startswith("file,label,Dice") and len(lines) == 2 * len(record.test)

@@ -60,9 +60,18 @@ def place_of_answers(meaning: names.Meaning) -> Path:
     return file_utils.new_folder(own, "answers")
 
 
-def tell_json(file: str, answer: Any, top: int, saved: Path | None, origin: Mapping[str, Any] | None = None) -> None:
-    """Print one JSON object on a line; ``origin``: the system that answered."""
+def tell_json(
+    file: str,
+    answer: Any,
+    top: int,
+    saved: Path | None,
+    least: float | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> None:
+    """Print one JSON object on a line; ``least``: see ``is_referred``, ``origin``: the system that answered."""
     told = as_json(file, answer, top, origin)
+    if least is not None and "error" not in told:
+        told["refer"] = is_referred(answer, least)
     print_json(told | ({"saved": str(saved)} if saved and "error" not in told else {}))
 
 
@@ -70,7 +79,7 @@ def tell_csv() -> Callable:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "rank", "label", "probability"])
 
-    def tell(file: str, answer: Any, top: int, saved: Path | None) -> None:
+    def tell(file: str, answer: Any, top: int, saved: Path | None, least: float | None = None) -> None:
         if isinstance(answer, UserError):
             console.warn(f"[{answer.code}] {answer.found}")
             return
@@ -80,18 +89,25 @@ def tell_csv() -> Callable:
             )
         for rank, (label, probability) in enumerate(best(answer, top), 1):
             writer.writerow([file, rank, label, f"{probability:.6f}"])
-        warn_unlike(file, answer)
+        warn(file, answer, least)
 
     return tell
 
 
-def warn_unlike(file: str, answer: Any) -> None:
-    """Warn where the case is unlike the training data."""
+def warn(file: str, answer: Any, least: float | None) -> None:
+    """Warn where the case is unlike the training data, and where the answer is passed on."""
     if text := finding.unlike(answer):
         console.warn(f"{file}: {text}")
+    if is_referred(answer, least):
+        console.warn(_("{file}: pass on to a person").format(file=file))
 
 
-def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
+def is_referred(answer: Any, least: float | None) -> bool:
+    """Return whether the confidence of labels is below ``least``; None refers nothing."""
+    return least is not None and excludes(answer) and best(answer, 1)[0][1] < least
+
+
+def tell_people(file: str, answer: Any, top: int, saved: Path | None, least: float | None = None) -> None:
     if isinstance(answer, UserError):
         first, *rest = str(answer).splitlines()
         console.warn(first)
@@ -99,7 +115,7 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
             note(line)
         return
     show(file, console.likelihoods(best(answer, top)) if excludes(answer) else str(answer))
-    warn_unlike(file, answer)
+    warn(file, answer, least)
     for text in getattr(answer, "notes", ()):
         console.warn(text)
     for path in [saved, *getattr(answer, "also", [])] if saved else []:

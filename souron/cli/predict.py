@@ -64,6 +64,12 @@ To = Annotated[
     str | None,
     Option(metavar="FORM", help=N_("save the answers as coco, yolo, json, csv, png; volumes as nifti, dicom")),
 ]
+Refer = Annotated[
+    str | None,
+    Option(
+        metavar="SHARE", help=N_("mark answers for a person: less confident than this share of the run's test answers")
+    ),
+]
 On = Annotated[
     str | None, Option(metavar="ENGINE", help=N_("answer a folder in parts: processes:4, dask://HOST:PORT, slurm, ray"))
 ]
@@ -75,6 +81,7 @@ On = Annotated[
     "souron predict cat.jpg                   (the best system here for a photograph)\n"
     "souron predict runs/classify/resnet-photos cat.jpg\n"
     'souron predict runs/classify/resnet-photos holidays/ "more/*.png" --csv > labels.csv\n'
+    "souron predict runs/classify/resnet-photos new/ refer=10%     (mark answers to pass on to a person)\n"
     "souron predict resnet50 cat.jpg pretrained=true\n"
     'souron predict clip_vit_b_32 cat.jpg texts="a cat|a dog"\n'
     "souron predict runs/detect/yolo-scenes street.mp4 classes=vehicle\n"
@@ -108,6 +115,7 @@ def predict(
     out: Out = None,
     reference: Reference = None,
     to: To = None,
+    refer: Refer = None,
     on: On = None,
     fields: cli_options.Fields = None,
 ) -> None:
@@ -116,6 +124,7 @@ def predict(
     if not wanted and source is None and not begins_anew(meaning):
         raise arguments.missing("FILES", f"souron predict {meaning.name} cat.jpg")
     if on is not None:
+        refuse_referral(refer)
         answer_in_shards(meaning, wanted, Path(out) if out else place_of_answers(meaning), on, chosen)
         return
     hardware.calm_allocator()
@@ -128,12 +137,14 @@ def predict(
 
         with console.warning_lines():
             loaded = models_api.load(meaning, arguments.yes_or_no(pretrained) or False)
+    least = least_confidence(meaning, refer)
     own, to, tile = own_settings(loaded, to, tile, overlap)
     chosen |= own
     truth = read_reference(loaded, reference)
     video = watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
         refuse_form(to)
+        refuse_referral(refer)
         many, folder = loaded.for_many(), Path(out) if out else place_of_answers(meaning)
         if video is not None:
             describe_system(loaded, choice)
@@ -148,7 +159,7 @@ def predict(
     origin = describe_system(loaded, choice)
     if screen.json:
         tell = partial(tell_json, origin=origin)
-    tell_all(answers, partial(tell, top=top), truth, Saving(loaded, meaning, out, to), wanted)
+    tell_all(answers, partial(tell, top=top, least=least), truth, Saving(loaded, meaning, out, to), wanted)
 
 
 def answer_in_shards(meaning: names.Meaning, wanted: list[str], out: Path, on: str, chosen: dict[str, str]) -> None:
@@ -198,6 +209,37 @@ def refuse_form(to: str | None) -> None:
             _("videos and tiles are saved in forms of their own"),
             expected=_("to= with images that are processed whole"),
         )
+
+
+def refuse_referral(refer: str | None) -> None:
+    """Raise UserError if answers of a video, of tiles or of an engine are to be marked for a person."""
+    if refer is not None:
+        raise UserError(
+            "option",
+            _("refer= marks single answers of a classifier"),
+            expected=_("images that are processed whole, on this computer"),
+        )
+
+
+def least_confidence(meaning: names.Meaning, refer: str | None) -> float | None:
+    """Return the confidence below which answers are passed on to a person; None without ``refer``.
+
+    Raises UserError for a system that is no run of a classifier.
+    """
+    if refer is None:
+        return None
+    from souron.evaluation import run_predictions
+    from souron.kinds.signature import as_share
+
+    share = as_share("refer", refer)
+    if type(meaning) is not names.Run:  # a ``Ready`` has no answers
+        raise UserError(
+            "not a classifier's run",
+            _("{name} is no run, so that its confidence on test cases is unknown").format(name=meaning.name),
+            expected=_("a folder made by souron train with a classifier"),
+            fix="ls runs/*",
+        )
+    return run_predictions.least_confidence(meaning.folder, share)
 
 
 def tell_all(answers: Iterable[tuple[Any, Any]], tell: Any, truth: Any, saving: Saving, wanted: list[str]) -> None:

@@ -12,6 +12,7 @@ import yaml
 from souron.data import prediction_table
 from souron.data.prediction_table import columns_of
 from souron.data.predictions import Asked, Predictions, predictions
+from souron.metrics import abstention
 from souron.metrics.classification import positive_class
 from souron.utils import files
 from souron.utils.messages import UserError, _
@@ -56,7 +57,7 @@ def free_name(name: str, taken: Any) -> str:
 
 
 def of_run(folder: Path, positive: str = "") -> Predictions:
-    """Return a run's probabilities for its test cases, tempered as its report shows them; kind "probability".
+    """Return a run's probabilities for its test cases, as ``predict`` gives them; kind "probability".
 
     Of a cross-validation each repeat is a row of ``methods`` and ``trainings``. Raises UserError for a folder that is
     no run of a classifier.
@@ -87,6 +88,15 @@ def of_run(folder: Path, positive: str = "") -> Predictions:
         trainings=training.double().numpy() if several and training is not None else None,
         taken={"file": "case", "label": "truth"},
     )
+
+
+def least_confidence(folder: Path, share: float) -> float:
+    """Return the confidence below which this share of a run's answers on its test cases lie.
+
+    The mean over the repeats of a cross-validation. Raises UserError for a folder that is no run of a classifier.
+    """
+    [values] = of_run(folder).methods.values()
+    return float(np.mean([abstention.floor(row.max(1), share) for row in values]))
 
 
 def _positive(labels: Sequence[str], asked: str) -> int | None:
@@ -135,4 +145,4 @@ def _refused(folder: Path, why: str) -> UserError:
     )
 
 
-__all__ = ["free_name", "of_run", "read"]
+__all__ = ["free_name", "least_confidence", "of_run", "read"]

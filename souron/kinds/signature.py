@@ -190,6 +190,27 @@ def _is_read(option: Option) -> bool:
     return option.default is not None or option.kind is not None
 
 
+def as_share(name: str, text: str) -> float:
+    """Convert a percentage or a share to a number between 0 and 1. Raises UserError.
+
+    >>> as_share("refer", "10%"), as_share("refer", "0.1")
+    (0.1, 0.1)
+    """
+    number, percent, rest = str(text).strip().partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if rest or not 0 < share < 1:
+        raise UserError(
+            "option",
+            _("{name}={value} does not fit").format(name=name, value=text),
+            expected=_("a share between 0 % and 100 %"),
+            fix=f"{name}=10%",
+        )
+    return share
+
+
 def typed_as(name: str, value: Any, example: Any) -> Any:
     """Convert ``value`` to the type of ``example``. Raises UserError.
 

@@ -147,6 +147,23 @@ def share_interval(
     return Measure(value, low, high, scores.shape[1], None if groups is None else drawn)
 
 
+def variance_interval(value: float, variance: float, units: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a share whose variance was estimated from independent units, such as patients.
+
+    Wilson's, with the effective sample size, that of independent cases with the same variance, and Student's quantile
+    with ``units`` - 1 degrees of freedom. Where nothing varies the size is the number of units.
+
+    >>> low, high = variance_interval(0.9, 0.001, units=60)
+    >>> round(low, 2), round(high, 2)
+    (0.82, 0.95)
+    """
+    if units < 2:
+        return 0.0, 1.0
+    varies = 0 < value < 1 and 0 < variance < math.inf
+    size = value * (1 - value) / variance if varies else units
+    return _wilson(value, size, _quantile(level, units - 1))
+
+
 def overlap_interval(
     scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 0.95, trainings: ArrayLike | None = None
 ) -> Measure:

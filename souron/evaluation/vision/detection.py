@@ -19,12 +19,14 @@ from souron.data.targets.boxes import boxes_of
 from souron.data.targets.instances import Instances
 from souron.data.targets.poses import Figures, area_of
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
-from souron.metrics import detection, poses
+from souron.metrics import detection, froc, poses
+from souron.metrics.froc import Froc
 from souron.stats import intervals
 from souron.stats.records import Measure
 
 MOST = detection.MOST  # boxes kept per image
 SHOWN_FROM = 0.25  # default score threshold
+HITS = {"overlap": 0.5, "centre": None}  # rule of a hit -> least IoU; None: the centre is in the object's box
 NOTHING = torch.zeros(0, 6)
 PIECE = 64  # bytes of a row of packed masks
 
@@ -63,12 +65,15 @@ class DetectionResult:
     confusion: Array  # (labels + 1, labels + 1), see ``detection.confusion``
     baselines: dict[str, dict[str, Measure]]  # "constant", "untrained" -> its measures
     found: list[Found]  # the shown detections of each test image
+    froc: dict[str, tuple[Froc, Measure, Measure]]  # key of ``HITS`` -> the curve; sensitivity and false positives per
+    # image of the shown detections. {} without an object
 
     def as_json(self) -> dict[str, Any]:
         return {
             "conf": self.conf,
             "labels": {one.name: one.ap50.value for one in self.labels if one.ap50},
             "coco": {name: None if np.isnan(value) else value for name, value in self.coco.items()},
+            "froc": {rule: curve.as_json() for rule, (curve, *_shown) in self.froc.items()},
             "baselines": {
                 name: {metric: measure.value for metric, measure in measures.items()}
                 for name, measures in self.baselines.items()
@@ -100,7 +105,18 @@ def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> Detecti
             for name, said in baselines.items()
         },
         shown(answers, test),
+        free_response(found, test, conf),
     )
+
+
+def free_response(found: Sequence[Found], cases: Dataset, conf: float) -> dict[str, tuple[Froc, Measure, Measure]]:
+    """Compute the FROC by each rule of a hit, and sensitivity and false positives per image from ``conf`` on."""
+    made = {}
+    for rule, overlap in HITS.items():
+        marks = froc.of_detections(boxes_of(cases.target), boxes_of(found), overlap, _measured(found, cases))
+        if marks.lesions.any():
+            made[rule] = (froc.froc(marks, cases.units), *froc.at_threshold(marks.above(conf), cases.units))
+    return made
 
 
 def matched(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> detection.Matches:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Setup, Trainings, dense
-from souron.metrics import volumes
+from souron.metrics import froc, volumes
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import _
@@ -43,6 +43,9 @@ class OfOrgan:
     truth: float  # mean volume in ml
     found: float
     error: Measure | None  # excess volume in ml, negative where too small
+    parts: int = 0  # true connected parts, such as lesions
+    sensitivity: Measure | None = None  # share of these parts that a predicted one touches
+    alarms: Measure | None = None  # predicted parts that touch no true one, per case
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,17 @@ class VolumeResult:
     def as_json(self) -> dict[str, Any]:
         return {
             "organs": {
-                one.name: {"Dice": one.dice.value, "HD95": one.hd95.value, "ml": one.found, "true ml": one.truth}
+                one.name: {
+                    "Dice": one.dice.value,
+                    "HD95": one.hd95.value,
+                    "ml": one.found,
+                    "true ml": one.truth,
+                    "parts": one.parts,
+                    "sensitivity of parts": one.sensitivity.value,
+                    "false parts per case": one.alarms.value,
+                }
                 for one in self.organs
-                if one.dice and one.hd95
+                if one.dice and one.hd95 and one.sensitivity and one.alarms
             },
             "baselines": {
                 name: {metric: measure.value for metric, measure in measures.items()}
@@ -183,14 +194,19 @@ def result(trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
     if "untrained" in answers:
         baselines["untrained"] = dense(answers, "untrained")
     return VolumeResult(
-        tuple(_of_organ(name, [case[k] for case in every], test) for k, name in enumerate(test.classes[1:])),
+        tuple(
+            _of_organ(
+                name, [case[k] for case in every], test, froc.of_masks(test.target.numpy() == k + 1, found == k + 1)
+            )
+            for k, name in enumerate(test.classes[1:])
+        ),
         {name: measured(scores_of(said, test), test.units) for name, said in baselines.items()},
         found,
         _scores(every)[DICE],
     )
 
 
-def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset) -> OfOrgan:
+def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset, marks: froc.Marks) -> OfOrgan:
     rows = [row for row, one in enumerate(cases) if one.truth > 0]
     if not rows:
         return OfOrgan(name, 0, None, None, 0.0, 0.0, None)
@@ -204,4 +220,6 @@ def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset) -> OfOrg
         float(np.mean([one.truth for one in there])),
         float(np.mean([one.found for one in there])),
         intervals.interval([one.error for one in there], units),
+        int(marks.lesions.sum()),
+        *froc.at_threshold(marks, test.units),
     )

@@ -20,8 +20,10 @@ from souron.evaluation.vision import detection
 from souron.evaluation.vision.detection import DetectionResult, Found, OfLabel
 from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
+from souron.metrics.froc import RATES, Froc
 from souron.report import plots
 from souron.report.page import Plot, Section, figure, filled, joined, plot, section, spread
+from souron.report.parts import Table
 from souron.report.steps import steps
 from souron.utils import plotting, units
 from souron.utils.messages import _, listed
@@ -43,6 +45,7 @@ def run(record: RunRecord) -> list[Section]:
         ("found", _("Found boxes"), found_of(test, result)),
         ("precision", _("Average precision"), precision(record, result, constant, FIGURES)),
         ("curves", _("Precision and recall"), curves(result)),
+        ("froc", _("Sensitivity and false positives (FROC)"), free_response(result)),
         ("confusion", _("Confusion matrix"), confusion(test, result)),
         ("worst", _("The most mistakes"), worst(test, result)),
     )
@@ -257,6 +260,56 @@ def precision_recall(labels: Sequence[OfLabel]) -> bytes:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     plotting.add_legend(figure, axes, 3)
+    return plotting.as_png(figure)
+
+
+def free_response(result: DetectionResult) -> dict[str, Any] | None:
+    """Show the FROC by each rule of a hit; None without an object in the test images."""
+    if not result.froc:
+        return None
+    names = {"overlap": _("overlap of 0.5 or more"), "centre": _("centre in the object's box")}
+    columns = []
+    for rule, (curve, sensitivity, alarms) in result.froc.items():
+        shown = [*curve.sensitivity, curve.mean, sensitivity]
+        cells = [f"{units.percent(one.value)} ({units.interval('share', one.low, one.high)})" for one in shown]
+        area = f"{curve.area.value:.3f} ({curve.area.low:.3f}–{curve.area.high:.3f})"
+        false = f"{units.measure('', alarms.value)} ({units.interval('', alarms.low, alarms.high)})"
+        columns.append((names[rule], [*cells[:-1], area, cells[-1], false]))
+    area_name = "AFROC" if next(iter(result.froc.values()))[0].without else "AFROC1"
+    figures = [
+        *(_("{rate} false positives per image").format(rate=f"{rate:g}") for rate in RATES),
+        _("mean of these (CPM)"),
+        area_name,
+        _("sensitivity at the score of {conf}").format(conf=f"{result.conf:.2f}"),
+        _("false positives per image there"),
+    ]
+    rows = [(name, *(cells[row] for _rule, cells in columns)) for row, name in enumerate(figures)]
+    rules = [name for name, _cells in columns]
+    words = _("sensitivity against false positives per image")
+    return {
+        "picture": plot(free_response_curves({names[rule]: one[0] for rule, one in result.froc.items()}), words),
+        "table": Table((_("sensitivity"), *rules), rows, right=rules),
+    }
+
+
+def free_response_curves(curves: Mapping[str, Froc]) -> bytes:
+    """Plot sensitivity against false positives per image, with intervals at 1/8 to 8."""
+    figure: Figure = plotting.new_figure(6.4, 4.2)
+    axes = figure.subplots()
+    plotting.style_axes(axes, _("false positives per image"), _("sensitivity"))
+    for index, (name, one) in enumerate(curves.items()):
+        style = plotting.line_style(index)
+        rates = np.geomspace(RATES[0], RATES[-1], 400)
+        axes.plot(rates, np.interp(rates, *one.curve), **style, linewidth=1.8, label=plotting.label(name, 40))
+        places = [rate * 1.02**index for rate in RATES]
+        ends = [each.low for each in one.sensitivity], [each.high for each in one.sensitivity]
+        axes.vlines(places, *ends, color=style["color"], linewidth=1.2, alpha=0.6)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_ylim(-0.02, 1.02)
+    plotting.add_legend(figure, axes, 2)
     return plotting.as_png(figure)
 
 

@@ -14,6 +14,7 @@ from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.kinds.volume import WINDOW
 from souron.report.page import Plot, Section, figure, filled, joined, section
+from souron.report.parts import Table
 from souron.stats.intervals import share_interval, unseen
 from souron.utils import units
 from souron.utils.messages import _
@@ -173,7 +174,33 @@ def _organs(record: RunRecord, result: VolumeResult) -> dict[str, Any]:
             {"name": names[name], "figures": [figure(m, said.get(m)) for m in FIGURES]} for name, said in every.items()
         ],
         "organs": [_organ(one) for one in result.organs],
+        "parts": _parts(result),
     }
+
+
+def _parts(result: VolumeResult) -> Table:
+    """Tabulate how many connected parts of each organ, such as lesions, were found, and how many predicted ones are
+    false.
+    """
+    names = _("true parts"), _("found"), _("false parts per case")
+    rows = [
+        (
+            one.name,
+            units.whole(one.parts),
+            *(
+                f"{units.measure(unit, each.value)} ({units.interval(unit, each.low, each.high)})"
+                for unit, each in (("share", one.sensitivity), ("", one.alarms))
+            ),
+        )
+        for one in result.organs
+        if one.sensitivity and one.alarms
+    ]
+    text = _(
+        "A part is connected by the faces of its voxels, as a lesion is. It is found where a predicted part shares a "
+        "voxel with it; a predicted part without any is false. The network keeps only as many parts of each as are "
+        "usual in training."
+    )
+    return Table((_("organ"), *names), rows, right=names, text=text)
 
 
 def _organ(one: OfOrgan) -> dict[str, Any]:
