@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from souron.data.prediction_table import NAMED
-from souron.data.predictions import KINDS, Predictions, canonical
+from souron.data.predictions import HALF, KINDS, Predictions, canonical
 from souron.evaluation.method_verdict import FEWEST
 from souron.metrics import classification, net_benefit
 from souron.stats import intervals, verdict
@@ -48,7 +48,13 @@ class Risks:
 
     def calls(self, method: str, threshold: float) -> NDArray[np.bool_]:
         """Return whether each case (S, C) is called at a threshold."""
-        return self.methods[method] >= (0.5 if self.called else threshold)
+        return self.methods[method] >= (HALF if self.called else threshold)
+
+    def weights(self, prevalence: float | None) -> Scores:
+        """Return the weight of each case (C,), with the mean 1: that of its class at a given prevalence."""
+        share = float(self.y_true.mean())
+        p = share if prevalence is None else prevalence
+        return np.where(self.y_true, p / share, (1 - p) / (1 - share))
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Curve:
     better: tuple[Range, ...]  # thresholds at which it is above treating all and treating none in these cases
     certain: tuple[Range, ...]  # those at which the interval of the difference is, too
     inside: float  # share of the predicted risks within the range of thresholds
-    predicted: float  # mean predicted risk
+    predicted: float  # mean predicted risk, at the prevalence if one is given
     miscalibration: str  # "level", "extreme" or "central" where these cases contradict the predicted risks, else ""
 
 
@@ -117,23 +123,7 @@ def risks_of(data: Predictions, positive: str = "") -> Risks:
             expected=_("columns method:class, or one column of probabilities for each method"),
             exit=3,
         )
-    name = canonical(positive) if positive else ""
-    if (name and name not in data.classes) or (not name and data.positive is None):
-        found = _("there is no class named {name}").format(name=positive)
-        if not name:
-            found = _("there are {count} classes, and none is named as the one to detect").format(
-                count=len(data.classes)
-            )
-        raise UserError(
-            "positive",
-            found,
-            expected=_("one class, which is held against the rest: {names}").format(
-                names=listed(list(data.classes), 2 * NAMED)
-            ),
-            fix=f"positive={data.classes[-1]}",
-        )
-    number = data.classes.index(name) if name else data.positive
-    assert number is not None
+    number = _number(data, canonical(positive) if positive else "")
     y_true = data.truth == number
     if y_true.all() or not y_true.any():
         raise UserError(
@@ -152,6 +142,27 @@ def risks_of(data: Predictions, positive: str = "") -> Risks:
         for method, values in data.methods.items()
     }
     return Risks(data.classes[number], y_true, methods, labels, data.groups, data.trainings)
+
+
+def _number(data: Predictions, name: str) -> int:
+    """Return the number of the class to detect; one of two is chosen only where its name says so. Raises UserError."""
+    classes = data.classes
+    if name in classes:
+        return classes.index(name)
+    if not name and data.positive is not None:
+        turned = classes[::-1]
+        if turned[classification.positive_class(turned)] == classes[classification.positive_class(classes)]:
+            return data.positive
+    found = _("there is no class named {name}").format(name=name)
+    if not name:
+        found = _("there are {count} classes, and none is named as the one to detect").format(count=len(classes))
+    raise UserError(
+        "positive",
+        found,
+        expected=_("one class, which is held against the rest: {names}").format(names=listed(list(classes), 2 * NAMED)),
+        fix=f"positive={classes[0]}",
+        exit=3,
+    )
 
 
 def grid(low: float, high: float, marked: Sequence[float] = ()) -> tuple[float, ...]:
@@ -207,7 +218,7 @@ def _curve(
         _ranges(points, lambda one: one.against_default.value > ABOVE),
         _ranges(points, lambda one: enough and one.against_default.low > ABOVE),
         float(((values >= thresholds[0]) & (values <= thresholds[-1])).mean()),
-        float(values.mean()),
+        float((values * risks.weights(prevalence)).mean()),
         "" if risks.called else _miscalibration(risks, values, prevalence),
     )
 
@@ -251,13 +262,8 @@ def _miscalibration(risks: Risks, values: Scores, prevalence: float | None) -> s
     Two means are 0 for calibrated risks p: that of y - p ("level"), and that of (y - p)(1 - 2p), which is above 0 where
     risks are too close to 0 and 1 ("extreme") and below it where they are too far from them ("central") (Spiegelhalter,
     "Probabilistic prediction in patient management and clinical trials", 1986, https://doi.org/10.1002/sim.4780050506).
-    With a given prevalence each case has the weight of its class there.
     """
-    share = float(risks.y_true.mean())
-    weight = np.ones(len(risks.y_true))
-    if prevalence is not None:
-        weight = np.where(risks.y_true, prevalence / share, (1 - prevalence) / (1 - share))
-    away = (risks.y_true - values) * weight
+    away = (risks.y_true - values) * risks.weights(prevalence)
     level, spread = (
         intervals.interval(scores, risks.groups, CERTAIN, risks.trainings) for scores in (away, away * (1 - 2 * values))
     )

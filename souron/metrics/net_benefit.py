@@ -71,7 +71,7 @@ def benefit_scores(y_true: ArrayLike, y_pred: ArrayLike, threshold: float, preva
     """
     called, positive, w = _checked(y_true, y_pred, threshold, prevalence)
     if prevalence is None:
-        return called * np.where(positive, 1.0, -w)
+        return np.where(called, np.where(positive, 1.0, -w), 0.0)
     found = classification.threshold_scores(positive, called)
     return prevalence * found["sensitivity"] - (1 - prevalence) * w * (1 - found["specificity"])
 

@@ -67,7 +67,7 @@ class DecisionStudy(Study):
         prevalence = share("prevalence", options.prevalence) if options.prevalence else None
         thresholds, marked = asked_thresholds(options)
         yield Event("data", text=", ".join(path.name for path in paths))
-        wishes = Asked(missing=options.missing, positive=options.positive, methods=options.methods)
+        wishes = Asked(missing=options.missing, positive=options.positive, methods=parts(options.methods))
         data = run_predictions.read(paths, wishes)
         risks = decision_curves.risks_of(data, options.positive)
         shown = sliders.thresholds([*thresholds, *marked])
@@ -81,6 +81,15 @@ class DecisionStudy(Study):
         folder = self.new_folder(paths[0].stem)
         record = DecisionRecord(made, data, tuple(map(str, given)), receipt, folder)
         yield Event("done", 1.0, record=record, folder=folder)
+
+
+def parts(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the parts of words between commas.
+
+    >>> parts(["5%,10%", "20%"])
+    ('5%', '10%', '20%')
+    """
+    return tuple(part.strip() for word in words for part in word.split(",") if part.strip())
 
 
 def share(name: str, text: str) -> float:
@@ -115,7 +124,7 @@ def asked_thresholds(options: Options) -> tuple[tuple[float, ...], tuple[float, 
             expected=_("low below high"),
             fix="low=5% high=40%",
         )
-    named = tuple(dict.fromkeys(share("threshold", one) for one in options.threshold))
+    named = tuple(dict.fromkeys(share("threshold", one) for one in parts(options.threshold)))
     outside = [one for one in named if not low <= one <= high]
     if outside or len(named) > MOST_MARKED:
         raise UserError(

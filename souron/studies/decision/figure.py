@@ -1,6 +1,6 @@
 """The plot of decision curves."""
 
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from souron.evaluation.decision_curves import Decision
 from souron.utils.messages import _
@@ -27,6 +27,6 @@ def decision_curves(made: Decision) -> bytes:
     most = max(max(one.net_benefit.high for curve in made.curves for one in curve.points), *everyone, 1e-3)
     axes.set_ylim(-ROOM * most, 1.05 * most)
     axes.set_xlim(places[0], places[-1])
-    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _place: f"{100 * share:g} %"))
     add_legend(figure, axes, min(len(made.curves) + 2, 5))
     return as_png(figure)

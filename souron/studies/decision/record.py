@@ -81,6 +81,10 @@ class DecisionRecord(Record):
                     self.data.seeds,
                     len(made.risks.y_true),
                     _("net benefit at {threshold}").format(threshold=percent(made.marked[0])),
+                    once=_(
+                        "One prediction of each method for a case: this applies to these trained models or readers "
+                        "only, not to other trainings."
+                    ),
                 )
             )
         return [*found, _meaning(made.marked[0])]
@@ -105,15 +109,15 @@ class DecisionRecord(Record):
             worth = _("Its net benefit is not above that of treating all or of treating none there.")
         elif everyone >= 0:
             worth = _(
-                "Compared with treating all, that is worth {avoided} interventions avoided per 100 ({low} to {high}), "
-                "at no further miss."
+                "Compared with treating all, that is worth {avoided} interventions avoided per 100 (95 % interval "
+                "{low} to {high}), at no further miss."
             ).format(
                 avoided=f"{point.avoided.value:.0f}", low=f"{point.avoided.low:.0f}", high=f"{point.avoided.high:.0f}"
             )
         else:
             worth = _(
-                "Compared with treating none, that is worth {found} ill patients found among 1,000 ({low} to {high}), "
-                "with nobody called in vain."
+                "Compared with treating none, that is worth {found} ill patients found among 1,000 (95 % interval "
+                "{low} to {high}), with nobody called in vain."
             ).format(**_thousand(point.net_benefit))
         return f"{text} {worth}"
 
@@ -173,7 +177,7 @@ class DecisionRecord(Record):
 
     def _benefits(self) -> Table:
         made = self.made
-        columns = [_("threshold"), _("method"), _("net benefit"), _("95 % interval"), _("treat all"), _("standardised")]
+        columns = [*self._columns(), _("net benefit"), _("95 % interval"), _("treat all"), _("standardised")]
         rows = [
             [
                 *self._row(threshold, curve),
@@ -191,7 +195,7 @@ class DecisionRecord(Record):
         return Table(columns, rows, _("Net benefit"), right=[columns[0], *columns[-4:]], text=text)
 
     def _differences(self) -> Table:
-        columns = [_("threshold"), _("method"), _("better by"), _("95 % interval"), _("avoided per 100"), _("interval")]
+        columns = [*self._columns(), _("better by"), _("95 % interval"), _("avoided per 100"), _("interval")]
         rows = [
             [
                 *self._row(threshold, curve),
@@ -341,7 +345,7 @@ def _thousand(measure: Measure) -> dict[str, str]:
 
 
 def _three(value: float) -> str:
-    return f"{value:.3f}"
+    return f"{round(value, 3) + 0.0:.3f}"  # -0.0 becomes 0.0
 
 
 def _between(measure: Measure) -> str:
