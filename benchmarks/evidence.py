@@ -4,6 +4,7 @@
     python benchmarks/evidence.py speed
     python benchmarks/evidence.py refer --trials 1000
     python benchmarks/evidence.py froc --trials 1000
+    python benchmarks/evidence.py benefit --trials 1000
 
 ``errors``: methods that are equally good on average, on patients with one to four cases. The share
 of tables in which any pair is called different; at most 5 % is promised. Two and six methods;
@@ -19,6 +20,9 @@ its class, calibrated on all the patients, and of the same patients by cross-fit
 
 ``froc``: detectors on patients with one to four images. How often the intervals hold the truth: of the sensitivity at
 false positives per image, of their mean, and of the area of the AFROC; 95 % is promised.
+``benefit``: how often the 95 % interval of a net benefit holds the true one, on patients with one to four cases, at
+several thresholds; the same for its difference from treating all and from another model, for the standardised net
+benefit, and at a given prevalence. The goal is 93 to 97 %.
 """
 
 import argparse
@@ -32,10 +36,21 @@ from scipy.special import expit, softmax
 
 from souron.data.predictions import Predictions
 from souron.evaluation.method_verdict import judged, metrics
-from souron.metrics import abstention, conformal, froc
+from souron.metrics import abstention, conformal, froc, net_benefit
 from souron.studies.verdict import verdict
 
 PATIENTS = (60, 200, 1000)
+POPULATION = 400_000  # patients, whose net benefits are taken for the true ones
+THRESHOLDS = (0.05, 0.1, 0.2, 0.4, 0.7)
+PREVALENCE = 0.05  # where one is given
+MEASURES = (
+    "net benefit",
+    "difference from treating all",
+    "standardised net benefit",
+    "net benefit, prevalence given",
+    "difference of two models",
+)
+Ends = tuple[float, float, float]  # value, low, high
 MOST = 4  # cases of a patient
 LETTERS = "abcdef"
 
@@ -198,19 +213,71 @@ def by_patient(values: np.ndarray, person: np.ndarray) -> float:
     return float((np.bincount(who, values) / np.bincount(who)).mean())
 
 
+def risks(patients: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw truth (C,), two models' risks (2, C), and patients (C,), whose cases share risk and half of the luck."""
+    person = np.repeat(np.arange(patients), rng.integers(1, MOST + 1, patients))
+    cases = len(person)
+    logit = rng.normal(-1.8, 1.2, patients)[person] + rng.normal(0, 0.6, cases)
+    shared = rng.random(patients)[person] < 0.5
+    luck = np.where(shared, rng.random(patients)[person], rng.random(cases))
+    seen = [expit(logit + rng.normal(0, noise, patients)[person]) for noise in (0.8, 1.2)]
+    return luck < expit(logit), np.stack(seen), person
+
+
+def benefits(y_true: np.ndarray, called: np.ndarray, threshold: float, person: np.ndarray | None) -> list[Ends]:
+    """Return value and ends of each measure of ``MEASURES``, for the calls (2, C) of two models."""
+    given = (y_true, called[0], threshold, person)
+    found = [
+        net_benefit.net_benefit(*given),
+        net_benefit.against_all(*given),
+        net_benefit.standardised(*given),
+        net_benefit.net_benefit(*given, PREVALENCE),
+    ]
+    pair = net_benefit.difference(y_true, *called, threshold, person)
+    return [*((one.value, one.low, one.high) for one in found), (pair.difference, pair.low, pair.high)]
+
+
+def benefit(trials: int, seed: int) -> list[str]:
+    """Return a table of how often intervals of net benefits hold the true value."""
+    lines = [
+        "| measure | patients | " + " | ".join(f"{100 * one:g} %" for one in THRESHOLDS) + " |",
+        "|---|---:" + "|---:" * len(THRESHOLDS) + "|",
+    ]
+    rng = np.random.default_rng(seed)
+    y_true, seen, _person = risks(POPULATION, rng)
+    truths = [[one[0] for one in benefits(y_true, seen >= t, t, None)] for t in THRESHOLDS]
+    held = np.zeros((len(PATIENTS), len(THRESHOLDS), len(MEASURES)))
+    for row, patients in enumerate(PATIENTS):
+        for _trial in range(trials):
+            y_true, seen, person = risks(patients, rng)
+            for column, (t, truth) in enumerate(zip(THRESHOLDS, truths, strict=True)):
+                ends = benefits(y_true, seen >= t, t, person)
+                held[row, column] += [
+                    low <= true <= high for true, (_value, low, high) in zip(truth, ends, strict=True)
+                ]
+    for place, name in enumerate(MEASURES):
+        for row, patients in enumerate(PATIENTS):
+            shares = [f"{100 * one / trials:.1f} %" for one in held[row, :, place]]
+            lines.append(f"| {name} | {patients} | {' | '.join(shares)} |")
+    return lines
+
+
+WHAT = {
+    "errors": errors,
+    "speed": lambda _trials, seed: speed(seed),
+    "benefit": benefit,
+    "refer": refer,
+    "froc": lesion_level,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("errors", "speed", "refer", "froc"))
+    parser.add_argument("what", choices=tuple(WHAT))
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    lines = {
-        "errors": lambda: errors(given.trials, given.seed),
-        "speed": lambda: speed(given.seed),
-        "refer": lambda: refer(given.trials, given.seed),
-        "froc": lambda: lesion_level(given.trials, given.seed),
-    }
-    print("\n".join(lines[given.what]()))
+    print("\n".join(WHAT[given.what](given.trials, given.seed)))
 
 
 if __name__ == "__main__":

@@ -229,12 +229,8 @@ def at_threshold(
     """
     called, positive = _predicted_and_true(y_true, y_pred)
     _check_prevalence(prevalence)
-    right = called == positive
     whose = None if trainings is None else np.asarray(trainings)
-    sensitivity = _among(right, positive, groups, level, whose)
-    specificity = _among(right, ~positive, groups, level, whose)
-    both = positive.any() and not positive.all()
-    together = _correlation(right, positive, groups, whose) if both else 0.0
+    sensitivity, specificity, together = sensitivity_and_specificity(y_true, y_pred, groups, level, trainings)
     all_of_them = np.ones_like(positive)
     count = len(positive), None if groups is None else _patients(groups, all_of_them)
     if prevalence is None:
@@ -250,6 +246,30 @@ def at_threshold(
         "negative predictive value": spared,
         "balanced accuracy": _balanced(sensitivity, specificity, together, count),
     }
+
+
+def sensitivity_and_specificity(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
+) -> tuple[Measure, Measure, float]:
+    """Compute sensitivity and specificity as ``at_threshold``, and the correlation of their errors.
+
+    >>> sensitivity, specificity, _together = sensitivity_and_specificity([1, 1, 0, 0], [1, 0, 0, 0])
+    >>> sensitivity.value, specificity.value
+    (0.5, 1.0)
+    """
+    called, positive = _predicted_and_true(y_true, y_pred)
+    right = called == positive
+    whose = None if trainings is None else np.asarray(trainings)
+    both = positive.any() and not positive.all()
+    return (
+        _among(right, positive, groups, level, whose),
+        _among(right, ~positive, groups, level, whose),
+        _correlation(right, positive, groups, whose) if both else 0.0,
+    )
 
 
 def roc(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Scores]:
@@ -393,11 +413,14 @@ def _correlation(right: Truth, y_true: Truth, groups: Sequence[Any] | None, whos
     one = _stretched(right.astype(float), y_true)
     other = _stretched(right.astype(float), ~y_true)
     variances = [variance.spread(scores, groups, whose)[0] for scores in (one, other, one + other)]
-    of_one, of_other, of_both = variances
-    if not 0 < of_one * of_other < math.inf:
+    return _correlated(*variances)
+
+
+def _correlated(one: float, other: float, both: float) -> float:
+    """Return the correlation of two figures from their variances and that of their sum; 0 where one does not vary."""
+    if not 0 < one * other < math.inf:
         return 0.0
-    found = (of_both - of_one - of_other) / (2 * math.sqrt(of_one * of_other))
-    return min(max(found, -1.0), 1.0)
+    return min(max((both - one - other) / (2 * math.sqrt(one * other)), -1.0), 1.0)
 
 
 def _patients(groups: Sequence[Any] | None, chosen: Truth) -> int:
