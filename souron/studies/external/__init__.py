@@ -109,6 +109,7 @@ def compare(folder: Path, here: Side, there: Side, options: Options) -> External
     classes = there.classes if classifier else ()
     positive = sides.positive(folder, classes) if classifier else None
     record = ExternalRecord(comparison.side_by_side(here.measures, there.measures), here, there, classes, positive)
+    record.crossed = positive is not None and (folder / "folds.csv").exists()
     record.mix = comparison.case_mix(here.columns, there.columns)
     if classifier:
         record.prevalence = _prevalence(folder, here, there, options.seed)

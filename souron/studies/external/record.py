@@ -64,6 +64,7 @@ class ExternalRecord(Record):
     lines: tuple[CalibrationLine | None, CalibrationLine | None] = (None, None)
     inputs: InputShift | None = None
     inputs_missing: bool = False
+    crossed: bool = False  # the internal answers are of a cross-validation
     sites: dict[str, dict[str, Measure]] = field(default_factory=dict)
     advice: list[Advice] = field(default_factory=list)
     run: str = ""
@@ -139,6 +140,13 @@ class ExternalRecord(Record):
         if self.inputs_missing:
             found.append(
                 _("The inputs were not compared: that needs internal cases that the network was not trained on.")
+            )
+        if self.crossed:
+            found.append(
+                _(
+                    "Internally the networks of the folds answered, each with a threshold of its own, externally the "
+                    "final network: sensitivity and specificity also differ by the choice of the threshold."
+                )
             )
         if sum(one.word != "cannot tell" for one in self.changes):
             found.append(_("Each measure has an interval of its own, without a correction for several measures."))
