@@ -9,12 +9,12 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.data.display_names import called
-from souron.report import parts, word
+from souron.report import parts
 from souron.studies.reporting import facts, paragraphs
 from souron.studies.reporting.guidelines import Guideline, Item
 from souron.studies.reporting.source import Source, text
 from souron.study import Fact, Record, Section, Table
-from souron.utils import files, units
+from souron.utils import files, units, word
 from souron.utils.messages import N_, _
 
 MARKDOWN, WORD = "reporting.md", "reporting.docx"

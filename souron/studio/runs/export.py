@@ -17,9 +17,8 @@ from typing import Any
 import souron
 from souron import registry
 from souron.data.display_names import called
-from souron.report import word
 from souron.stats.records import Row
-from souron.utils import plotting, units
+from souron.utils import plotting, units, word
 from souron.utils.messages import UserError, _, language
 
 MOST_BYTES = 2 * 10**7  # of a receipt
