@@ -20,7 +20,6 @@ from souron.utils.messages import N_
 
 FEWEST = 6  # patients: of five, even five wins of five are no evidence at 5 % (sign test: p = 0.06)
 TINY = 1e-12  # least probability in a log loss
-POINTS = 100  # of a share
 READERS = "readers"  # the mean of several readers, as one method
 
 ACCURACY = Metric(N_("accuracy"), unit="share")

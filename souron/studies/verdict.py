@@ -17,19 +17,20 @@ import souron
 from souron.data import coco_results, mask_folders, prediction_table
 from souron.data.prediction_table import NAMED, ROLES, Sheet
 from souron.data.predictions import KINDS, Asked, Predictions, predictions
-from souron.evaluation import method_verdict
-from souron.evaluation.method_verdict import FEWEST, POINTS, Judged
+from souron.evaluation import method_verdict, run_predictions
+from souron.evaluation.method_verdict import FEWEST, Judged
 from souron.kinds.codecs.limits import readable
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Unit
-from souron.report import wording
+from souron.report import parts, wording
 from souron.runs.events import Event
-from souron.stats.records import Measure
+from souron.stats.records import Measure, pairs_as_json
 from souron.study import Fact, Given, Record, Study, Table
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _, listed
 
 MOST_SITES = 30
+ANSWERS = "answers.safetensors"  # in the folder of a run
 UNITS: dict[str, Unit] = {"mm": "mm", "px": "px", "none": ""}
 MEANINGS = {**ROLES, **KINDS}
 
@@ -145,31 +146,14 @@ class VerdictRecord(Record):
             judged.metric.unit,
             once=once,
         )
-        return [sentence, *([self._against_margin()] if judged.margins else [])]
-
-    def _against_margin(self) -> str:
-        """Return the sentence on the best method and the one that is nearest to it."""
-        judged = self.deciding
-        best = judged.methods[0].system
-        second = judged.methods[1].system
-        place = next(i for i, one in enumerate(judged.verdicts) if {one.a, one.b} == {best, second})
-        found = judged.margins[place]
-        text = {
-            "superior": _("With a margin of {margin}: {a} is superior to {b}."),
-            "inferior": _("With a margin of {margin}: {a} is inferior to {b}."),
-            "equivalent": _("With a margin of {margin}: {a} and {b} are equivalent."),
-            "not inferior": _("With a margin of {margin}: {a} is not inferior to {b}."),
-            "cannot tell": _("With a margin of {margin}: cannot tell whether {a} is inferior to {b}."),
-        }[found.word]
-        told = text.format(margin=self.margin_text, a=best, b=second)
-        if found.cases_needed:
-            told += " " + _("About {cases} more cases needed.").format(cases=units.roughly(found.cases_needed))
-        return told
+        if not judged.margins:
+            return [sentence]
+        return [sentence, wording.against_margin(judged.methods, judged.verdicts, judged.margins, self.margin_text)]
 
     @property
     def margin_text(self) -> str:
         """The margin with its unit."""
-        return _margin_text(self.deciding, self.options.margin)
+        return wording.margin_text(self.deciding.metric, self.options.margin)
 
     def facts(self) -> list[Fact]:
         data = self.data
@@ -223,13 +207,13 @@ class VerdictRecord(Record):
             )
         return notes
 
-    def tables(self) -> Sequence[Table]:
+    def tables(self) -> Sequence[parts.Table]:
         taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
         judged = self.deciding
         return [
             self._method_table([judged], _("Methods")),
             *([_pair_table(judged)] if judged.verdicts else []),
-            *([_margin_table(judged, self.margin_text)] if judged.margins else []),
+            *([wording.margin_table(judged.verdicts, judged.margins, self.margin_text)] if judged.margins else []),
             *([self._method_table(self.others, _("Further measures"))] if self.others else []),
             *self._site_tables(),
             Table((_("column"), _("taken for")), taken[: 4 * NAMED], _("Columns")),
@@ -278,22 +262,7 @@ def _plain(measure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pairs(judged: Judged) -> list[dict[str, Any]]:
-    pairs = [_plain(asdict(one)) for one in judged.verdicts]
-    margins = [{"margin": {"verdict": one.word, "cases_needed": one.cases_needed}} for one in judged.margins]
-    return [{**pair, **added} for pair, added in zip(pairs, margins or [{}] * len(pairs), strict=True)]
-
-
-def _margin_text(judged: Judged, margin: float) -> str:
-    metric = judged.metric
-    if metric.unit == "share":
-        return _("{points} points").format(points=f"{margin:g}")
-    return f"{margin_width(judged.metric, margin):g} {metric.unit}".rstrip()
-
-
-def margin_width(metric: Any, margin: float) -> float:
-    """Return a margin in the unit of a measure; of a measure in 0..1 it is given in points."""
-    in_points = metric.unit == "share" or metric.name in ("AUC", "log loss", "Brier score")
-    return margin / POINTS if in_points else margin
+    return [_plain(pair) for pair in pairs_as_json(judged.verdicts, judged.margins)]
 
 
 def _pair_table(judged: Judged) -> Table:
@@ -314,26 +283,6 @@ def _pair_table(judged: Judged) -> Table:
     return Table(columns, rows, _("Pairs"), right=columns[1:3], text=text)
 
 
-def _margin_table(judged: Judged, margin: str) -> Table:
-    words = {
-        "superior": _("superior"),
-        "not inferior": _("not inferior"),
-        "equivalent": _("equivalent"),
-        "inferior": _("inferior"),
-        "cannot tell": _("cannot tell"),
-    }
-    rows = [
-        [
-            f"{pair.a} – {pair.b}",
-            words[one.word],
-            units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
-        ]
-        for pair, one in zip(judged.verdicts, judged.margins, strict=True)
-    ]
-    title = _("With a margin of {margin}").format(margin=margin)
-    return Table([_("pair"), _("verdict"), _("more cases")], rows, title)
-
-
 class VerdictStudy(Study):
     """Judge predictions of any methods or readers on the same cases."""
 
@@ -344,16 +293,21 @@ class VerdictStudy(Study):
         "souron verdict unet.csv nnunet.csv kind=dice missing=leave-out",
         "souron verdict truth/ unet/ nnunet/",
         "souron verdict instances.json yolo.json detr.json",
+        "souron verdict runs/classify/cnn-digits runs/classify/mlp-digits margin=2",
     )
     group = "train"
-    given = Given("TABLE", N_("case,truth[,group] and a column for each method; or masks, or COCO's JSON"), 1, None)
+    given = Given("TABLE", N_("case,truth[,group] and a column for each method; or runs, masks, COCO's JSON"), 1, None)
     lookup = True
     brief = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         paths = [Path(one) for one in given]
         yield Event("data", text=", ".join(path.name for path in paths))
-        if all(path.is_dir() for path in paths):
+        if all((path / ANSWERS).is_file() for path in paths):
+            _check_options_of_runs(options)
+            data = run_predictions.read(paths, Asked(positive=options.positive))
+            record = conclude(data, options, _sources([path / ANSWERS for path in paths]))
+        elif all(path.is_dir() for path in paths):
             options = replace(options, kind=options.kind or "dice")
             record = judge(
                 mask_folders.read(paths[0], _methods_beside(paths)),
@@ -413,7 +367,7 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Ver
         measures.insert(0, measures.pop(names.index(options.measure)))
     first, *rest = measures
     _check_readers(data, options.readers)
-    deciding = method_verdict.judged(data, first, margin_width(first, options.margin), readers=options.readers)
+    deciding = method_verdict.judged(data, first, first.margin_width(options.margin), readers=options.readers)
     others = [method_verdict.judged(data, metric, readers=options.readers) for metric in rest]
     some_sites = 1 < len(set(data.sites)) <= MOST_SITES
     sites = method_verdict.by_site(data, first) if some_sites else {}
@@ -424,6 +378,19 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Ver
         "margin": options.margin or None,
     }
     return VerdictRecord(data, deciding, others, sites, options, receipt, None)
+
+
+def _check_options_of_runs(options: Options) -> None:
+    """Raise UserError for options that say how a table is read."""
+    values = {name: getattr(options, name) for name in ("kind", "missing", "classes", "methods")}
+    given = [name for name, value in values.items() if value and (name, value) != ("kind", "probability")]
+    if given:
+        raise UserError(
+            "option",
+            _("{given} cannot go together with runs, which are trained").format(given=", ".join(given)),
+            expected=_("folders of runs alone"),
+            fix="souron verdict RUN RUN",
+        )
 
 
 def _check_readers(data: Predictions, readers: Sequence[str]) -> None:
@@ -452,7 +419,9 @@ def _methods_beside(paths: Sequence[Path]) -> Sequence[Path]:
 
 def _sources(paths: Sequence[Path]) -> dict[str, Any]:
     """Return the checksum of each file, for the receipt."""
-    return {"files": {readable(path.name): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}}
+    names = [path.parent.as_posix() if path.name == ANSWERS else path.name for path in paths]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    return {"files": {readable(name): made for name, made in zip(names, hashes, strict=True)}}
 
 
 __all__ = ["Options", "VerdictRecord", "VerdictStudy", "verdict"]
