@@ -7,10 +7,11 @@ import pytest
 from scipy.special import ndtr
 
 from souron.cli import main
+from souron.evaluation import fixed_margin
 from souron.evaluation.method_verdict import METRICS
 from souron.metrics.metric import Metric
 from souron.report import wording
-from souron.runs import compare, margin
+from souron.runs import compare
 from souron.runs import folder as run_folder
 from souron.stats import margin as stats_margin
 from souron.stats import verdict as stats_verdict
@@ -142,25 +143,28 @@ def test_a_margin_is_above_zero_and_cannot_be_taken_back(value):
 def test_the_margin_of_a_plan_is_taken(tmp_path):
     (tmp_path / "plan.json").write_text('{"margin": 2.5, "patients": 90}', encoding="utf-8")
     plan = str(tmp_path)
-    assert margin.asked(None, plan) == margin.asked(2.5, plan) == 2.5 and margin.asked(None, None) is None
+    assert (
+        fixed_margin.asked(None, plan) == fixed_margin.asked(2.5, plan) == 2.5
+        and fixed_margin.asked(None, None) is None
+    )
     with pytest.raises(UserError, match="is not the margin of"):
-        margin.asked(3.0, plan)
+        fixed_margin.asked(3.0, plan)
     with pytest.raises(UserError, match="not a share"):
-        margin.check(ERROR, plan)
-    margin.check(SHARE, plan)
-    margin.check(ERROR, None)
+        fixed_margin.check(ERROR, plan)
+    fixed_margin.check(SHARE, plan)
+    fixed_margin.check(ERROR, None)
     args = {}
-    assert margin.note(args, 2.5, 0, plan) and args["margins"][0]["plan"] == plan
+    assert fixed_margin.note(args, 2.5, 0, plan) and args["margins"][0]["plan"] == plan
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"margin": null}', '{"margin": true}', "[" * 10_000])
 def test_a_folder_without_a_margin_is_no_plan(tmp_path, text):
     (tmp_path / "plan.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as caught:
-        margin.asked(None, str(tmp_path))
+        fixed_margin.asked(None, str(tmp_path))
     assert caught.value.exit == 3
     with pytest.raises(UserError):
-        margin.asked(None, str(tmp_path / "nowhere"))
+        fixed_margin.asked(None, str(tmp_path / "nowhere"))
 
 
 def test_the_command_takes_a_margin(tmp_path, monkeypatch, capsys):

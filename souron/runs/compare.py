@@ -29,14 +29,13 @@ from souron.data import display_names, parcels, splits
 from souron.data.dataset import Dataset
 from souron.data.splits import Parts
 from souron.engines import engine
-from souron.evaluation import summary
+from souron.evaluation import fixed_margin, summary
 from souron.evaluation.answers import Answers, flatten, scatter, unflatten
 from souron.evaluation.record import ComparisonRecord, Cost
 from souron.report import wording
 from souron.runs import events as run_events
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
-from souron.runs import margin as run_margin
 from souron.runs import options as run_options
 from souron.runs import prepare
 from souron.runs import train as run_train
@@ -99,7 +98,7 @@ def comparing(
     if common["on"]:
         engine.find(common["on"])  # says what is wrong before anything is read
     send = sending.wish(common["send"], common["on"])
-    margin = run_margin.asked(common["margin"], common["plan"])
+    margin = fixed_margin.asked(common["margin"], common["plan"])
     if resume is not None:
         folder = Path(resume)
         wanted = ("systems", "data", "budget", "seeds")
@@ -123,19 +122,16 @@ def comparing(
     if comparison.patients:
         yield Event("data", 1.0, text=comparison.args["data"], note=comparison.patients)
     comparison.setup = yield from run_fit.follow("features", comparison.steps_of_setup())
-    run_margin.check(comparison.task.metric(comparison.metric), common["plan"])
+    fixed_margin.check(comparison.task.metric(comparison.metric), common["plan"])
     hardware.forget_peak()
     yield from comparison.foretell()
     delivery = sending.delivery(comparison, send)
     if comparison.host and "measured" not in comparison.args:
         comparison.args["measured"] = yield from equal_examples.measured(comparison, measure, common["on"], delivery)
     played = 0 if resume is None else len([*(folder / "rounds").glob("*.safetensors")])
-    changed = margin is not None and run_margin.note(comparison.args, margin, played, common["plan"])
+    changed = margin is not None and fixed_margin.note(comparison.args, margin, played, common["plan"])
     if resume is None:
-        default = f"{display_names.folder(comparison.args['data'])}-{comparison.args['budget']}"
-        folder = files.new_folder(folder, common["name"] or default)
-        run_folder.write_args(folder, comparison.args)
-        prepare.write_plan(folder, comparison.plan, comparison.everything, comparison.task)
+        folder = comparison.new_folder(folder, common["name"])
     elif changed:
         run_folder.write_args(folder, comparison.args)
     yield Event("train", folder=folder)
@@ -458,6 +454,14 @@ class Comparison:
         ]
         left = self.forecast.seconds * (1 - whole)
         return Event(phase, whole, left, f"{system}, {number + 1}/{len(self.rounds)}", rows=rows)
+
+    def new_folder(self, inside: Path, name: str) -> Path:
+        """Create the comparison's folder, with its arguments and its split, before anything is trained."""
+        default = f"{display_names.folder(self.args['data'])}-{self.args['budget']}"
+        folder = files.new_folder(inside, name or default)
+        run_folder.write_args(folder, self.args)
+        prepare.write_plan(folder, self.plan, self.everything, self.task)
+        return folder
 
     def judge(self, folder: Path) -> ComparisonRecord:
         task, setup = self.task, self.setup

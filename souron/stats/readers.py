@@ -84,7 +84,7 @@ def components(scores: ArrayLike, groups: Sequence[Any] | None = None) -> Reader
 
     >>> found = components([[1, 0, 1, 1, 0, 1], [1, 1, 1, 1, 0, 1], [1, 0, 0, 1, 0, 1]])
     >>> round(found.between, 4), round(found.error, 4), round(found.covariance, 4)
-    (0.0278, 0.0407, 0.0278)
+    (0.0278, 0.0407, 0.0241)
     """
     table = _table(scores)
     if len(table) < 2:

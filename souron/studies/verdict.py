@@ -17,8 +17,9 @@ import souron
 from souron.data import coco_results, mask_folders, prediction_table
 from souron.data.prediction_table import NAMED, ROLES, Sheet
 from souron.data.predictions import KINDS, Asked, Predictions, predictions
+from souron.data.readers import marked_answers
 from souron.evaluation import method_verdict, run_predictions
-from souron.evaluation.method_verdict import FEWEST, Judged
+from souron.evaluation.method_verdict import FEWEST, Judged, ReaderPair
 from souron.kinds.codecs.limits import readable
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Unit
@@ -55,7 +56,10 @@ class Options:
     classes: Annotated[tuple[str, ...], Choice(N_("all classes, where the cases show fewer"), metavar="A,B")] = ()
     methods: Annotated[tuple[str, ...], Choice(N_("the columns of the methods to compare"), metavar="A,B")] = ()
     readers: Annotated[
-        tuple[str, ...], Choice(N_("columns of readers whose mean is compared with the methods"), metavar="A,B")
+        tuple[str, ...], Choice(N_("columns of readers whose mean is compared, for readers like them"), metavar="A,B")
+    ] = ()
+    aided: Annotated[
+        tuple[str, ...], Choice(N_("columns of the same readers with aid, in the same order"), metavar="A,B")
     ] = ()
     unit: Annotated[str, Choice(N_("the unit of errors (default mm)"), among=("mm", "px", "none"))] = "mm"
 
@@ -104,6 +108,7 @@ class VerdictRecord(Record):
                 for one in (*self.deciding.methods, *self.deciding.readers)
             ],
             "readers": [one.system for one in self.deciding.readers],
+            "reader_study": [_reader_study(pair) for pair in self.deciding.reader_pairs],
             "pairs": _pairs(self.deciding),
             "further": {each.metric.name: _pairs(each) for each in self.others},
             "sites": {
@@ -137,6 +142,11 @@ class VerdictRecord(Record):
             "One prediction of each method for a case: this applies to these trained models or readers only, not to "
             "other trainings."
         )
+        if judged.reader_pairs:
+            once = _(
+                "This applies to readers and cases like these, and to these trained models only, not to other "
+                "trainings."
+            )
         sentence = wording.sentence(
             judged.verdicts,
             judged.methods,
@@ -169,12 +179,7 @@ class VerdictRecord(Record):
         for name, cases in data.missing.items():
             text = _("{method}: {count} predictions are missing: {names}")
             notes.append(text.format(method=name, count=len(cases), names=listed(list(cases), NAMED)))
-        if self.deciding.readers:
-            notes.append(
-                _("The mean of {count} readers is compared; the verdict is on these readers, not on others.").format(
-                    count=len(self.deciding.readers)
-                )
-            )
+        notes += self._about_readers()
         if data.left_out:
             notes.append(
                 _(
@@ -207,12 +212,34 @@ class VerdictRecord(Record):
             )
         return notes
 
+    def _about_readers(self) -> list[str]:
+        judged, count = self.deciding, len(self.options.readers)
+        if not count:
+            return []
+        if not judged.reader_pairs:
+            return [
+                _("The mean of {count} readers is compared; the verdict is on these readers, not on others.").format(
+                    count=count
+                )
+            ]
+        notes = [
+            _(
+                "The verdict on the mean of {count} readers is for other readers and other cases, as far as these are "
+                "drawn from those (Obuchowski and Rockette 1995, Hillis 2007)."
+            ).format(count=count)
+        ]
+        open_pairs = {(one.a, one.b) for one in judged.verdicts if one.verdict == "cannot tell"}
+        if any((pair.a, pair.b) in open_pairs and pair.these.verdict != "cannot tell" for pair in judged.reader_pairs):
+            notes.append(_("On these readers alone the verdict would be clear: more readers would help."))
+        return notes
+
     def tables(self) -> Sequence[parts.Table]:
         taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
         judged = self.deciding
         return [
             self._method_table([judged], _("Methods")),
             *([_pair_table(judged)] if judged.verdicts else []),
+            *([_reader_table(judged)] if judged.reader_pairs else []),
             *([wording.margin_table(judged.verdicts, judged.margins, self.margin_text)] if judged.margins else []),
             *([self._method_table(self.others, _("Further measures"))] if self.others else []),
             *self._site_tables(),
@@ -283,6 +310,45 @@ def _pair_table(judged: Judged) -> Table:
     return Table(columns, rows, _("Pairs"), right=columns[1:3], text=text)
 
 
+def _reader_study(pair: ReaderPair) -> dict[str, Any]:
+    """Return the analysis of a pair with readers for JSON."""
+    found, variation = pair.others, pair.variation
+    return _plain(
+        {
+            "a": pair.a,
+            "b": pair.b,
+            "readers": variation.readers,
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "p": found.p,
+            "degrees_of_freedom": found.freedom,
+            "between_readers": variation.between,
+            "error": variation.error,
+            "covariance": variation.covariance,
+            "these_readers": {"low": pair.these.low, "high": pair.these.high},
+        }
+    )
+
+
+def _reader_table(judged: Judged) -> Table:
+    """Return the differences of readers for whom they hold."""
+    metric = judged.metric
+    columns = [_("pair"), _("difference"), _("for other readers"), _("for these readers"), _("degrees of freedom")]
+    rows = [
+        [
+            f"{pair.a} – {pair.b}",
+            metric.difference(pair.others.difference),
+            metric.differences(pair.others.low, pair.others.high),
+            metric.differences(pair.these.low, pair.these.high),
+            f"{pair.others.freedom:.1f}",
+        ]
+        for pair in judged.reader_pairs
+    ]
+    text = _("Both intervals are for other cases; the verdict is the one for other readers.")
+    return Table(columns, rows, _("Readers"), right=columns[1:], text=text)
+
+
 class VerdictStudy(Study):
     """Judge predictions of any methods or readers on the same cases."""
 
@@ -293,15 +359,17 @@ class VerdictStudy(Study):
         "souron verdict unet.csv nnunet.csv kind=dice missing=leave-out",
         "souron verdict truth/ unet/ nnunet/",
         "souron verdict instances.json yolo.json detr.json",
+        "souron verdict answers.jsonl",
+        "souron verdict readers.csv readers=ito,sato,mori",
         "souron verdict runs/classify/cnn-digits runs/classify/mlp-digits margin=2",
     )
     group = "train"
-    given = Given("TABLE", N_("case,truth[,group] and a column for each method; or runs, masks, COCO's JSON"), 1, None)
+    given = Given("TABLE", N_("case,truth[,group] and a column for each method; or runs, masks, JSONL, COCO"), 1, None)
     lookup = True
     brief = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
-        paths = [Path(one) for one in given]
+        paths, options = [Path(one) for one in given], _split(options)
         yield Event("data", text=", ".join(path.name for path in paths))
         if all((path / ANSWERS).is_file() for path in paths):
             _check_options_of_runs(options)
@@ -314,12 +382,22 @@ class VerdictStudy(Study):
                 options,
                 {"folders": [readable(path.name) for path in paths]},
             )
+        elif all(path.suffix.lower() in marked_answers.SUFFIXES for path in paths):
+            classes = marked_answers.CLASSES
+            asked = Asked("labels", options.missing, classes[1], classes, options.methods)
+            record = conclude(predictions(marked_answers.read(paths), asked), options, _sources(paths))
         elif all(path.suffix.lower() == ".json" for path in paths):
             record = conclude(coco_results.read(paths[0], _methods_beside(paths)), options, _sources(paths))
         else:
             record = judge(prediction_table.read(paths), options, _sources(paths))
         record.folder = self.new_folder(paths[0].stem)
         yield Event("done", 1.0, record=record, folder=record.folder)
+
+
+def _split(options: Options) -> Options:
+    """Return the options with the names that a command line gives as one text, ``readers=A,B``, apart."""
+    names = {name: getattr(options, name) for name in ("classes", "methods", "readers", "aided")}
+    return replace(options, **{name: tuple(one[0].split(",")) for name, one in names.items() if len(one) == 1})
 
 
 def verdict(table: Any, **options: Any) -> VerdictRecord:
@@ -366,9 +444,10 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Ver
             )
         measures.insert(0, measures.pop(names.index(options.measure)))
     first, *rest = measures
-    _check_readers(data, options.readers)
-    deciding = method_verdict.judged(data, first, first.margin_width(options.margin), readers=options.readers)
-    others = [method_verdict.judged(data, metric, readers=options.readers) for metric in rest]
+    people = {"readers": options.readers, "aided": options.aided}
+    _check_readers(data, **people)
+    deciding = method_verdict.judged(data, first, first.margin_width(options.margin), **people)
+    others = [method_verdict.judged(data, metric, **people) for metric in rest]
     some_sites = 1 < len(set(data.sites)) <= MOST_SITES
     sites = method_verdict.by_site(data, first) if some_sites else {}
     receipt = {
@@ -393,10 +472,18 @@ def _check_options_of_runs(options: Options) -> None:
         )
 
 
-def _check_readers(data: Predictions, readers: Sequence[str]) -> None:
+def _check_readers(data: Predictions, readers: Sequence[str], aided: Sequence[str]) -> None:
     """Raise UserError for readers that are no columns, one reader alone, or none beside them."""
-    unknown = [name for name in readers if name not in data.methods]
-    if readers and (unknown or len({*readers}) < 2 or len({*readers}) >= len(data.methods)):
+    unknown = [name for name in (*readers, *aided) if name not in data.methods]
+    if aided and (unknown or len(aided) != len(readers) or len({*readers, *aided}) < 2 * len(readers)):
+        raise UserError(
+            "readers",
+            _("these cannot be the readers with aid: {names}").format(names=listed(unknown or list(aided), NAMED)),
+            expected=_("one other column for each of readers={names}, in the same order").format(
+                names=",".join(readers)
+            ),
+        )
+    if readers and (unknown or len({*readers}) < len(readers) or len(readers) < 2 or len(readers) >= len(data.methods)):
         raise UserError(
             "readers",
             _("these cannot be compared as readers: {names}").format(names=listed(unknown or list(readers), NAMED)),
