@@ -10,11 +10,12 @@ of ``StCadVsRad`` come with RJafroc (``inst/extdata/NicoRadRoc.xlsx``, ``tests/t
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import ndtr, stdtrit
 
 from souron.cli import main
 from souron.evaluation import method_verdict
@@ -47,6 +48,11 @@ def jackknife(scores, truth):
     return n * whole - (n - 1) * left
 
 
+def published(apart):
+    """The analysis as it is published, without the bounds of ``readers.difference``."""
+    return readers.concluded(float(apart.mean()), readers.components(apart), 0.95, "readers")
+
+
 @pytest.fixture(scope="module")
 def van_dyke():
     truth, ratings = stored("van_dyke.csv")
@@ -64,7 +70,7 @@ def test_two_treatments_have_the_published_variance_freedom_and_p(van_dyke):
     assert found.error == pytest.approx(2 * (0.00080229 - 0.00034661), abs=2e-8)
     assert found.covariance == pytest.approx(2 * (0.00034407 - 0.00023903), abs=2e-8)
     assert (variance**0.5, freedom) == (pytest.approx(0.02075, abs=5e-6), pytest.approx(15.26, abs=5e-3))
-    judged = readers.difference(without - with_aid)
+    judged = published(without - with_aid)
     assert judged.p == pytest.approx(0.0517, abs=5e-5)
     assert (judged.low, judged.high) == (pytest.approx(-0.08796, abs=5e-6), pytest.approx(0.00036, abs=5e-6))
 
@@ -74,7 +80,7 @@ def test_two_treatments_have_the_published_variance_freedom_and_p(van_dyke):
     [(0, 0.03317360, 12.74, 0.82522360, 0.96885048), (1, 0.02156637, 12.71, 0.89413783, 0.98753689)],
 )
 def test_one_treatment_has_the_published_interval(van_dyke, place, error, freedom, low, high):
-    found = readers.difference(van_dyke[2 + place])
+    found = published(van_dyke[2 + place])
     assert found.variation.total()[0] ** 0.5 == pytest.approx(error, abs=5e-9)
     assert found.freedom == pytest.approx(freedom, abs=5e-3)
     assert (found.low, found.high) == (pytest.approx(low, abs=5e-9), pytest.approx(high, abs=5e-9))
@@ -102,10 +108,24 @@ def test_a_method_against_readers_has_the_published_result():
     assert found.covariance == pytest.approx(0.0009241680013129356)
     assert found.total()[1] == pytest.approx(877.886378333107)
     assert apart.mean() / found.total()[0] ** 0.5 == pytest.approx(0.9928688833840893)
-    judged = readers.concluded(float(apart.mean()), found, 0.95, "readers")
+    judged = published(apart)
     assert judged.p == pytest.approx(0.3210474342573218)
     assert (judged.low, judged.high) == (pytest.approx(-0.03099876877455298), pytest.approx(0.09447099099677525))
-    assert readers.difference(apart).freedom == 199  # those of the cases are fewer
+    cautious = readers.difference(apart)
+    assert cautious.low == pytest.approx(judged.low, abs=2e-3) and cautious.low < judged.low
+
+
+def test_few_readers_are_judged_by_cochrans_quantile():
+    """Compare with the weighted mean of the quantiles of 2 readers and 100 patients; without patients with Hillis."""
+    variation = readers.ReaderVariation(101, 3, 0.03, 0.011, 0.01, units_freedom=100.0)
+    variance, freedom = variation.total()
+    expected = (0.01 * stdtrit(2, 0.975) + 0.01 * stdtrit(100, 0.975)) / 0.02
+    assert variance == pytest.approx(0.02) and stdtrit(freedom, 0.975) == pytest.approx(expected)
+    plain = replace(variation, units_freedom=None).total()
+    assert plain == (pytest.approx(0.02), pytest.approx(8.0))  # 0.02^2 / (0.01^2 / 2)
+    alone = readers.ReaderVariation(101, 3, 0.0, 0.01, 0.01, units_freedom=100.0)  # the cases alone
+    assert alone.total()[1] == pytest.approx(100)
+    assert readers.ReaderVariation(101, 3, 0.0, 0.0, 0.0, units_freedom=100.0).total()[0] == 0
 
 
 def rated(cases=120, per_patient=2, seed=0, spread=0.0, method=0.0, count=4):
@@ -190,7 +210,9 @@ def test_readers_with_aid_are_paired_with_themselves():
     [pair] = record.deciding.reader_pairs
     assert (pair.a, pair.b) == ("readers with aid", "readers")
     assert pair.others.difference == pytest.approx(0.04380032, abs=5e-9)
-    assert pair.others.p == pytest.approx(0.0517, abs=3e-3)  # DeLong's covariances
+    assert readers.hillis(pair.others).p == pytest.approx(0.0517, abs=3e-3)  # DeLong's covariances
+    assert pair.others.p > 0.06  # more cautious with five readers
+    assert record.as_json()["reader_study"][0]["hillis"]["degrees_of_freedom"] == pytest.approx(15.26, abs=0.3)
     assert len(record.deciding.readers) == 10 and len(record.deciding.methods) == 2
     table = rated()
     for wrong in ("r0", "r0,r1,r2,nobody", "r0,r1,r2,net", "net,net,net,net"):
@@ -228,7 +250,7 @@ def test_few_positive_patients_leave_few_degrees_of_freedom():
 
 
 def test_more_cases_do_not_take_away_what_readers_differ_by():
-    variation = readers.ReaderVariation(100, 4, 0.01, 0.004, 0.001, most=99.0)
+    variation = readers.ReaderVariation(100, 4, 0.01, 0.004, 0.001, units_freedom=99.0)
     more, _freedom = variation.expected(np.array([100, 10_000_000]), np.array([0, 0]))
     assert more[0] == pytest.approx(variation.total()[0])
     assert more[1] == pytest.approx((0.01 - 0.003) / 4, rel=1e-3)
@@ -256,10 +278,10 @@ def test_holms_correction_spans_pairs_with_and_without_readers():
 def test_equal_readers_and_method_are_seldom_called_different():
     """In at most 5 %, plus two standard errors; readers are drawn anew each time."""
     random = np.random.default_rng(0)
-    trials, called, cases, spread = 200, 0, 100, 0.5
+    trials, called, cases, spread = 300, 0, 200, 0.5
     for _trial in range(trials):
         hard = random.normal(size=cases)
-        limits = [*(-1.5 + spread * random.normal(size=4)), -1.5 / (1 + spread**2 / 2) ** 0.5]
+        limits = [*(-1.5 + spread * random.normal(size=2)), -1.5 / (1 + spread**2 / 2) ** 0.5]
         scores = np.array([hard + random.normal(size=cases) > limit for limit in limits], float)
         called += readers.difference(scores[:-1] - scores[-1], binary=True).verdict != "cannot tell"
     assert called / trials <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
@@ -273,7 +295,7 @@ def test_the_command_shows_the_readers(tmp_path, monkeypatch, capsys):
     (tmp_path / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in rows), encoding="utf-8")
     assert main.run(["verdict", "t.csv", f"readers={READERS}", "margin=30", "--lang", "en"]) == 0
     out = capsys.readouterr().out
-    assert "for other readers" in out and "degrees of freedom" in out and "With a margin of 30 points" in out
+    assert "for other readers" in out and "by Hillis (2007)" in out and "With a margin of 30 points" in out
     assert main.run(["verdict", "t.csv", f"readers={READERS}", "project=kept", "--json", "--lang", "en"]) == 0
     kept = json.loads((tmp_path / "kept/verdict/t/verdict.json").read_text("utf-8"))
     assert json.loads(capsys.readouterr().out)["reader_study"] == kept["reader_study"]

@@ -25,6 +25,7 @@ from souron.kinds.signature import Choice
 from souron.metrics.metric import Unit
 from souron.report import parts, wording
 from souron.runs.events import Event
+from souron.stats import readers
 from souron.stats.records import Measure, pairs_as_json
 from souron.study import Fact, Given, Record, Study, Table
 from souron.utils import units
@@ -312,7 +313,7 @@ def _pair_table(judged: Judged) -> Table:
 
 def _reader_study(pair: ReaderPair) -> dict[str, Any]:
     """Return the analysis of a pair with readers for JSON."""
-    found, variation = pair.others, pair.variation
+    found, plain, variation = pair.others, readers.hillis(pair.others), pair.variation
     return _plain(
         {
             "a": pair.a,
@@ -327,6 +328,10 @@ def _reader_study(pair: ReaderPair) -> dict[str, Any]:
             "error": variation.error,
             "covariance": variation.covariance,
             "these_readers": {"low": pair.these.low, "high": pair.these.high},
+            "hillis": {
+                name: getattr(plain, key)
+                for name, key in (("low", "low"), ("high", "high"), ("p", "p"), ("degrees_of_freedom", "freedom"))
+            },
         }
     )
 
@@ -334,18 +339,21 @@ def _reader_study(pair: ReaderPair) -> dict[str, Any]:
 def _reader_table(judged: Judged) -> Table:
     """Return the differences of readers for whom they hold."""
     metric = judged.metric
-    columns = [_("pair"), _("difference"), _("for other readers"), _("for these readers"), _("degrees of freedom")]
+    columns = [_("pair"), _("difference"), _("for other readers"), _("by Hillis (2007)"), _("for these readers")]
     rows = [
         [
             f"{pair.a} – {pair.b}",
             metric.difference(pair.others.difference),
             metric.differences(pair.others.low, pair.others.high),
+            metric.differences(plain.low, plain.high),
             metric.differences(pair.these.low, pair.these.high),
-            f"{pair.others.freedom:.1f}",
         ]
-        for pair in judged.reader_pairs
+        for pair, plain in ((pair, readers.hillis(pair.others)) for pair in judged.reader_pairs)
     ]
-    text = _("Both intervals are for other cases; the verdict is the one for other readers.")
+    text = _(
+        "All intervals are for other cases. The verdict is the one for other readers, which is more cautious with few "
+        "readers than the degrees of freedom of Hillis."
+    )
     return Table(columns, rows, _("Readers"), right=columns[1:], text=text)
 
 
