@@ -1,6 +1,8 @@
 """A verdict on anybody's predictions: does it keep its promise, and what does it cost?
 
     python benchmarks/evidence.py errors --trials 1000 --seed 0
+    python benchmarks/evidence.py margins --trials 2000
+    python benchmarks/evidence.py readers --trials 2000
     python benchmarks/evidence.py speed
     python benchmarks/evidence.py refer --trials 1000
     python benchmarks/evidence.py froc --trials 1000
@@ -9,6 +11,13 @@
 ``errors``: methods that are equally good on average, on patients with one to four cases. The share
 of tables in which any pair is called different; at most 5 % is promised. Two and six methods;
 labels (accuracy), probabilities (AUC), Dice.
+
+``margins``: a method that is worse than another one by exactly the margin. The share of tables in which
+it is called not inferior; at most 2.5 % is promised.
+
+``readers``: a method that is as good as readers are on average, of whom some are drawn, with other
+skills each time. The share of tables in which the method and the readers are called different, for
+other readers and for these; at most 5 % is promised of the former.
 
 ``speed``: the processor's seconds of ``souron verdict`` for 100 000 cases and 6 methods, from the
 file to the record.
@@ -20,6 +29,7 @@ its class, calibrated on all the patients, and of the same patients by cross-fit
 
 ``froc``: detectors on patients with one to four images. How often the intervals hold the truth: of the sensitivity at
 false positives per image, of their mean, and of the area of the AFROC; 95 % is promised.
+
 ``benefit``: how often the 95 % interval of a net benefit holds the true one, on patients with one to four cases, at
 several thresholds; the same for its difference from treating all and from another model, for the standardised net
 benefit, and at a given prevalence. The goal is 93 to 97 %.
@@ -35,8 +45,10 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from souron.data.predictions import Predictions
-from souron.evaluation.method_verdict import judged, metrics
+from souron.evaluation.method_verdict import ACCURACY, AUC, judged, metrics
 from souron.metrics import abstention, conformal, froc, net_benefit
+from souron.stats import margin
+from souron.stats import verdict as stats_verdict
 from souron.studies.verdict import verdict
 
 PATIENTS = (60, 200, 1000)
@@ -95,6 +107,69 @@ def errors(trials: int, seed: int) -> list[str]:
                     called += any(one.verdict != "cannot tell" for one in found.verdicts)
                 shown.append(f"{100 * called / trials:.1f} %")
             lines.append(f"| {kind} | {methods} | {' | '.join(shown)} |")
+    return lines
+
+
+def margins(trials: int, seed: int) -> list[str]:
+    """Return a table of how often a method that is worse by the margin is called not inferior."""
+    lines = [
+        "| limits of good and bad | margin | " + " | ".join(f"{count} patients" for count in PATIENTS) + " |",
+        "|---|---:" + "|---:" * 3 + "|",
+    ]
+    for good, bad in ((-1.5, -1.4), (-1.5, -1.1), (-2.5, -2.2)):
+        rng = np.random.default_rng(seed)
+        loss = float(ndtr(-good / 3**0.5) - ndtr(-bad / 3**0.5))
+        shown = []
+        for patients in PATIENTS:
+            called = 0
+            for _trial in range(trials):
+                person = np.repeat(np.arange(patients), MOST // 2)
+                hard = rng.standard_normal(patients)[person]
+                suits = [hard + rng.standard_normal(patients)[person] + rng.standard_normal(len(person)) for _m in "ab"]
+                right = [(one > limit).astype(float) for one, limit in zip(suits, (bad, good), strict=True)]
+                found = stats_verdict.difference(*right, groups=person)
+                called += margin.against(found, loss).word not in ("inferior", "cannot tell")
+            shown.append(f"{100 * called / trials:.1f} %")
+        lines.append(f"| {good}, {bad} | {100 * loss:.1f} points | {' | '.join(shown)} |")
+    return lines
+
+
+SKILL = 0.5  # standard deviation of the readers' skills
+
+
+def panel(kind: str, patients: int, count: int, rng: np.random.Generator) -> Predictions:
+    """Draw readers of other skills and a method as good as all readers on average, one case a patient."""
+    truth = (rng.random(patients) < 0.4).astype(np.int64)
+    hard = rng.standard_normal(patients)
+    skills = 1.5 + SKILL * rng.standard_normal(count)
+    # of labels the accuracy is P(hard + noise > -skill), of scores the AUC is P(two such sums differ by less)
+    variance = 2.0 if kind == "labels" else 4.0
+    method = 1.5 / (1 + SKILL**2 / variance) ** 0.5
+    values = {}
+    for name, skill in [*((f"reader {k}", one) for k, one in enumerate(skills)), ("method", method)]:
+        own = hard + rng.standard_normal(patients)
+        found = np.where(own > -skill, truth, 1 - truth) if kind == "labels" else own + skill * truth
+        values[name] = found.astype(np.float64)[None]
+    names = tuple(map(str, range(patients)))
+    return Predictions(names, kind, values, ("well", "ill"), truth, 1)
+
+
+def readers(trials: int, seed: int) -> list[str]:
+    """Return a table of how often equal readers and method are called different."""
+    lines = ["| kind | readers | patients | for other readers | for these readers |", "|---|---:|---:|---:|---:|"]
+    for kind, metric in (("labels", ACCURACY), ("score", AUC)):
+        for count in (2, 3, 5, 10):
+            for patients in (60, 200):
+                rng = np.random.default_rng(seed)
+                called = np.zeros(2)
+                for _trial in range(trials):
+                    data = panel(kind, patients, count, rng)
+                    [pair] = judged(
+                        data, metric, readers=[name for name in data.methods if name != "method"]
+                    ).reader_pairs
+                    called += [one.verdict != "cannot tell" for one in (pair.others, pair.these)]
+                shown = " | ".join(f"{100 * one / trials:.1f} %" for one in called)
+                lines.append(f"| {kind} | {count} | {patients} | {shown} |")
     return lines
 
 
@@ -264,6 +339,8 @@ def benefit(trials: int, seed: int) -> list[str]:
 
 WHAT = {
     "errors": errors,
+    "margins": margins,
+    "readers": readers,
     "speed": lambda _trials, seed: speed(seed),
     "benefit": benefit,
     "refer": refer,

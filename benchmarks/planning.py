@@ -63,9 +63,7 @@ def main() -> None:
                 project=f"{place}/runs",
             )
         say(f"{kind}: {record.sentence}")
-        rows += [
-            [kind, row.system, f"{row.value:.1%}", f"{row.low:.1%} to {row.high:.1%}"] for row in record.rows
-        ]
+        rows += [[kind, row.system, f"{row.value:.1%}", f"{row.low:.1%} to {row.high:.1%}"] for row in record.rows]
     print(table(["set", "network", "mean Dice", "95 % interval"], rows))
     print(f"\n{chosen.budget} of training each, {chosen.seeds} seeds. " + where(hardware.cores(), "souron", "torch"))
 

@@ -47,11 +47,12 @@ def test_the_json_has_the_promised_shape():
 def test_the_auc_is_judged_by_patients_and_by_the_rarer_label(monkeypatch):
     seen = []
 
-    def judge(scores, *given, **options):
+    def judged_pairs(scores, *given, **options):
         seen.append(options["strata"])
-        return stats_verdict.judge(scores, *given, **options)
+        return stats_verdict.judged_pairs(scores, *given, **options)
 
-    monkeypatch.setattr(compare, "stats_verdict", SimpleNamespace(judge=judge))
+    judging = SimpleNamespace(judged_pairs=judged_pairs, verdict_of=stats_verdict.verdict_of)
+    monkeypatch.setattr(compare, "stats_verdict", judging)
     record = fight("mlp_tiny", "cnn_tiny", budget="1ep")
     of_accuracy, of_auc = seen
     assert of_accuracy is None and of_auc.tolist() == record.test.target.tolist()

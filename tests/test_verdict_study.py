@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import souron
@@ -16,6 +18,7 @@ from souron.evaluation import method_verdict
 from souron.stats import margin
 from souron.stats.verdict import difference, judge
 from souron.studies.verdict import verdict
+from souron.utils import files
 from souron.utils.messages import UserError
 
 NAMES = ("benign", "malignant")
@@ -400,10 +403,11 @@ def test_the_mean_of_readers_is_compared_with_a_method():
     table = columns(rates=(0.97, 0.75, 0.8))
     record = verdict(table, readers="resnet,vit")
     [pair] = record.deciding.verdicts
-    assert (pair.a, pair.verdict, pair.b) == ("unet", "better", "readers")
+    assert (pair.a, pair.b) == ("unet", "readers")
+    assert record.deciding.reader_pairs[0].these.verdict == "better"
     alone = {one.system: one.measure.value for one in record.deciding.readers}
     assert record.deciding.methods[1].measure.value == pytest.approx(np.mean([alone["resnet"], alone["vit"]]))
-    assert any("these readers" in note for note in record.notes()) and record.tables()[0].rows[2][1] == "resnet"
+    assert any("other readers" in note for note in record.notes()) and record.tables()[0].rows[2][1] == "resnet"
     for readers in ("resnet", "resnet,nobody", "unet,resnet,vit"):
         assert refused(table, readers=readers).code == "readers"
 
@@ -490,6 +494,13 @@ def test_the_command_prints_sentence_methods_and_pairs(tmp_path, monkeypatch, ca
         for part in ("superior", "Methods", "Pairs", "taken for", "95 % interval"):
             assert part in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_command_takes_names_with_commas_between_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "table.csv", columns(rates=(0.9, 0.8, 0.7)))
+    assert main.run(["verdict", "table.csv", "methods=unet,vit", "--json", "--lang", "en"]) == 0
+    assert [one["method"] for one in json.loads(capsys.readouterr().out)["methods"]] == ["unet", "vit"]
 
 
 def test_the_example_table_has_its_verdict(monkeypatch, capsys):
@@ -598,3 +609,158 @@ def test_detectors_are_judged_by_cocos_average_precision(tmp_path):
     paths[2].write_text(json.dumps(scored))
     assert refused(paths).code == "broken row" and "4" in refused(paths).found
     assert refused([paths[1], paths[0]]).code == "unreadable"
+
+
+def ball(path, radius=4.0, label=1, shift=0.0, size=(12, 14, 16), kind=np.uint8):
+    """A mask of a ball in a volume with voxels of 1 x 1 x 2 mm, moved by some millimetres."""
+    path.parent.mkdir(exist_ok=True)
+    axes = np.meshgrid(*(np.arange(n) - n / 2 for n in size), indexing="ij")
+    inside = sum(axis**2 for axis in axes) < radius**2
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[0, 3] = shift
+    nibabel.save(nibabel.Nifti1Image((inside * label).astype(kind), affine), path)
+
+
+def test_folders_of_nifti_masks_are_judged_by_dice(tmp_path):
+    for number in range(8):
+        ball(tmp_path / f"truth/{number}.nii.gz", 4 + number / 10)
+        ball(tmp_path / f"unet/{number}.nii.gz", 4 + number / 10, 255)
+        ball(tmp_path / f"old/{number}.nii", 3)
+    folders = [tmp_path / name for name in ("truth", "unet", "old")]
+    record = verdict(folders)
+    assert record.data.cases == tuple(map(str, range(8))) and record.data.kind == "dice"
+    true, old = (np.asarray(nibabel.load(tmp_path / f"{name}/0.nii{end}").dataobj) for name, end in NIFTI)
+    expected = 2 * (true & old).sum() / (true.sum() + old.sum())
+    assert record.data.methods["unet"][0] == pytest.approx(1)
+    assert record.data.methods["old"][0, 0] == pytest.approx(expected) and 0.3 < expected < 0.9
+    (tmp_path / "old/3.nii").unlink()
+    assert refused(folders).code == "missing"
+
+
+NIFTI = (("truth", ".gz"), ("old", ""))
+
+
+def test_nifti_masks_on_another_grid_are_refused(tmp_path):
+    for number in range(6):
+        ball(tmp_path / f"truth/{number}.nii.gz")
+        ball(tmp_path / f"unet/{number}.nii.gz")
+    folders = [tmp_path / "truth", tmp_path / "unet"]
+    assert verdict(folders).data.methods["unet"].min() == 1
+    for change in ({"shift": 5.0}, {"size": (12, 14, 15)}):
+        ball(tmp_path / "unet/4.nii.gz", **change)
+        error = refused(folders)
+        assert error.code == "grid" and "4" in error.found and "12 x 14 x 16" in error.found
+    ball(tmp_path / "unet/4.nii.gz", kind=np.float32, label=0.5)
+    assert refused(folders).code == "class"
+    ball(tmp_path / "unet/4.nii.gz", kind=np.int16, label=-1)
+    assert refused(folders).code == "class"
+    (tmp_path / "unet/4.nii.gz").write_bytes(b"\x1f\x8b no volume")
+    assert refused(folders).exit == 3
+
+
+def test_a_nifti_mask_that_leads_out_of_its_folder_is_refused(tmp_path):
+    for number in range(6):
+        ball(tmp_path / f"truth/{number}.nii")
+        ball(tmp_path / f"unet/{number}.nii")
+    (tmp_path / "unet/2.nii").rename(tmp_path / "secret.nii")
+    (tmp_path / "unet/2.nii").symlink_to(tmp_path / "secret.nii")
+    assert refused([tmp_path / "truth", tmp_path / "unet"]).code == "outside"
+
+
+def answers(path, count=40, methods=("gpt", "llama"), **changes):
+    """Answers of two models: the first is right on four of five questions, the second on every other one."""
+    rules = {"gpt": lambda n: n % 5 > 0, "llama": lambda n: n % 2 > 0}
+    lines = [
+        json.dumps({"case": f"q{n}", "method": name, "correct": rules[name](n), "group": f"text {n // 2}"} | changes)
+        for n in range(count)
+        for name in methods
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_answers_marked_right_or_wrong_are_judged_by_accuracy(tmp_path):
+    record = verdict(answers(tmp_path / "answers.jsonl"))
+    assert record.deciding.metric.name == "accuracy" and record.data.units == 20 and not record.others
+    assert [(one.system, one.measure.value) for one in record.deciding.methods] == [("gpt", 0.8), ("llama", 0.5)]
+    table = {
+        "case": range(40),
+        "patient": [n // 2 for n in range(40)],
+        "truth": ["right"] * 40,
+        "gpt": ["right" if n % 5 else "wrong" for n in range(40)],
+        "llama": ["right" if n % 2 else "wrong" for n in range(40)],
+    }
+    assert verdict(table, classes="wrong,right").deciding.verdicts == record.deciding.verdicts
+
+
+def test_answers_have_other_keys_and_a_file_for_each_model(tmp_path):
+    for name, right in (("gpt", 1), ("llama", 0)):
+        lines = [json.dumps({"question_id": n, "ID": n, "score": right if n % 3 else 1 - right}) for n in range(90)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    record = verdict([tmp_path / "gpt.jsonl", tmp_path / "llama.jsonl"])
+    assert [(one.system, round(one.measure.value, 2)) for one in record.deciding.methods] == [
+        ("gpt", 0.67),
+        ("llama", 0.33),
+    ]
+    assert [pair.verdict for pair in record.deciding.verdicts] == ["better"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"case": "q1", "method": "gpt"',
+        '{"method": "gpt", "correct": true}',
+        '{"case": "q9", "method": "gpt"}',
+        '{"case": "q9", "method": "gpt", "score": 0.5}',
+        '{"case": "q9", "method": "gpt", "correct": "yes"}',
+        '{"case": ["q9"], "method": "gpt", "correct": true}',
+        '{"case": true, "method": "gpt", "correct": true}',
+        "[1, 2]",
+    ],
+)
+def test_lines_that_cannot_be_used_are_named_by_their_number(tmp_path, line):
+    path = answers(tmp_path / "answers.jsonl", 4)
+    path.write_text(path.read_text("utf-8") + line + "\n", encoding="utf-8")
+    error = refused(path)
+    assert error.code == "broken row" and "answers.jsonl:9" in error.found and error.exit == 3
+
+
+def test_two_answers_of_a_model_and_missing_ones_are_named(tmp_path):
+    path = answers(tmp_path / "answers.jsonl")
+    lines = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([*lines, lines[0]]), encoding="utf-8")
+    assert refused(path).code == "duplicates"
+    path.write_text("\n".join(lines[:-1]), encoding="utf-8")
+    error = refused(path)
+    assert error.code == "missing" and "q39" in error.found
+    assert verdict(path, missing="wrong").data.methods["llama"][0, -1] == 0
+    path.write_text("\n", encoding="utf-8")
+    assert refused(path).code == "empty file"
+
+
+def run_of(folder, right, count=40):
+    """A run's files: two classes, the share ``right`` of the cases of each."""
+    folder.mkdir(parents=True)
+    (folder / "args.yaml").write_text("seen: {labels: [ill, well]}", encoding="utf-8")
+    truth = np.arange(count) % 2
+    p = np.where(np.arange(count) < right * count, 0.9, 0.1)
+    p = np.where(truth == 0, p, 1 - p)
+    tensors = {"0:probability": torch.tensor(np.stack([p, 1 - p], 1))}
+    files.write_tensors(folder / "answers.safetensors", tensors, {})
+    rows = [f"{n}.png,{('ill', 'well')[c]},p{n // 2},test" for n, c in enumerate(truth)]
+    (folder / "split.csv").write_text("\n".join(["file,label,group,part", *rows]), encoding="utf-8")
+    return folder
+
+
+def test_folders_of_runs_are_judged(tmp_path):
+    runs = [run_of(tmp_path / "a/cnn", 0.95), run_of(tmp_path / "b/cnn", 0.6)]
+    record = verdict(runs, measure="accuracy", margin=2)
+    assert [(one.system, one.measure.value) for one in record.deciding.methods] == [("cnn", 0.95), ("cnn-2", 0.6)]
+    assert record.deciding.verdicts[0].verdict == "better" and record.data.units == 20
+    assert record.deciding.margins[0].word == "superior" and len(record.receipt["files"]) == 2
+    assert verdict(runs, positive="ill").data.classes[verdict(runs, positive="ill").data.positive] == "ill"
+    for wrong in ({"missing": "wrong"}, {"kind": "labels"}, {"methods": "cnn"}):
+        assert refused(runs, **wrong).code == "option"
+    assert verdict(runs, kind="probability").deciding.metric.name == "AUC"
+    (tmp_path / "masks").mkdir()
+    assert refused([runs[0], tmp_path / "masks"]).exit == 3

@@ -316,9 +316,15 @@ def skipped_files(skipped: Sequence[Any], most: int = 5) -> None:
 
 def comparison(record: Any) -> None:
     """Print the result of a comparison."""
+    from souron.report import wording  # heavy: statistics
+
     show(record.sentence, *filter(None, [record.patients]), "", ranking(record), "")
     if record.verdicts:
         show(verdicts(record), "")
+    if record.margins:
+        text = wording.margin_text(registry.metric(record.measure), record.margin)
+        made = wording.margin_table(record.verdicts, record.margins, text)
+        show(made.title, made, "")
     skipped_files(record.skipped)
     show(_("report: {path}").format(path=record.report))
 

@@ -182,6 +182,7 @@ def use_cores(workers: int | None) -> None:
     N_("Train systems at equal budgets and test which is better."),
     "souron compare mlp cnn resnet data=digits budget=10s seeds=3\n"
     "souron compare resnet18 vit data=photos/ budget=5min seeds=5 --json\n"
+    "souron compare mlp cnn data=digits budget=1min margin=2        (is one not inferior by more than 2 points?)\n"
     "souron compare runs/classify/mlp-digits runs/classify/cnn-digits   (trained already: a verdict at once)\n"
     "souron compare --resume",
     group="train",
@@ -235,11 +236,12 @@ def compare(
 def compare_runs(folders: list[str], given: list[str]) -> None:
     """Print the verdict on finished runs. Raises UserError, also for options of a training."""
     if given:
+        runs = " ".join(map(console.quoted, folders))
         raise UserError(
             "option",
             _("{given} cannot go together with runs, which are trained").format(given=", ".join(given)),
             expected=_("folders of runs alone"),
-            fix=f"souron compare {' '.join(map(console.quoted, folders))}",
+            fix=f"souron verdict {runs} margin=2" if given == ["margin"] else f"souron compare {runs}",
             exit=2,
         )
     with screen.err.status(_("testing")):

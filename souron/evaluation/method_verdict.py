@@ -7,21 +7,26 @@ with its correction for many pairs.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import cast
 
 import numpy as np
 
 from souron.data.coco_results import FIGURES
-from souron.data.predictions import Predictions, Values
+from souron.data.predictions import Codes, Predictions, Values
 from souron.metrics import calibration, classification
 from souron.metrics.metric import Metric, Unit
 from souron.stats import intervals, margin, verdict
+from souron.stats.readers import ReaderVariation
+from souron.stats.readers import difference as readers_difference
 from souron.stats.records import Measure, Verdict
+from souron.stats.verdict import Difference
 from souron.utils.messages import N_
 
 FEWEST = 6  # patients: of five, even five wins of five are no evidence at 5 % (sign test: p = 0.06)
 TINY = 1e-12  # least probability in a log loss
-POINTS = 100  # of a share
 READERS = "readers"  # the mean of several readers, as one method
+AIDED = "readers with aid"  # the mean of the same readers with aid
 
 ACCURACY = Metric(N_("accuracy"), unit="share")
 AUC = Metric(N_("AUC"), by_label=True)
@@ -55,6 +60,21 @@ class Method:
 
 
 @dataclass(frozen=True)
+class ReaderPair:
+    """The difference of readers from a method or from themselves with aid, for whom it holds."""
+
+    a: str
+    b: str
+    others: Difference  # for other readers and other cases
+    these: Difference  # for these readers and other cases
+
+    @property
+    def variation(self) -> ReaderVariation:
+        """Return the variance components over readers and cases."""
+        return cast(ReaderVariation, self.others.variation)
+
+
+@dataclass(frozen=True)
 class Judged:
     """Methods by one measure, best first, and the verdict on each pair."""
 
@@ -63,7 +83,8 @@ class Judged:
     verdicts: tuple[Verdict, ...]
     units: int  # patients or cases; for an AUC those of the rarer class
     margins: tuple[margin.Margin, ...] = ()  # one for each verdict, with a margin
-    readers: tuple[Method, ...] = ()  # those whose mean stands among the methods as ``READERS``
+    readers: tuple[Method, ...] = ()  # those whose mean stands among the methods as ``READERS``, ``AIDED``
+    reader_pairs: tuple[ReaderPair, ...] = ()  # with readers, where the verdict is on other readers, too
 
     @property
     def few(self) -> bool:
@@ -90,13 +111,19 @@ def metrics(data: Predictions, unit: Unit = "mm") -> tuple[Metric, ...]:
 
 
 def judged(
-    data: Predictions, metric: Metric, margin_width: float = 0.0, level: float = 0.95, readers: Sequence[str] = ()
+    data: Predictions,
+    metric: Metric,
+    margin_width: float = 0.0,
+    level: float = 0.95,
+    readers: Sequence[str] = (),
+    aided: Sequence[str] = (),
 ) -> Judged:
     """Rank the methods by a measure of ``metrics`` and judge each pair.
 
     ``margin_width`` > 0, in the unit of the measure, adds a ``Margin`` to each pair. The mean of
-    ``readers`` is judged in their place, for these readers, whose number is fixed. With fewer than
-    ``FEWEST`` patients each verdict is "cannot tell".
+    ``readers`` is judged in their place, and that of ``aided``, the same readers with aid in the
+    same order: for other readers and cases (``stats.readers``), or, with several trainings of the
+    methods, for these readers. With fewer than ``FEWEST`` patients each verdict is "cannot tell".
 
     >>> from souron.data.prediction_table import sheet_of
     >>> from souron.data.predictions import predictions
@@ -107,29 +134,62 @@ def judged(
     """
     scores = {name: pseudo_scores(data, name, metric.name) for name in data.methods}
     measures = {name: _measure(data, name, metric.name, scores[name], level) for name in data.methods}
-    alone = tuple(Method(name, measures.pop(name)) for name in readers)
-    if readers:
-        scores[READERS] = np.mean([scores[name] for name in readers], axis=0)
-        measures[READERS] = _mean_measure(data, metric, scores[READERS], level)
+    groups = {name: members for name, members in ((READERS, readers), (AIDED, aided)) if members}
+    alone = tuple(Method(name, measures.pop(name)) for name in (*readers, *aided))
+    general = data.seeds == 1 and data.trainings is None
+    of_readers: dict[str, Values] = {}
+    for name, members in groups.items():
+        of_readers[name] = np.concatenate([scores[one] for one in members])
+        scores[name] = np.mean([scores[one] for one in members], axis=0)
+        measures[name] = _mean_measure(data, metric, scores[name], level, of_readers[name] if general else None)
     order = sorted(measures, key=lambda name: measures[name].value, reverse=metric.higher_is_better)
     strata = data.truth if metric.by_label else None
-    found = verdict.judged_pairs(scores, metric.higher_is_better, order, data.groups, level, data.trainings, strata)
+
+    def difference(a: str, b: str) -> Difference:
+        return verdict.difference(
+            scores[a], scores[b], level, metric.higher_is_better, data.groups, data.trainings, strata
+        )
+
+    pairs = {(a, b): difference(a, b) for a, b in combinations(order, 2)}
+    these = {pair: one for pair, one in pairs.items() if general and of_readers.keys() & {*pair}}
+    for a, b in these:
+        one, other = (of_readers.get(name, scores[name]) for name in (a, b))
+        pairs[a, b] = _over_readers(one, other, metric, level, data.groups, strata)
+    found = verdict.corrected(pairs, level)
     per_unit = len(data.cases) / data.units
-    pairs = [verdict.verdict_of(*pair, one, per_unit) for pair, one in found.items()]
+    verdicts = [verdict.verdict_of(*pair, one, per_unit) for pair, one in found.items()]
     margins = [margin.against(one, margin_width, per_unit) for one in found.values()] if margin_width else []
     units = _units(data, metric)
     if units < FEWEST:
-        pairs = [replace(one, verdict="cannot tell", cases_needed=None, seeds_needed=None) for one in pairs]
+        verdicts = [replace(one, verdict="cannot tell", cases_needed=None, seeds_needed=None) for one in verdicts]
         margins = [margin.Margin("cannot tell", None) for _one in margins]
     methods = tuple(Method(name, measures[name]) for name in order)
-    return Judged(metric, methods, tuple(pairs), units, tuple(margins), alone)
+    studied = tuple(ReaderPair(*pair, found[pair], one.at(found[pair].level)) for pair, one in these.items())
+    return Judged(metric, methods, tuple(verdicts), units, tuple(margins), alone, studied)
 
 
-def _mean_measure(data: Predictions, metric: Metric, scores: Values, level: float) -> Measure:
-    """Return the mean measure of several readers with its interval by patients."""
+def _over_readers(
+    one: Values, other: Values, metric: Metric, level: float, groups: Codes | None, strata: Codes | None
+) -> Difference:
+    """Judge readers (J, C) against a method (1, C), or against the same readers with aid, > 0 for ``one``."""
+    apart = one - other if metric.higher_is_better else other - one
+    binary = bool(np.isin(one, (0, 1)).all() and np.isin(other, (0, 1)).all())
+    return readers_difference(apart, level, groups, strata, binary)
+
+
+def _mean_measure(data: Predictions, metric: Metric, scores: Values, level: float, each: Values | None) -> Measure:
+    """Return the mean measure of several readers with its interval by patients.
+
+    With ``each`` (J, C) it is for other readers, too, and never narrower than for these.
+    """
     bounded = metric.unit == "share" or metric.name == AUC.name
     how = intervals.share_interval if bounded else intervals.interval
-    return how(scores, data.groups, level, trainings=data.trainings)
+    made = how(scores, data.groups, level, trainings=data.trainings)
+    if each is None:
+        return made
+    found = readers_difference(each, level, data.groups, data.truth if metric.by_label else None)
+    low, high = (max(found.low, 0.0), min(found.high, 1.0)) if bounded else (found.low, found.high)
+    return replace(made, low=min(made.low, low), high=max(made.high, high))
 
 
 def by_site(data: Predictions, metric: Metric) -> dict[str, dict[str, Measure]]:

@@ -1,5 +1,6 @@
 """Records of runs, comparisons and generated images, as they are saved, reported and printed."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from souron import registry
 from souron.data.dataset import Dataset, Skipped
 from souron.evaluation.answers import Answers
 from souron.kinds.labels import Labels
-from souron.stats.records import Measure, Ranking, Row, Verdict
+from souron.stats.records import Margin, Measure, Ranking, Row, Verdict, pairs_as_json
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,8 @@ class ComparisonRecord:
     folds: int = 1
     sample: int = 0  # training cases, if all trainings share them: their variance is not counted
     further: dict[str, Ranking] = field(default_factory=dict)  # by further metrics
+    margin: float | None = None  # as it was given: points of a share, or the measure's unit
+    margins: Sequence[Margin] = ()  # one for each of ``verdicts``, with a margin
     follows: str = ""  # the metric that was validated during training
     details: Any = None  # content of the task's section of the report
     test: Dataset | None = None
@@ -202,11 +205,11 @@ class ComparisonRecord:
             "seeds": self.seeds,
             "cases": self.cases,
             "rows": [asdict(row) for row in self.rows],
-            "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "verdicts": pairs_as_json(self.verdicts, self.margins),
             **{name.lower(): ranking.as_json() for name, ranking in self.further.items()},
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
             "sentence": self.sentence,
             "notes": self.notes,
             "report": str(self.report),
-            **{name: self.receipt[name] for name in ("measured", "machines") if name in self.receipt},
+            **{name: self.receipt[name] for name in ("measured", "margins", "machines") if name in self.receipt},
         }

@@ -7,6 +7,8 @@ from souron.utils import units
 from souron.utils.messages import _
 
 Unit = Literal["share", "bits", "dB", "px", "mm", ""]
+POINTS = 100  # of a share
+ALSO_IN_POINTS = ("AUC", "log loss", "Brier score")  # measures whose margins are given in points, beside shares
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class Metric:
     def title(self) -> str:
         """Name in the reader's language."""
         return _(self.name)
+
+    @property
+    def in_points(self) -> bool:
+        """Return whether a margin is given in points, hundredths of the measure."""
+        return self.unit == "share" or self.name in ALSO_IN_POINTS
+
+    def margin_width(self, margin: float) -> float:
+        """Return a margin as a difference of the measure; 2 points of a share are 0.02."""
+        return margin / POINTS if self.in_points else margin
 
     def text(self, value: float) -> str:
         """Format a value: ``93.2 %``, or three digits and the unit."""

@@ -9,7 +9,7 @@ from souron import registry
 from souron.data.display_names import called
 from souron.evaluation.record import ComparisonRecord
 from souron.registry import task_name
-from souron.report import plots
+from souron.report import plots, wording
 from souron.report.page import (
     SMALL_TEST,
     Fact,
@@ -155,6 +155,11 @@ def _parts(record: "ComparisonRecord") -> dict[str, Any]:
             }
             for name, ranking in record.further.items()
         ],
+        "margins": record.margin
+        and record.margins
+        and wording.margin_table(
+            record.verdicts, record.margins, wording.margin_text(registry.metric(measure), record.margin)
+        ),
         "machines": "machines" in record.receipt and machine_table(record.receipt["machines"]),
     }
 
@@ -172,7 +177,20 @@ def notes(record: ComparisonRecord) -> list[str]:
     own: list[str] = getattr(module, "comparison_notes", lambda _record: [])(record)
     few = [few_cases(record.cases)] if record.cases < SMALL_TEST else []
     patients = [again(record.patients)] if record.patients else []
-    return [*leaks(record), *patients, *undertrained(record), *large_test(record), *own, *few]
+    return [*leaks(record), *about_margin(record), *patients, *undertrained(record), *large_test(record), *own, *few]
+
+
+def about_margin(record: ComparisonRecord) -> list[str]:
+    """Return when the margin was fixed, or how it was changed after results had been seen."""
+    history = record.receipt.get("margins", ())
+    if not history:
+        return []
+    metric = registry.metric(record.measure)
+    last = history[-1]
+    fixed = _("The margin of {margin} was fixed on {time}, before results were seen.").format(
+        margin=wording.margin_text(metric, last["margin"]), time=last["time"]
+    )
+    return wording.margin_changes(metric, history) or [fixed]
 
 
 def large_test(record: ComparisonRecord) -> list[str]:

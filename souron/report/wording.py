@@ -1,12 +1,13 @@
-"""Verdict of a comparison as one sentence."""
+"""Verdict of a comparison as one sentence, and against a margin."""
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from souron import registry
+from souron.metrics.metric import Metric
 from souron.report.parts import Table
-from souron.stats.records import Named, Verdict
+from souron.stats.records import Margin, Named, Verdict
 from souron.stats.verdict import MOST_CASES
 from souron.utils import units
 from souron.utils.messages import _, listed, sentences
@@ -89,6 +90,76 @@ def sentence(
             )
         )
     return sentences(said)
+
+
+def margin_text(metric: Metric, margin: float) -> str:
+    """Return a margin with its unit: ``2 points``, ``0.5 mm``."""
+    if metric.unit == "share":
+        return _("{points} points").format(points=f"{margin:g}")
+    return f"{metric.margin_width(margin):g} {metric.unit}".rstrip()
+
+
+def against_margin(rows: Sequence[Named], verdicts: Sequence[Verdict], margins: Sequence[Margin], margin: str) -> str:
+    """Return the sentence on the best of ``rows`` and the second one, against a margin.
+
+    ``margin`` is a text with its unit.
+    """
+    best, second = rows[0].system, rows[1].system
+    place = next(i for i, one in enumerate(verdicts) if {one.a, one.b} == {best, second})
+    found = margins[place]
+    text = {
+        "superior": _("With a margin of {margin}: {a} is superior to {b}."),
+        "inferior": _("With a margin of {margin}: {a} is inferior to {b}."),
+        "equivalent": _("With a margin of {margin}: {a} and {b} are equivalent."),
+        "not inferior": _(
+            "With a margin of {margin}: {a} is not inferior to {b}; whether {b} is inferior to {a} is open."
+        ),
+        "cannot tell": _("With a margin of {margin}: cannot tell whether {a} is inferior to {b}."),
+    }[found.word]
+    parts = [text.format(margin=margin, a=best, b=second)]
+    if found.cases_needed:
+        parts.append(_("About {cases} more cases needed.").format(cases=units.roughly(found.cases_needed)))
+    return sentences(parts)
+
+
+def margin_table(verdicts: Sequence[Verdict], margins: Sequence[Margin], margin: str) -> Table:
+    """Return the table of each pair against a margin, a text with its unit."""
+    words = {
+        "superior": _("superior"),
+        "not inferior": _("not inferior"),
+        "equivalent": _("equivalent"),
+        "inferior": _("inferior"),
+        "cannot tell": _("cannot tell"),
+    }
+    rows = [
+        [
+            f"{pair.a} – {pair.b}",
+            words[one.word],
+            units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
+        ]
+        for pair, one in zip(verdicts, margins, strict=True)
+    ]
+    title = _("With a margin of {margin}").format(margin=margin)
+    return Table([_("pair"), _("verdict"), _("more cases")], rows, title)
+
+
+def margin_changes(metric: Metric, history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each margin that was fixed or changed after results had been seen.
+
+    ``history`` holds margins in their order, each with the finished ``rounds`` at its time.
+    """
+    changes = []
+    for before, after in zip([None, *history], history, strict=False):
+        if not after["rounds"]:
+            continue
+        now = margin_text(metric, after["margin"])
+        if before is None:
+            changes.append(_("The margin of {margin} was fixed after results were seen.").format(margin=now))
+            continue
+        text = _("The margin was changed after results were seen: from {before} to {after}.")
+        was = before["margin"] if metric.unit == "share" else metric.margin_width(before["margin"])
+        changes.append(text.format(before=f"{was:g}", after=now))
+    return changes
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

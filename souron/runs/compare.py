@@ -29,7 +29,7 @@ from souron.data import display_names, parcels, splits
 from souron.data.dataset import Dataset
 from souron.data.splits import Parts
 from souron.engines import engine
-from souron.evaluation import summary
+from souron.evaluation import fixed_margin, summary
 from souron.evaluation.answers import Answers, flatten, scatter, unflatten
 from souron.evaluation.record import ComparisonRecord, Cost
 from souron.report import wording
@@ -46,6 +46,7 @@ from souron.runs.events import Event, Forecast, Interrupted
 from souron.runs.options import CompareOptions
 from souron.runs.prepare import Entrant
 from souron.runs.reading import reading
+from souron.stats import margin as stats_margin
 from souron.stats import verdict as stats_verdict
 from souron.stats.records import Measure, Ranking, Row
 from souron.task import Task
@@ -53,9 +54,10 @@ from souron.training.budget import Budget, split_host
 from souron.training.forecast import examples_within, probe
 from souron.training.trainer import LOOKS, Trainer
 from souron.utils import files, hardware, units
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, sentences
 
 TURN = 1.0  # seconds of training before the next system's turn
+NOTED = ("measured", "margins")  # in args.yaml, and no options
 STARTS = {
     "scratch": {"pretrained": "False", "freeze": False},
     "pretrained": {"pretrained": "True", "freeze": False},
@@ -87,7 +89,8 @@ def comparing(
 
     Options as in ``train.training``; ``"resnet18:frozen"``, ``":pretrained"`` and ``":scratch"``
     set the initialisation of one system, ``"unet:width=20,depth=3"`` changes its config, and
-    ``"cnn:augment=shift+rotate"`` its augmentation.
+    ``"cnn:augment=shift+rotate"`` its augmentation. ``margin``, or that of a ``plan``, is noted with
+    its time before anything is trained; a later change is told with the verdict.
 
     Raises UserError; Interrupted on Ctrl-C, with the work kept.
     """
@@ -95,6 +98,7 @@ def comparing(
     if common["on"]:
         engine.find(common["on"])  # says what is wrong before anything is read
     send = sending.wish(common["send"], common["on"])
+    margin = fixed_margin.asked(common["margin"], common["plan"])
     if resume is not None:
         folder = Path(resume)
         wanted = ("systems", "data", "budget", "seeds")
@@ -118,16 +122,18 @@ def comparing(
     if comparison.patients:
         yield Event("data", 1.0, text=comparison.args["data"], note=comparison.patients)
     comparison.setup = yield from run_fit.follow("features", comparison.steps_of_setup())
+    fixed_margin.check(comparison.task.metric(comparison.metric), common["plan"])
     hardware.forget_peak()
     yield from comparison.foretell()
     delivery = sending.delivery(comparison, send)
     if comparison.host and "measured" not in comparison.args:
         comparison.args["measured"] = yield from equal_examples.measured(comparison, measure, common["on"], delivery)
+    played = 0 if resume is None else len([*(folder / "rounds").glob("*.safetensors")])
+    changed = margin is not None and fixed_margin.note(comparison.args, margin, played, common["plan"])
     if resume is None:
-        default = f"{display_names.folder(comparison.args['data'])}-{comparison.args['budget']}"
-        folder = files.new_folder(folder, common["name"] or default)
+        folder = comparison.new_folder(folder, common["name"])
+    elif changed:
         run_folder.write_args(folder, comparison.args)
-        prepare.write_plan(folder, comparison.plan, comparison.everything, comparison.task)
     yield Event("train", folder=folder)
 
     if common["sbatch"]:
@@ -298,7 +304,7 @@ class Comparison:
 
     def _all(self) -> dict[str, Any]:
         """Return the common options in the form of a run's."""
-        args = {name: value for name, value in self.args.items() if name != "measured"}
+        args = {name: value for name, value in self.args.items() if name not in NOTED}
         return {**args, "system": " ".join(self.systems), "seed": 0, "rate": None, "patience": 0, "changes": {}}
 
     def enter(self, system: str, seed: int, split: splits.Split) -> Generator[Event, None, Entrant]:
@@ -449,6 +455,14 @@ class Comparison:
         left = self.forecast.seconds * (1 - whole)
         return Event(phase, whole, left, f"{system}, {number + 1}/{len(self.rounds)}", rows=rows)
 
+    def new_folder(self, inside: Path, name: str) -> Path:
+        """Create the comparison's folder, with its arguments and its split, before anything is trained."""
+        default = f"{display_names.folder(self.args['data'])}-{self.args['budget']}"
+        folder = files.new_folder(inside, name or default)
+        run_folder.write_args(folder, self.args)
+        prepare.write_plan(folder, self.plan, self.everything, self.task)
+        return folder
+
     def judge(self, folder: Path) -> ComparisonRecord:
         task, setup = self.task, self.setup
         answers = {system: [result.answers for result in results] for system, results in self.results.items()}
@@ -460,6 +474,15 @@ class Comparison:
         rankings = {name: self._rank(name, table, measures) for name, table in tables.items()}
         first = rankings.pop(self.metric)
         sample = 0 if self.plan.repeats else len(self.plan.kept.train)
+        sentence = wording.sentence(
+            first.verdicts,
+            first.rows,
+            len(self.rounds),
+            len(setup.test),
+            task.called(self.metric, setup),
+            task.metric(self.metric).unit,
+            sample,
+        )
         return ComparisonRecord(
             folder=folder,
             task=task.name,
@@ -470,15 +493,9 @@ class Comparison:
             measure=self.metric,
             rows=first.rows,
             verdicts=first.verdicts,
-            sentence=wording.sentence(
-                first.verdicts,
-                first.rows,
-                len(self.rounds),
-                len(setup.test),
-                task.called(self.metric, setup),
-                task.metric(self.metric).unit,
-                sample,
-            ),
+            sentence=sentences([sentence, *self._about_margin(first)]),
+            margin=self.args.get("margin"),
+            margins=first.margins,
             further=rankings,
             follows=task.watches,
             curves={name: [r.curve for r in results] for name, results in self.results.items()},
@@ -490,6 +507,7 @@ class Comparison:
                 "forecast": asdict(self.forecast),
                 "outcome": asdict(Cost(self.spent, hardware.peak())),
                 **({"measured": self.args["measured"]} if "measured" in self.args else {}),
+                **({"margins": self.args["margins"]} if "margins" in self.args else {}),
                 **({"machines": found} if (found := far_machines.machines(folder)) else {}),
             },
             skipped=self.everything.skipped,
@@ -510,16 +528,30 @@ class Comparison:
         rows = [self._row(system, name, table, measures[system][name]) for system, table in tables.items()]
         rows.sort(key=lambda row: row.value, reverse=higher)
         ordered = {row.system: tables[row.system] for row in rows}
-        verdicts = stats_verdict.judge(
+        pairs = stats_verdict.judged_pairs(
             ordered,
             higher,
             groups=test.units,
             trainings=self.training_of,
             strata=self.task.strata(test) if metric.by_label else None,
         )
+        per_unit = 1.0 if test.units is None else len(test.units) / len(np.unique(test.units))
+        verdicts = [stats_verdict.verdict_of(*names, one, per_unit) for names, one in pairs.items()]
         if len(self.rounds) == 1:  # the variance between trainings is unknown
             verdicts = [replace(verdict, seeds_needed=None) for verdict in verdicts]
-        return Ranking(rows, verdicts)
+        margin = self.args.get("margin") if name == self.metric else None
+        width = metric.margin_width(margin or 0.0)
+        margins = [stats_margin.against(one, width, per_unit) for one in pairs.values()] if width else []
+        return Ranking(rows, verdicts, margins)
+
+    def _about_margin(self, first: Ranking) -> list[str]:
+        """Return the sentences on the margin: what it says of the best two, and its changes after results."""
+        if not first.margins:
+            return []
+        metric = self.task.metric(self.metric)
+        text = wording.margin_text(metric, self.args["margin"])
+        changes = wording.margin_changes(metric, self.args["margins"])
+        return [wording.against_margin(first.rows, first.verdicts, first.margins, text), *changes]
 
     def _row(self, system: str, name: str, scores: Any, measure: Measure) -> Row:
         results = self.results[system]
@@ -545,7 +577,7 @@ class Comparison:
         options = [
             f"{names.get(name, name)}={value}"
             for name, value in self.args.items()
-            if name not in ("systems", "measured") and str(value) not in ("None", "False", "auto")
+            if name not in ("systems", *NOTED) and str(value) not in ("None", "False", "auto")
         ]
         return shlex.join(["souron", "compare", *self.systems, *options])
 

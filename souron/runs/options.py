@@ -84,6 +84,10 @@ class CompareOptions(_LearningOptions):
         ),
     ] = "60s"
     seeds: Seeds = 3
+    margin: Annotated[
+        float | None, Choice(N_("margin of non-inferiority and equivalence: points, or the measure's unit"), low=0)
+    ] = None
+    plan: Annotated[str | None, Choice(N_("take the margin that a plan keeps"), metavar="FOLDER")] = None
     on: Annotated[
         str | None, Choice(N_("where the rounds run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
     ] = None
@@ -115,7 +119,7 @@ class TourOptions:
 
 
 # these determine the location of a run, not its content
-NOT_KEPT = ("name", "project", "on", "send", "processes", "sbatch", "round")
+NOT_KEPT = ("name", "project", "plan", "on", "send", "processes", "sbatch", "round")
 ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # different names on the command line
 
 
@@ -166,6 +170,8 @@ ORDER = (
     "name",
     "project",
     "device",
+    "margin",
+    "plan",
     "processes",
     "on",
     "send",

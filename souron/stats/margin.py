@@ -19,20 +19,10 @@ https://doi.org/10.1002/sim.3338).
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
+from souron.stats.records import Margin, Word
 from souron.stats.verdict import POWER, Difference, cases_needed
-
-Word = Literal["superior", "not inferior", "equivalent", "inferior", "cannot tell"]
-
-
-@dataclass(frozen=True)
-class Margin:
-    """A pair's difference against a margin."""
-
-    word: Word  # of the first of the two
-    cases_needed: int | None  # further cases until "not inferior", where it cannot tell
 
 
 def word(low: float, high: float, margin: float) -> Word:

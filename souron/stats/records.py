@@ -1,7 +1,10 @@
 """Records of statistics: a measure with its interval, a row of a table, a verdict on a pair."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+Word = Literal["superior", "not inferior", "equivalent", "inferior", "cannot tell"]
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,32 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """A pair's difference against a margin."""
+
+    word: Word  # of the first of the two
+    cases_needed: int | None  # further cases until "not inferior", where it cannot tell
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Systems ranked by one measure."""
 
     rows: list[Row]  # best first
     verdicts: list[Verdict]  # each pair once
+    margins: Sequence[Margin] = ()  # one for each verdict, with a margin
 
     def as_json(self) -> dict[str, Any]:
         """Return the ranking as plain dictionaries and lists."""
-        return {"rows": [asdict(row) for row in self.rows], "verdicts": [asdict(verdict) for verdict in self.verdicts]}
+        return {"rows": [asdict(row) for row in self.rows], "verdicts": pairs_as_json(self.verdicts, self.margins)}
+
+
+def pairs_as_json(verdicts: Sequence[Verdict], margins: Sequence[Margin] = ()) -> list[dict[str, Any]]:
+    """Return verdicts as dictionaries, each with its ``margin`` where there is one.
+
+    >>> pair = Verdict("a", "b", 0.01, -0.01, 0.03, "cannot tell", 50, None)
+    >>> pairs_as_json([pair], [Margin("not inferior", None)])[0]["margin"]
+    {'verdict': 'not inferior', 'cases_needed': None}
+    """
+    added = [{"margin": {"verdict": one.word, "cases_needed": one.cases_needed}} for one in margins]
+    return [{**asdict(pair), **more} for pair, more in zip(verdicts, added or [{}] * len(verdicts), strict=True)]

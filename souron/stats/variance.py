@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy
@@ -14,6 +14,24 @@ MOST_FREEDOM = 1e9  # from here on Student's t is the normal distribution
 
 Scores = NDArray[np.float64]
 Counts = NDArray[np.int64]
+
+
+class Components(Protocol):
+    """Variance components of a mean, or of a difference of two."""
+
+    @property
+    def n(self) -> int:
+        """Return the units: cases, or groups of cases."""
+
+    @property
+    def k(self) -> tuple[int, ...]:
+        """Return the seeds of each system; none where the trained networks are fixed."""
+
+    def total(self) -> tuple[float, float]:
+        """Return the variance of the mean and its degrees of freedom."""
+
+    def expected(self, n: Counts, more_seeds: Counts) -> tuple[Scores, Scores]:
+        """Predict variance and degrees of freedom for numbers of units and further seeds."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,7 @@ class Variation:
         else:  # few units: their variance contains the noise, and is as uncertain
             doubt = (cases + least) ** 2 / (self.sure * n / self.n)
         doubt = doubt + sum(part**2 / (count - 1) for part, count in zip(trainings, k, strict=True))
-        return total, _satterthwaite(total, doubt)
+        return total, satterthwaite(total, doubt)
 
 
 @dataclass(frozen=True)
@@ -99,7 +117,7 @@ class Crossed:
         sure = n + self.pseudo - 1 if self.sure is None else self.sure * n / self.n
         doubt = cases**2 / sure
         doubt = doubt + ((self.weight / times + self.sample) * seen) ** 2 / (self.freedom * times)
-        return total, _satterthwaite(total, doubt)
+        return total, satterthwaite(total, doubt)
 
 
 def spread(
@@ -231,10 +249,13 @@ def by_stratum(
     return total**2 / doubt if doubt else math.inf
 
 
-def _satterthwaite(total: Any, doubt: Any) -> Any:
+def satterthwaite(total: Any, doubt: Any) -> Any:
     """Return Satterthwaite's degrees of freedom of a variance ``total``.
 
     ``doubt`` is the sum of the parts' squares, each over its own degrees of freedom.
+
+    >>> float(satterthwaite(0.04, 0.04**2 / 9))  # one part with 9 degrees
+    9.0
     """
     sure = doubt <= total**2 / MOST_FREEDOM
     return np.where(sure, MOST_FREEDOM, total**2 / np.where(sure, 1.0, doubt))

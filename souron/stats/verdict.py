@@ -56,6 +56,7 @@ from numpy.typing import ArrayLike, NDArray
 from souron.stats.intervals import _interval
 from souron.stats.records import Verdict
 from souron.stats.variance import (
+    Components,
     Counts,
     Crossed,
     Scores,
@@ -74,6 +75,8 @@ POWER = 0.8  # probability of detecting a difference as large as the one observe
 MOST_CASES = 100  # times the present cases: needing more is no plan
 MOST_SEEDS = 100
 
+Scope = Literal["sample", "trainings", "networks", "readers"]
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -85,9 +88,9 @@ class Difference:
     p: float
     level: float
     freedom: float  # degrees of freedom
-    # what the interval allows to change: the training sample, the training, or neither (one seed)
-    scope: Literal["sample", "trainings", "networks"]
-    variation: Variation | Crossed
+    # what the interval allows to change: the training sample, the training, neither (one seed), or the readers
+    scope: Scope
+    variation: Components
     limit: float = math.inf  # largest possible difference
 
     @property
@@ -141,23 +144,22 @@ def difference(
     else:
         apart, sample = units[0] - units[1], _sample(np.asarray(trainings))
         variation = _crossed(a - b, apart, groups, trainings, int(binary), sure, sample)
-    found = float(a.mean() - b.mean())
+    scope: Scope = "networks" if not variation.k else "trainings" if sample == 0 else "sample"
+    return concluded(float(a.mean() - b.mean()), variation, level, scope, 1.0 if binary else math.inf)
+
+
+def concluded(value: float, variation: Components, level: float, scope: Scope, limit: float = math.inf) -> Difference:
+    """Return a difference with the interval and the p of its variance components.
+
+    >>> concluded(0.1, difference([1, 1, 0, 1], [1, 0, 0, 1]).variation, 0.95, "networks").verdict
+    'cannot tell'
+    """
     variance, freedom = variation.total()
     if variance > 0:
-        p = 2 * float(scipy.special.stdtr(freedom, -abs(found) / math.sqrt(variance)))
+        p = 2 * float(scipy.special.stdtr(freedom, -abs(value) / math.sqrt(variance)))
     else:
-        p = 0.0 if found else 1.0
-    return Difference(
-        found,
-        found,
-        found,
-        p,
-        level,
-        freedom,
-        "networks" if not variation.k else "trainings" if sample == 0 else "sample",
-        variation,
-        1.0 if binary else math.inf,
-    ).at(level)
+        p = 0.0 if value else 1.0
+    return Difference(value, value, value, p, level, freedom, scope, variation, limit).at(level)
 
 
 def judge(
@@ -206,15 +208,27 @@ def judged_pairs(
     'better'
     """
     names = list(scores) if names is None else names
-    pairs = list(combinations(names, 2))
-    found = [difference(scores[a], scores[b], level, higher_is_better, groups, trainings, strata) for a, b in pairs]
-    judged: dict[int, Difference] = {}
-    left = len(pairs)
-    for i in sorted(range(len(pairs)), key=lambda i: found[i].p):
-        judged[i] = found[i].at(1 - (1 - level) / left)
-        if judged[i].verdict != "cannot tell":
+    found = {
+        (a, b): difference(scores[a], scores[b], level, higher_is_better, groups, trainings, strata)
+        for a, b in combinations(names, 2)
+    }
+    return corrected(found, level)
+
+
+def corrected(found: Mapping[tuple[str, str], Difference], level: float = 0.95) -> dict[tuple[str, str], Difference]:
+    """Return the difference of each pair at the level at which Holm's procedure tests it.
+
+    >>> found = difference([1, 1, 1, 1, 1] * 8, [0, 1, 0, 1, 0] * 8)
+    >>> round(corrected({("a", "b"): found, ("a", "c"): found})["a", "b"].level, 3)
+    0.975
+    """
+    judged: dict[tuple[str, str], Difference] = {}
+    left = len(found)
+    for pair in sorted(found, key=lambda pair: found[pair].p):
+        judged[pair] = found[pair].at(1 - (1 - level) / left)
+        if judged[pair].verdict != "cannot tell":
             left -= 1
-    return {pair: judged[i] for i, pair in enumerate(pairs)}
+    return {pair: judged[pair] for pair in found}
 
 
 def cases_needed(found: Difference, power: float = POWER) -> int | None:

@@ -17,19 +17,22 @@ import souron
 from souron.data import coco_results, mask_folders, prediction_table
 from souron.data.prediction_table import NAMED, ROLES, Sheet
 from souron.data.predictions import KINDS, Asked, Predictions, predictions
-from souron.evaluation import method_verdict
-from souron.evaluation.method_verdict import FEWEST, POINTS, Judged
+from souron.data.readers import marked_answers
+from souron.evaluation import method_verdict, run_predictions
+from souron.evaluation.method_verdict import FEWEST, Judged, ReaderPair
 from souron.kinds.codecs.limits import readable
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Unit
-from souron.report import wording
+from souron.report import parts, wording
 from souron.runs.events import Event
-from souron.stats.records import Measure
+from souron.stats import readers
+from souron.stats.records import Measure, pairs_as_json
 from souron.study import Fact, Given, Record, Study, Table
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _, listed
 
 MOST_SITES = 30
+ANSWERS = "answers.safetensors"  # in the folder of a run
 UNITS: dict[str, Unit] = {"mm": "mm", "px": "px", "none": ""}
 MEANINGS = {**ROLES, **KINDS}
 
@@ -54,7 +57,10 @@ class Options:
     classes: Annotated[tuple[str, ...], Choice(N_("all classes, where the cases show fewer"), metavar="A,B")] = ()
     methods: Annotated[tuple[str, ...], Choice(N_("the columns of the methods to compare"), metavar="A,B")] = ()
     readers: Annotated[
-        tuple[str, ...], Choice(N_("columns of readers whose mean is compared with the methods"), metavar="A,B")
+        tuple[str, ...], Choice(N_("columns of readers whose mean is compared, for readers like them"), metavar="A,B")
+    ] = ()
+    aided: Annotated[
+        tuple[str, ...], Choice(N_("columns of the same readers with aid, in the same order"), metavar="A,B")
     ] = ()
     unit: Annotated[str, Choice(N_("the unit of errors (default mm)"), among=("mm", "px", "none"))] = "mm"
 
@@ -103,6 +109,7 @@ class VerdictRecord(Record):
                 for one in (*self.deciding.methods, *self.deciding.readers)
             ],
             "readers": [one.system for one in self.deciding.readers],
+            "reader_study": [_reader_study(pair) for pair in self.deciding.reader_pairs],
             "pairs": _pairs(self.deciding),
             "further": {each.metric.name: _pairs(each) for each in self.others},
             "sites": {
@@ -136,6 +143,11 @@ class VerdictRecord(Record):
             "One prediction of each method for a case: this applies to these trained models or readers only, not to "
             "other trainings."
         )
+        if judged.reader_pairs:
+            once = _(
+                "This applies to readers and cases like these, and to these trained models only, not to other "
+                "trainings."
+            )
         sentence = wording.sentence(
             judged.verdicts,
             judged.methods,
@@ -145,31 +157,14 @@ class VerdictRecord(Record):
             judged.metric.unit,
             once=once,
         )
-        return [sentence, *([self._against_margin()] if judged.margins else [])]
-
-    def _against_margin(self) -> str:
-        """Return the sentence on the best method and the one that is nearest to it."""
-        judged = self.deciding
-        best = judged.methods[0].system
-        second = judged.methods[1].system
-        place = next(i for i, one in enumerate(judged.verdicts) if {one.a, one.b} == {best, second})
-        found = judged.margins[place]
-        text = {
-            "superior": _("With a margin of {margin}: {a} is superior to {b}."),
-            "inferior": _("With a margin of {margin}: {a} is inferior to {b}."),
-            "equivalent": _("With a margin of {margin}: {a} and {b} are equivalent."),
-            "not inferior": _("With a margin of {margin}: {a} is not inferior to {b}."),
-            "cannot tell": _("With a margin of {margin}: cannot tell whether {a} is inferior to {b}."),
-        }[found.word]
-        told = text.format(margin=self.margin_text, a=best, b=second)
-        if found.cases_needed:
-            told += " " + _("About {cases} more cases needed.").format(cases=units.roughly(found.cases_needed))
-        return told
+        if not judged.margins:
+            return [sentence]
+        return [sentence, wording.against_margin(judged.methods, judged.verdicts, judged.margins, self.margin_text)]
 
     @property
     def margin_text(self) -> str:
         """The margin with its unit."""
-        return _margin_text(self.deciding, self.options.margin)
+        return wording.margin_text(self.deciding.metric, self.options.margin)
 
     def facts(self) -> list[Fact]:
         data = self.data
@@ -185,12 +180,7 @@ class VerdictRecord(Record):
         for name, cases in data.missing.items():
             text = _("{method}: {count} predictions are missing: {names}")
             notes.append(text.format(method=name, count=len(cases), names=listed(list(cases), NAMED)))
-        if self.deciding.readers:
-            notes.append(
-                _("The mean of {count} readers is compared; the verdict is on these readers, not on others.").format(
-                    count=len(self.deciding.readers)
-                )
-            )
+        notes += self._about_readers()
         if data.left_out:
             notes.append(
                 _(
@@ -223,13 +213,35 @@ class VerdictRecord(Record):
             )
         return notes
 
-    def tables(self) -> Sequence[Table]:
+    def _about_readers(self) -> list[str]:
+        judged, count = self.deciding, len(self.options.readers)
+        if not count:
+            return []
+        if not judged.reader_pairs:
+            return [
+                _("The mean of {count} readers is compared; the verdict is on these readers, not on others.").format(
+                    count=count
+                )
+            ]
+        notes = [
+            _(
+                "The verdict on the mean of {count} readers is for other readers and other cases, as far as these are "
+                "drawn from those (Obuchowski and Rockette 1995, Hillis 2007)."
+            ).format(count=count)
+        ]
+        open_pairs = {(one.a, one.b) for one in judged.verdicts if one.verdict == "cannot tell"}
+        if any((pair.a, pair.b) in open_pairs and pair.these.verdict != "cannot tell" for pair in judged.reader_pairs):
+            notes.append(_("On these readers alone the verdict would be clear: more readers would help."))
+        return notes
+
+    def tables(self) -> Sequence[parts.Table]:
         taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
         judged = self.deciding
         return [
             self._method_table([judged], _("Methods")),
             *([_pair_table(judged)] if judged.verdicts else []),
-            *([_margin_table(judged, self.margin_text)] if judged.margins else []),
+            *([_reader_table(judged)] if judged.reader_pairs else []),
+            *([wording.margin_table(judged.verdicts, judged.margins, self.margin_text)] if judged.margins else []),
             *([self._method_table(self.others, _("Further measures"))] if self.others else []),
             *self._site_tables(),
             Table((_("column"), _("taken for")), taken[: 4 * NAMED], _("Columns")),
@@ -278,22 +290,7 @@ def _plain(measure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pairs(judged: Judged) -> list[dict[str, Any]]:
-    pairs = [_plain(asdict(one)) for one in judged.verdicts]
-    margins = [{"margin": {"verdict": one.word, "cases_needed": one.cases_needed}} for one in judged.margins]
-    return [{**pair, **added} for pair, added in zip(pairs, margins or [{}] * len(pairs), strict=True)]
-
-
-def _margin_text(judged: Judged, margin: float) -> str:
-    metric = judged.metric
-    if metric.unit == "share":
-        return _("{points} points").format(points=f"{margin:g}")
-    return f"{margin_width(judged.metric, margin):g} {metric.unit}".rstrip()
-
-
-def margin_width(metric: Any, margin: float) -> float:
-    """Return a margin in the unit of a measure; of a measure in 0..1 it is given in points."""
-    in_points = metric.unit == "share" or metric.name in ("AUC", "log loss", "Brier score")
-    return margin / POINTS if in_points else margin
+    return [_plain(pair) for pair in pairs_as_json(judged.verdicts, judged.margins)]
 
 
 def _pair_table(judged: Judged) -> Table:
@@ -314,24 +311,50 @@ def _pair_table(judged: Judged) -> Table:
     return Table(columns, rows, _("Pairs"), right=columns[1:3], text=text)
 
 
-def _margin_table(judged: Judged, margin: str) -> Table:
-    words = {
-        "superior": _("superior"),
-        "not inferior": _("not inferior"),
-        "equivalent": _("equivalent"),
-        "inferior": _("inferior"),
-        "cannot tell": _("cannot tell"),
-    }
+def _reader_study(pair: ReaderPair) -> dict[str, Any]:
+    """Return the analysis of a pair with readers for JSON."""
+    found, plain, variation = pair.others, readers.hillis(pair.others), pair.variation
+    return _plain(
+        {
+            "a": pair.a,
+            "b": pair.b,
+            "readers": variation.readers,
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "p": found.p,
+            "degrees_of_freedom": found.freedom,
+            "between_readers": variation.between,
+            "error": variation.error,
+            "covariance": variation.covariance,
+            "these_readers": {"low": pair.these.low, "high": pair.these.high},
+            "hillis": {
+                name: getattr(plain, key)
+                for name, key in (("low", "low"), ("high", "high"), ("p", "p"), ("degrees_of_freedom", "freedom"))
+            },
+        }
+    )
+
+
+def _reader_table(judged: Judged) -> Table:
+    """Return the differences of readers for whom they hold."""
+    metric = judged.metric
+    columns = [_("pair"), _("difference"), _("for other readers"), _("by Hillis (2007)"), _("for these readers")]
     rows = [
         [
             f"{pair.a} – {pair.b}",
-            words[one.word],
-            units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
+            metric.difference(pair.others.difference),
+            metric.differences(pair.others.low, pair.others.high),
+            metric.differences(plain.low, plain.high),
+            metric.differences(pair.these.low, pair.these.high),
         ]
-        for pair, one in zip(judged.verdicts, judged.margins, strict=True)
+        for pair, plain in ((pair, readers.hillis(pair.others)) for pair in judged.reader_pairs)
     ]
-    title = _("With a margin of {margin}").format(margin=margin)
-    return Table([_("pair"), _("verdict"), _("more cases")], rows, title)
+    text = _(
+        "All intervals are for other cases. The verdict is the one for other readers, which is more cautious with few "
+        "readers than the degrees of freedom of Hillis."
+    )
+    return Table(columns, rows, _("Readers"), right=columns[1:], text=text)
 
 
 class VerdictStudy(Study):
@@ -344,34 +367,51 @@ class VerdictStudy(Study):
         "souron verdict unet.csv nnunet.csv kind=dice missing=leave-out",
         "souron verdict truth/ unet/ nnunet/",
         "souron verdict instances.json yolo.json detr.json",
+        "souron verdict answers.jsonl",
+        "souron verdict readers.csv readers=ito,sato,mori",
+        "souron verdict runs/classify/cnn-digits runs/classify/mlp-digits margin=2",
     )
     group = "train"
     given = Given(
         "TABLE",
-        N_("case,truth[,group] and a column for each method; or masks, or COCO's JSON"),
+        N_("case,truth[,group] and a column for each method; or runs, masks, JSONL, COCO"),
         1,
         None,
-        sent=(".csv", ".tsv", ".json"),
+        sent=(".csv", ".tsv", ".json", ".jsonl"),
     )
     lookup = True
     brief = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
-        paths = [Path(one) for one in given]
+        paths, options = [Path(one) for one in given], _split(options)
         yield Event("data", text=", ".join(path.name for path in paths))
-        if all(path.is_dir() for path in paths):
+        if all((path / ANSWERS).is_file() for path in paths):
+            _check_options_of_runs(options)
+            data = run_predictions.read(paths, Asked(positive=options.positive))
+            record = conclude(data, options, _sources([path / ANSWERS for path in paths]))
+        elif all(path.is_dir() for path in paths):
             options = replace(options, kind=options.kind or "dice")
             record = judge(
                 mask_folders.read(paths[0], _methods_beside(paths)),
                 options,
                 {"folders": [readable(path.name) for path in paths]},
             )
+        elif all(path.suffix.lower() in marked_answers.SUFFIXES for path in paths):
+            classes = marked_answers.CLASSES
+            asked = Asked("labels", options.missing, classes[1], classes, options.methods)
+            record = conclude(predictions(marked_answers.read(paths), asked), options, _sources(paths))
         elif all(path.suffix.lower() == ".json" for path in paths):
             record = conclude(coco_results.read(paths[0], _methods_beside(paths)), options, _sources(paths))
         else:
             record = judge(prediction_table.read(paths), options, _sources(paths))
         record.folder = self.new_folder(paths[0].stem)
         yield Event("done", 1.0, record=record, folder=record.folder)
+
+
+def _split(options: Options) -> Options:
+    """Return the options with the names that a command line gives as one text, ``readers=A,B``, apart."""
+    names = {name: getattr(options, name) for name in ("classes", "methods", "readers", "aided")}
+    return replace(options, **{name: tuple(one[0].split(",")) for name, one in names.items() if len(one) == 1})
 
 
 def verdict(table: Any, **options: Any) -> VerdictRecord:
@@ -418,9 +458,10 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Ver
             )
         measures.insert(0, measures.pop(names.index(options.measure)))
     first, *rest = measures
-    _check_readers(data, options.readers)
-    deciding = method_verdict.judged(data, first, margin_width(first, options.margin), readers=options.readers)
-    others = [method_verdict.judged(data, metric, readers=options.readers) for metric in rest]
+    people = {"readers": options.readers, "aided": options.aided}
+    _check_readers(data, **people)
+    deciding = method_verdict.judged(data, first, first.margin_width(options.margin), **people)
+    others = [method_verdict.judged(data, metric, **people) for metric in rest]
     some_sites = 1 < len(set(data.sites)) <= MOST_SITES
     sites = method_verdict.by_site(data, first) if some_sites else {}
     receipt = {
@@ -432,10 +473,31 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Ver
     return VerdictRecord(data, deciding, others, sites, options, receipt, None)
 
 
-def _check_readers(data: Predictions, readers: Sequence[str]) -> None:
+def _check_options_of_runs(options: Options) -> None:
+    """Raise UserError for options that say how a table is read."""
+    values = {name: getattr(options, name) for name in ("kind", "missing", "classes", "methods")}
+    given = [name for name, value in values.items() if value and (name, value) != ("kind", "probability")]
+    if given:
+        raise UserError(
+            "option",
+            _("{given} cannot go together with runs, which are trained").format(given=", ".join(given)),
+            expected=_("folders of runs alone"),
+            fix="souron verdict RUN RUN",
+        )
+
+
+def _check_readers(data: Predictions, readers: Sequence[str], aided: Sequence[str]) -> None:
     """Raise UserError for readers that are no columns, one reader alone, or none beside them."""
-    unknown = [name for name in readers if name not in data.methods]
-    if readers and (unknown or len({*readers}) < 2 or len({*readers}) >= len(data.methods)):
+    unknown = [name for name in (*readers, *aided) if name not in data.methods]
+    if aided and (unknown or len(aided) != len(readers) or len({*readers, *aided}) < 2 * len(readers)):
+        raise UserError(
+            "readers",
+            _("these cannot be the readers with aid: {names}").format(names=listed(unknown or list(aided), NAMED)),
+            expected=_("one other column for each of readers={names}, in the same order").format(
+                names=",".join(readers)
+            ),
+        )
+    if readers and (unknown or len({*readers}) < len(readers) or len(readers) < 2 or len(readers) >= len(data.methods)):
         raise UserError(
             "readers",
             _("these cannot be compared as readers: {names}").format(names=listed(unknown or list(readers), NAMED)),
@@ -458,7 +520,9 @@ def _methods_beside(paths: Sequence[Path]) -> Sequence[Path]:
 
 def _sources(paths: Sequence[Path]) -> dict[str, Any]:
     """Return the checksum of each file, for the receipt."""
-    return {"files": {readable(path.name): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}}
+    names = [path.parent.as_posix() if path.name == ANSWERS else path.name for path in paths]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    return {"files": {readable(name): made for name, made in zip(names, hashes, strict=True)}}
 
 
 __all__ = ["Options", "VerdictRecord", "VerdictStudy", "verdict"]
