@@ -42,7 +42,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, ndtr, softmax
 
 from souron.data.predictions import Predictions
 from souron.evaluation.method_verdict import ACCURACY, AUC, judged, metrics

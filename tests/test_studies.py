@@ -542,7 +542,7 @@ def test_the_studio_has_a_form_of_its_options(drop, texts, studio):
 
 def test_a_form_takes_files_where_the_study_does_and_lists_the_values_of_an_option(tmp_path):
     form = built(lambda _blocks: study_page.Form(registry.study("verdict"), True))
-    paths, files = form.slots[form.first]
+    _paths, files = form.slots[form.first]
     assert files.file_types == [".csv", ".tsv", ".json", ".jsonl"] and files.file_count == "multiple"
     values = [None] * len(form.widgets)
     values[:2] = ["truth.csv\n", [str(tmp_path / "unet.csv")]]

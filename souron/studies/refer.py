@@ -372,7 +372,13 @@ class ReferStudy(Study):
         "souron refer predictions.csv each_class=true",
     )
     group = "train"
-    given = Given("RUN|TABLE", N_("a run of a classifier, or case,truth[,group,site] and probabilities"), 1, None)
+    given = Given(
+        "RUN|TABLE",
+        N_("a run of a classifier, or case,truth[,group,site] and probabilities"),
+        1,
+        None,
+        sent=(".csv", ".tsv"),
+    )
     brief = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:

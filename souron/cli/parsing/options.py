@@ -139,6 +139,7 @@ COMPLETE = {  # what a shell offers for a value, by its name in the help
     "D": complete_data,
     "RUN": complete_run,
     "RUN|SYSTEM": complete_system_or_run,
+    "RUN|TABLE": complete_run,
     "SYSTEM": complete_system,
 }
 

@@ -58,7 +58,11 @@ class DecisionStudy(Study):
     )
     group = "train"
     given = Given(
-        "RUN|TABLE", N_("runs of classifiers, or case,truth[,group] and probabilities of each method"), 1, None
+        "RUN|TABLE",
+        N_("runs of classifiers, or case,truth[,group] and probabilities of each method"),
+        1,
+        None,
+        sent=(".csv", ".tsv"),
     )
     brief = True
 
