@@ -250,6 +250,16 @@ def test_five_patients_get_no_verdict(tmp_path):
     assert not record.made.curves[0].certain and any("rarer class has 2" in note for note in record.notes())
 
 
+def test_cases_of_a_single_patient_are_written_without_a_verdict(tmp_path):
+    path = tmp_path / "one.csv"
+    rows = ["case,truth,patient,net:ill,net:healthy,old:ill,old:healthy"]
+    rows += [f"{n},{'ill' if n < 4 else 'healthy'},p1,0.{n},0.{10 - n},0.3,0.7" for n in range(1, 9)]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    record = study.DecisionStudy(project=tmp_path / "runs").result(str(path))
+    stored = json.loads((record.folder / "decision.json").read_text(encoding="utf-8"))
+    assert stored["pairs"] == [] and "cannot tell" in record.sentences()[0]
+
+
 def test_one_of_many_classes_is_held_against_the_rest(tmp_path):
     rng = np.random.default_rng(0)
     truth = rng.choice(["cat", "dog", "owl"], 60)

@@ -187,13 +187,7 @@ def decision(
     made = [_curve(risks, method, thresholds, prevalence, shown) for method in risks.methods]
     place = list(thresholds).index(marked[0])
     made.sort(key=lambda one: -one.points[place].net_benefit.value)
-    scores = {
-        one.system: net_benefit.benefit_scores(risks.y_true, risks.calls(one.system, marked[0]), marked[0], prevalence)
-        for one in made
-    }
-    pairs = verdict.judge(
-        scores, groups=risks.groups, trainings=risks.trainings, strata=None if prevalence is None else risks.y_true
-    )
+    pairs = [] if risks.units < FEWEST else _pairs(risks, [one.system for one in made], marked[0], prevalence)
     return Decision(
         risks,
         float(risks.y_true.mean()) if prevalence is None else prevalence,
@@ -205,18 +199,27 @@ def decision(
     )
 
 
+def _pairs(risks: Risks, methods: Sequence[str], threshold: float, prevalence: float | None) -> list[Verdict]:
+    """Judge each pair of methods by net benefit at a threshold."""
+    scores = {
+        name: net_benefit.benefit_scores(risks.y_true, risks.calls(name, threshold), threshold, prevalence)
+        for name in methods
+    }
+    strata = None if prevalence is None else risks.y_true
+    return verdict.judge(scores, groups=risks.groups, trainings=risks.trainings, strata=strata)
+
+
 def _curve(
     risks: Risks, method: str, thresholds: Sequence[float], prevalence: float | None, shown: Sequence[float]
 ) -> Curve:
     points = tuple(_point(risks, method, one, prevalence) for one in thresholds)
     values = risks.methods[method]
-    enough = risks.units >= FEWEST
     return Curve(
         method,
         points,
         tuple(_rates(risks, method, one) for one in shown),
         _ranges(points, lambda one: one.against_default.value > ABOVE),
-        _ranges(points, lambda one: enough and one.against_default.low > ABOVE),
+        _ranges(points, lambda one: one.against_default.low > ABOVE),
         float(((values >= thresholds[0]) & (values <= thresholds[-1])).mean()),
         float((values * risks.weights(prevalence)).mean()),
         "" if risks.called else _miscalibration(risks, values, prevalence),

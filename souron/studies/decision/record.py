@@ -73,7 +73,7 @@ class DecisionRecord(Record):
         made = self.made
         found = [_usefulness(made, curve) for curve in made.curves[:NAMED]]
         found.append(self._at_the_threshold(made.curves[0]))
-        if len(made.curves) > 1 and not made.few:
+        if made.pairs:
             found.append(
                 wording.sentence(
                     made.pairs,
@@ -172,7 +172,7 @@ class DecisionRecord(Record):
         return notes
 
     def tables(self) -> Sequence[parts.Table]:
-        pairs = [] if len(self.made.curves) < 2 or self.made.few else [self._pairs()]
+        pairs = [self._pairs()] if self.made.pairs else []
         return [self._benefits(), self._differences(), *pairs]
 
     def _benefits(self) -> Table:
