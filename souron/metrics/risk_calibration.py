@@ -14,6 +14,7 @@ their mean is reported. ``benchmarks/evidence.py calibration`` shows how often t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from souron.stats import logistic
 from souron.stats.logistic import Fit
 from souron.stats.records import Measure
-from souron.stats.variance import Scores, _freedom, _quantile, _units, spread
+from souron.stats.variance import Scores, _quantile, spread
 from souron.utils.messages import N_
 
 EXTREME = 1e-6  # risks nearer to 0 or 1 count as this: their logit is to be finite
@@ -105,7 +106,7 @@ def risk_calibration(
     def measured(scores: Scores, back: Callable[[float], float] = float) -> Measure:
         """Return the mean of scores (S, cases) with Student's interval, on the scale of ``back``."""
         variance, freedom = spread(scores, groups, trainings)
-        half = _quantile(level, _freedom(_units(scores, groups).mean(0), freedom)) * variance**0.5
+        half = _quantile(level, freedom) * variance**0.5
         value = float(scores.mean())
         return Measure(back(value), back(value - half), back(value + half), len(y), patients)
 
@@ -225,10 +226,13 @@ class _Flexible:
         curves beta(t) = diagonal + t (estimate - diagonal), t >= 0, range from perfect calibration through the
         estimate to worse; around each, draws of the coefficients' sampling distribution give estimates; those t stay
         whose estimates lie below the observed one in more than 2.5 % and less than 97.5 % of the draws. Where t = 0
-        stays the interval begins at 0.
+        stays the interval begins at 0. An estimate below the median of perfectly calibrated risks is luck, or comes
+        from a recalibration: the upper end is then that of the median (a "power-constrained limit": Cowan et al., 2011,
+        https://arxiv.org/abs/1105.3166). Several trainings add their variance, by the derivatives of the distances.
         """
         scores = logistic.scores_of(self.fits)
-        noise = _noise(_drawing_covariance(scores, groups, trainings), spread(scores[..., 1], groups)[1])
+        of_patients = np.mean([logistic.covariance(one[None], groups) for one in scores], 0)
+        noise = _noise(of_patients, spread(scores[:1, :, 1], groups)[1])
         rank = (np.arange(STRIPS) + 0.5) / STRIPS
         some = np.quantile(self.logits, rank, axis=1, method="inverted_cdf").T  # (S, strips)
         risks = scipy.special.expit(some)
@@ -243,20 +247,31 @@ class _Flexible:
             curves = scipy.special.expit((some + t * away)[..., None] + shift)
             return np.mean([_summary(*pair) for pair in zip(curves, risks, strict=True)], 0)
 
-        seen, without = statistics(1.0)[:, 0], statistics(0.0, shaken)
-        tail = (1 - level) / 2
-        found = {}
-        whole = self._whole(scores.mean(1))
+        seen, tail = statistics(1.0)[:, 0], (1 - level) / 2
+        middle = np.median(statistics(0.0, shaken), 1)
+        whole, found = self._whole(scores.mean(1)), {}
+        several = len(scores) > 1 or trainings is not None
+        slopes = _gradients(columns, scipy.special.expit(some + away), risks)
         for place, name in enumerate(DISTANCES):
 
-            def below(t: float, place: int = place) -> float:
-                """Return the share of draws around the curve at t whose distance is at most the observed one."""
-                return float((statistics(t, shaken)[place] <= seen[place]).mean())
+            def below(t: float, most: float, place: int = place) -> float:
+                """Return the share of draws around the curve at t whose distance is at most ``most``."""
+                return float((statistics(t, shaken)[place] <= most).mean())
 
-            ends = [0.0 if below(0.0) < 1 - tail else _crossing(below, 1 - tail), _crossing(below, tail)]
-            low, high = (float(statistics(t)[place, 0]) for t in ends)
-            found[name] = (float(whole[place]), min(low, whole[place]), max(high, whole[place]))
-        return found, float(np.median(without[0]))
+            luck = max(float(seen[place]), float(middle[place]))
+            ends = [
+                _crossing(partial(below, most=float(seen[place])), 1 - tail),
+                _crossing(partial(below, most=luck), tail),
+            ]
+            apart = np.array([statistics(t)[place, 0] for t in ends]) - whole[place]
+            more = 0.0
+            if several:
+                of_each = np.einsum("snk,sk->sn", scores, slopes[place])
+                variance, freedom = spread(of_each, groups, trainings)
+                more = _quantile(level, freedom) ** 2 * max(variance - spread(of_each.mean(0), groups)[0], 0.0)
+            low, high = whole[place] + np.array([-1, 1]) * np.sqrt(np.maximum(apart * [-1, 1], 0.0) ** 2 + more)
+            found[name] = (float(whole[place]), float(max(low, 0.0)), float(high))
+        return found, float(middle[0])
 
     def _whole(self, coefficients: Scores) -> Scores:
         """Return the three distances over all cases, the mean of the trainings."""
@@ -273,7 +288,9 @@ def _summary(curve: Scores, risk: Scores) -> Scores:
 
 
 def _crossing(share: Callable[[float], float], level: float) -> float:
-    """Return t >= 0 at which a falling ``share`` passes ``level``, by bisection."""
+    """Return t >= 0 at which a falling ``share`` passes ``level``, by bisection; 0 where it begins below."""
+    if share(0.0) <= level:
+        return 0.0
     low, high = 0.0, 1.0
     while share(high) > level and high < 1e6:
         low, high = high, 2 * high
@@ -283,14 +300,16 @@ def _crossing(share: Callable[[float], float], level: float) -> float:
     return (low + high) / 2
 
 
-def _drawing_covariance(scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None) -> Scores:
-    """Return the covariance (K, K) of one training's coefficients over patients and over trainings."""
-    of_patients = np.mean([logistic.covariance(one[None], groups) for one in scores], 0)
-    if len(scores) == 1 and trainings is None:
-        return of_patients
-    more = logistic.covariance(scores, groups, trainings) - logistic.covariance(scores.mean(0)[None], groups)
-    values, vectors = np.linalg.eigh(more)
-    return of_patients + (vectors * np.maximum(values, 0.0)) @ vectors.T
+def _gradients(columns: Scores, curve: Scores, risk: Scores) -> Scores:
+    """Return the derivatives (3, S, K) of the three distances by the coefficients, of curves (S, strips).
+
+    A quantile moves with the distances whose ranks are within a tenth of its own.
+    """
+    distance = curve - risk
+    rank = np.argsort(np.argsort(np.abs(distance), axis=1), axis=1) / distance.shape[1]
+    each = (np.sign(distance) * curve * (1 - curve))[..., None] * columns
+    near = [np.ones_like(rank), np.abs(rank - 0.5) < 0.1, np.abs(rank - 0.9) < 0.1]
+    return np.stack([(each * one[..., None]).sum(1) / one.sum(1)[:, None] for one in near])
 
 
 def _noise(covariance: Scores, freedom: float) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ class Fit:
     """Coefficients (K,) of a logistic regression, and the influence (N, K) of each case on them."""
 
     coefficients: Scores
-    influence: Scores  # sums to about 0; a patient's sum is what leaving the patient out would change
+    influence: Scores  # sums to about 0 over all cases
 
 
 def fit(
@@ -35,10 +35,10 @@ def fit(
 
     ``columns`` (N, K), one of them constant where an intercept is wanted, ``outcome`` (N,) 0 or 1, ``offset`` (N,).
     ``groups`` (N,) name the patients: the influence of a case is computed with the information of all other patients,
-    A_(-g)^-1 x (y - p), whose sums are one step of the jackknife over patients (the sandwich "CR3" of Bell and
-    McCaffrey, "Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples", 2002). It corrects
-    the sandwich of few patients, which is too small. None where the likelihood has no finite maximum, as where a
-    column separates the outcomes.
+    (G - 1) / G A_(-g)^-1 x (y - p), so that ``spread`` has the variance of a jackknife over G patients in one step
+    (the sandwich "CR3" of Bell and McCaffrey, "Bias Reduction in Standard Errors for Linear Regression with
+    Multi-Stage Samples", 2002). The plain sandwich is too small for few patients. None where the likelihood has no
+    finite maximum, as where a column separates the outcomes, or a single patient's cases decide whether it has.
 
     >>> made = fit([[1.0]] * 4, [1, 0, 0, 0])
     >>> round(float(made.coefficients[0]), 3)  # log(1 / 3)
@@ -98,14 +98,15 @@ def _maximum(x: Scores, y: Scores, shift: Scores) -> Scores | None:
 def _influence(
     x: Scores, weighted: Scores, information: Scores, residual: Scores, groups: Sequence[Any] | None
 ) -> Scores | None:
-    """Return A_(-g)^-1 x (y - p) for each case; None where a patient's cases alone make the fit possible."""
+    """Return (G - 1) / G A_(-g)^-1 x (y - p) for each case; None where a patient's cases alone make the fit possible."""
     who = np.arange(len(x)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     own = np.zeros((int(who.max()) + 1, *information.shape))
     np.add.at(own, who, weighted[:, :, None] * x[:, None, :])
     others = information - own  # (G, K, K)
     if float(np.linalg.eigvalsh(others)[:, 0].min()) < FLAT * len(x):
         return None
-    return np.einsum("nkl,nl->nk", np.linalg.inv(others)[who], x * residual[:, None])
+    steps = np.einsum("nkl,nl->nk", np.linalg.inv(others)[who], x * residual[:, None])
+    return steps * (len(own) - 1) / len(own)
 
 
 def scores_of(fits: Sequence[Fit]) -> Scores:

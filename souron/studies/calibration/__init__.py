@@ -24,14 +24,17 @@ from souron.studies.calibration.record import CalibrationRecord, Method
 from souron.study import Given, Study
 from souron.utils.messages import N_, UserError, _
 
-NONE = "none"
+NONE = "none"  # no recalibration
 
 
 @dataclass(frozen=True)
 class Options:
     recalibrate: Annotated[
-        str, Choice(N_("recalibrate the risks on other cases (default none)"), among=(NONE, *recalibration.KINDS))
-    ] = NONE
+        str,
+        Choice(
+            N_("recalibrate the risks on other cases (default none)"), among=("none", "intercept", "slope", "isotonic")
+        ),
+    ] = "none"
     positive: Annotated[
         str, Choice(N_("the class whose risk is judged; of several classes, against all others"), metavar="CLASS")
     ] = ""

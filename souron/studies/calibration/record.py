@@ -97,44 +97,44 @@ class CalibrationRecord(Record):
         return list(_notes(self))
 
     def tables(self) -> Sequence[Table]:
-        return [self._measure_table(), self._distance_table(), *self._formula_table()]
+        return [*self._tables_of(False), *self._tables_of(True), *self._formula_table()]
 
-    def judged(self, after: bool | None = None) -> Iterator[tuple[str, Scores, RiskCalibration]]:
-        """Yield name, risks and calibration, before (False), after recalibration (True) or both."""
+    def judged(self, after: bool) -> Iterator[tuple[str, Scores, RiskCalibration]]:
+        """Yield name, risks and calibration of each method before or after its recalibration."""
         for one in self.methods:
             if not after:
                 yield one.name, one.risk, one.before
-            if after is not False and one.after is not None and one.new_risk is not None:
-                yield _("{name}, recalibrated").format(name=one.name), one.new_risk, one.after
+            elif one.after is not None and one.new_risk is not None:
+                yield one.name, one.new_risk, one.after
 
-    def _measure_table(self) -> Table:
-        columns = [_("method"), _("O:E"), _("calibration intercept"), _("calibration slope")]
-        rows = [
-            [name, *(_figure(made.measures.get(each)) for each in NAMES[:3])] for name, _risk, made in self.judged()
+    def _tables_of(self, after: bool) -> list[Table]:
+        """Return the table of O:E, intercept and slope, and that of the distances; [] without methods."""
+        judged = list(self.judged(after))
+        if not judged:
+            return []
+        first = [_("method"), _("O:E"), _("calibration intercept"), _("calibration slope")]
+        second = [_("method"), _("mean risk"), "ICI", "E50", "E90"]
+        measures = [[name, *(_figure(made.measures.get(each)) for each in NAMES[:3])] for name, _risk, made in judged]
+        distances = [
+            [name, units.percent(made.predicted), *(_figure(made.measures.get(each), 100, 1) for each in DISTANCES)]
+            for name, _risk, made in judged
         ]
-        text = _(
-            "Perfect: O:E 1, intercept 0 (log-odds), slope 1. O:E is observed / expected cases. In brackets the 95 % "
-            "interval."
+        texts = [
+            _("With the 95 % interval. Perfect: O:E (observed / expected) 1, intercept 0 (log-odds), slope 1."),
+            _(
+                "{share} of the cases were {name}. Distance between predicted and observed risk along the curve, in "
+                "percentage points: mean (ICI), median (E50), 90th percentile (E90)."
+            ).format(share=units.percent(judged[0][2].observed), name=self.name),
+        ]
+        titles = (
+            (_("After recalibration"), _("Distances after recalibration"))
+            if after
+            else (_("Calibration"), _("Distances from the observed risk"))
         )
-        return Table(columns, rows, _("Calibration"), right=columns[1:], text=text)
-
-    def _distance_table(self) -> Table:
-        columns = [_("method"), _("predicted"), _("observed"), "ICI", "E50", "E90"]
-        rows = [
-            [
-                name,
-                units.percent(made.predicted),
-                units.percent(made.observed),
-                *(_figure(made.measures.get(each), 100, 1) for each in DISTANCES),
-            ]
-            for name, _risk, made in self.judged()
+        return [
+            Table(first, measures, titles[0], right=first[1:], text="" if after else texts[0]),
+            Table(second, distances, titles[1], right=second[1:], text="" if after else texts[1]),
         ]
-        text = _(
-            "Mean predicted risk and share of the cases that were {name}; then the distance between predicted and "
-            "observed risk along the curve, in percentage points: its mean (ICI), median (E50) and 90th percentile "
-            "(E90), with the 95 % interval."
-        ).format(name=self.name)
-        return Table(columns, rows, _("Predicted and observed risks"), right=columns[1:], text=text)
 
     def _formula_table(self) -> list[Table]:
         rows = [
@@ -148,23 +148,18 @@ class CalibrationRecord(Record):
     def sections(self) -> list[Section]:
         from souron.report import page
 
-        first, second, *formula = self.tables()
-        drawn = [
-            page.section(
-                name, title, "macros.html", page.plot(curves(list(self.judged(after)), self.outcome), title), "plot"
-            )
-            for name, title, after in (
-                ("curves", _("Observed against predicted risk"), False),
-                ("recalibrated", _("After recalibration"), True),
-            )
-            if any(made.curve for _name, _risk, made in self.judged(after))
-        ]
-        return [
-            *page.section("measures", first.title, "macros.html", first, "table"),
-            *(one for each in drawn for one in each),
-            *page.section("distances", second.title, "macros.html", second, "table"),
-            *(one for each in formula for one in page.section("formula", each.title, "macros.html", each, "table")),
-        ]
+        found: list[Section] = []
+        for after, name in ((False, "curves"), (True, "recalibrated")):
+            tables = self._tables_of(after)
+            for place, table in enumerate(tables):
+                found += page.section(f"{name}-{place}", table.title, "macros.html", table, "table")
+            if any(made.curve for _name, _risk, made in self.judged(after)):
+                title = _("Curve after recalibration") if after else _("Observed against predicted risk")
+                drawn = page.plot(curves(list(self.judged(after)), self.outcome), title)
+                found += page.section(name, title, "macros.html", drawn, "plot")
+        for table in self._formula_table():
+            found += page.section("formula", table.title, "macros.html", table, "table")
+        return found
 
 
 def _figure(measure: Measure | None, times: float = 1.0, digits: int = 2) -> str:
@@ -208,7 +203,7 @@ def _meaning(made: RiskCalibration) -> Iterator[str]:
             text = _("The predicted risks are too high on average: {p} predicted, {o} observed")
         elif ratio.low > 1:
             text = _("The predicted risks are too low on average: {p} predicted, {o} observed")
-        yield f"{text} (O:E {_figure(ratio)}).".format(p=units.percent(made.predicted), o=units.percent(made.observed))
+        yield f"{text}, O:E {_figure(ratio)}.".format(p=units.percent(made.predicted), o=units.percent(made.observed))
     if slope is None:
         yield _("The slope cannot be estimated: {reason}.").format(reason=_reason(made.reasons["slope"]))
     elif slope.high < 1:
@@ -280,7 +275,12 @@ def _notes(record: CalibrationRecord) -> Iterator[str]:
 
 def _notes_of_methods(record: CalibrationRecord) -> Iterator[str]:
     """Yield what could not be estimated, and risks of exactly 0 or 1."""
-    for name, _risk, made in record.judged():
+    both = [
+        (_("{name}, recalibrated").format(name=name) if after else name, made)
+        for after in (False, True)
+        for name, _risk, made in record.judged(after)
+    ]
+    for name, made in both:
         for reason in dict.fromkeys(made.reasons.values()):
             lacking = [each for each, why in made.reasons.items() if why == reason]
             yield _("{name}: {measures} cannot be estimated: {reason}.").format(
