@@ -39,7 +39,7 @@ LETTERS = "abcdef"
 TRUE_LOGITS = {  # of the outcome, from the logit of the predicted risk
     "calibrated": lambda logit: logit,
     "too extreme": lambda logit: 0.65 * logit - 0.3,
-    "curved": lambda logit: logit - 0.5 * np.log1p(np.exp(2 * (logit + 0.5))),
+    "curved": lambda logit: logit - 0.3 * np.log1p(np.exp(2 * (logit + 0.5))),  # slope 1 for low risks, 0.4 for high
 }
 ALIKE = 0.4  # correlation of a patient's cases, for the same risk
 MANY = 200_000  # patients whose figures are the truth

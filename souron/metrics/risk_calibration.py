@@ -29,12 +29,16 @@ from souron.utils.messages import N_
 
 EXTREME = 1e-6  # risks nearer to 0 or 1 count as this: their logit is to be finite
 FEWEST = 10  # patients with, and as many without, the outcome
-ENOUGH = 100  # cases of the rarer outcome from which the curve has four knots, else three
-KNOTS = {3: (0.1, 0.5, 0.9), 4: (0.05, 0.35, 0.65, 0.95)}  # quantiles (Harrell 2015, table 2.3)
+ENOUGH = {5: 300, 4: 100, 3: 0}  # knots of the curve -> cases of the rarer outcome from which it has them
+KNOTS = {  # number -> quantiles (Harrell 2015, table 2.3)
+    3: (0.1, 0.5, 0.9),
+    4: (0.05, 0.35, 0.65, 0.95),
+    5: (0.05, 0.275, 0.5, 0.725, 0.95),
+}
 SHOWN = 101  # points of a curve
 CENTRAL = (0.005, 0.995)  # share of the risks that the curve is shown for
 DRAWS = 800  # of the curve, for the intervals of ICI, E50 and E90
-STRIPS = 200  # risks that stand for all cases in these draws
+STRIPS = 100  # risks that stand for all cases in these draws
 HALVINGS = 14
 REASONS = {  # why something cannot be estimated
     "few": N_("fewer than {count} patients with, or without, the outcome"),
@@ -71,6 +75,7 @@ class RiskCalibration:
 
 NAMES = ("O:E", "intercept", "slope", "ICI", "E50", "E90")
 DISTANCES = ("ICI", "E50", "E90")
+SHARES = (None, 0.5, 0.9)  # quantile of the distances that each is; None: their mean
 
 
 def risk_calibration(
@@ -195,8 +200,8 @@ class _Flexible:
     @classmethod
     def of(cls, logits: Scores, y: Scores, groups: Sequence[Any] | None) -> "_Flexible | None":
         """Fit it with as many knots as the cases bear; None where not even a straight line can be fitted."""
-        most = 4 if min(y.sum(), len(y) - y.sum()) >= ENOUGH else 3
-        for knots in (*(_knots(logits, count) for count in range(most, 2, -1)), ()):
+        rarer = min(y.sum(), len(y) - y.sum())
+        for knots in (*(_knots(logits, count) for count, least in ENOUGH.items() if rarer >= least), ()):
             fits = [logistic.fit(spline(row, knots), y, None, groups) for row in logits]
             found = tuple(one for one in fits if one is not None)
             if len(found) == len(fits):
@@ -207,7 +212,7 @@ class _Flexible:
         """Return the mean curve over the trainings, on the logit's scale, with its pointwise band."""
         scores = logistic.scores_of(self.fits)
         ends = scipy.special.expit(np.quantile(self.logits, CENTRAL))
-        risk = np.linspace(*ends, SHOWN)
+        risk = ends[0] + (ends[1] - ends[0]) * (1 - np.cos(np.linspace(0, np.pi, SHOWN))) / 2  # dense at both ends
         columns = spline(scipy.special.logit(risk), self.knots)
         middle = columns @ scores.mean((0, 1))
         variance = np.einsum("mk,kl,ml->m", columns, logistic.covariance(scores, groups, trainings), columns)
@@ -228,7 +233,8 @@ class _Flexible:
         whose estimates lie below the observed one in more than 2.5 % and less than 97.5 % of the draws. Where t = 0
         stays the interval begins at 0. An estimate below the median of perfectly calibrated risks is luck, or comes
         from a recalibration: the upper end is then that of the median (a "power-constrained limit": Cowan et al., 2011,
-        https://arxiv.org/abs/1105.3166). Several trainings add their variance, by the derivatives of the distances.
+        https://arxiv.org/abs/1105.3166). Far from 0 the draws do not count other trainings, nor other risks; so the
+        interval also holds Student's one of the linearised distances (``_halves``).
         """
         scores = logistic.scores_of(self.fits)
         of_patients = np.mean([logistic.covariance(one[None], groups) for one in scores], 0)
@@ -250,8 +256,7 @@ class _Flexible:
         seen, tail = statistics(1.0)[:, 0], (1 - level) / 2
         middle = np.median(statistics(0.0, shaken), 1)
         whole, found = self._whole(scores.mean(1)), {}
-        several = len(scores) > 1 or trainings is not None
-        slopes = _gradients(columns, scipy.special.expit(some + away), risks)
+        halves = self._halves(scores, groups, trainings, level)
         for place, name in enumerate(DISTANCES):
 
             def below(t: float, most: float, place: int = place) -> float:
@@ -263,15 +268,29 @@ class _Flexible:
                 _crossing(partial(below, most=float(seen[place])), 1 - tail),
                 _crossing(partial(below, most=luck), tail),
             ]
-            apart = np.array([statistics(t)[place, 0] for t in ends]) - whole[place]
-            more = 0.0
-            if several:
-                of_each = np.einsum("snk,sk->sn", scores, slopes[place])
-                variance, freedom = spread(of_each, groups, trainings)
-                more = _quantile(level, freedom) ** 2 * max(variance - spread(of_each.mean(0), groups)[0], 0.0)
-            low, high = whole[place] + np.array([-1, 1]) * np.sqrt(np.maximum(apart * [-1, 1], 0.0) ** 2 + more)
-            found[name] = (float(whole[place]), float(max(low, 0.0)), float(high))
+            low, high = (float(statistics(t)[place, 0]) for t in ends)
+            value, half = float(whole[place]), halves[place]
+            found[name] = value, max(min(low, value - half), 0.0), max(high, value + half)
         return found, float(middle[0])
+
+    def _halves(
+        self, scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None, level: float
+    ) -> list[float]:
+        """Return the half-widths of Student's intervals of the linearised distances.
+
+        Each case changes a distance by its own one, and by its influence on the curve; trainings count, too.
+        """
+        columns = spline(self.logits, self.knots)
+        curve = scipy.special.expit(np.einsum("snk,sk->sn", columns, scores.mean(1)))
+        away = curve - scipy.special.expit(self.logits)
+        slopes = (np.sign(away) * curve * (1 - curve))[..., None] * columns  # (S, cases, K) of a case's distance
+        found = []
+        for share in SHARES:
+            near, own = zip(*(_quantile_parts(np.abs(row), share) for row in away), strict=True)
+            gradient = np.stack([slope[rows].mean(0) for slope, rows in zip(slopes, near, strict=True)])  # (S, K)
+            variance, freedom = spread(np.einsum("snk,sk->sn", scores, gradient) + np.stack(own), groups, trainings)
+            found.append(_quantile(level, freedom) * variance**0.5)
+        return found
 
     def _whole(self, coefficients: Scores) -> Scores:
         """Return the three distances over all cases, the mean of the trainings."""
@@ -280,10 +299,21 @@ class _Flexible:
         return np.mean([_summary(*pair)[:, 0] for pair in pairs], 0)
 
 
+def _quantile_parts(distance: Scores, share: float | None) -> tuple[Any, Scores]:
+    """Return the cases that move a quantile of distances (cases,), and scores whose mean it is up to a constant.
+
+    A quantile moves with the distances whose ranks are within a tenth of its own; the mean, ``None``, with all.
+    """
+    if share is None:
+        return slice(None), distance
+    low, middle, high = np.quantile(distance, [share - 0.1, share, share + 0.1])
+    return (low <= distance) & (distance <= high), (distance > middle) * (high - low) / 0.2
+
+
 def _summary(curve: Scores, risk: Scores) -> Scores:
     """Return mean, median and 90th percentile (3, draws) of the distances of curves (M, draws) from risks (M,)."""
     distance = np.sort(np.abs(curve - risk[:, None]), axis=0)
-    ranks = [round(share * (len(distance) - 1)) for share in (0.5, 0.9)]
+    ranks = [round(share * (len(distance) - 1)) for share in SHARES if share is not None]
     return np.stack([distance.mean(0), *distance[ranks]])
 
 
@@ -298,18 +328,6 @@ def _crossing(share: Callable[[float], float], level: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if share(middle) > level else (low, middle)
     return (low + high) / 2
-
-
-def _gradients(columns: Scores, curve: Scores, risk: Scores) -> Scores:
-    """Return the derivatives (3, S, K) of the three distances by the coefficients, of curves (S, strips).
-
-    A quantile moves with the distances whose ranks are within a tenth of its own.
-    """
-    distance = curve - risk
-    rank = np.argsort(np.argsort(np.abs(distance), axis=1), axis=1) / distance.shape[1]
-    each = (np.sign(distance) * curve * (1 - curve))[..., None] * columns
-    near = [np.ones_like(rank), np.abs(rank - 0.5) < 0.1, np.abs(rank - 0.9) < 0.1]
-    return np.stack([(each * one[..., None]).sum(1) / one.sum(1)[:, None] for one in near])
 
 
 def _noise(covariance: Scores, freedom: float) -> NDArray[np.float64]:

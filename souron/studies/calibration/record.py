@@ -386,8 +386,8 @@ def curves(judged: Sequence[tuple[str, Scores, RiskCalibration]], outcome: Score
     for axis in (upper.yaxis, lower.xaxis):
         axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     lower.yaxis.set_major_formatter(FuncFormatter(lambda n, _place: units.count(abs(n))))
-    for text, height, side in ((_("with the outcome"), 0.97, "top"), (_("without"), 0.03, "bottom")):
-        lower.text(0.99, height, text, transform=lower.transAxes, ha="right", va=side, color=plotting.FAINT, fontsize=8)
+    for text, height, side in ((_("with the outcome"), 0.97, "top"), (_("without the outcome"), 0.03, "bottom")):
+        lower.text(0.5, height, text, transform=lower.transAxes, ha="center", va=side, color=plotting.FAINT, fontsize=8)
     plotting.add_legend(figure, upper, min(len(shown), 2))
     return plotting.as_png(figure)
 
