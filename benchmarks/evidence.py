@@ -1,8 +1,9 @@
-"""A verdict on anybody's predictions: does it keep its promise, and what does it cost?
+"""Judgements of anybody's predictions: do they keep their promise, and what do they cost?
 
     python benchmarks/evidence.py errors --trials 1000 --seed 0
     python benchmarks/evidence.py margins --trials 2000
     python benchmarks/evidence.py readers --trials 2000
+    python benchmarks/evidence.py calibration --trials 1000 --seed 0
     python benchmarks/evidence.py speed
     python benchmarks/evidence.py refer --trials 1000
     python benchmarks/evidence.py froc --trials 1000
@@ -18,6 +19,12 @@ it is called not inferior; at most 2.5 % is promised.
 ``readers``: a method that is as good as readers are on average, of whom some are drawn, with other
 skills each time. The share of tables in which the method and the readers are called different, for
 other readers and for these; at most 5 % is promised of the former.
+
+``calibration``: predicted risks whose true calibration is known, on patients with one to four cases
+that resemble each other. The share of intervals of ``souron calibration`` that hold the truth; 95 %
+is promised. ICI, E50 and E90 of calibrated risks are 0, and their intervals hold 0 unless they
+claim miscalibration, which 2.5 % may. The last row has four trainings, whose risks differ, and
+truths that are means over trainings.
 
 ``speed``: the processor's seconds of ``souron verdict`` for 100 000 cases and 6 methods, from the
 file to the record.
@@ -47,7 +54,8 @@ from scipy.special import expit, ndtr, softmax
 from souron.data.predictions import Predictions
 from souron.evaluation.method_verdict import ACCURACY, AUC, judged, metrics
 from souron.metrics import abstention, conformal, froc, net_benefit
-from souron.stats import margin
+from souron.metrics.risk_calibration import NAMES, risk_calibration
+from souron.stats import logistic, margin
 from souron.stats import verdict as stats_verdict
 from souron.studies.verdict import verdict
 
@@ -65,6 +73,14 @@ MEASURES = (
 Ends = tuple[float, float, float]  # value, low, high
 MOST = 4  # cases of a patient
 LETTERS = "abcdef"
+TRUE_LOGITS = {  # of the outcome, from the logit of the predicted risk
+    "calibrated": lambda logit: logit,
+    "too extreme": lambda logit: 0.65 * logit - 0.3,
+    "curved": lambda logit: logit - 0.3 * np.log1p(np.exp(2 * (logit + 0.5))),  # slope 1 for low risks, 0.4 for high
+}
+ALIKE = 0.4  # correlation of a patient's cases, for the same risk
+MANY = 200_000  # patients whose figures are the truth
+TRAININGS, APART = 4, 0.4  # trainings, and the standard deviation of their logits' means
 
 
 def table(kind: str, patients: int, methods: int, rng: np.random.Generator) -> Predictions:
@@ -170,6 +186,67 @@ def readers(trials: int, seed: int) -> list[str]:
                     called += [one.verdict != "cannot tell" for one in (pair.others, pair.these)]
                 shown = " | ".join(f"{100 * one / trials:.1f} %" for one in called)
                 lines.append(f"| {kind} | {count} | {patients} | {shown} |")
+
+
+def patients_risks(patients: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the logits of predicted risks and the patient of each case."""
+    person = np.repeat(np.arange(patients), rng.integers(1, MOST + 1, patients))
+    own = rng.standard_normal(patients)[person] + 0.8 * rng.standard_normal(len(person))
+    return 1.1 * own - 0.9, person
+
+
+def outcomes(risk: np.ndarray, person: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw outcomes of these true risks that are correlated within patients."""
+    shared = rng.standard_normal(person.max() + 1)[person]
+    return (ndtr(ALIKE**0.5 * shared + (1 - ALIKE) ** 0.5 * rng.standard_normal(len(risk))) < risk).astype(float)
+
+
+def true_figures(logits: np.ndarray, risk: np.ndarray) -> dict[str, float]:
+    """Return the measures of predicted risks whose true risks are known."""
+    predicted = expit(logits)
+    one = np.ones(len(logits))
+    away = np.abs(predicted - risk)
+    return {
+        "O:E": risk.sum() / predicted.sum(),
+        "intercept": logistic.fit(one[:, None], risk, logits).coefficients[0],
+        "slope": logistic.fit(np.stack([one, logits], 1), risk).coefficients[1],
+        "ICI": away.mean(),
+        "E50": np.median(away),
+        "E90": np.quantile(away, 0.9),
+    }
+
+
+def calibration_coverage(trials: int, seed: int) -> list[str]:
+    """Return a table of how often the intervals of ``risk_calibration`` hold the truth, in %."""
+    lines = ["| predicted risks | patients | " + " | ".join(NAMES) + " |", "|---|---:" + "|---:" * len(NAMES) + "|"]
+    for name, law in TRUE_LOGITS.items():
+        rng = np.random.default_rng(seed)
+        logits, _person = patients_risks(MANY, rng)
+        lines += _covered(name, true_figures(logits, expit(law(logits))), law, 1, trials, rng)
+    rng = np.random.default_rng(seed)
+    logits, _person = patients_risks(MANY // 10, rng)
+    shifts = APART * rng.standard_normal(400)
+    each = [true_figures(logits + shift, expit(logits)) for shift in shifts]
+    truth = {name: float(np.mean([one[name] for one in each])) for name in NAMES}
+    truth["O:E"] = float(np.exp(np.mean([np.log(one["O:E"]) for one in each])))
+    return lines + _covered(f"{TRAININGS} trainings", truth, lambda logit: logit, TRAININGS, trials, rng)
+
+
+def _covered(name, truth, law, trainings, trials, rng) -> list[str]:
+    """Return a row for each number of patients."""
+    lines = []
+    for patients in PATIENTS:
+        held = dict.fromkeys(NAMES, 0)
+        counts = dict.fromkeys(NAMES, 0)
+        for _trial in range(trials):
+            logits, person = patients_risks(patients, rng)
+            y = outcomes(expit(law(logits)), person, rng)
+            shifts = APART * rng.standard_normal((trainings, 1)) if trainings > 1 else np.zeros((1, 1))
+            for each, one in risk_calibration(expit(logits + shifts), y, person).measures.items():
+                counts[each] += 1
+                held[each] += one.low <= truth[each] <= one.high
+        shown = " | ".join(f"{100 * held[each] / max(counts[each], 1):.1f}" for each in NAMES)
+        lines.append(f"| {name} | {patients} | {shown} |")
     return lines
 
 
@@ -343,6 +420,7 @@ WHAT = {
     "readers": readers,
     "speed": lambda _trials, seed: speed(seed),
     "benefit": benefit,
+    "calibration": calibration_coverage,
     "refer": refer,
     "froc": lesion_level,
 }

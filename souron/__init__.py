@@ -23,6 +23,7 @@ PUBLIC = {
     "tokens": "studies.tokens",
     "ask": "studies.ask",
     "verdict": "studies.verdict",
+    "calibration": "studies.calibration",
     "UserError": "utils.messages",
 }
 

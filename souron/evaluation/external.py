@@ -198,8 +198,8 @@ def input_shift(system: Any, internal: Dataset, external: Dataset, most: int, se
     a system without vectors, and for fewer than two patients on a side.
     """
     sides = [some_patients(cases, most, seed) for cases in (internal, external)]
-    rows = [vectors(system, cases) for cases in sides]
-    if rows[0] is None or rows[1] is None:
+    rows = [found for cases in sides if (found := vectors(system, cases)) is not None]
+    if len(rows) < len(sides):
         return None
     everything = _tested(rows, sides, seed)
     if everything is None:

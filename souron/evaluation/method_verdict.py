@@ -174,7 +174,7 @@ def _over_readers(
     """Judge readers (J, C) against a method (1, C), or against the same readers with aid, > 0 for ``one``."""
     apart = one - other if metric.higher_is_better else other - one
     binary = bool(np.isin(one, (0, 1)).all() and np.isin(other, (0, 1)).all())
-    return readers_difference(apart, level, groups, strata, binary)
+    return readers_difference(apart, level, None if groups is None else groups.tolist(), strata, binary)
 
 
 def _mean_measure(data: Predictions, metric: Metric, scores: Values, level: float, each: Values | None) -> Measure:

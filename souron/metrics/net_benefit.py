@@ -227,9 +227,9 @@ def standardised(
         1 / _least_ratio(share, alarms, together),
         share.n,
     )
-    linear = [((scores - one.value * ill) / share.value) for scores, one in ((called * ill, hits), (false, ratio))]
+    found, vain = ((scores - one.value * ill) / share.value for scores, one in ((called * ill, hits), (false, ratio)))
     n = len(positive), _patients(groups)
-    return _weighted(hits, ratio, 1.0, w, _together(*linear, groups, trainings), n)
+    return _weighted(hits, ratio, 1.0, w, _together(found, vain, groups, trainings), n)
 
 
 def difference(
@@ -249,9 +249,9 @@ def difference(
     >>> round(found.difference, 2), found.verdict
     (0.2, 'better')
     """
-    scores = [benefit_scores(y_true, called, threshold, prevalence) for called in (one, other)]
+    first, second = (benefit_scores(y_true, called, threshold, prevalence) for called in (one, other))
     strata = None if prevalence is None else np.asarray(y_true, dtype=bool)
-    return verdict.difference(*scores, level, groups=groups, trainings=trainings, strata=strata)
+    return verdict.difference(first, second, level, groups=groups, trainings=trainings, strata=strata)
 
 
 def frequencies(sensitivity: float, specificity: float, prevalence: float, people: int = 1000) -> Frequencies:

@@ -411,7 +411,8 @@ class VerdictStudy(Study):
 def _split(options: Options) -> Options:
     """Return the options with the names that a command line gives as one text, ``readers=A,B``, apart."""
     names = {name: getattr(options, name) for name in ("classes", "methods", "readers", "aided")}
-    return replace(options, **{name: tuple(one[0].split(",")) for name, one in names.items() if len(one) == 1})
+    apart: dict[str, Any] = {name: tuple(one[0].split(",")) for name, one in names.items() if len(one) == 1}
+    return replace(options, **apart)
 
 
 def verdict(table: Any, **options: Any) -> VerdictRecord:
@@ -458,7 +459,7 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Ver
             )
         measures.insert(0, measures.pop(names.index(options.measure)))
     first, *rest = measures
-    people = {"readers": options.readers, "aided": options.aided}
+    people: dict[str, Any] = {"readers": options.readers, "aided": options.aided}
     _check_readers(data, **people)
     deciding = method_verdict.judged(data, first, first.margin_width(options.margin), **people)
     others = [method_verdict.judged(data, metric, **people) for metric in rest]

@@ -135,7 +135,7 @@ class _Extended:
         return {one.name: one.annotation for one in self.__signature__.parameters.values()}
 
 
-COMPLETE = {  # what a shell offers for a value, by its name in the help
+COMPLETE: dict[str, Callable[[str], list]] = {  # what a shell offers for a value, by its name in the help
     "D": complete_data,
     "RUN": complete_run,
     "RUN|SYSTEM": complete_system_or_run,
