@@ -198,7 +198,7 @@ def input_shift(system: Any, internal: Dataset, external: Dataset, most: int, se
     a system without vectors, and for fewer than two patients on a side.
     """
     sides = [some_patients(cases, most, seed) for cases in (internal, external)]
-    rows = [found for cases in sides if (found := vectors(system, cases)) is not None]
+    rows = [table for cases in sides if (table := vectors(system, cases)) is not None]
     if len(rows) < len(sides):
         return None
     everything = _tested(rows, sides, seed)

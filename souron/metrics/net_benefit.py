@@ -227,9 +227,10 @@ def standardised(
         1 / _least_ratio(share, alarms, together),
         share.n,
     )
-    found, vain = ((scores - one.value * ill) / share.value for scores, one in ((called * ill, hits), (false, ratio)))
+    right = (called - hits.value) * ill / share.value
+    vain = (false - ratio.value * ill) / share.value
     n = len(positive), _patients(groups)
-    return _weighted(hits, ratio, 1.0, w, _together(found, vain, groups, trainings), n)
+    return _weighted(hits, ratio, 1.0, w, _together(right, vain, groups, trainings), n)
 
 
 def difference(

@@ -99,13 +99,44 @@ def risk_calibration(
     (1.0, 'separated')
     """
     table, y = _checked(risk, outcome)
-    made = RiskCalibration(float(table.mean()), float(y.mean()), {})
     far = abs(table - 0.5) > 0.5 - EXTREME
-    counts = {"extreme": int(far.sum()), "wrong": int((far & ((table > 0.5) != (y > 0))).sum())}
+    counts: dict[str, Any] = {"extreme": int(far.sum()), "wrong": int((far & ((table > 0.5) != (y > 0))).sum())}
+    predicted, observed = float(table.mean()), float(y.mean())
+    measures, reasons = calibration_line(table, y, groups, trainings, level)
+    if not measures and "few" in reasons.values():
+        return RiskCalibration(predicted, observed, {}, dict.fromkeys(NAMES, "few"), **counts)
+    logits = _logits(table)
+    flexible = None if "slope" in reasons else _Flexible.of(logits, y, groups)
+    if flexible is None:
+        reasons |= dict.fromkeys(DISTANCES, reasons.get("slope", "separated"))
+        return RiskCalibration(predicted, observed, measures, reasons, **counts)
+    curve = flexible.curve(groups, trainings, level)
+    distances, chance = flexible.distances(groups, trainings, level)
+    patients = None if groups is None else len(np.unique(np.asarray(groups)))
+    measures |= {name: Measure(*ends, len(y), patients) for name, ends in distances.items()}
+    return RiskCalibration(predicted, observed, measures, reasons, curve, chance, **counts)
+
+
+def calibration_line(
+    risk: ArrayLike,
+    outcome: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    trainings: ArrayLike | None = None,
+    level: float = 0.95,
+) -> tuple[dict[str, Measure], dict[str, str]]:
+    """Return O:E, intercept and slope by name, and why others cannot be estimated, as keys of ``REASONS``.
+
+    The arguments are those of ``risk_calibration``, which adds the flexible curve. Raises ValueError.
+
+    >>> measures, _reasons = calibration_line([0.2] * 50 + [0.8] * 50, ([1] + [0] * 4) * 10 + ([1] * 4 + [0]) * 10)
+    >>> round(measures["slope"].value, 3), round(measures["intercept"].value, 3)
+    (1.0, 0.0)
+    """
+    table, y = _checked(risk, outcome)
     names = np.arange(len(y)) if groups is None else np.asarray(groups)
     if min(len(np.unique(names[y == one])) for one in (0, 1)) < FEWEST:
-        return RiskCalibration(made.predicted, made.observed, {}, dict.fromkeys(NAMES, "few"), **counts)
-    logits = scipy.special.logit(np.clip(table, EXTREME, 1 - EXTREME))
+        return {}, dict.fromkeys(NAMES[:3], "few")
+    logits = _logits(table)
     patients = None if groups is None else len(np.unique(names))
 
     def measured(scores: Scores, back: Callable[[float], float] = float) -> Measure:
@@ -130,14 +161,11 @@ def risk_calibration(
             measures[name] = measured(logistic.scores_of(found)[..., -1])
         else:
             reasons[name] = "constant" if np.ptp(logits, 1).min() == 0 else "separated"
-    flexible = None if "slope" in reasons else _Flexible.of(logits, y, groups)
-    if flexible is None:
-        reasons |= dict.fromkeys(DISTANCES, reasons.get("slope", "separated"))
-        return RiskCalibration(made.predicted, made.observed, measures, reasons, **counts)
-    curve = flexible.curve(groups, trainings, level)
-    distances, chance = flexible.distances(groups, trainings, level)
-    measures |= {name: Measure(*ends, len(y), patients) for name, ends in distances.items()}
-    return RiskCalibration(made.predicted, made.observed, measures, reasons, curve, chance, **counts)
+    return measures, reasons
+
+
+def _logits(table: Scores) -> Scores:
+    return scipy.special.logit(np.clip(table, EXTREME, 1 - EXTREME))
 
 
 def _checked(risk: ArrayLike, outcome: ArrayLike) -> tuple[Scores, Scores]:

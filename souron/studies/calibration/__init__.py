@@ -51,7 +51,13 @@ class CalibrationStudy(Study):
         "souron calibration predictions.csv positive=melanoma recalibrate=isotonic",
     )
     group = "train"
-    given = Given("RUN|TABLE", N_("a classifier's run, or case,truth[,group] and a column for each method"), 1, None)
+    given = Given(
+        "RUN|TABLE",
+        N_("a classifier's run, or case,truth[,group] and a column for each method"),
+        1,
+        None,
+        sent=(".csv", ".tsv"),
+    )
     lookup = True
     brief = True
 

@@ -17,10 +17,10 @@ from souron.evaluation import external
 from souron.evaluation.external import Change
 from souron.metrics import classification
 from souron.stats import sample_size
-from souron.stats.calibration_line import CalibrationLine
 from souron.stats.records import Measure
 from souron.stats.sample_size import LinearPredictor
 
+Line = dict[str, Measure]  # "O:E", "intercept" and "slope"
 MARGIN = 0.05  # of an AUC: a loss that is not above it is none
 SLOPE_WIDTH = OE_WIDTH = 0.4  # of the intervals that a recalibration should have
 NARROW_SLOPE, NARROW_INTERCEPT = 0.6, 1.0  # widths of intervals that show that nothing is off
@@ -44,7 +44,7 @@ class Advice:
 
 def advise(
     auc: Change,
-    line: CalibrationLine | None,
+    line: Line | None,
     prevalence: float,
     refitted: Callable[[], Measure | None],
     trained_on: int,
@@ -82,13 +82,13 @@ def advise(
 
 
 def _recalibrate(
-    auc: Change, line: CalibrationLine | None, prevalence: float, holds: bool, fell: bool, two_classes: bool
+    auc: Change, line: Line | None, prevalence: float, holds: bool, fell: bool, two_classes: bool
 ) -> Advice:
     if not two_classes:
         return Advice("recalibrate", "cannot tell", "classes")
-    if line is None or not np.isfinite(line.slope.value):
+    if line is None:
         return Advice("recalibrate", "cannot tell", "no line")
-    intercept, slope = line.intercept, line.slope
+    intercept, slope = line["intercept"], line["slope"]
     figures = {
         "intercept": intercept.value,
         "intercept_low": intercept.low,

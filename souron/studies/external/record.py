@@ -15,10 +15,9 @@ from souron.evaluation import external
 from souron.evaluation.external import Change, InputShift, Mixed
 from souron.metrics import calibration, classification
 from souron.report import parts, wording
-from souron.stats.calibration_line import CalibrationLine
 from souron.stats.records import Measure, Row
 from souron.stats.two_samples import EnergyTest
-from souron.studies.external.advice import MARGIN, Advice, headline
+from souron.studies.external.advice import MARGIN, Advice, Line, headline
 from souron.studies.external.sides import Side
 from souron.study import Fact, Record, Section, Table
 from souron.utils import units
@@ -61,7 +60,7 @@ class ExternalRecord(Record):
     positive: int | None
     mix: list[Mixed] = field(default_factory=list)
     prevalence: list[Prevalence] = field(default_factory=list)
-    lines: tuple[CalibrationLine | None, CalibrationLine | None] = (None, None)
+    lines: tuple[Line | None, Line | None] = (None, None)  # "O:E", "intercept" and "slope" of each side
     inputs: InputShift | None = None
     inputs_missing: bool = False
     crossed: bool = False  # the internal answers are of a cross-validation
@@ -86,7 +85,7 @@ class ExternalRecord(Record):
             "case_mix": [_plain(asdict(one)) for one in self.mix],
             "prevalence": [_plain(asdict(one)) for one in self.prevalence],
             "calibration": {
-                name: None if line is None else _plain(asdict(line))
+                name: None if line is None else _plain({key: asdict(one) for key, one in line.items()})
                 for name, line in zip(("internal", "external"), self.lines, strict=True)
             },
             "unlike": there.unlike,
@@ -180,7 +179,7 @@ class ExternalRecord(Record):
         rows = []
         for name, line in zip((_("internal"), _("external")), self.lines, strict=True):
             if line is not None:
-                rows.append([name, _with_interval(line.intercept), _with_interval(line.slope)])
+                rows.append([name, _with_interval(line["intercept"]), _with_interval(line["slope"])])
         columns = [_("side"), _("calibration intercept"), _("calibration slope")]
         text = _(
             "0 and 1 are right. An intercept above 0: the risks of {positive} are too low; a slope below 1: they are "
@@ -422,7 +421,9 @@ def reason(one: Advice) -> str:
             "are too wide."
         ),
         "classes": _("Intercept and slope are defined for two classes."),
-        "no line": _("Intercept and slope cannot be estimated: the classes are separated, or one is missing."),
+        "no line": _(
+            "Intercept and slope cannot be estimated: the classes are separated, or one has too few patients."
+        ),
         "holds": _("The AUC is not more than {margin} below that of the internal test (interval from {low})."),
         "wide": _("The interval of the AUC's difference reaches from {low} past 0: too few patients."),
         "few": _("The AUC fell from {internal} to {external}; the rarer class has too few patients to try a new head."),

@@ -15,9 +15,9 @@ from souron.evaluation.answers import Setup, stacked
 from souron.evaluation.record import RunRecord
 from souron.evaluation.vision import classification
 from souron.metrics import calibration
+from souron.metrics.risk_calibration import calibration_line
 from souron.runs import evaluate, fingerprints, prepare
 from souron.runs import folder as run_folder
-from souron.stats.calibration_line import CalibrationLine, calibration_line
 from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
 
@@ -52,14 +52,12 @@ class Side:
         pairs = zip(self.probability[0], self.temperature[0], strict=True)
         return np.stack([calibration.cool(each, float(t)) for each, t in pairs])
 
-    def calibration(self, positive: int) -> CalibrationLine | None:
-        """Return intercept and slope of the probabilities as predicted; None where a class is missing."""
-        if self.probability is None or self.truth is None or len(np.unique(self.truth == positive)) < 2:
+    def calibration(self, positive: int) -> dict[str, Measure] | None:
+        """Return intercept and slope of the probabilities as predicted; None where one cannot be estimated."""
+        if self.probability is None or self.truth is None:
             return None
-        repeats, cases = self.probability.shape[:2]
-        units = list(range(cases)) if self.units is None else list(self.units)
-        y = np.tile(self.truth == positive, repeats)
-        return calibration_line(y, self.probability[..., positive].ravel(), units * repeats)
+        found, _reasons = calibration_line(self.probability[..., positive], self.truth == positive, self.units)
+        return found if {"intercept", "slope"} <= set(found) else None
 
 
 def of_record(record: RunRecord) -> Side:
