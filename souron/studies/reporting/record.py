@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,14 +158,15 @@ class ReportingRecord(Record):
         return found
 
     def tables(self) -> Sequence[parts.Table]:
-        return [
-            Table(
-                (_("item"), _("asks for"), _("status"), _("from the run"), _("to be written by you")),
-                list(self._rows()),
-                self.guideline.name,
-                text=f"{self.guideline.reference} https://doi.org/{self.guideline.doi}",
-            )
-        ]
+        return [self._table()]
+
+    def _table(self) -> Table:
+        return Table(
+            (_("item"), _("asks for"), _("status"), _("from the run"), _("to be written by you")),
+            list(self._rows()),
+            self.guideline.name,
+            text=f"{self.guideline.reference} https://doi.org/{self.guideline.doi}",
+        )
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for one in self.answers:
@@ -188,10 +189,10 @@ class ReportingRecord(Record):
             ("methods", _("Methods"), paragraphs.methods(self.source)),
             ("results", _("Results"), paragraphs.results(self.source)),
         ]
-        [table] = self.tables()
+        table = self._table()
         return [
             *(Section(name, title, paragraph.format(words)) for name, title, words in told if words),
-            *page.section("items", self.guideline.name, "macros.html", table, "table"),
+            *page.section("items", self.guideline.name, "macros.html", replace(table, title=""), "table"),
         ]
 
     def write(self) -> Path | None:
@@ -206,7 +207,7 @@ class ReportingRecord(Record):
         """Return the paragraphs and the table in Markdown, in the reader's language."""
         from souron.report import page
 
-        [table] = self.tables()
+        table = self._table()
         return page.card(
             "reporting.md",
             title=self.page_title(),
@@ -219,7 +220,7 @@ class ReportingRecord(Record):
 
     def document(self) -> bytes:
         """Return the same as a Word document."""
-        [table] = self.tables()
+        table = self._table()
         made = word.new(self.page_title())
         word.paragraph(made, self.sentences()[0], bold=True)
         for note in self.notes():
