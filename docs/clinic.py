@@ -31,7 +31,10 @@ COMMANDS = (
     "data check radiographs/labels.csv --fix radiographs/checked.csv",
     "train efficientnet_lite data=radiographs/checked.csv pretrained=true freeze=true prevalence=0.2 epochs=1000",
     "compare efficientnet_lite:frozen cnn data=radiographs/checked.csv imgsz=160 budget=15s seeds=3",
+    f"calibration {RUN}",
+    f"decision {RUN} prevalence=0.2",
     f"predict {RUN} radiographs/images/P0019_1.png",
+    f"reporting {RUN} guideline=stard-ai",
 )
 TOPS = {"data": "runs/data/labels/data.html", "check": "runs/data/labels/check.html", "report": f"{RUN}/report.html"}
 SPAN = """(name) => {

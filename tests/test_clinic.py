@@ -24,8 +24,11 @@ WALK = {
     "train": f"train efficientnet_lite data=radiographs/checked.csv pretrained=true freeze=true prevalence=0.2 {QUICK}",
     "compare": "compare efficientnet_lite:frozen cnn_tiny data=radiographs/checked.csv imgsz=64 "
     "budget=100ex seeds=2 folds=2",
+    "calibration": f"calibration {RUN}",
+    "decision": f"decision {RUN} prevalence=0.2",
     "val": f"val {RUN} --json",
     "predict": f"predict {RUN} radiographs/images/P0004_1.png",
+    "reporting": f"reporting {RUN} guideline=stard-ai",
     "scans": "data scans/",
     "anonymise": "data anonymise scans/ scans-anonymous",
     "anonymous": "data scans-anonymous/ window=40,400",

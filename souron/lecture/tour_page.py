@@ -51,6 +51,10 @@ def _next_steps() -> list[tuple[str, str]]:
             _("Train on a folder of your own, with a sub-folder for each class"),
             "souron train cnn data=photos/ budget=1min",
         ),
+        (_("A verdict on predictions that were made elsewhere"), "souron verdict predictions.csv"),
+        (_("How many patients a study needs"), "souron plan"),
+        (_("Whether acting on a classifier's predictions helps: decision curves"), "souron decision RUN"),
+        (_("The table that a journal asks for, filled from a run"), "souron reporting RUN"),
         (
             _(
                 "One chapter of the lecture, at most three minutes each: classification, generation, "
