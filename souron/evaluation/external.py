@@ -131,7 +131,8 @@ def _numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
     try:
         if all(NUMBER.fullmatch(value) for value in values):
             return np.array([float(value.replace(",", ".")) for value in values])
-        return np.array(values, dtype="datetime64[D]").astype(np.float64)
+        days = np.array(values, dtype="datetime64[D]")
+        return None if np.isnat(days).any() else days.astype(np.float64)
     except ValueError:
         return None
 
@@ -198,8 +199,8 @@ def input_shift(system: Any, internal: Dataset, external: Dataset, most: int, se
     a system without vectors, and for fewer than two patients on a side.
     """
     sides = [some_patients(cases, most, seed) for cases in (internal, external)]
-    rows = [vectors(system, cases) for cases in sides]
-    if rows[0] is None or rows[1] is None:
+    rows = [found for cases in sides if (found := vectors(system, cases)) is not None]
+    if len(rows) < 2:
         return None
     everything = _tested(rows, sides, seed)
     if everything is None:

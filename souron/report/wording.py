@@ -185,8 +185,8 @@ def change_sentence(changes: Sequence["Change"]) -> str:
 
 
 def _changed(one: "Change") -> str:
-    ends = sorted((abs(one.shift.low), abs(one.shift.high)))
+    low, high = sorted((abs(one.shift.low), abs(one.shift.high)))
     metric = registry.metric(one.name)
     return _("{measure} by {difference}").format(
-        measure=metric.title, difference=_difference(abs(one.shift.difference), *ends, metric.unit)
+        measure=metric.title, difference=_difference(abs(one.shift.difference), low, high, metric.unit)
     )

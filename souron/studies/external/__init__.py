@@ -151,7 +151,7 @@ def _sites(there: Side) -> dict[str, dict[str, Measure]]:
     found = {}
     for name in every:
         rows = np.flatnonzero(names_of == name)
-        units = None if there.units is None else [there.units[row] for row in rows]
+        units = None if there.units is None else [there.units[row] for row in rows.tolist()]
         right = there.probability[0][rows].argmax(1) == there.truth[rows]
         found[name] = {"accuracy": intervals.interval(right.astype(float), units)}
         if len(np.unique(there.truth[rows])) > 1:
