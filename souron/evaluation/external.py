@@ -212,8 +212,8 @@ def input_shift(system: Any, internal: Dataset, external: Dataset, most: int, se
             chosen = [np.flatnonzero(np.asarray(each) == number) for each in labels]
             parts = [cases.only(some.tolist()) for cases, some in zip(sides, chosen, strict=True)]
             of_class = [table[some] for table, some in zip(rows, chosen, strict=True)]
-            if (found := _tested(of_class, parts, seed)) is not None:
-                classes[name] = found
+            if (test := _tested(of_class, parts, seed)) is not None:
+                classes[name] = test
     return InputShift(everything, classes)
 
 
