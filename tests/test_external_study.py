@@ -195,6 +195,7 @@ def test_shared_columns_are_compared_by_what_they_hold():
         "date": ["2021-01-01", "2021-01-03", "2021-01-02", "2021-01-02"],
         "name": [f"case {n}" for n in range(4)],
         "own": ["x", "y", "x", "y"],
+        "visit": ["2021-01-01", "NaT", "2021-01-01", "2021-01-02"],
     }
     outside = {
         "age": ["60", "70", "80", "70"],
@@ -203,9 +204,11 @@ def test_shared_columns_are_compared_by_what_they_hold():
         "date": ["2022-01-01", "2022-01-03", "2022-01-02", "2022-01-02"],
         "name": [f"other {n}" for n in range(40)],
         "empty": ["", "", "", ""],
+        "visit": ["2021-01-01", "2021-01-01", "2021-01-02", "2021-01-02"],
     }
     found = {one.column: one for one in external.case_mix(inside, outside)}
-    assert list(found) == ["age", "sex", "date"]
+    assert list(found) == ["age", "sex", "date", "visit"]
+    assert not found["visit"].numeric
     assert found["age"].numeric and found["age"].missing == (0.25, 0.0)
     assert found["age"].difference == pytest.approx(10 / math.sqrt((100 + 200 / 3) / 2))
     assert found["age"].internal == {"mean": 60.0, "sd": 10.0}
