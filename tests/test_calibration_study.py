@@ -126,7 +126,7 @@ def test_an_estimate_that_is_small_by_luck_is_no_proof():
     made = risk_calibration.risk_calibration(risk, outcome)
     measure = made.measures["ICI"]
     assert measure.value == pytest.approx(0.005, abs=1e-6) and measure.low == 0
-    assert made.chance > 0.03 and 2 * made.chance < measure.high < 0.2
+    assert made.chance > 0.03 and 1.5 * made.chance < measure.high < 0.2
 
 
 def test_the_curve_bends_where_risks_do():
