@@ -339,11 +339,10 @@ def _reader_study(pair: ReaderPair) -> dict[str, Any]:
 def _reader_table(judged: Judged) -> Table:
     """Return the differences of readers for whom they hold."""
     metric = judged.metric
-    columns = [_("pair"), _("difference"), _("for other readers"), _("by Hillis (2007)"), _("for these readers")]
+    columns = [_("pair"), _("for other readers"), _("by Hillis (2007)"), _("for these readers")]
     rows = [
         [
             f"{pair.a} – {pair.b}",
-            metric.difference(pair.others.difference),
             metric.differences(pair.others.low, pair.others.high),
             metric.differences(plain.low, plain.high),
             metric.differences(pair.these.low, pair.these.high),
@@ -405,7 +404,8 @@ class VerdictStudy(Study):
 def _split(options: Options) -> Options:
     """Return the options with the names that a command line gives as one text, ``readers=A,B``, apart."""
     names = {name: getattr(options, name) for name in ("classes", "methods", "readers", "aided")}
-    return replace(options, **{name: tuple(one[0].split(",")) for name, one in names.items() if len(one) == 1})
+    apart: dict[str, Any] = {name: tuple(one[0].split(",")) for name, one in names.items() if len(one) == 1}
+    return replace(options, **apart)
 
 
 def verdict(table: Any, **options: Any) -> VerdictRecord:
@@ -452,7 +452,7 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Ver
             )
         measures.insert(0, measures.pop(names.index(options.measure)))
     first, *rest = measures
-    people = {"readers": options.readers, "aided": options.aided}
+    people: dict[str, Any] = {"readers": options.readers, "aided": options.aided}
     _check_readers(data, **people)
     deciding = method_verdict.judged(data, first, first.margin_width(options.margin), **people)
     others = [method_verdict.judged(data, metric, **people) for metric in rest]
