@@ -8,7 +8,7 @@ with its correction for many pairs.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -169,7 +169,7 @@ def judged(
 
 
 def _over_readers(
-    one: Values, other: Values, metric: Metric, level: float, groups: Codes | None, strata: Codes | None
+    one: Values, other: Values, metric: Metric, level: float, groups: Any, strata: Codes | None
 ) -> Difference:
     """Judge readers (J, C) against a method (1, C), or against the same readers with aid, > 0 for ``one``."""
     apart = one - other if metric.higher_is_better else other - one

@@ -339,11 +339,10 @@ def _reader_study(pair: ReaderPair) -> dict[str, Any]:
 def _reader_table(judged: Judged) -> Table:
     """Return the differences of readers for whom they hold."""
     metric = judged.metric
-    columns = [_("pair"), _("difference"), _("for other readers"), _("by Hillis (2007)"), _("for these readers")]
+    columns = [_("pair"), _("for other readers"), _("by Hillis (2007)"), _("for these readers")]
     rows = [
         [
             f"{pair.a} – {pair.b}",
-            metric.difference(pair.others.difference),
             metric.differences(pair.others.low, pair.others.high),
             metric.differences(plain.low, plain.high),
             metric.differences(pair.these.low, pair.these.high),
