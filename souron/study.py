@@ -10,7 +10,7 @@ running it, so these are plain values.
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,7 +40,8 @@ class Table(parts.Table):
         """Return the part of the page that shows the table; [] for one without rows."""
         from souron.report import page
 
-        return page.section(name, title, "macros.html", self if self.rows else None, "table")
+        shown = replace(self, title="") if self.title == title else self
+        return page.section(name, title, "macros.html", shown if self.rows else None, "table")
 
 
 class Note(str):

@@ -238,7 +238,7 @@ class VerdictRecord(Record):
         taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
         judged = self.deciding
         return [
-            self._method_table([judged], _("Methods")),
+            self._method_table([judged], _("Methods compared")),
             *([_pair_table(judged)] if judged.verdicts else []),
             *([_reader_table(judged)] if judged.reader_pairs else []),
             *([wording.margin_table(judged.verdicts, judged.margins, self.margin_text)] if judged.margins else []),
