@@ -157,7 +157,7 @@ def test_the_study_says_where_acting_on_the_prediction_helps(tmp_path, capsys):
     assert re.search(r"Between thresholds of [\d.]+ % and 40 %, unet is better than treating all", sentence)
     assert "above 0 from" in sentence or "above 0 there" in sentence
     assert "At a threshold of 10 %: of 1,000 cases" in sentence and "interventions avoided per 100" in sentence
-    assert "Acting from 10 % on fits where 9 interventions in vain are worth one ill patient found." in sentence
+    assert "Acting from 10 % on means accepting 9 unnecessary interventions for one ill patient found." in sentence
     assert {one["a"] for one in found["pairs"]} | {one["b"] for one in found["pairs"]} == {"unet", "old"}
     assert "net benefit at 10 %" in sentence
     [folder] = (tmp_path / "runs" / "decision").iterdir()
@@ -214,7 +214,7 @@ def test_a_range_without_predicted_risks_is_warned_of(tmp_path):
     record = decided(table(tmp_path / "risks.csv"), low="95%", high="99%")
     assert any("of the predicted risks lie between 95 % and 99 %" in note for note in record.notes())
     assert not any("of the predicted risks" in note for note in decided(tmp_path / "risks.csv").notes())
-    assert "one intervention in vain is as bad as" in record.sentences()[-1]
+    assert "rather than intervening once without need" in record.sentences()[-1]
 
 
 def columns(cases, **methods):
@@ -326,6 +326,14 @@ def test_a_table_without_risks_of_two_classes_is_refused(tmp_path, capsys, text,
     path.write_text(text, encoding="utf-8")
     assert main.run(["decision", str(path), f"project={tmp_path}/runs"]) == code
     assert capsys.readouterr().err.strip()
+
+
+def test_the_documentation_shows_what_is_printed():
+    stored = Path(__file__).parent / "stored" / "decision" / "risks.csv"
+    page = (Path(__file__).parent.parent / "docs" / "decisions.md").read_text(encoding="utf-8")
+    record = decided(stored, threshold="10%", low="2%", high="40%")
+    for sentence in record.sentences()[:3]:
+        assert sentence in page, sentence
 
 
 def test_natural_frequencies_add_up():

@@ -178,7 +178,7 @@ def lesser(one: Measure, other: Measure) -> Measure:
 def interventions_avoided(against: Measure, threshold: float, per: int = PER) -> Measure:
     """Convert a difference from treating all to interventions avoided among ``per`` patients.
 
-    So many patients fewer are treated in vain, at the same number of true positives: the difference / w (Vickers, Van
+    So many fewer patients are treated without need, at the same number of true positives: the difference / w (Vickers, Van
     Calster and Steyerberg, "Net benefit approaches to the evaluation of prediction models, molecular markers, and
     diagnostic tests", 2016, https://doi.org/10.1136/bmj.i6).
 

@@ -1,5 +1,5 @@
 "use strict";
-// Who of 1,000 people is called, at the threshold and the prevalence of two sliders.
+// Who of 1,000 people is called positive, at the threshold and the prevalence of two sliders.
 // The formulas are those of metrics/classification.py (_by_bayes) and metrics/net_benefit.py (frequencies).
 (() => {
   const byId = (name) => document.getElementById("people-" + name);

@@ -4,7 +4,7 @@ Vickers and Elkin: Decision curve analysis: a novel method for evaluating predic
 https://doi.org/10.1177/0272989X06295361
 
 The statistics are those of ``metrics.net_benefit``. The page also shows, for any threshold and prevalence, who of
-1,000 patients is called, missed, or called in vain.
+1,000 patients is called positive, and who is missed.
 """
 
 import hashlib

@@ -95,8 +95,8 @@ class DecisionRecord(Record):
         point = _point(curve, threshold)
         rates = next(one for one in curve.rates if one.threshold == threshold)
         text = _(
-            "At a threshold of {threshold}: of {people}, {ill} are ill ({positive}); {method} calls {called}, {found} "
-            "of them ill, and misses {missed}."
+            "At a threshold of {threshold}: of {people}, {ill} are ill ({positive}); {method} calls {called} positive, "
+            "{found} of them ill, and misses {missed}."
         ).format(
             threshold=percent(threshold),
             people=sliders.people(made),
@@ -117,7 +117,7 @@ class DecisionRecord(Record):
         else:
             worth = _(
                 "Compared with treating none, that is worth {found} ill patients found among 1,000 (95 % interval "
-                "{low} to {high}), with nobody called in vain."
+                "{low} to {high}), without a false positive."
             ).format(**_thousand(point.net_benefit))
         return f"{text} {worth}"
 
@@ -152,8 +152,8 @@ class DecisionRecord(Record):
             notes.append(text.format(share=percent(made.prevalence)))
         notes.append(
             _(
-                "Choose the thresholds before the curve is seen: by how many interventions in vain one ill patient "
-                "found is worth. The intervals hold for each threshold alone."
+                "Choose the thresholds before the curve is seen: by how many unnecessary interventions one ill "
+                "patient found is worth. The intervals hold for each threshold alone."
             )
         )
         if risks.called:
@@ -249,7 +249,7 @@ class DecisionRecord(Record):
         shown = sliders.part(made, self.nonce)
         return [
             *page.section("curve", _("Decision curves"), PARTS, drawn),
-            *page.section("people", _("Who is called at which threshold?"), PARTS, shown),
+            *page.section("people", _("Who is called positive at which threshold?"), PARTS, shown),
             *page.section("meaning", _("What a threshold means"), PARTS, meanings),
             *page.section("tables", _("In numbers"), "macros.html", self.tables()),
             *page.section("receipt", _("Receipt"), "macros.html", list(page.flat(self.receipt)), "pairs"),
@@ -277,7 +277,7 @@ def _usefulness(made: Decision, curve: Curve) -> str:
     if len(curve.better) > 1:
         text += " " + _("Outside of that range it is, too, at some thresholds.")
     if not curve.certain:
-        return f"{text} " + _("The 95 % interval of the difference includes 0 at each of them: it may be chance.")
+        return f"{text} " + _("The 95 % interval of the difference includes 0 there: it may be chance.")
     if curve.certain == curve.better:
         return f"{text} " + _("The 95 % interval of the difference lies above 0 there.")
     return f"{text} " + _("The 95 % interval of the difference lies above 0 from {low} to {high}.").format(
@@ -289,10 +289,10 @@ def _meaning(threshold: float) -> str:
     """Return what a threshold says about the harm of a false positive against that of a miss."""
     if threshold <= 0.5:
         return _(
-            "Acting from {threshold} on fits where {harm} interventions in vain are worth one ill patient found."
+            "Acting from {threshold} on means accepting {harm} unnecessary interventions for one ill patient found."
         ).format(threshold=percent(threshold), harm=sliders.harm(threshold))
     return _(
-        "Acting from {threshold} on fits where one intervention in vain is as bad as {harm} ill patients missed."
+        "Acting from {threshold} on means missing {harm} ill patients rather than intervening once without need."
     ).format(threshold=percent(threshold), harm=sliders.harm(1 - threshold))
 
 
@@ -301,7 +301,7 @@ def _inside(made: Decision, curve: Curve) -> list[str]:
         return []
     text = _(
         "{method}: only {share} of the predicted risks lie between {low} and {high}. In this range the threshold "
-        "hardly changes who is called."
+        "hardly changes who is called positive."
     )
     ends = {"low": percent(made.thresholds[0]), "high": percent(made.thresholds[-1])}
     return [text.format(method=curve.system, share=percent(curve.inside), **ends)]

@@ -1,4 +1,4 @@
-"""The part of the page with two sliders: who of 1,000 patients is called, at any threshold and prevalence.
+"""The part of the page with two sliders: who of 1,000 patients is called positive, at any threshold and prevalence.
 
 The page holds sensitivity and specificity for each threshold as JSON, and its script (``report/static/decision.js``)
 computes the rest as ``metrics.classification.at_threshold`` does.
@@ -55,13 +55,13 @@ def words(made: Decision) -> dict[str, str]:
     """Return the sentences of the page's script."""
     return {
         "result": _(
-            "Of {people}, {ill} are ill. {called} are called, {found} of them ill. {missed} ill ones are missed, and "
-            "{alarms} are called in vain."
+            "Of {people}, {ill} are ill. {called} are called positive: {found} of them are ill, and {alarms} are not. "
+            "{missed} ill ones are missed."
         ).replace("{people}", people(made)),
-        "harm": _("This threshold fits where {harm} calls in vain are worth one ill patient who is found."),
+        "harm": _("This threshold means accepting {harm} unnecessary interventions for one ill patient found."),
         "image": _(
-            "{people} as dots: {found} ill and called, {missed} ill and missed, {alarms} called in vain, {spared} "
-            "rightly left alone"
+            "{people} as dots: {found} true positives, {missed} missed, {alarms} false positives, {spared} true "
+            "negatives"
         ).replace("{people}", people(made)),
     }
 
@@ -125,7 +125,7 @@ def _rates(made: Decision) -> list[tuple[str, str, str, str]]:
 
 
 def harm(threshold: float) -> str:
-    """Return how many calls in vain are worth one ill patient found: 1 / w.
+    """Return how many unnecessary interventions one ill patient found is worth: 1 / w.
 
     >>> harm(0.1), harm(0.3)
     ('9', '2.33')
