@@ -131,7 +131,8 @@ def _numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
     try:
         if all(NUMBER.fullmatch(value) for value in values):
             return np.array([float(value.replace(",", ".")) for value in values])
-        return np.array(values, dtype="datetime64[D]").astype(np.float64)
+        days = np.array(values, dtype="datetime64[D]")
+        return None if np.isnat(days).any() else days.astype(np.float64)
     except ValueError:
         return None
 
@@ -198,8 +199,8 @@ def input_shift(system: Any, internal: Dataset, external: Dataset, most: int, se
     a system without vectors, and for fewer than two patients on a side.
     """
     sides = [some_patients(cases, most, seed) for cases in (internal, external)]
-    rows = [table for cases in sides if (table := vectors(system, cases)) is not None]
-    if len(rows) < len(sides):
+    rows = [found for cases in sides if (found := vectors(system, cases)) is not None]
+    if len(rows) < 2:
         return None
     everything = _tested(rows, sides, seed)
     if everything is None:
@@ -211,8 +212,8 @@ def input_shift(system: Any, internal: Dataset, external: Dataset, most: int, se
             chosen = [np.flatnonzero(np.asarray(each) == number) for each in labels]
             parts = [cases.only(some.tolist()) for cases, some in zip(sides, chosen, strict=True)]
             of_class = [table[some] for table, some in zip(rows, chosen, strict=True)]
-            if (found := _tested(of_class, parts, seed)) is not None:
-                classes[name] = found
+            if (test := _tested(of_class, parts, seed)) is not None:
+                classes[name] = test
     return InputShift(everything, classes)
 
 
