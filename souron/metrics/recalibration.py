@@ -42,7 +42,8 @@ class Recalibration:
         """Return recalibrated risks, of any shape."""
         p = np.asarray(risk, dtype=np.float64)
         if self.steps:
-            return np.interp(p, *zip(*self.steps, strict=True))
+            before, after = np.array(self.steps).T
+            return np.interp(p, before, after)
         return scipy.special.expit(self.intercept + self.slope * _logits(p))
 
 
