@@ -108,25 +108,19 @@ def test_distances_of_two_risks_are_those_by_hand():
 
 
 def test_calibrated_risks_are_not_called_miscalibrated_for_the_noise_of_their_curve():
+    """Of 36 tables one is expected to be; Student's interval of the ICI alone would call about six so."""
     random = np.random.default_rng(3)
     lows, values = [], []
-    for _table in range(12):
+    for _table in range(36):
         risk = expit(random.normal(size=150) - 0.5)
         made = risk_calibration.risk_calibration(risk, random.random(150) < risk)
-        values.append(made.measures["ICI"].value)
-        lows.append(made.measures["ICI"].low)
-        assert made.measures["ICI"].low <= values[-1] <= made.measures["ICI"].high
-    assert min(values) > 0 and np.mean(values) > 0.02 and sum(low == 0 for low in lows) >= 10
+        measure = made.measures["ICI"]
+        values.append(measure.value)
+        lows.append(measure.low)
+        assert measure.low <= measure.value <= measure.high
+        assert measure.high > 0.04, "an ICI that is small by luck is no proof"
+    assert min(values) > 0 and np.mean(values) > 0.02 and sum(low > 0 for low in lows) <= 2
     assert made.chance == pytest.approx(np.mean(values), rel=0.5)
-
-
-def test_an_estimate_that_is_small_by_luck_is_no_proof():
-    """At each risk nearly as many cases have the outcome as predicted: the ICI is 0.005, of 100 cases."""
-    risk, outcome = [0.21] * 50 + [0.6] * 50, [1] * 10 + [0] * 40 + [1] * 30 + [0] * 20
-    made = risk_calibration.risk_calibration(risk, outcome)
-    measure = made.measures["ICI"]
-    assert measure.value == pytest.approx(0.005, abs=1e-6) and measure.low == 0
-    assert made.chance > 0.03 and 1.5 * made.chance < measure.high < 0.2
 
 
 def test_the_curve_bends_where_risks_do():
@@ -304,6 +298,7 @@ def test_a_run_is_recalibrated_on_its_validation_cases(run):
     rows = [line.split(",") for line in (run / "split.csv").read_text("utf-8").splitlines()]
     parts = {part: [row[1] == "8" for row in rows if row[3] == part] for part in ("val", "test")}
     assert held.outcome.sum() == sum(parts["val"]) and record.outcome.sum() == sum(parts["test"])
+    assert sorted(held.risk.tolist()) != sorted(one.risk[0].tolist())
     assert one.new_risk == pytest.approx(one.recalibration.of(one.risk))
     assert any("validation cases" in note for note in record.notes())
     assert any("souron predict" in note for note in record.notes())

@@ -13,8 +13,7 @@ their mean is reported. ``benchmarks/evidence.py calibration`` shows how often t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ SHOWN = 101  # points of a curve
 CENTRAL = (0.005, 0.995)  # share of the risks that the curve is shown for
 DRAWS = 800  # of the curve, for the intervals of ICI, E50 and E90
 STRIPS = 100  # risks that stand for all cases in these draws
-HALVINGS = 14
+HALVINGS = 12
 REASONS = {  # why something cannot be estimated
     "few": N_("fewer than {count} patients with, or without, the outcome"),
     "constant": N_("all predicted risks are equal"),
@@ -90,8 +89,8 @@ def risk_calibration(
     ``groups`` (cases,) name the patients, ``trainings`` (S, cases) the training behind each risk where a repeat has
     several (``stats.variance.spread``). The intervals of intercept, slope and the logarithm of O:E are Student's with
     the variance by patients (``stats.logistic``). Those of ICI, E50 and E90, which are never below 0 and too large on
-    few cases, hold the values for which the estimate would not be unusual (``_distances``). Raises ValueError where
-    risks are not in 0..1 or the outcome is not 0 or 1.
+    few cases, begin at 0 unless calibrated risks would hardly show as much (``_Flexible.distances``). Raises
+    ValueError where risks are not in 0..1 or the outcome is not 0 or 1.
 
     >>> risk = [0.1, 0.2, 0.3, 0.4] * 40
     >>> made = risk_calibration(risk, [0, 0, 0, 1] * 40)
@@ -100,21 +99,21 @@ def risk_calibration(
     """
     table, y = _checked(risk, outcome)
     far = abs(table - 0.5) > 0.5 - EXTREME
-    counts: dict[str, Any] = {"extreme": int(far.sum()), "wrong": int((far & ((table > 0.5) != (y > 0))).sum())}
-    predicted, observed = float(table.mean()), float(y.mean())
+    extreme, wrong = int(far.sum()), int((far & ((table > 0.5) != (y > 0))).sum())
+    made = RiskCalibration(float(table.mean()), float(y.mean()), {}, extreme=extreme, wrong=wrong)
     measures, reasons = calibration_line(table, y, groups, trainings, level)
-    if not measures and "few" in reasons.values():
-        return RiskCalibration(predicted, observed, {}, dict.fromkeys(NAMES, "few"), **counts)
+    if "few" in reasons.values():
+        return replace(made, reasons=dict.fromkeys(NAMES, "few"))
+    patients = None if groups is None else len(np.unique(np.asarray(groups)))
     logits = _logits(table)
     flexible = None if "slope" in reasons else _Flexible.of(logits, y, groups)
     if flexible is None:
         reasons |= dict.fromkeys(DISTANCES, reasons.get("slope", "separated"))
-        return RiskCalibration(predicted, observed, measures, reasons, **counts)
+        return replace(made, measures=measures, reasons=reasons)
     curve = flexible.curve(groups, trainings, level)
     distances, chance = flexible.distances(groups, trainings, level)
-    patients = None if groups is None else len(np.unique(np.asarray(groups)))
     measures |= {name: Measure(*ends, len(y), patients) for name, ends in distances.items()}
-    return RiskCalibration(predicted, observed, measures, reasons, curve, chance, **counts)
+    return replace(made, measures=measures, reasons=reasons, curve=curve, chance=chance)
 
 
 def calibration_line(
@@ -255,14 +254,11 @@ class _Flexible:
         """Return ICI, E50 and E90 with their intervals, and the median ICI where the risks are perfectly calibrated.
 
         Noise bends every curve away from the diagonal, so that all three are too large on few cases, and a bootstrap
-        adds this bias once more. So the interval holds the distances that would not make the estimate unusual: the
-        curves beta(t) = diagonal + t (estimate - diagonal), t >= 0, range from perfect calibration through the
-        estimate to worse; around each, draws of the coefficients' sampling distribution give estimates; those t stay
-        whose estimates lie below the observed one in more than 2.5 % and less than 97.5 % of the draws. Where t = 0
-        stays the interval begins at 0. An estimate below the median of perfectly calibrated risks is luck, or comes
-        from a recalibration: the upper end is then that of the median (a "power-constrained limit": Cowan et al., 2011,
-        https://arxiv.org/abs/1105.3166). Far from 0 the draws do not count other trainings, nor other risks; so the
-        interval also holds Student's one of the linearised distances (``_halves``).
+        adds this bias once more. The upper end is Student's for the linearised distance (``_halves``). The lower end
+        allows for the bias: the curves beta(t) = diagonal + t (estimate - diagonal) lead from perfect calibration at
+        t = 0 to the estimate; around each, draws of the coefficients' sampling distribution give estimates, and the
+        end is the distance of the first curve whose estimates exceed the observed one in 2.5 % of the draws. It is 0
+        where those of perfect calibration do already. Student's lower end counts, too, where it is lower.
         """
         scores = logistic.scores_of(self.fits)
         of_patients = np.mean([logistic.covariance(one[None], groups) for one in scores], 0)
@@ -281,25 +277,19 @@ class _Flexible:
             curves = scipy.special.expit((some + t * away)[..., None] + shift)
             return np.mean([_summary(*pair) for pair in zip(curves, risks, strict=True)], 0)
 
-        seen, tail = statistics(1.0)[:, 0], (1 - level) / 2
-        middle = np.median(statistics(0.0, shaken), 1)
-        whole, found = self._whole(scores.mean(1)), {}
-        halves = self._halves(scores, groups, trainings, level)
+        seen, perfect = statistics(1.0)[:, 0], statistics(0.0, shaken)
+        whole, halves, found = self._whole(scores.mean(1)), self._halves(scores, groups, trainings, level), {}
         for place, name in enumerate(DISTANCES):
-
-            def below(t: float, most: float, place: int = place) -> float:
-                """Return the share of draws around the curve at t whose distance is at most ``most``."""
-                return float((statistics(t, shaken)[place] <= most).mean())
-
-            luck = max(float(seen[place]), float(middle[place]))
-            ends = [
-                _crossing(partial(below, most=float(seen[place])), 1 - tail),
-                _crossing(partial(below, most=luck), tail),
-            ]
-            low, high = (float(statistics(t)[place, 0]) for t in ends)
-            value, half = float(whole[place]), halves[place]
-            found[name] = value, max(min(low, value - half), 0.0), max(high, value + half)
-        return found, float(middle[0])
+            value, half, low = float(whole[place]), halves[place], 0.0
+            rare = (1 - level) / 2
+            if (perfect[place] >= seen[place]).mean() < rare:
+                ends = 0.0, 1.0
+                for _halving in range(HALVINGS):
+                    t = sum(ends) / 2
+                    ends = (t, ends[1]) if (statistics(t, shaken)[place] >= seen[place]).mean() < rare else (ends[0], t)
+                low = max(min(float(statistics(t)[place, 0]), value - half), 0.0)
+            found[name] = value, low, value + half
+        return found, float(np.median(perfect[0]))
 
     def _halves(
         self, scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None, level: float
@@ -343,19 +333,6 @@ def _summary(curve: Scores, risk: Scores) -> Scores:
     distance = np.sort(np.abs(curve - risk[:, None]), axis=0)
     ranks = [round(share * (len(distance) - 1)) for share in SHARES if share is not None]
     return np.stack([distance.mean(0), *distance[ranks]])
-
-
-def _crossing(share: Callable[[float], float], level: float) -> float:
-    """Return t >= 0 at which a falling ``share`` passes ``level``, by bisection; 0 where it begins below."""
-    if share(0.0) <= level:
-        return 0.0
-    low, high = 0.0, 1.0
-    while share(high) > level and high < 1e6:
-        low, high = high, 2 * high
-    for _halving in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if share(middle) > level else (low, middle)
-    return (low + high) / 2
 
 
 def _noise(covariance: Scores, freedom: float) -> NDArray[np.float64]:

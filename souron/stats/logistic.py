@@ -58,8 +58,6 @@ def fit(
     p = scipy.special.expit(shift + basis @ found)
     weighted = basis * (p * (1 - p))[:, None]
     information = weighted.T @ basis
-    if float(np.linalg.eigvalsh(information)[0]) < FLAT * len(y):
-        return None
     influence = _influence(basis, weighted, information, y - p, groups)
     if influence is None:
         return None
@@ -98,7 +96,7 @@ def _maximum(x: Scores, y: Scores, shift: Scores) -> Scores | None:
 def _influence(
     x: Scores, weighted: Scores, information: Scores, residual: Scores, groups: Sequence[Any] | None
 ) -> Scores | None:
-    """Return (G - 1) / G A_(-g)^-1 x (y - p) for each case; None where one patient alone makes the fit possible."""
+    """Return (G - 1) / G A_(-g)^-1 x (y - p) of each case; None where one patient makes the fit possible."""
     who = np.arange(len(x)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     own = np.zeros((int(who.max()) + 1, *information.shape))
     np.add.at(own, who, weighted[:, :, None] * x[:, None, :])
