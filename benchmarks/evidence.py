@@ -18,7 +18,7 @@ it is called not inferior; at most 2.5 % is promised.
 
 ``readers``: a method that is as good as readers are on average, of whom some are drawn, with other
 skills each time. The share of tables in which the method and the readers are called different, for
-other readers and for these; at most 5 % is promised of the former.
+other readers, by Hillis's degrees of freedom, and for these readers; at most 5 % is promised of the first.
 
 ``calibration``: predicted risks whose true calibration is known, on patients with one to four cases
 that resemble each other. The share of intervals of ``souron calibration`` that hold the truth; 95 %
@@ -57,6 +57,7 @@ from souron.metrics import abstention, conformal, froc, net_benefit
 from souron.metrics.risk_calibration import NAMES, risk_calibration
 from souron.stats import logistic, margin
 from souron.stats import verdict as stats_verdict
+from souron.stats.readers import hillis
 from souron.studies.verdict import verdict
 
 PATIENTS = (60, 200, 1000)
@@ -172,18 +173,21 @@ def panel(kind: str, patients: int, count: int, rng: np.random.Generator) -> Pre
 
 def readers(trials: int, seed: int) -> list[str]:
     """Return a table of how often equal readers and method are called different."""
-    lines = ["| kind | readers | patients | for other readers | for these readers |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        "| kind | readers | patients | for other readers | by Hillis | for these readers |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for kind, metric in (("labels", ACCURACY), ("score", AUC)):
         for count in (2, 3, 5, 10):
             for patients in (60, 200):
                 rng = np.random.default_rng(seed)
-                called = np.zeros(2)
+                called = np.zeros(3)
                 for _trial in range(trials):
                     data = panel(kind, patients, count, rng)
                     [pair] = judged(
                         data, metric, readers=[name for name in data.methods if name != "method"]
                     ).reader_pairs
-                    called += [one.verdict != "cannot tell" for one in (pair.others, pair.these)]
+                    called += [one.verdict != "cannot tell" for one in (pair.others, hillis(pair.others), pair.these)]
                 shown = " | ".join(f"{100 * one / trials:.1f} %" for one in called)
                 lines.append(f"| {kind} | {count} | {patients} | {shown} |")
 

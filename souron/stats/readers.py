@@ -28,8 +28,8 @@ shares. ``difference`` is more cautious than that: MS counts at least as what th
 readers differ by, and the degrees of freedom are at most those whose 95 % quantile is the mean of
 the quantiles of readers and patients, weighted by their shares of the variance (Cochran:
 Approximate Significance Levels of the Behrens-Fisher Test, 1964, https://doi.org/10.2307/2527628).
-Where few readers differ much, Hillis's degrees of freedom call up to 12 % of equal readers and
-methods different, these at most 5 % (``benchmarks/evidence.py readers``).
+Where few readers differ much, Hillis's degrees of freedom call equal readers and method
+different in up to 11 %, these in about 5 % at most (``benchmarks/evidence.py readers``).
 """
 
 from collections.abc import Sequence
