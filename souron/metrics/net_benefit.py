@@ -178,8 +178,8 @@ def lesser(one: Measure, other: Measure) -> Measure:
 def interventions_avoided(against: Measure, threshold: float, per: int = PER) -> Measure:
     """Convert a difference from treating all to interventions avoided among ``per`` patients.
 
-    So many fewer patients are treated without need, at the same number of true positives: the difference / w (Vickers, Van
-    Calster and Steyerberg, "Net benefit approaches to the evaluation of prediction models, molecular markers, and
+    So many fewer patients are treated without need, at the same number of true positives: the difference / w (Vickers,
+    Van Calster and Steyerberg, "Net benefit approaches to the evaluation of prediction models, molecular markers, and
     diagnostic tests", 2016, https://doi.org/10.1136/bmj.i6).
 
     >>> found = against_all([1, 0, 0, 0, 0] * 20, [1, 0, 0, 0, 1] * 20, 0.2)
