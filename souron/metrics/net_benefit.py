@@ -178,9 +178,9 @@ def lesser(one: Measure, other: Measure) -> Measure:
 def interventions_avoided(against: Measure, threshold: float, per: int = PER) -> Measure:
     """Convert a difference from treating all to interventions avoided among ``per`` patients.
 
-    So many fewer patients are treated without need, at the same number of true positives: the difference / w (Vickers, Van
-    Calster and Steyerberg, "Net benefit approaches to the evaluation of prediction models, molecular markers, and
-    diagnostic tests", 2016, https://doi.org/10.1136/bmj.i6).
+    So many fewer patients are treated without need, at the same number of true positives: the difference / w
+    (Vickers, Van Calster and Steyerberg, "Net benefit approaches to the evaluation of prediction models, molecular
+    markers, and diagnostic tests", 2016, https://doi.org/10.1136/bmj.i6).
 
     >>> found = against_all([1, 0, 0, 0, 0] * 20, [1, 0, 0, 0, 1] * 20, 0.2)
     >>> round(interventions_avoided(found, 0.2).value, 1)  # 60 of 100 are not called, and none of them is ill
@@ -227,9 +227,11 @@ def standardised(
         1 / _least_ratio(share, alarms, together),
         share.n,
     )
-    linear = [((scores - one.value * ill) / share.value) for scores, one in ((called * ill, hits), (false, ratio))]
+    of_hits, of_ratio = (
+        (scores - one.value * ill) / share.value for scores, one in ((called * ill, hits), (false, ratio))
+    )
     n = len(positive), _patients(groups)
-    return _weighted(hits, ratio, 1.0, w, _together(*linear, groups, trainings), n)
+    return _weighted(hits, ratio, 1.0, w, _together(of_hits, of_ratio, groups, trainings), n)
 
 
 def difference(
@@ -249,9 +251,9 @@ def difference(
     >>> round(found.difference, 2), found.verdict
     (0.2, 'better')
     """
-    scores = [benefit_scores(y_true, called, threshold, prevalence) for called in (one, other)]
+    first, second = (benefit_scores(y_true, called, threshold, prevalence) for called in (one, other))
     strata = None if prevalence is None else np.asarray(y_true, dtype=bool)
-    return verdict.difference(*scores, level, groups=groups, trainings=trainings, strata=strata)
+    return verdict.difference(first, second, level, groups=groups, trainings=trainings, strata=strata)
 
 
 def frequencies(sensitivity: float, specificity: float, prevalence: float, people: int = 1000) -> Frequencies:
