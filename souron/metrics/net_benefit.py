@@ -33,6 +33,7 @@ from souron.stats.records import Measure
 from souron.stats.variance import Scores
 
 PER = 100  # patients, for interventions avoided
+LEAST = 1e-9  # lower end of a ratio, whose inverse is finite
 
 
 class Frequencies(NamedTuple):
@@ -224,7 +225,7 @@ def standardised(
     ratio = Measure(
         alarms.value / share.value,
         _least_ratio(alarms, share, together),
-        1 / _least_ratio(share, alarms, together),
+        1 / max(_least_ratio(share, alarms, together), LEAST),
         share.n,
     )
     right = (called - hits.value) * ill / share.value

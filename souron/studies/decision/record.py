@@ -16,7 +16,7 @@ from souron.studies.decision import figure, sliders
 from souron.studies.decision.sliders import percent
 from souron.study import Fact, Record, Section, Table
 from souron.utils import units
-from souron.utils.messages import N_, _, listed
+from souron.utils.messages import N_, _, again, listed
 
 FEW_INSIDE = 0.1  # share of the predicted risks within the range of thresholds
 FEW_ILL = 20  # patients with, or without, the class
@@ -158,7 +158,7 @@ class DecisionRecord(Record):
         )
         if risks.called:
             notes.append(_("Labels instead of probabilities: the calls are the same at every threshold."))
-        notes.extend(self.data.notes)
+        notes.extend(map(again, self.data.notes))
         if self.data.missing and not self.data.left_out:
             notes.append(_("Missing predictions count as wrong."))
         if self.data.left_out:
