@@ -195,7 +195,7 @@ def test_risks_of_0_and_1_are_counted_and_bounded():
     made = risk_calibration.risk_calibration(risk, outcome, who)
     assert (made.extreme, made.wrong) == (3, 2) and np.isfinite(made.measures["slope"].high)
     record = calibration(columns(risk, outcome, who))
-    assert any("3 predicted risks are 0 or 1" in note and "2 of them are wrong" in note for note in record.notes())
+    assert any("3 predicted risks are within" in note and "2 of them are wrong" in note for note in record.notes())
 
 
 def test_risks_of_0_alone_have_no_ratio():

@@ -288,8 +288,8 @@ def _notes_of_methods(record: CalibrationRecord) -> Iterator[str]:
             )
         if made.extreme:
             yield _(
-                "{name}: {count} predicted risks are 0 or 1, which claims certainty; {wrong} of them are wrong. They "
-                "count as 0.000001 and 0.999999, on which the slope depends."
+                "{name}: {count} predicted risks are within 0.000001 of 0 or 1, which claims certainty; {wrong} of "
+                "them are wrong. They count as 0.000001 and 0.999999, on which the slope depends."
             ).format(name=name, count=units.whole(made.extreme), wrong=units.whole(made.wrong))
         if made.curve is not None and not made.curve.knots:
             yield _("{name}: the curve is a straight line in the log-odds, for the cases bear no other.").format(
