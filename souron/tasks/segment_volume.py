@@ -20,6 +20,7 @@ from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.signature import Choice
 from souron.kinds.volume import Volume
 from souron.metrics.metric import Metric
+from souron.metrics.surface_meshes import surface_agreement
 from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Jackknifed, Step, Task, Trainings, numbers
@@ -213,10 +214,14 @@ class VolumeSegmentation(Jackknifed, Task):
         return {name: dense(seeds[0], "found") for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
-        yield "file", "label", "Dice", "HD95_mm", "surface_Dice", "ml", "true_ml"
-        every = volumes.agreements(dense(answers, "found"), test)
-        for file, case in zip(test.file, every, strict=True):
-            for name, one in zip(test.classes[1:], case, strict=True):
+        head = "file", "label", "Dice", "HD95_mm", "surface_Dice", "ml", "true_ml"
+        yield *head, "mesh_HD95_mm", "mesh_ASSD_mm", "mesh_surface_Dice"
+        found = dense(answers, "found")
+        every = volumes.agreements(found, test)
+        for row, (file, case) in enumerate(zip(test.file, every, strict=True)):
+            for number, (name, one) in enumerate(zip(test.classes[1:], case, strict=True), 1):
+                masks = (found[row] == number).numpy(), (test.target[row] == number).numpy()
+                mesh = surface_agreement(*masks, test.spacing[row], volumes.TOLERANCE)
                 yield (
                     file,
                     name,
@@ -225,6 +230,9 @@ class VolumeSegmentation(Jackknifed, Task):
                     round(one.surface_dice, 4),
                     round(one.found, 2),
                     round(one.truth, 2),
+                    round(mesh.hd95, 3),
+                    round(mesh.assd, 3),
+                    round(mesh.surface_dice, 4),
                 )
 
 
