@@ -12,9 +12,15 @@ def double(number: int) -> int:
     return 2 * number
 
 
-def slow_first(number: int) -> int:
-    """The first part takes longest."""
-    time.sleep(2.0 if number == 0 else 0.0)
+def slow_first(number: int, folder: str) -> int:
+    """The first part ends two seconds after another one, however late that begins on a busy machine."""
+    if number:
+        Path(folder, str(number)).touch()
+        return number
+    ends = time.monotonic() + 60
+    while not any(Path(folder).iterdir()) and time.monotonic() < ends:
+        time.sleep(0.05)
+    time.sleep(2.0)
     return number
 
 

@@ -132,8 +132,9 @@ def test_results_belong_to_their_parts(on):
     assert sorted(found) == [(key, 2 * key) for key in range(6)]
 
 
-def test_a_late_result_holds_up_no_other(on):
-    keys = [key for key, _result in gathered(on, engine_parts.slow_first, {key: (key,) for key in range(4)})]
+def test_a_late_result_holds_up_no_other(on, calls):
+    parts = {key: (key, str(calls)) for key in range(4)}
+    keys = [key for key, _result in gathered(on, engine_parts.slow_first, parts)]
     assert sorted(keys) == [0, 1, 2, 3] and keys[0] != 0
 
 
