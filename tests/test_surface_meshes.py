@@ -37,8 +37,8 @@ def test_thick_slices_distort_less_than_between_centres_of_voxels(thick, slices)
     assert abs(mesh.hd95 - 2) < abs(voxels.hd95 - 2)
 
 
-def test_each_triangle_counts_with_its_area():
-    """A long box against the same with a thin needle: the needle's area is small, however many triangles it has."""
+def test_a_needle_hardly_counts():
+    """A long box against the same with a thin needle, whose area is small."""
     box = np.zeros((40, 40, 40), bool)
     box[2:38, 2:38, 2:20] = True
     needle = box.copy()
