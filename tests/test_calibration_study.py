@@ -96,7 +96,7 @@ def test_patients_count_and_not_their_copies():
 
 
 def test_distances_of_two_risks_are_those_by_hand():
-    """Of 100 cases at 20 %, 35 have the outcome, and of 300 at 60 %, 150: distances 0.15 and 0.1, and a curve through
+    """35 of 100 cases at 20 % have the outcome, and 150 of 300 at 60 %: distances 0.15 and 0.1, and a curve through
     both shares."""
     risk, outcome = [0.2] * 100 + [0.6] * 300, [1] * 35 + [0] * 65 + [1] * 150 + [0] * 150
     made = risk_calibration.risk_calibration(risk, outcome)
@@ -108,7 +108,7 @@ def test_distances_of_two_risks_are_those_by_hand():
 
 
 def test_calibrated_risks_are_not_called_miscalibrated_for_the_noise_of_their_curve():
-    """Of 36 tables one is expected to be; Student's interval of the ICI alone would call about six so."""
+    """One of 36 tables is expected to be; Student's interval of the ICI alone would call about six so."""
     random = np.random.default_rng(3)
     lows, values = [], []
     for _table in range(36):
@@ -362,3 +362,11 @@ def test_python_has_it_lazily():
     assert souron.calibration(columns(*drawn())).methods[0].name == "network"
     with pytest.raises(UserError, match="no option"):
         souron.calibration(columns(*drawn()), recalibration="slope")
+
+
+def test_methods_are_named_with_commas_on_a_command_line(tmp_path, capsys):
+    header, *rows = (STORED / "predictions.csv").read_text(encoding="utf-8").splitlines()
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join([f"{header},other", *(f"{row},0.5" for row in rows)]), encoding="utf-8")
+    assert main.run(["calibration", str(table), "methods=network,other", "--json"]) == 0
+    assert [one["method"] for one in json.loads(capsys.readouterr().out)["methods"]] == ["network", "other"]

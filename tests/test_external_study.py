@@ -87,7 +87,7 @@ def test_the_standardised_difference_is_that_of_a_hand_computation():
 
 
 def test_the_energy_test_sees_a_shift_and_none_where_none_is():
-    """Of 200 tests of one distribution about 5 % are below 0.05; a standard error is 1.5 %."""
+    """About 5 % of 200 tests of one distribution are below 0.05; a standard error is 1.5 %."""
     random = np.random.default_rng(0)
     below = sum(
         two_samples.energy_test(random.normal(size=(20, 4)), random.normal(size=(25, 4)), permutations=99, seed=n).p
@@ -302,7 +302,7 @@ def flat(thing):
 
 
 def same(one, other):
-    """Whether both hold the same, but for rounding: a receipt's figures were computed in other batches."""
+    """Compare both but for rounding: a receipt's figures were computed in other batches."""
     pairs = zip(flat(one), flat(other), strict=True)
     return all(a == (pytest.approx(b, abs=1e-6) if isinstance(b, float) else b) for a, b in pairs)
 

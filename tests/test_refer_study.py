@@ -292,7 +292,7 @@ def test_passing_on_at_random_is_not_called_better_more_often_than_promised():
 
 
 def test_a_part_without_an_error_is_no_certainty():
-    """Of thirty answers that are passed on none is wrong, by chance."""
+    """None of thirty answers that are passed on is wrong, by chance."""
     wrong = np.zeros(300)
     wrong[30:90] = 1
     apart = abstention.change(wrong, np.linspace(0.5, 1, 300), 0.1)

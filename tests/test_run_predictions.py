@@ -1,5 +1,7 @@
 """A run's predictions are read as a table of predictions is."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,11 @@ def test_runs_on_the_same_cases_are_methods_of_one_table(tmp_path):
     one, other = (run(tmp_path / place / "cnn", [[p, 0.2, 0.8, 0.3]]) for place, p in (("a", 0.9), ("b", 0.4)))
     assert list(run_predictions.read([one, other]).methods) == ["cnn", "cnn-2"]
     split = other / "split.csv"
+    kept = split.read_text(encoding="utf-8")
+    split.write_text(kept.replace("d.png,well", "d.png,ill"), encoding="utf-8")
+    with pytest.raises(UserError, match="the test cases of"):  # the same files with other labels
+        run_predictions.read([one, other])
+    split.write_text(kept, encoding="utf-8")
     split.write_text(split.read_text(encoding="utf-8").replace("d.png", "f.png"), encoding="utf-8")
     with pytest.raises(UserError, match="the test cases of"):
         run_predictions.read([one, other])
@@ -74,3 +81,15 @@ def test_a_table_is_read_as_before(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("case,truth,a:ill,a:well\n1,ill,0.9,0.1\n2,well,0.2,0.8\n", encoding="utf-8")
     assert run_predictions.read([table]).methods["a"].shape == (1, 2, 2)
+
+
+def test_a_receipt_names_tables_and_the_answers_of_runs(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("case,truth,a\n", encoding="utf-8")
+    one, other = (run(tmp_path / place / "cnn", [[0.9, 0.2, 0.8, 0.3]]) for place in "ab")
+    found = run_predictions.sources([table, one, other])
+    assert list(found) == ["t.csv", one.as_posix(), other.as_posix()]
+    assert found["t.csv"] == hashlib.sha256(table.read_bytes()).hexdigest()
+    assert found[one.as_posix()] == hashlib.sha256((one / "answers.safetensors").read_bytes()).hexdigest()
+    with pytest.raises(UserError, match="is not a run"):
+        run_predictions.sources([tmp_path])

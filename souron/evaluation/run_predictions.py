@@ -1,10 +1,10 @@
 """The predictions of finished runs of classifiers on their test cases, beside tables of anybody's predictions."""
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -12,10 +12,13 @@ import yaml
 from souron.data import prediction_table
 from souron.data.prediction_table import columns_of
 from souron.data.predictions import Asked, Predictions, predictions
+from souron.kinds.codecs.limits import readable
 from souron.metrics import abstention
 from souron.metrics.classification import positive_class
 from souron.utils import files
 from souron.utils.messages import UserError, _
+
+ANSWERS = "answers.safetensors"  # in the folder of a run
 
 
 def read(given: Sequence[str | Path], asked: Asked | None = None) -> Predictions:
@@ -30,7 +33,8 @@ def read(given: Sequence[str | Path], asked: Asked | None = None) -> Predictions
     first, *others = runs
     methods = dict(first.methods)
     for path, other in zip(paths[1:], others, strict=True):
-        if (other.cases, other.classes, other.seeds) != (first.cases, first.classes, first.seeds):
+        pairs = zip(*((one.cases, one.classes, one.seeds, one.truth) for one in (first, other)), strict=True)
+        if not all(np.array_equal(mine, theirs) for mine, theirs in pairs):
             raise UserError(
                 "other cases",
                 _("the test cases of {folder} are not those of {first}").format(folder=path, first=paths[0]),
@@ -39,11 +43,28 @@ def read(given: Sequence[str | Path], asked: Asked | None = None) -> Predictions
             )
         for name, values in other.methods.items():
             methods[free_name(name, methods)] = values
-    alike = {None if one.trainings is None else one.trainings.tobytes() for one in runs}
-    return replace(first, methods=methods, trainings=first.trainings if len(alike) == 1 else None)
+    trainings = {None if one.trainings is None else one.trainings.tobytes() for one in runs}
+    return replace(first, methods=methods, trainings=first.trainings if len(trainings) == 1 else None)
 
 
-def free_name(name: str, taken: Any) -> str:
+def sources(given: Sequence[str | Path]) -> dict[str, str]:
+    """Return the SHA-256 of each table, or of the answers of each run, by its name, for the receipt.
+
+    Raises UserError for a file that cannot be read.
+    """
+    made = {}
+    for path in map(Path, given):
+        file = path / ANSWERS if path.is_dir() else path
+        try:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256")
+        except OSError as error:
+            raise _refused(path, str(error)) from error
+        made[readable(path.as_posix() if path.is_dir() else path.name)] = digest.hexdigest()
+    return made
+
+
+def free_name(name: str, taken: Container[str]) -> str:
     """Return ``name``, or ``name-2``, ``name-3``, ... where that is taken.
 
     >>> free_name("cnn", {"cnn": 1, "cnn-2": 1})
@@ -62,7 +83,7 @@ def of_run(folder: Path, positive: str = "") -> Predictions:
     Of a cross-validation each repeat is a row of ``methods`` and ``trainings``. Raises UserError for a folder that is
     no run of a classifier.
     """
-    tensors, _about = files.read_tensors(folder / "answers.safetensors")
+    tensors, _about = files.read_tensors(folder / ANSWERS)
     repeats = sorted(int(name.split(":")[0]) for name in tensors if re.fullmatch(r"\d+:probability", name))
     found = [tensors[f"{repeat}:probability"] for repeat in repeats]
     rows = _test_rows(folder)
@@ -145,4 +166,4 @@ def _refused(folder: Path, why: str) -> UserError:
     )
 
 
-__all__ = ["free_name", "least_confidence", "of_run", "read"]
+__all__ = ["ANSWERS", "free_name", "least_confidence", "of_run", "read", "sources"]

@@ -67,6 +67,8 @@ class Option:
             given = text is None or isinstance(text, self.kind)
             return text if given else self.kind.read(Path(str(text)))
         value = text if self._is_text(text) else typed_as(self.name, text, self.default)
+        if isinstance(value, tuple) and "," in self.choice.metavar:  # "A,B": a command line gives it as one word
+            value = tuple(part.strip() for word in value for part in word.split(",") if part.strip())
         low, high, among = self.choice.low, self.choice.high, self.choice.among
         if (
             (among and value not in among)

@@ -5,7 +5,6 @@ are passed on; the error among the others is compared with that of all (``metric
 conformal sets of classes, of which one is the true one with a promised probability (``metrics.conformal``).
 """
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,6 @@ from souron.evaluation import run_predictions
 from souron.evaluation.method_verdict import FEWEST
 from souron.evaluation.referral import Mistake, Referral, fewest_patients, referral
 from souron.kinds import files as kinds_files
-from souron.kinds.codecs.limits import readable
 from souron.kinds.signature import Choice, as_share
 from souron.runs.events import Event
 from souron.stats.records import Measure
@@ -397,18 +395,12 @@ class ReferStudy(Study):
         methods = [referral(data, name, share, level, options.each_class) for name in data.methods]
         receipt = {
             "souron": souron.__version__,
-            "given": {readable(path.name): _checksum(path) for path in paths},
+            "files": run_predictions.sources(paths),
             "options": {name: value for name, value in asdict(options).items() if value},
         }
         folder = self.new_folder(paths[0].resolve().stem)
         record = ReferRecord(data, methods, share, level, options.each_class, receipt, folder)
         yield Event("done", 1.0, record=record, folder=folder)
-
-
-def _checksum(path: Path) -> str:
-    """Return the SHA-256 of a table, or of the answers of a run."""
-    file = path / "answers.safetensors" if path.is_dir() else path
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 __all__ = ["Options", "ReferRecord", "ReferStudy", "risk_curves"]

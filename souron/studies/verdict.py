@@ -6,7 +6,6 @@ verdict is that of ``souron compare``: paired by case, with intervals by patient
 correction for many pairs (``stats.verdict``).
 """
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +31,6 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _, listed
 
 MOST_SITES = 30
-ANSWERS = "answers.safetensors"  # in the folder of a run
 UNITS: dict[str, Unit] = {"mm": "mm", "px": "px", "none": ""}
 MEANINGS = {**ROLES, **KINDS}
 
@@ -382,12 +380,12 @@ class VerdictStudy(Study):
     brief = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
-        paths, options = [Path(one) for one in given], _split(options)
+        paths = [Path(one) for one in given]
         yield Event("data", text=", ".join(path.name for path in paths))
-        if all((path / ANSWERS).is_file() for path in paths):
+        if all((path / run_predictions.ANSWERS).is_file() for path in paths):
             _check_options_of_runs(options)
             data = run_predictions.read(paths, Asked(positive=options.positive))
-            record = conclude(data, options, _sources([path / ANSWERS for path in paths]))
+            record = conclude(data, options, _sources(paths))
         elif all(path.is_dir() for path in paths):
             options = replace(options, kind=options.kind or "dice")
             record = judge(
@@ -405,13 +403,6 @@ class VerdictStudy(Study):
             record = judge(prediction_table.read(paths), options, _sources(paths))
         record.folder = self.new_folder(paths[0].stem)
         yield Event("done", 1.0, record=record, folder=record.folder)
-
-
-def _split(options: Options) -> Options:
-    """Return the options with the names that a command line gives as one text, ``readers=A,B``, apart."""
-    names = {name: getattr(options, name) for name in ("classes", "methods", "readers", "aided")}
-    apart: dict[str, Any] = {name: tuple(one[0].split(",")) for name, one in names.items() if len(one) == 1}
-    return replace(options, **apart)
 
 
 def verdict(table: Any, **options: Any) -> VerdictRecord:
@@ -519,10 +510,7 @@ def _methods_beside(paths: Sequence[Path]) -> Sequence[Path]:
 
 
 def _sources(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the checksum of each file, for the receipt."""
-    names = [path.parent.as_posix() if path.name == ANSWERS else path.name for path in paths]
-    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    return {"files": {readable(name): made for name, made in zip(names, hashes, strict=True)}}
+    return {"files": run_predictions.sources(paths)}
 
 
 __all__ = ["Options", "VerdictRecord", "VerdictStudy", "verdict"]

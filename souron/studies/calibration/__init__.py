@@ -4,7 +4,6 @@ The measures are those of ``souron.metrics.risk_calibration``. A recalibration i
 run, or on other patients of a table, and never judged on a case that it was fitted on.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ import souron
 from souron.data import prediction_table, predictions
 from souron.data.predictions import Asked, Predictions
 from souron.evaluation import run_predictions
-from souron.kinds.codecs.limits import readable
 from souron.kinds.signature import Choice
 from souron.metrics import recalibration
 from souron.metrics.risk_calibration import risk_calibration
@@ -67,7 +65,7 @@ class CalibrationStudy(Study):
         runs = all(path.is_dir() for path in paths)
         asked = _asked(options, run=runs)
         data = run_predictions.read(paths, asked)
-        record = judge(data, options, _sources(paths), paths if runs else ())
+        record = judge(data, options, {"files": run_predictions.sources(paths)}, paths if runs else ())
         record.folder = self.new_folder(paths[0].stem)
         yield Event("done", 1.0, record=record, folder=record.folder)
 
@@ -167,13 +165,6 @@ def _recalibrated(made: Method, data: Predictions, outcome: Any, kind: str, run:
         return replace(made, how=how, learnt_from=cases, refused=True)
     after = risk_calibration(risk, outcome, data.groups, data.trainings)
     return replace(made, new_risk=risk, after=after, how=how, learnt_from=cases, recalibration=final)
-
-
-def _sources(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the checksum of each table, or of the answers of each run, for the receipt."""
-    files = [path / "answers.safetensors" if path.is_dir() else path for path in paths]
-    sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    return {"files": {readable(path.name): one for path, one in zip(paths, sums, strict=True)}}
 
 
 __all__ = ["CalibrationRecord", "CalibrationStudy", "Options", "calibration"]

@@ -7,17 +7,15 @@ The statistics are those of ``metrics.net_benefit``. The page also shows, for an
 1,000 patients is called positive, and who is missed.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import souron
 from souron.data.predictions import Asked
 from souron.evaluation import decision_curves, run_predictions
-from souron.kinds.codecs.limits import readable
-from souron.kinds.signature import Choice
+from souron.kinds.signature import Choice, as_share
 from souron.runs.events import Event
 from souron.studies.decision import sliders
 from souron.studies.decision.record import DecisionRecord
@@ -71,7 +69,7 @@ class DecisionStudy(Study):
         prevalence = share("prevalence", options.prevalence) if options.prevalence else None
         thresholds, marked = asked_thresholds(options)
         yield Event("data", text=", ".join(path.name for path in paths))
-        wishes = Asked(missing=options.missing, positive=options.positive, methods=parts(options.methods))
+        wishes = Asked(missing=options.missing, positive=options.positive, methods=options.methods)
         data = run_predictions.read(paths, wishes)
         risks = decision_curves.risks_of(data, options.positive)
         shown = sliders.thresholds([*thresholds, *marked])
@@ -79,21 +77,12 @@ class DecisionStudy(Study):
         made = decision_curves.decision(risks, thresholds, marked, prevalence, shown)
         receipt = {
             "souron": souron.__version__,
-            **sources(paths),
+            "files": run_predictions.sources(paths),
             "options": {name: value for name, value in asdict(options).items() if value},
         }
         folder = self.new_folder(paths[0].stem)
         record = DecisionRecord(made, data, tuple(map(str, given)), receipt, folder)
         yield Event("done", 1.0, record=record, folder=folder)
-
-
-def parts(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the parts of words between commas.
-
-    >>> parts(["5%,10%", "20%"])
-    ('5%', '10%', '20%')
-    """
-    return tuple(part.strip() for word in words for part in word.split(",") if part.strip())
 
 
 def share(name: str, text: str) -> float:
@@ -102,19 +91,7 @@ def share(name: str, text: str) -> float:
     >>> share("low", "5%"), share("low", "0.05")
     (0.05, 0.05)
     """
-    percent = text.strip().endswith("%")
-    try:
-        value = float(text.strip().rstrip("%").strip()) / (100 if percent else 1)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise UserError(
-            "value",
-            _("{name}={value} is not understood").format(name=name, value=text),
-            expected=_("a share between 0 and 1, neither included, such as 5% or 0.05"),
-            fix=f"{name}=5%",
-        )
-    return round(value, decision_curves.DIGITS)
+    return round(as_share(name, text), decision_curves.DIGITS)
 
 
 def asked_thresholds(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -128,7 +105,7 @@ def asked_thresholds(options: Options) -> tuple[tuple[float, ...], tuple[float, 
             expected=_("low below high"),
             fix="low=5% high=40%",
         )
-    named = tuple(dict.fromkeys(share("threshold", one) for one in parts(options.threshold)))
+    named = tuple(dict.fromkeys(share("threshold", one) for one in options.threshold))
     outside = [one for one in named if not low <= one <= high]
     if outside or len(named) > MOST_MARKED:
         raise UserError(
@@ -144,17 +121,6 @@ def asked_thresholds(options: Options) -> tuple[tuple[float, ...], tuple[float, 
         usual = [round((low + high) / 2, decision_curves.DIGITS), low, high]
     marked = named or tuple(usual)
     return decision_curves.grid(low, high, marked), marked
-
-
-def sources(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return the checksum of each table, and of each run's answers, for the receipt."""
-    read = [path / "answers.safetensors" if path.is_dir() else path for path in paths]
-    return {
-        "files": {
-            readable(path.name): hashlib.sha256(file.read_bytes()).hexdigest()
-            for path, file in zip(paths, read, strict=True)
-        }
-    }
 
 
 __all__ = ["DecisionRecord", "DecisionStudy", "Options"]
