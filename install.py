@@ -184,7 +184,7 @@ def install(dev=False, torch=""):
     print("Installing souron into .venv: some minutes, once.", flush=True)
     make_venv(venv)
     install_torch(venv, build)
-    extras = "[dev,docs]" if dev else ""
+    extras = "[dev,docs]" if dev else "[fast]"
     constraints = ("--constraint", "constraints.txt")
     if pip(venv, *constraints, "--editable", "." + extras, "--editable", "./zoo"):
         sys.exit("pip could not install souron: what it says above tells why.")

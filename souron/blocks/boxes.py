@@ -100,13 +100,19 @@ def decode(offset: Tensor, anchor: Tensor, scale: Sequence[float]) -> Tensor:
     return torch.cat([middle - half, middle + half], -1)
 
 
+def crossed(x: Tensor, y: Tensor) -> Tensor:
+    """Return all points (x, y), row by row: (len(y) * len(x), 2)."""
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([columns, rows], -1).flatten(0, 1)
+
+
 def around(height: int, width: int, stride: float, sizes: Tensor) -> Tensor:
     """Return anchors of all ``sizes`` (K, 2), width and height in pixels, centred on each cell.
 
     Cells are ordered row by row: (height * width * K, 4).
     """
     y, x = (torch.arange(n, device=sizes.device) + 0.5 for n in (height, width))
-    middle = torch.cartesian_prod(y, x).flip(1)[:, None] * stride
+    middle = crossed(x, y)[:, None] * stride
     return torch.cat([middle - sizes / 2, middle + sizes / 2], 2).flatten(0, 1)
 
 
@@ -117,7 +123,7 @@ def at_corners(height: int, width: int, step: Sequence[float], sizes: Tensor) ->
     Cells are ordered as by ``around``: (height * width * K, 4).
     """
     y, x = (torch.arange(n, device=sizes.device) for n in (height, width))
-    corner = torch.cartesian_prod(y, x).flip(1)[:, None] * sizes.new_tensor(step)
+    corner = crossed(x, y)[:, None] * sizes.new_tensor(step)
     half = (sizes / 2).round()
     return torch.cat([corner - half, corner + half], 2).flatten(0, 1)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.averaging import named
+from souron.blocks.boxes import crossed
 from souron.blocks.csp import SPPF, C2f, Convolution, CSPBackbone
 
 STRIDES = (8, 16, 32)  # pixels per cell
@@ -103,7 +104,7 @@ def places(sizes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tens
     middles, strides = [], []
     for (height, width), stride in zip(sizes, STRIDES, strict=True):
         y, x = (torch.arange(count, device=device) + 0.5 for count in (height, width))
-        middle = torch.cartesian_prod(y, x).flip(1) * stride
+        middle = crossed(x, y) * stride
         middles.append(middle)
         strides.append(torch.full_like(middle[:, :1], stride))
     return torch.cat(middles), torch.cat(strides)

@@ -6,6 +6,8 @@ from souron.utils.messages import UserError, _
 
 EXTRAS = {  # name -> its modules
     "video": ("av",),
+    "fast": ("openvino", "nncf"),
+    "onnx": ("onnx", "onnxscript"),
     "slides": ("openslide",),
     "credentials": ("c2pa", "cryptography"),
     "models": ("transformers",),
