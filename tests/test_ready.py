@@ -358,6 +358,29 @@ def test_only_the_package_may_leave_parts_out(packed, tmp_path):
     assert trouble.value.code == "other system"
 
 
+def test_a_matrix_and_its_base_come_back_from_their_difference():
+    base, change = torch.randn(6, 40), torch.randn(6, 40) * torch.logspace(-4, 0, 6)[:, None]
+    change[2] = 0
+    d, step = zoo.difference(base + change, base)
+    assert d.dtype == torch.int8 and step.dtype == torch.float16 and (d[2] == 0).all()
+    worst = (d.float() * step.float()[:, None] - change).abs().amax(1)
+    assert (worst <= change.abs().amax(1) / 127).all()
+
+
+def test_a_fine_tuned_system_stands_on_its_base(tmp_path):
+    file = folder_of("gpt_aligned") / "weights/best.safetensors"
+    tensors, about = read_tensors(file)
+    key = "decoder.blocks.0.mlp.up.weight"
+    assert about["base"] == "gpt_small" and tensors[key].dtype == torch.int8
+    base, own = zoo.tensors_of("gpt_small")[key].float(), zoo.tensors_of("gpt_aligned")[key].float()
+    assert 0.01 < float((own - base).norm() / base.norm()) < 0.5
+    torch.testing.assert_close(run_folder.load(folder_of("gpt_aligned")).state_dict()[key], own)
+    shutil.copytree(folder_of("gpt_aligned"), tmp_path / "runs/complete/own")
+    with pytest.raises(UserError) as trouble:  # only the package may
+        run_folder.load(tmp_path / "runs/complete/own")
+    assert trouble.value.code == "other system"
+
+
 def test_weights_that_answering_needs_cannot_be_missing(packed):
     file = packed / "mlp/weights/best.safetensors"
     tensors, about = read_tensors(file)

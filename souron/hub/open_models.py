@@ -22,7 +22,7 @@ from torch import Tensor
 
 from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.language.tokenizer import Tokenizer
-from souron.hub import fetch, names, packages
+from souron.hub import fetch, names, packages, zoo
 from souron.hub.formats import gguf_head, gguf_tokenizer
 from souron.hub.other_decoders import MOST_CONTEXT, OtherDecoder
 from souron.utils import extras, files, hardware
@@ -594,7 +594,8 @@ def _text(token: Any) -> str:
 def _weights(path: Path, structure: Structure) -> Iterator[tuple[str, Tensor]]:
     """Yield name in ``Decoder`` and bf16 tensor."""
     if (path / "args.yaml").is_file():
-        for name, weight in files.read_tensors(path / "weights" / "best.safetensors")[0].items():
+        tensors, about = files.read_tensors(path / "weights" / "best.safetensors")
+        for name, weight in (zoo.completed(tensors, about) if zoo.holds(path) else tensors).items():
             yield name.removeprefix("decoder."), weight.bfloat16()
         return
     raw = _Gguf(path, structure) if path.is_file() else _Folder(path)
