@@ -37,6 +37,7 @@ FREE = (
     "Apache-2.0",
     "Apache-2.0, MPL-2.0",
     "MPL-2.0",
+    "MIT, MPL-2.0",
     "PDDL-1.0; each mail is its sender's",
     "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+",  # photographs
 )
@@ -85,7 +86,7 @@ def test_it_is_small_and_learnt_from_free_pictures(name):
 def test_each_of_these_tasks_has_one():
     wanted = {"detect", "segment", "segment_instances", "segment_panoptic", "pose", "keypoints", "segment_volume"}
     wanted |= {"match", "answer", "image_to_image", "complete", "compose", "translate", "classify_text"}
-    wanted |= {"text_to_page", "transcribe"}
+    wanted |= {"text_to_page", "transcribe", "tag"}
     assert {READY[name] for name in FINDERS} >= wanted
 
 
