@@ -7,7 +7,7 @@ Such a file has ``TITLE``, ``ABOUT`` (a paragraph), ``QUESTION`` with ``CHOICES`
 - ``answer(asked)``: response to a request of the page, dict to dict, within a second or two. Raises
   UserError;
 - ``WORDS``: the texts of its script, ``static/interactives/<name>.js``, whose ``start(root,
-  tools)`` animates the images;
+  tools)`` animates the images. It is called anew for a state that the back button restores;
 - ``build(studio)``: adds the interactive to the page that is being built.
 
 The reader guesses first: students who predict the outcome of a demonstration learn more from it
@@ -50,6 +50,7 @@ COMMON = {
     "play": N_("Play"),
     "pause": N_("Pause"),
     "failed": N_("This did not work"),
+    "unrecorded": N_("This file holds no answer for this setting. souron studio computes every setting."),
 }
 one_at_a_time = threading.Lock()  # an answer may use all cores for a second
 
@@ -99,7 +100,7 @@ def html(name: str, heading: str = "h2") -> Markup:
         '<{heading} id="title-{name}">{title}</{heading}><p>{about}</p>'
         '<fieldset class="guess"><legend>{question}</legend>{choices}'
         '<button type="button" data-do="skip">{skip}</button></fieldset>'
-        '<div class="stage" hidden>{stage}<p class="said" role="status"></p>'
+        '<div class="stage" hidden><div class="play">{stage}</div><p class="said" role="status"></p>'
         '<details class="answer"><summary>{reveal}</summary><p class="guessed"></p><p>{answer}</p>'
         "</details></div></article>"
     ).format(

@@ -1,7 +1,7 @@
 // Place centres, step by step: points join, centres move.
-import { COLOURS, fill, lines, mark } from "./common.js";
+import { fill, lines, mark } from "./common.js";
 
-export const start = async (root, { ask, canvas, field, on, show, words }) => {
+export const start = async (root, { ask, canvas, colour, field, on, show, words }) => {
   const plane = canvas("plane"), context = plane.getContext("2d");
   let points = [], reach = 1.2, centres = [], nearest = null, moves = false, curve = [], rounds = 0, ended = false, rival = null;
   let cross = { x: 0, y: 0 };
@@ -33,7 +33,7 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
       context.lineWidth = 2;
       context.strokeRect(x - 11, y - 11, 22, 22);
     });
-    centres.forEach((centre, i) => { star(pixel(centre), "#1f2328", 11); star(pixel(centre), COLOURS[i], 8); });
+    centres.forEach((centre, i) => { star(pixel(centre), "#1f2328", 11); star(pixel(centre), colour(`class${i}`), 8); });
     if (centres.length < count()) {
       const [x, y] = pixel([cross.x, cross.y]);
       context.strokeStyle = "#1f2328";
