@@ -5,7 +5,7 @@ Every step is one of souron's ``kmeans``: ``forward`` assigns points to centres 
 initialisations are shown for comparison.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -91,17 +91,25 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the points; with ``centres`` the next step, with ``rival`` souron's clusters."""
+    """Return the points; with ``centres`` the next step, with ``rival`` souron's ``count`` clusters."""
     kind = interactive.among(asked, "points", SETS)
     found = points(kind)
+    if asked.get("rival") is True:
+        return rivals(kind, interactive.whole(asked, "count", 1, MOST, 3))
     if "centres" not in asked:
-        return {"points": [[round(x, 3), round(y, 3)] for x, y in found.tolist()], "reach": REACH}
+        return {"points": [[round(x, 5), round(y, 5)] for x, y in found.tolist()], "reach": REACH}
     centres = interactive.table(asked, "centres", MOST, 2, 10)
     if not centres:
         raise UserError("value", _("no centre has been placed"))
-    if asked.get("rival"):
-        return rivals(kind, len(centres))
     return step(found, centres, bool(asked.get("move")))
+
+
+def record() -> Iterator[dict[str, Any]]:
+    """Yield the requests for points and rivals; the script computes the steps of a recording itself."""
+    for kind in SETS:
+        yield {"points": kind}
+        for count in range(2, MOST + 1):
+            yield {"points": kind, "count": count, "rival": True}
 
 
 @lru_cache

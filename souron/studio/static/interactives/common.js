@@ -1,5 +1,7 @@
 // What all interactives share: the guess, asking the studio, colours, drawing numbers, playing a recording,
-// the state in the link, the tour.
+// the state in the link.
+import { tour } from "./tour.js";
+
 const VARIABLES = { muted: "--faint" };
 
 // "ink", "paper", "panel", "rule", "muted", "accent", "positive", "negative", "class0" to "class9":
@@ -19,6 +21,9 @@ export const fill = (text, fields) => text.replace(/\{(\w+)\}/g, (whole, name) =
 
 // base64 -> bytes
 export const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+// bytes -> base64
+export const text64 = (values) => btoa(String.fromCharCode(...values));
 
 const grey = () => (value) => [value, value, value];
 // "#d55e00" -> [213, 94, 0]
@@ -134,6 +139,21 @@ const fieldsOf = (stage) => {
     else if (field.type === "radio" ? field.checked : field.type !== "file") fields.set(field.name, field.value);
   }
   return fields;
+};
+
+// only those values of fields whose answers a file holds; a slider becomes a list
+const limit = (stage, settings) => {
+  for (const [name, values] of Object.entries(settings)) {
+    const field = stage.querySelector(`[name="${name}"]`), texts = values.map(String);
+    if (field.options) {
+      for (const option of [...field.options]) if (!texts.includes(option.value)) option.remove();
+      continue;
+    }
+    const list = Object.assign(document.createElement("select"), { name });
+    list.append(...texts.map((text) => new Option(text, text, false, text === field.value)));
+    field.parentElement.querySelector("output").remove();
+    field.replaceWith(list);
+  }
 };
 
 // a file that was exported holds the answers to ``exported.answers``, pairs of a request and its
@@ -262,11 +282,15 @@ export const begin = async (root, exported = null) => {
   tools.keep = (more) => {
     Object.assign(tools.kept, more);
     clearTimeout(clock);
-    clock = setTimeout(() => write(true), 300);
+    if (touched) clock = setTimeout(() => write(true), 300);
   };
   play.addEventListener("change", (event) => { if (event.target.name) write(false); });
-  for (const kind of ["click", "change"]) play.addEventListener(kind, () => { frame = null; }, true);
+  let touched = false;
+  for (const kind of ["pointerdown", "keydown", "click", "change"]) {
+    play.addEventListener(kind, () => { touched = true; frame = null; }, true);
+  }
 
+  const point = tour(root, words, fill, tools.say);
   let runs = 0, started = false;
   const run = async (found) => {
     const mine = ++runs;
@@ -277,19 +301,36 @@ export const begin = async (root, exported = null) => {
     if (mine > 1) play.replaceChildren(...original.cloneNode(true).childNodes);
     repaints = [];
     tools.kept = found?.kept ?? {};
+    if (exported) limit(play, exported.settings);
     for (const field of found ? play.querySelectorAll("[name]") : []) putField(field, found.fields.get(field.name));
     frame = found?.fields.get("frame") ?? null;
     showSliders();
     tools.say("");
     if (focused) tools.field(focused)?.focus();
     const { start } = exported ?? await import(`/static/interactives/${name}.js`);
-    if (mine === runs) await start(root, tools);
-    if (mine === runs) root.dataset.ready = "";
+    try {
+      if (mine === runs) await start(root, tools);
+    } catch (error) {
+      tools.say(`${words.failed}: ${error.message}`); // an old link may hold what the script does not know
+      throw error;
+    }
+    if (mine === runs) {
+      point();
+      root.dataset.ready = "";
+    }
   };
+
+  one("[data-link]").addEventListener("click", async () => {
+    const whole = new URL(link(), location.href).href;
+    try {
+      await navigator.clipboard.writeText(whole);
+      tools.say(words.copied);
+    } catch { tools.say(whole); }
+  });
 
   let guess = null;
   const open = async () => {
-    stage.hidden = false;
+    stage.hidden = one(".bar").hidden = false;
     if (started) return;
     started = true;
     await looks;
