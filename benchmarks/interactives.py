@@ -55,7 +55,7 @@ def figures():
             f"boot, step {found['step']} of {found['steps']}",
             f"root mean square from the original: {found['before']} with noise, {found['after']} after the way back",
         )
-    found = gan_slow_motion.record(1)
+    found = gan_slow_motion.trained(1)
     yield (
         "GAN, steps shown",
         f"generator raised what the critic says of drawn digits in "

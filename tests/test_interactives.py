@@ -159,7 +159,7 @@ def test_noise_decides_whether_the_same_picture_comes_back():
 
 
 def test_each_step_of_a_gan_does_what_it_is_for():
-    found = gan_slow_motion.record(1)
+    found = gan_slow_motion.trained(1)
     assert found["up"] >= 0.9 * found["ups"] and found["down"] >= 0.9 * found["downs"]
     frames = found["frames"]
     turns = [frame["who"] for frame in frames[1:5]]

@@ -46,6 +46,43 @@ WORDS = {
         "{times} times; the worst {worst}. Yours: {ratio} times the best."
     ),
 }
+TOUR = (
+    (
+        "points",
+        N_(
+            "Choose the points. Three groups are easy; two stripes contradict what k-means assumes; the last set has "
+            "no groups at all."
+        ),
+    ),
+    ("plane", N_("Place the centres: press the picture, or move the cross with the arrow keys and press Enter.")),
+    (
+        "step",
+        N_(
+            "A step assigns each point to its nearest centre; the next one moves each centre to the mean of its points."
+        ),
+    ),
+    (
+        "curve",
+        N_("Can the inertia rise from one step to the next, as long as every centre has points?"),
+        (N_("Never"), N_("Only when the centres move"), N_("Yes, at random")),
+        0,
+    ),
+    ("run", N_("Go on until no point changes its centre. That always happens after finitely many steps.")),
+    ("again", N_("Start again with other centres and compare the final inertia.")),
+    (
+        "points",
+        N_("Two stripes and two centres: which clusters have the lower inertia?"),
+        (N_("Each stripe by itself"), N_("The left and the right half of both stripes")),
+        1,
+    ),
+    (
+        "rival",
+        N_(
+            "souron's kmeans starts twenty times by k-means++. Compare its best inertia, and how often it is "
+            "reached, with yours."
+        ),
+    ),
+)
 MOST = 8  # centres
 REACH = 1.2  # of the plane shown
 RIVALS = 20
