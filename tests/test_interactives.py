@@ -380,7 +380,7 @@ def test_a_drawing_follows_light_and_dark(looked_at):
 
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 def test_an_exported_file_works_without_a_studio_and_asks_for_nothing(tmp_path, monkeypatch):
-    rival = {"points": "groups", "count": 3, "rival": True}
+    rival = {"rival": True, "count": 3, "points": "groups"}  # in another order than the script asks
     monkeypatch.setattr(kmeans_by_hand, "record", lambda: iter([rival, {"points": "groups"}]))
     with use_language("ja"):
         written = list(interactive_export.write(tmp_path / "out", ["kmeans_by_hand", "occupations_day"]))
