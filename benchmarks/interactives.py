@@ -10,6 +10,7 @@ import time
 
 from souron.studio import interactive
 from souron.studio.interactives import (
+    draw_distribution,
     gan_slow_motion,
     kmeans_by_hand,
     noise_slider,
@@ -21,12 +22,12 @@ from souron.studio.interactives import (
 )
 from souron.utils.hardware import processor
 
-QUIZZES = 10
+QUIZZES, STARTS = 10, 3
 
 
 def main() -> None:
     print("| question | measured |\n| --- | --- |")
-    for question, measured in figures():
+    for question, measured in (*figures(), *distributions()):
         print(f"| {question} | {measured} |")
     print("\n| interactive | processor time of an answer |\n| --- | --- |")
     for name in interactive.names():
@@ -55,7 +56,7 @@ def figures():
             f"boot, step {found['step']} of {found['steps']}",
             f"root mean square from the original: {found['before']} with noise, {found['after']} after the way back",
         )
-    found = gan_slow_motion.record(1)
+    found = gan_slow_motion.trained(1)
     yield (
         "GAN, steps shown",
         f"generator raised what the critic says of drawn digits in "
@@ -95,13 +96,42 @@ def figures():
     yield (f"{found['title']}, beta", ", ".join(f"{who} {each['beta']} %" for who, each in found["figures"].items()))
 
 
+def distributions():
+    """Each model of *Draw a distribution* after its whole training, from several random starts."""
+    for shape in draw_distribution.SETTINGS["shape"]:
+        cells = draw_distribution.cells_of(shape)
+        for name in draw_distribution.MODELS:
+            ends = []
+            for seed in range(1, STARTS + 1):
+                for part in range(draw_distribution.PARTS):
+                    found = draw_distribution.trained(cells, name, seed, 100, part)
+                ends.append(found["frames"][-1])
+            told = (
+                f"{each['energy']:.3f}, {100 * each['off']:.1f} % off, {100 * each['missed']:.1f} % missed"
+                for each in ends
+            )
+            yield f"{shape}, {name}, energy distance of {STARTS} starts", "; ".join(told)
+        for guidance in draw_distribution.SETTINGS["guidance"]:
+            found = draw_distribution.way_back(cells, 1, 100, 0, guidance)
+            yield (
+                f"{shape}, diffusion, guidance {guidance}",
+                f"{100 * found['right']:.1f} % of the right colour, {100 * found['off']:.1f} % off, "
+                f"{100 * found['missed']:.1f} % of the colour missed",
+            )
+
+
 def seconds(name: str) -> float:
     """Processor time of an answer, the second time, which nothing keeps."""
     module = interactive.find(name)
     asked = {"back": True} if name == "noise_slider" else {}
     if name == "real_or_drawn":
         asked = {"guess": []}
+    if name in ("clip_contrast", "convolution_attention"):
+        *_before, asked = module.record()
+    if name == "draw_distribution":
+        asked = {"cells": draw_distribution.cells_of("moons"), "model": "ddpm", "part": 0}
     for _time in range(2):
+        draw_distribution.KEPT.clear()
         for kept in vars(module).values():
             if hasattr(kept, "cache_clear") and kept is not getattr(module, "detectors", None):
                 kept.cache_clear()

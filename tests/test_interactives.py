@@ -2,14 +2,16 @@
 
 import base64
 import json
+import re
 from itertools import pairwise
 
 import browsing
 import pytest
 import torch
 
+from souron.cli import main
 from souron.hub import zoo
-from souron.studio import interactive
+from souron.studio import interactive, interactive_export
 from souron.studio.interactives import (
     gan_slow_motion,
     inside_cnn,
@@ -159,7 +161,7 @@ def test_noise_decides_whether_the_same_picture_comes_back():
 
 
 def test_each_step_of_a_gan_does_what_it_is_for():
-    found = gan_slow_motion.record(1)
+    found = gan_slow_motion.trained(1)
     assert found["up"] >= 0.9 * found["ups"] and found["down"] >= 0.9 * found["downs"]
     frames = found["frames"]
     turns = [frame["who"] for frame in frames[1:5]]
@@ -251,3 +253,210 @@ def test_the_keyboard_is_enough(looked_at):
         )
         assert 0 < sum(sizes) < MOST, json.dumps(sizes)
         assert visit.outside == [] and visit.errors == []
+
+
+@pytest.mark.parametrize("name", interactive.names())
+def test_each_has_a_tour_of_parts_that_its_stage_has(name):
+    module = interactive.find(name)
+    steps = module.TOUR
+    assert len(steps) == 8 and any(len(step) == 4 for step in steps)  # at least one asks for a guess
+    for _part, _text, *question in steps:
+        assert not question or 0 <= question[1] < len(question[0])
+    stage = module.stage()
+    if "data-part" not in stage:
+        pytest.skip("souron-zoo is not installed")
+    for part, *_step in steps:
+        assert any(f'{kind}="{part}"' in stage for kind in ("name", "data-canvas", "data-part", "data-do")), part
+
+
+def recorded() -> list[str]:
+    return [
+        name
+        for name in interactive.names()
+        if any(True for _asked in getattr(interactive.find(name), "record", tuple)())
+    ]
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_what_a_script_asks_first_is_in_its_record(looked_at):
+    """Each list or slider is at a value that a file offers, so the file begins with an answer."""
+    with browsing.visiting() as visit:
+        page, sent = visit.page, []
+        page.route("**/interactive/en/*", lambda route: (sent.append(route.request.post_data_json), route.abort()))
+        for name in recorded():
+            page.goto(f"{looked_at.address}/en/interactives?name={name}")
+            with page.expect_event("requestfailed"):
+                page.locator("[data-do=skip]").click()
+            assert sent[-1] in list(interactive.find(name).record()), name
+    assert len(sent) >= 5
+
+
+def opened(page, address, name):
+    page.goto(f"{address}/en/interactives?name={name}")
+    page.locator("[data-do=skip]").click()
+    page.wait_for_selector("[data-ready]")
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_the_link_holds_the_state_and_the_back_button_restores_it(looked_at):
+    with browsing.visiting() as visit:
+        page = visit.page
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        opened(page, looked_at.address, "trust_map")
+        assert "#" not in page.url
+        page.locator("[name=way]").select_option("chance")
+        page.wait_for_selector(":text('trustworthiness 0.5')")
+        page.locator("[name=by_trust]").check()
+        assert page.url.endswith("#trust_map?way=chance&shuffled=0&by_trust=1")
+        page.locator("canvas[data-canvas=map]").focus()
+        for _press in range(3):
+            page.keyboard.press("+")
+        under = page.locator("[data-part=brush]").inner_text()
+        page.locator("[data-link]").click()
+        page.wait_for_selector(":text('The link was copied')")
+        link = page.evaluate("navigator.clipboard.readText()")
+
+        page.go_back()  # to before the tick
+        page.wait_for_selector("[data-ready]")
+        assert page.locator("[name=way]").input_value() == "chance" and not page.locator("[name=by_trust]").is_checked()
+        assert page.locator("[data-part=brush]").inner_text() != under
+        page.go_back()  # to the beginning
+        page.wait_for_selector("[data-ready]")
+        assert page.locator("[name=way]").input_value() == "pca"
+
+        page.goto("about:blank")
+        page.goto(link)  # opens where the reader was, without a guess
+        page.wait_for_selector("[data-ready]")
+        assert page.locator("[name=way]").input_value() == "chance" and page.locator("[name=by_trust]").is_checked()
+        assert page.locator("[data-part=brush]").inner_text() == under
+        page.goto("about:blank")
+        page.goto(f"{looked_at.address}/en/interactives?name=trust_map#trust_map?way=nothing&_=[1")
+        page.wait_for_selector("[data-ready]")
+        assert page.locator("[name=way]").input_value() == "pca"  # what is not there is left out
+        assert visit.outside == [] and visit.errors == []
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_a_tour_points_at_parts_and_keeps_its_guesses(looked_at):
+    steps = trust_map.TOUR
+    with browsing.visiting() as visit:
+        page = visit.page
+        opened(page, looked_at.address, "trust_map")
+        asks = next(place for place, step in enumerate(steps) if len(step) == 4)
+        for again in (False, True):
+            page.locator("[data-tour-do=open]").focus()
+            page.keyboard.press("Enter")
+            for place in range(asks):
+                assert page.locator(".tour .text").inner_text() == steps[place][1]
+                pointed = page.locator(".pointed")
+                assert pointed.count() == 1
+                assert pointed.locator(f"[name={steps[place][0]}], [data-canvas={steps[place][0]}]").count() or (
+                    pointed.get_attribute("data-part") == steps[place][0]
+                )
+                page.locator("[data-tour-do=next]").press("Enter")
+            judged = page.locator(".tour .judged")
+            if not again:
+                assert judged.inner_text() == ""
+                page.locator(".tour input").nth(steps[asks][3]).focus()
+                page.keyboard.press("Space")
+            assert "That is right" in judged.inner_text()
+            page.locator("[data-tour-do=close]").focus()
+            page.keyboard.press("Escape")
+            assert not page.locator(".tour").is_visible() and not page.locator(".pointed").count()
+            assert page.evaluate("document.activeElement.dataset.tourDo") == "open"
+            opened(page, looked_at.address, "trust_map")
+        assert visit.errors == []
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_a_drawing_follows_light_and_dark(looked_at):
+    corner = "[...document.querySelector('canvas[data-canvas=map]').getContext('2d').getImageData(0, 0, 1, 1).data]"
+    with browsing.visiting() as visit:
+        opened(visit.page, looked_at.address, "trust_map")
+        assert visit.page.evaluate(corner) == [0xFC, 0xFC, 0xFB, 255]  # --paper of studio.css
+        visit.page.locator("[data-dark]").first.click()
+        visit.page.wait_for_function(f"{corner}[0] === 0x15")
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_an_exported_file_works_without_a_studio_and_asks_for_nothing(tmp_path, monkeypatch):
+    rival = {"rival": True, "count": 3, "points": "groups"}  # in another order than the script asks
+    monkeypatch.setattr(kmeans_by_hand, "record", lambda: iter([rival, {"points": "groups"}]))
+    with use_language("ja"):
+        written = list(interactive_export.write(tmp_path / "out", ["kmeans_by_hand", "occupations_day"]))
+    assert [file.path is None for file in written] == [False, True]
+    index = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert 'href="kmeans_by_hand.html"' in index and "occupations_day.html" not in index
+    address = written[0].path.resolve().as_uri()
+    with browsing.visiting("ja") as visit:
+        page = visit.page
+        page.context.set_offline(True)
+        page.goto(address)
+        assert page.evaluate("document.documentElement.lang") == "ja"
+        page.locator(".guess input").nth(1).check()
+        page.wait_for_selector("[data-ready]")
+        page.locator("canvas[data-canvas=plane]").focus()
+        for key in ("ArrowLeft", "Enter", "ArrowLeft", "Enter", "ArrowRight", "ArrowRight", "ArrowRight", "Enter"):
+            page.keyboard.press(key)
+        page.locator("[data-do=run]").click()
+        ended = re.escape(browsing.said(kmeans_by_hand.WORDS["ended"], "ja").split("{inertia}")[0])
+        shown = page.locator("[data-part=now]", has_text=re.compile(ended.replace(r"\{rounds\}", r"\d+"))).inner_text()
+        points, centres, before = kmeans_by_hand.points("groups"), [[-0.1, 0.0], [-0.2, 0.0], [0.1, 0.0]], None
+        for turn in range(200):
+            found = kmeans_by_hand.step(points, centres, turn % 2 == 1)
+            centres = found["centres"]
+            if turn % 2 == 0 and found["nearest"] == before:
+                break
+            before = found["nearest"] if turn % 2 == 0 else before
+        assert f"{found['inertia']:.4f}" in shown
+        page.locator("[data-do=rival]").click()
+        assert f"{kmeans_by_hand.rivals('groups', 3)['best']:.4f}" in page.locator("[data-part=rival]").inner_text()
+        page.locator("[name=points]").select_option("stripes")  # was not recorded
+        assert page.locator(".said").inner_text() == browsing.said(interactive.COMMON["unrecorded"], "ja")
+
+        far = [[0.0, 0.0], [5.0, 5.0], [0.1, 0.1], [-6.0, 1.0]]  # two of them have no point
+        for move in (False, True):
+            theirs = kmeans_by_hand.step(points, far, move)
+            mine = page.evaluate("([p, c, m]) => module_kmeans_by_hand.lloyd(p, c, m)", [points.tolist(), far, move])
+            assert mine["nearest"] == theirs["nearest"]
+            assert mine["inertia"] == pytest.approx(theirs["inertia"], rel=1e-5)
+            torch.testing.assert_close(torch.tensor(mine["centres"]), torch.tensor(theirs["centres"]))
+        assert visit.outside == [address] and visit.errors == []
+
+
+def test_a_file_offers_the_recorded_values_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(which_luck, "SETTINGS", {"seeds": (2,), "cases": (50,), "difference": (0, 4), "luck": (4,)})
+    asked = list(which_luck.record())
+    assert asked == [{"seeds": 2, "cases": 50, "difference": value, "luck": 4} for value in (0, 4)]
+    page = interactive_export.page("which_luck")
+    data = json.loads(re.search(r'id="recorded">(.*?)</script>', page)[1])
+    assert data["settings"]["difference"] == [0, 4]
+    assert data["answers"] == [[what, json.loads(json.dumps(which_luck.answer(what)))] for what in asked]
+    assert len(page.encode()) < MOST and "http" not in re.sub(r"https?://doi.org\S+", "", page.split("<body>")[1])
+    if browsing.CHROMIUM:
+        path = tmp_path / "luck.html"
+        path.write_text(page, encoding="utf-8")
+        with browsing.visiting() as visit:
+            visit.page.goto(path.as_uri())
+            visit.page.locator("[data-do=skip]").click()
+            visit.page.wait_for_selector("[data-ready]")
+            assert visit.page.locator("select[name=difference] option").all_inner_texts() == ["0", "4"]
+            for value, (_what, found) in zip((0, 4), data["answers"], strict=True):
+                visit.page.locator("[name=difference]").select_option(str(value))
+                called = f"{100 * found['ways']['bootstrap']['called']:.1f} %"
+                assert called in visit.page.locator("[data-part=bootstrap]").inner_text()
+
+
+def test_an_export_overwrites_nothing_and_names_what_is_not_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(interactive_export, "page", lambda name: f"<p>{name}</p>" if name == "trust_map" else None)
+    out = tmp_path / "pages"
+    assert main.run(["lecture", "export", str(out), "trust_map", "playground", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [file["path"] for file in told["files"]] == [str(out / "trust_map.html"), None]
+    assert sorted(file.name for file in out.iterdir()) == ["index.html", "trust_map.html"]
+    (out / "mine.txt").write_text("kept")
+    assert main.run(["lecture", "export", str(out)]) == 5
+    assert (out / "mine.txt").read_text() == "kept"
+    assert main.run(["lecture", "export", str(tmp_path / "other"), "nothing"]) == 2
+    assert main.run(["lecture", "export"]) == 2 and main.run(["lecture", "V1", "V2"]) == 2
+    assert not (tmp_path / "other").exists() and not list(tmp_path.glob(".fetching*"))

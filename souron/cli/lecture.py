@@ -1,5 +1,6 @@
-"""``souron lecture``: list the rows of the lecture, show one as text, or show a course."""
+"""``souron lecture``: list the rows of the lecture, show one as text, show a course, export the interactives."""
 
+import importlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +10,12 @@ from souron import registry
 from souron.cli import console
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
+from souron.cli.parsing import arguments
 from souron.hub import zoo
 from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.lecture.rows import Row
-from souron.utils.messages import N_, _
+from souron.utils.messages import N_, UserError, _
 
 
 def complete_row(incomplete: str) -> list[tuple[str, str]]:
@@ -23,13 +25,30 @@ def complete_row(incomplete: str) -> list[tuple[str, str]]:
 @command(
     "lecture",
     N_("Read the lecture row by row: ideas, mechanisms, failures."),
-    "souron lecture\nsouron lecture V1\nsouron lecture V1 --json\nsouron lecture course=my.toml",
+    "souron lecture\nsouron lecture V1\nsouron lecture V1 --json\nsouron lecture course=my.toml\n"
+    "souron lecture export pages/\nsouron lecture export pages/ kmeans_by_hand trust_map",
     group="teach",
 )
 def lecture(
-    row: Annotated[str | None, Argument(metavar="ROW", help=N_("such as V1"), autocompletion=complete_row)] = None,
+    row: Annotated[
+        str | None, Argument(metavar="ROW", help=N_("such as V1; or: export OUT [NAMES]"), autocompletion=complete_row)
+    ] = None,
+    out: Annotated[str | None, Argument(metavar="[OUT]", help=N_("a new folder for the interactives as files"))] = None,
+    names: Annotated[
+        list[str] | None, Argument(metavar="[NAMES]", help=N_("the interactives to export; without any: all"))
+    ] = None,
     course: Annotated[str | None, Option(metavar="FILE", help=N_("a course's file: its steps in order"))] = None,
 ) -> None:
+    if row == "export":
+        export(out, names or [])
+        return
+    if out is not None:
+        raise UserError(
+            "option",
+            _("one thing too many: {name}").format(name=out),
+            expected=_("a row, or: export OUT [NAMES]"),
+            fix=f"souron lecture {row}",
+        )
     if course is not None:
         tell_course(courses.load(Path(course)))
     elif row is not None:
@@ -38,6 +57,26 @@ def lecture(
         print_json([summary(each) for each in rows.rows().values()])
     else:
         tell_all()
+
+
+def export(out: str | None, names: list[str]) -> None:
+    """Write interactives as HTML files that need no studio. Raises UserError."""
+    if out is None:
+        raise arguments.missing("OUT", "souron lecture export pages/")
+    with screen.err.status(_("computing the answers")) as status:
+        files = []
+        for file in importlib.import_module("souron.studio.interactive_export").write(Path(out), names):
+            files.append(file)
+            status.update(file.title)
+    if screen.json:
+        print_json({"index": Path(out) / "index.html", "files": [file.as_json() for file in files]})
+        return
+    made = console.table(_("interactive"), _("file"), _("size"), right=[_("size")])
+    for file in files:
+        made.add_row(
+            file.title, str(file.path or _("needs souron studio")), f"{file.size / 1e6:.1f} MB" if file.path else "–"
+        )
+    show(made, _("page: {path}").format(path=Path(out) / "index.html"))
 
 
 def tell_all() -> None:

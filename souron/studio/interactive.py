@@ -7,8 +7,19 @@ Such a file has ``TITLE``, ``ABOUT`` (a paragraph), ``QUESTION`` with ``CHOICES`
 - ``answer(asked)``: response to a request of the page, dict to dict, within a second or two. Raises
   UserError;
 - ``WORDS``: the texts of its script, ``static/interactives/<name>.js``, whose ``start(root,
-  tools)`` animates the images;
-- ``build(studio)``: adds the interactive to the page that is being built.
+  tools)`` animates the images. It is called anew for a state that the back button restores;
+- ``build(studio)``: adds the interactive to the page that is being built;
+- ``TOUR``: eight steps through it. A step ``(part, text)`` points at a field, a canvas, an element
+  (``data-part``) or a button of the stage; ``(part, question, choices, right)`` asks for a guess,
+  which the reader's browser keeps;
+- ``record()``, where the interactive also works without the studio: yields the requests whose
+  answers an exported file carries, exactly as the script sends them; ``SETTINGS`` then names the
+  values of fields that are recorded, where they are not all.
+
+All named fields of the stage stand in the link. What else a script's state needs it keeps there by
+``tools.keep({key: value})`` and reads from ``tools.kept``. It draws in ``tools.colour(name)`` ("ink",
+"paper", "muted", "accent", "positive", "negative", "class0" to "class9") and names the function that
+draws to ``tools.repaint``, for when light turns to dark.
 
 The reader guesses first: students who predict the outcome of a demonstration learn more from it
 (Crouch, Fagen, Callan, Mazur: Classroom demonstrations: Learning tools or entertainment? 2004,
@@ -38,6 +49,9 @@ ORDER = (
     "kmeans_by_hand",
     "noise_slider",
     "gan_slow_motion",
+    "draw_distribution",
+    "clip_contrast",
+    "convolution_attention",
     "which_luck",
     "trust_map",
     "real_or_drawn",
@@ -50,6 +64,12 @@ COMMON = {
     "play": N_("Play"),
     "pause": N_("Pause"),
     "failed": N_("This did not work"),
+    "next": N_("Next"),
+    "finish": N_("Finish"),
+    "step_of": N_("{step} of {steps}"),
+    "score": N_("Guessed right in the tour: {right} of {count}."),
+    "copied": N_("The link was copied."),
+    "unrecorded": N_("This file holds no answer for this setting. souron studio computes every setting."),
 }
 one_at_a_time = threading.Lock()  # an answer may use all cores for a second
 
@@ -88,23 +108,29 @@ def html(name: str, heading: str = "h2") -> Markup:
     """Return an interactive as HTML in the current language; ``studio.js`` starts it."""
     module = find(name)
     words = {key: _(text) for key, text in {**COMMON, **getattr(module, "WORDS", {})}.items()}
+    tour = steps(module)
     choices = Markup("").join(
         Markup('<label><input type="radio" name="guess-{}" value="{}"> {}</label>').format(name, place, _(text))
         for place, text in enumerate(module.CHOICES)
     )
     return Markup(
         '<article class="interactive" data-interactive="{name}" data-right="{right}" '
-        'data-module="/static/interactives/common.js" data-words="{words}" '
+        'data-module="/static/interactives/common.js" data-words="{words}" data-tour="{tour}" '
         'aria-labelledby="title-{name}">'
         '<{heading} id="title-{name}">{title}</{heading}><p>{about}</p>'
         '<fieldset class="guess"><legend>{question}</legend>{choices}'
         '<button type="button" data-do="skip">{skip}</button></fieldset>'
-        '<div class="stage" hidden>{stage}<p class="said" role="status"></p>'
+        '<p class="bar" hidden>{opener}<button type="button" data-link>{link}</button></p>'
+        '<div class="stage" hidden><div class="play">{stage}</div><p class="said" role="status"></p>'
         '<details class="answer"><summary>{reveal}</summary><p class="guessed"></p><p>{answer}</p>'
-        "</details></div></article>"
+        "</details></div>{box}</article>"
     ).format(
         name=name,
         words=json.dumps(words, ensure_ascii=False),
+        tour=json.dumps(tour, ensure_ascii=False),
+        opener=Markup('<button type="button" data-tour-do="open">{}</button> ').format(_("Tour")) if tour else "",
+        box=tour_box(name) if tour else "",
+        link=_("Copy link"),
         right=module.RIGHT,
         heading=heading,
         title=_(module.TITLE),
@@ -116,6 +142,29 @@ def html(name: str, heading: str = "h2") -> Markup:
         reveal=_("The answer"),
         answer=_(module.ANSWER),
     )
+
+
+def steps(module: ModuleType) -> list[dict[str, Any]]:
+    """Return the steps of an interactive's tour in the current language; [] where it has none."""
+    made = []
+    for part, text, *question in getattr(module, "TOUR", ()):
+        step = {"part": part, "text": _(text)}
+        if question:
+            choices, right = question
+            step |= {"choices": [_(choice) for choice in choices], "right": right}
+        made.append(step)
+    return made
+
+
+def tour_box(name: str) -> Markup:
+    return Markup(
+        '<section class="tour" hidden tabindex="-1" aria-labelledby="tour-{name}-place tour-{name}-text">'
+        '<p class="place" id="tour-{name}-place"></p><p class="text" id="tour-{name}-text"></p>'
+        '<fieldset hidden aria-labelledby="tour-{name}-text"></fieldset><p class="judged" role="status"></p>'
+        '<p class="turns"><button type="button" data-tour-do="back">{back}</button> '
+        '<button type="button" class="first" data-tour-do="next"></button> '
+        '<button type="button" data-tour-do="close">{close}</button></p></section>'
+    ).format(name=name, back=_("Back"), close=_("Close"))
 
 
 def slider(name: str, label: str, low: float, high: float, value: float, step: float = 1) -> Markup:

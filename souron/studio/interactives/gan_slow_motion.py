@@ -8,7 +8,7 @@ After the idea of Kahng, Thorat, Chau, Viegas, Wattenberg: GAN Lab (2018),
 https://arxiv.org/abs/1809.01587.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -52,9 +52,39 @@ WORDS = {
         "digits in {up} of {ups}, the critic's lowered it in {down} of {downs}."
     ),
 }
+TOUR = (
+    ("real", N_("Real digits of 8 × 8 pixels: what the generator has to imitate without ever seeing it.")),
+    (
+        "drawn",
+        N_("Images generated from the same noise in every frame, so each change comes from the generator's weights."),
+    ),
+    (
+        "frame",
+        N_("A frame is one step of one network. The first twelve rounds are shown whole, then one round in twelve."),
+    ),
+    (
+        "change",
+        N_("In a frame of the critic's step, what changes in the generated digits?"),
+        (N_("Nothing"), N_("They become lighter"), N_("They become sharper")),
+        0,
+    ),
+    (
+        "trust",
+        N_("Right after the critic's step, how has its score of the generated digits moved?"),
+        (N_("Up"), N_("Down"), N_("Not at all")),
+        1,
+    ),
+    (
+        "loss",
+        N_("The losses of both networks. They need not fall as training goes on, since the opponent learns, too."),
+    ),
+    ("seed", N_("Another random seed brings other weights, other noise and other digits.")),
+    ("count", N_("How many of the steps shown moved the critic's score as they were meant to.")),
+)
 ROUNDS, SLOW, EVERY = 300, 12, 12  # the first SLOW rounds are shown, then one in EVERY
 DRAWN, JUDGED, BATCH = 16, 64, 32
 SIDE = 8
+SETTINGS = {"seed": (1, 2, 3)}
 
 
 def build(studio: Any) -> Any:
@@ -82,11 +112,16 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    return record(interactive.whole(asked, "seed", 0, 1000, 1))
+    return trained(interactive.whole(asked, "seed", 0, 1000, 1))
+
+
+def record() -> Iterator[dict[str, Any]]:
+    for seed in SETTINGS["seed"]:
+        yield {"seed": seed}
 
 
 @lru_cache(maxsize=4)
-def record(seed: int) -> dict[str, Any]:
+def trained(seed: int) -> dict[str, Any]:
     """Train with that seed and return the frames."""
     import torch
 

@@ -6,7 +6,8 @@ Fashion-MNIST. The page shows its weights and its intermediate activations.
 After the idea of Wang and others: CNN Explainer (2020), https://arxiv.org/abs/2004.15004.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from markupsafe import Markup
@@ -40,7 +41,48 @@ WORDS = {
     "product": N_("product"),
     "cursor": N_("row {y}, column {x}"),
 }
+TOUR = (
+    ("picture", N_("Choose a test picture, or empty it and draw a piece of clothing yourself.")),
+    (
+        "kernels",
+        N_("The 32 kernels of the first layer, 3 × 3 weights each. Blue weights are positive, orange ones negative."),
+    ),
+    (
+        "kernels",
+        N_("A kernel is positive on its left side and negative on its right side. Where is its feature map bright?"),
+        (N_("On vertical edges"), N_("On horizontal edges"), N_("On every bright surface")),
+        0,
+    ),
+    (
+        "first",
+        N_("Each kernel gives one feature map, shown after batch normalisation and ReLU. Press a pixel of a map."),
+    ),
+    (
+        "window",
+        N_(
+            "The window under the kernel, the kernel, and their products. The sum of the products is the pixel of "
+            "the map."
+        ),
+    ),
+    ("sum", N_("The sum added up here beside the output of the layer itself: they are equal.")),
+    (
+        "second",
+        N_("From how many values of the first layer is one pixel of the second layer computed?"),
+        ("9", "288", "784"),
+        1,
+    ),
+    (
+        "says",
+        N_(
+            "At the end softmax gives each class a probability. Draw something that is no piece of clothing: the "
+            "probabilities add up to 1 all the same."
+        ),
+    ),
+)
 SIDE = 28  # pixels a side of an image
+SETTINGS = {"picture": (0, 1, 2)}
+LAYERS = ((32, 28), (64, 14))  # maps and pixels a side of each layer
+RECORDED = 7  # every seventh pixel of a map is in an exported file
 
 
 def build(studio: Any) -> Any:
@@ -85,6 +127,15 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
         if "layer" in asked:
             return explained(model.system, image, asked)
         return looked_at(model.system, image)
+
+
+def record() -> Iterator[dict[str, Any]]:
+    for picture in SETTINGS["picture"] if interactive.examples("cnn") else ():
+        yield {"picture": picture}
+        for layer, (maps, side) in enumerate(LAYERS):
+            places = range(RECORDED // 2, side, RECORDED)
+            for number, y, x in product(range(maps), places, places):
+                yield {"picture": picture, "layer": layer, "map": number, "y": y, "x": x}
 
 
 def pixels(asked: Mapping[str, Any]) -> Any:

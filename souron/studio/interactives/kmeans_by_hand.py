@@ -5,7 +5,7 @@ Every step is one of souron's ``kmeans``: ``forward`` assigns points to centres 
 initialisations are shown for comparison.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -46,6 +46,43 @@ WORDS = {
         "{times} times; the worst {worst}. Yours: {ratio} times the best."
     ),
 }
+TOUR = (
+    (
+        "points",
+        N_(
+            "Choose the points. Three groups are easy; two stripes contradict what k-means assumes; the last set has "
+            "no groups at all."
+        ),
+    ),
+    ("plane", N_("Place the centres: press the picture, or move the cross with the arrow keys and press Enter.")),
+    (
+        "step",
+        N_(
+            "A step assigns each point to its nearest centre; the next one moves each centre to the mean of its points."
+        ),
+    ),
+    (
+        "curve",
+        N_("Can the inertia rise from one step to the next, as long as every centre has points?"),
+        (N_("Never"), N_("Only when the centres move"), N_("Yes, at random")),
+        0,
+    ),
+    ("run", N_("Go on until no point changes its centre. That always happens after finitely many steps.")),
+    ("again", N_("Start again with other centres and compare the final inertia.")),
+    (
+        "points",
+        N_("Two stripes and two centres: which clusters have the lower inertia?"),
+        (N_("Each stripe by itself"), N_("The left and the right half of both stripes")),
+        1,
+    ),
+    (
+        "rival",
+        N_(
+            "souron's kmeans starts twenty times by k-means++. Compare its best inertia, and how often it is "
+            "reached, with yours."
+        ),
+    ),
+)
 MOST = 8  # centres
 REACH = 1.2  # of the plane shown
 RIVALS = 20
@@ -91,17 +128,25 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the points; with ``centres`` the next step, with ``rival`` souron's clusters."""
+    """Return the points; with ``centres`` the next step, with ``rival`` souron's ``count`` clusters."""
     kind = interactive.among(asked, "points", SETS)
     found = points(kind)
+    if asked.get("rival") is True:
+        return rivals(kind, interactive.whole(asked, "count", 1, MOST, 3))
     if "centres" not in asked:
-        return {"points": [[round(x, 3), round(y, 3)] for x, y in found.tolist()], "reach": REACH}
+        return {"points": [[round(x, 5), round(y, 5)] for x, y in found.tolist()], "reach": REACH}
     centres = interactive.table(asked, "centres", MOST, 2, 10)
     if not centres:
         raise UserError("value", _("no centre has been placed"))
-    if asked.get("rival"):
-        return rivals(kind, len(centres))
     return step(found, centres, bool(asked.get("move")))
+
+
+def record() -> Iterator[dict[str, Any]]:
+    """Yield the requests for points and rivals; the script computes the steps of a recording itself."""
+    for kind in SETS:
+        yield {"points": kind}
+        for count in range(2, MOST + 1):
+            yield {"points": kind, "count": count, "rival": True}
 
 
 @lru_cache

@@ -5,7 +5,8 @@ own noise schedule; the reverse process is deterministic (DDIM, Song, Meng, Ermo
 step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from markupsafe import Markup
@@ -37,7 +38,49 @@ WORDS = {
         "before: {before} (root mean square, of 255)."
     ),
 }
+TOUR = (
+    ("picture", N_("Choose a test picture of 28 × 28 pixels.")),
+    (
+        "noise",
+        N_(
+            "The step t of the forward process. The picture is scaled down and Gaussian noise is added, so that the "
+            "variance stays the same."
+        ),
+    ),
+    (
+        "step",
+        N_("Which share of the variance is noise at the last step?"),
+        (N_("About half"), N_("About 90 %"), N_("Nearly all of it")),
+        2,
+    ),
+    ("seed", N_("The random seed of the noise: the same number brings the same noise.")),
+    (
+        "seen",
+        N_(
+            "From the noisy picture the network predicts the clean one. How does its prediction look when nearly "
+            "everything is noise?"
+        ),
+        (N_("Sharp"), N_("Blurred, like a mean of many pictures"), N_("Black")),
+        1,
+    ),
+    (
+        "drawn",
+        N_(
+            "The reverse process goes to a little less noise with each evaluation of the network (DDIM, without new "
+            "noise)."
+        ),
+    ),
+    ("frame", N_("Move through the stops of the reverse process. Watch when the kind of clothing is decided.")),
+    (
+        "back",
+        N_(
+            "The root mean square from the original tells whether the same picture came back. Compare a small step "
+            "with the last one."
+        ),
+    ),
+)
 STOPS = 20  # most evaluations of the network
+SETTINGS = {"picture": (0, 1, 2), "noise": (0, 10, 20, 30, 40, 50, 60, 80, 100), "seed": (1, 2)}
 
 
 def build(studio: Any) -> Any:
@@ -99,6 +142,12 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
         if asked.get("back"):
             found |= way_back(system, clean, noisy, step)
     return found
+
+
+def record() -> Iterator[dict[str, Any]]:
+    if interactive.examples("ddpm"):
+        for picture, noise, seed, back in product(*SETTINGS.values(), (False, True)):
+            yield {"picture": picture, "noise": noise / 100, "seed": seed, "back": back}
 
 
 def with_noise(system: Any, clean: Any, step: int, seed: int) -> Any:

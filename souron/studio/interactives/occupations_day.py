@@ -39,6 +39,29 @@ WORDS = {
     "by gpt4": N_("GPT-4"),
     "agree": N_("On exposed or not you agree with people in {people} of {count} tasks, GPT-4 does in {gpt4}."),
 }
+TOUR = (
+    ("occupation", N_("Choose an occupation of the O*NET data base (United States).")),
+    ("tasks", N_("Press the tasks that a language model could do in half the time at equal quality, in your opinion.")),
+    (
+        "tasks",
+        N_("Before you look: which tasks of general dentists did people call exposed?"),
+        (N_("Those with the hands"), N_("Those with words and records"), N_("All of them")),
+        1,
+    ),
+    ("reveal", N_("Show how people and GPT-4 labelled the same tasks.")),
+    ("people", N_("Alpha counts E1 alone, beta also half of E2, zeta all of E2. The three differ widely.")),
+    (
+        "gpt4",
+        N_("On which share of all tasks do people and GPT-4 disagree?"),
+        (N_("About a tenth"), N_("About a third"), N_("About two thirds")),
+        1,
+    ),
+    (
+        "agree",
+        N_("Your agreement with people beside that of GPT-4. Neither label is a measurement of what a model can do."),
+    ),
+    ("shown", N_("Exposure says that a task might take half the time. It does not say that a job disappears.")),
+)
 FIRST = (
     "Dentists, General",
     "Registered Nurses",

@@ -9,7 +9,8 @@ Deep Networks (2017), https://arxiv.org/abs/1708.03788.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from markupsafe import Markup
@@ -38,11 +39,65 @@ WORDS = {
     "now": N_("step {step}: loss {loss}, {train} % of these points right, {test} % of new ones"),
     "starts": N_("From {starts} random starts, {good} classified at least 95 % of the points correctly."),
 }
+TOUR = (
+    (
+        "points",
+        N_(
+            "Choose the points. In xor opposite corners belong to one class; moons, circle and spiral need a curved "
+            "boundary."
+        ),
+    ),
+    (
+        "width",
+        N_(
+            "Hidden units: each computes a ReLU of a weighted sum of x and y, so it is 0 on one side of a straight "
+            "line and rises on the other."
+        ),
+    ),
+    (
+        "surface",
+        N_("With one hidden unit, what shape has the boundary between the classes?"),
+        (N_("A straight line"), N_("A corner"), N_("A circle")),
+        0,
+    ),
+    ("frame", N_("Move through the training, forwards and backwards. The surface, the units and the loss follow.")),
+    (
+        "units",
+        N_(
+            "The activation of each hidden unit over the plane, bright where it is large. The frame is the weight "
+            "that leads on: blue above 0, orange below, thicker where it is larger."
+        ),
+    ),
+    (
+        "loss",
+        N_(
+            "The cross-entropy on these points, step by step. A flat stretch is a time in which the weights move but "
+            "the fit hardly improves."
+        ),
+    ),
+    (
+        "starts",
+        N_(
+            "Sixteen random starts are trained at once. With two hidden units on xor, how many get 95 % of the "
+            "points right?"
+        ),
+        (N_("None"), N_("About half"), N_("Nearly all")),
+        0,
+    ),
+    (
+        "noise",
+        N_(
+            "More noise makes the classes overlap. Then compare the share right on these points with that on new "
+            "ones: the difference is overfitting."
+        ),
+    ),
+)
 KINDS = ("xor", "moons", "circle", "spiral")
 POINTS, STARTS, STEPS, FRAMES = 200, 16, 400, 30
 SURFACE, UNIT = 40, 20  # cells a side
 REACH = 1.2  # of the plane shown, from -REACH to REACH
 RATE = 0.03
+SETTINGS = {"width": (1, 2, 4, 8), "depth": (1,), "noise": (10,), "start": (3,)}
 
 
 def build(studio: Any) -> Any:
@@ -87,6 +142,11 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     noise = interactive.number(asked, "noise", 0, 0.5, 0.1)
     start = interactive.whole(asked, "start", 0, STARTS - 1, 0)
     return learn(kind, width, depth, noise, start)
+
+
+def record() -> Iterator[dict[str, Any]]:
+    for kind, width, depth, noise, start in product(KINDS, *SETTINGS.values()):
+        yield {"points": kind, "width": width, "depth": depth, "noise": noise / 100, "start": start - 1}
 
 
 def points(kind: str, noise: float, seed: int) -> tuple[Any, Any]:

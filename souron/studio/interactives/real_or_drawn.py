@@ -51,6 +51,30 @@ WORDS = {
     ),
     "begin": N_("Press the pictures that you take for generated."),
 }
+TOUR = (
+    ("seed", N_("Which twenty pictures: ten real ones of Fashion-MNIST, and ten of VAE, GAN, DCGAN and DDPM.")),
+    ("tiles", N_("Press the pictures that you take for generated. Look at edges, textures and symmetry.")),
+    ("tiles", N_("How many of the twenty would be right by guessing alone, on average?"), ("5", "10", "15"), 1),
+    ("reveal", N_("Show the truth once you have chosen; a choice cannot be changed afterwards.")),
+    (
+        "you",
+        N_(
+            "Your result with its 95 % interval. With 12 of 20 right it reaches from 39 to 78 %: no evidence against "
+            "guessing."
+        ),
+    ),
+    (
+        "detector",
+        N_("A detector of frequencies and neighbouring pixels, trained without the generator that it judges."),
+    ),
+    (
+        "after",
+        N_("Trained on these generators it finds more generated pictures. What else rises?"),
+        (N_("The number of false alarms on real pictures"), N_("Nothing else")),
+        0,
+    ),
+    ("seed", N_("Try another twenty: the figures change a lot, since twenty pictures are few.")),
+)
 LEARNT = ("vae", "gan", "dcgan")  # generators whose images detectors are trained on
 SHOWN = {"vae": 2, "gan": 3, "dcgan": 3, "ddpm": 2}
 REALS = 10

@@ -5,8 +5,9 @@ Kaski 2001). A switch shuffles every column independently, which destroys all ne
 structure on the map then comes from the method.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 from markupsafe import Markup
@@ -41,6 +42,44 @@ WORDS = {
     "none": N_("No case is under the brush."),
     "one": N_("{count} times {name}"),
 }
+TOUR = (
+    (
+        "way",
+        N_(
+            "PCA projects onto the two directions of largest variance. t-SNE keeps near neighbours near. The random "
+            "map ignores the data."
+        ),
+    ),
+    ("map", N_("Each point is a digit of 64 pixels. Colour and shape show its class, which no method was given.")),
+    ("under", N_("The digits under the brush. In a good map they resemble each other.")),
+    ("brush", N_("The share of their true neighbours, found in 64 dimensions, that are under the brush as well.")),
+    (
+        "way",
+        N_("Which map of these digits has the higher trustworthiness?"),
+        (N_("PCA"), N_("t-SNE"), N_("Both the same")),
+        1,
+    ),
+    (
+        "by_trust",
+        N_(
+            "The trustworthiness of every single point: orange ones have neighbours on the map that are far away in "
+            "the data."
+        ),
+    ),
+    (
+        "shuffled",
+        N_("With shuffled columns nothing belongs together. Does the map of t-SNE show clumps all the same?"),
+        (N_("No, an even cloud"), N_("Yes, clumps of points that are near by chance")),
+        1,
+    ),
+    (
+        "shuffled",
+        N_(
+            "So compare the figures of the real map with those of the shuffled one: only what is above them is in "
+            "the data."
+        ),
+    ),
+)
 CASES, NEAR = 400, 5
 STEPS = 300  # of t-SNE
 WAYS = ("pca", "tsne", "chance")
@@ -77,6 +116,11 @@ def stage() -> Markup:
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     way = interactive.among(asked, "way", WAYS)
     return mapped(way, asked.get("shuffled") is True)
+
+
+def record() -> Iterator[dict[str, Any]]:
+    for way, shuffled in product(WAYS, (False, True)):
+        yield {"way": way, "shuffled": shuffled}
 
 
 @lru_cache

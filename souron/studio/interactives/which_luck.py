@@ -5,7 +5,8 @@ training its own quality, and each training gets different cases right. souron's
 ``verdict.difference`` judges them, beside two common methods that count fewer sources of variance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from markupsafe import Markup
@@ -47,9 +48,39 @@ WORDS = {
     "worse": N_("B is better"),
     "cannot tell": N_("cannot tell"),
 }
+TOUR = (
+    ("seeds", N_("Each system is trained this many times, from a different random seed each time.")),
+    ("cases", N_("The number of test cases. Both systems are tested on the same ones.")),
+    ("luck", N_("The standard deviation of accuracy between trainings of the same system, in percentage points.")),
+    (
+        "bars",
+        N_("How often each method calls one system better, in orange the part that is wrong. The dashed line is 5 %."),
+    ),
+    (
+        "bootstrap",
+        N_(
+            "Both systems are equal and trainings differ. What do more test cases do to the false calls of the "
+            "bootstrap?"
+        ),
+        (N_("They become rarer"), N_("They stay as they are"), N_("They become more frequent")),
+        2,
+    ),
+    ("intervals", N_("The first forty comparisons by souron's verdict: the difference with its 95 % interval.")),
+    (
+        "luck",
+        N_(
+            "Set this to 0, so that all trainings of a system are equally good. Which methods then call equal "
+            "systems different in about 5 % or less?"
+        ),
+        (N_("Only souron's verdict"), N_("The bootstrap and souron's verdict"), N_("All three")),
+        1,
+    ),
+    ("difference", N_("Now make one system truly better and see from which difference on each method finds it.")),
+)
 REPEATS = 200
 SEED_SPREAD, MIXED, DIFFICULTY = 0.3, 1.2, 1.5  # standard deviations of log odds
 WAYS = ("mean", "bootstrap", "souron")
+SETTINGS = {"seeds": (2, 3, 10), "cases": (200, 1000, 2000), "difference": (0, 4), "luck": (0, 4)}
 
 
 def build(studio: Any) -> Any:
@@ -89,6 +120,11 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     points = interactive.number(asked, "difference", 0, 10, 0)
     luck = interactive.number(asked, "luck", 0, 8, 4)
     return repeated(seeds, cases, points / 100, luck / 100)
+
+
+def record() -> Iterator[dict[str, Any]]:
+    for seeds, cases, difference, luck in product(*SETTINGS.values()):
+        yield {"seeds": seeds, "cases": cases, "difference": difference, "luck": luck}
 
 
 def repeated(seeds: int, cases: int, points: float, luck: float, repeats: int = REPEATS) -> dict[str, Any]:

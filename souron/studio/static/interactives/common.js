@@ -1,10 +1,20 @@
-// What all interactives share: the guess, asking the studio, drawing numbers, playing a recording.
-const style = document.createElement("link");
-style.rel = "stylesheet";
-style.href = "/static/interactives/interactives.css";
-document.head.append(style);
+// What all interactives share: the guess, asking the studio, colours, drawing numbers, playing a recording,
+// the state in the link.
+import { tour } from "./tour.js";
 
-export const COLOURS = ["#005a92", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5a24", "#b59d00", "#6a3d9a", "#5b6670"];
+const VARIABLES = { muted: "--faint" };
+
+// "ink", "paper", "panel", "rule", "muted", "accent", "positive", "negative", "class0" to "class9":
+// of the studio's style sheets, as they are now (light or dark, with more contrast)
+export const colour = (name) => getComputedStyle(document.body).getPropertyValue(VARIABLES[name] ?? `--${name}`).trim();
+
+// the style sheet of the interactives, loaded once
+let styled = null;
+const dressed = () => (styled ??= new Promise((done) => {
+  const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: "/static/interactives/interactives.css" });
+  style.onload = style.onerror = done;
+  document.head.append(style);
+}));
 
 // "{n} steps" with {n: 3} -> "3 steps"
 export const fill = (text, fields) => text.replace(/\{(\w+)\}/g, (whole, name) => fields[name] ?? whole);
@@ -12,12 +22,19 @@ export const fill = (text, fields) => text.replace(/\{(\w+)\}/g, (whole, name) =
 // base64 -> bytes
 export const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-const grey = (value) => [value, value, value];
-// 0 is orange, the middle white, 255 blue: seen with every sort of colour blindness
-const both = (value, pale) => {
-  const share = pale * Math.abs(value - 127.5) / 127.5;
-  const end = value < 127.5 ? [213, 94, 0] : [0, 90, 146];
-  return end.map((part) => Math.round(255 + (part - 255) * share));
+// bytes -> base64
+export const text64 = (values) => btoa(String.fromCharCode(...values));
+
+const grey = () => (value) => [value, value, value];
+// "#d55e00" -> [213, 94, 0]
+const parts = (hex) => [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));
+// 0 is orange, the middle the paper, 255 blue: seen with every sort of colour blindness
+const both = (pale) => {
+  const [middle, below, above] = ["paper", "negative", "positive"].map((name) => parts(colour(name)));
+  return (value) => {
+    const share = pale * Math.abs(value - 127.5) / 127.5, end = value < 127.5 ? below : above;
+    return middle.map((part, i) => Math.round(part + (end[i] - part) * share));
+  };
 };
 
 // bytes of (height, width) as a picture that fills the canvas, or the box {x, y, width, height} in it;
@@ -26,9 +43,9 @@ export const paint = (canvas, values, width, height, { signed = false, pale = 1,
   const small = new OffscreenCanvas(width, height);
   const context = small.getContext("2d");
   const image = context.createImageData(width, height);
-  const colour = signed ? both : grey;
+  const mixed = (signed ? both : grey)(pale);
   for (let i = 0; i < width * height; i++) {
-    image.data.set([...colour(values[i], pale), 255], 4 * i);
+    image.data.set([...mixed(values[i]), 255], 4 * i);
   }
   context.putImageData(image, 0, 0);
   const place = box ?? { x: 0, y: 0, width: canvas.width, height: canvas.height };
@@ -37,17 +54,23 @@ export const paint = (canvas, values, width, height, { signed = false, pale = 1,
   target.drawImage(small, place.x, place.y, place.width, place.height);
 };
 
+// paper on the whole canvas
+export const clear = (canvas) => {
+  const context = canvas.getContext("2d");
+  context.fillStyle = colour("paper");
+  context.fillRect(0, 0, canvas.width, canvas.height);
+};
+
 // a line of numbers, or several, in the same picture; ``at`` marks a place
 export const lines = (canvas, rows, at = null) => {
   const context = canvas.getContext("2d");
   const { width, height } = canvas;
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, width, height);
+  clear(canvas);
   const all = rows.flat().filter(Number.isFinite);
   const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
   const y = (value) => height - 14 - (height - 24) * (value - low) / (high - low);
   rows.forEach((row, number) => {
-    context.strokeStyle = COLOURS[number];
+    context.strokeStyle = colour(`class${number % 10}`);
     context.lineWidth = 2;
     context.setLineDash(number % 2 ? [6, 3] : []);
     context.beginPath();
@@ -57,14 +80,14 @@ export const lines = (canvas, rows, at = null) => {
   context.setLineDash([]);
   if (at !== null) {
     const x = 6 + (width - 12) * at / Math.max(1, rows[0].length - 1);
-    context.strokeStyle = "#1f2328";
+    context.strokeStyle = colour("ink");
     context.lineWidth = 1;
     context.beginPath();
     context.moveTo(x, 0);
     context.lineTo(x, height);
     context.stroke();
   }
-  context.fillStyle = "#4d5661";
+  context.fillStyle = colour("muted");
   context.font = "11px system-ui, sans-serif";
   context.fillText(high.toPrecision(2), 4, 11);
   context.fillText(low.toPrecision(2), 4, height - 2);
@@ -72,8 +95,8 @@ export const lines = (canvas, rows, at = null) => {
 
 // a point, in two shapes, for those who do not see the colours apart
 export const mark = (context, x, y, kind, size = 4) => {
-  context.fillStyle = COLOURS[kind % COLOURS.length];
-  context.strokeStyle = "#fff";
+  context.fillStyle = colour(`class${kind % 10}`);
+  context.strokeStyle = colour("paper");
   context.lineWidth = 1;
   context.beginPath();
   if (kind % 2) context.rect(x - size, y - size, 2 * size, 2 * size);
@@ -82,28 +105,97 @@ export const mark = (context, x, y, kind, size = 4) => {
   context.stroke();
 };
 
-export const begin = async (root) => {
+// the same text for the same request, whatever the order of its keys
+const canonical = (asked) => JSON.stringify(asked, (_key, value) => (
+  value !== null && typeof value === "object" && !Array.isArray(value)
+    ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value));
+
+const object = (text) => {
+  try {
+    const found = JSON.parse(text);
+    return found !== null && typeof found === "object" && !Array.isArray(found) ? found : {};
+  } catch { return {}; }
+};
+
+// what the link holds of that interactive: "#NAME?field=value&…", a script's own state under "_"
+const linked = (name) => {
+  const [whose, query] = location.hash.slice(1).split(/\?(.*)/s);
+  if (whose !== name) return null;
+  const fields = new URLSearchParams(query);
+  return { fields, kept: object(fields.get("_") ?? "{}") };
+};
+
+const putField = (field, value) => {
+  if (value === null || field.type === "file") return;
+  if (field.type === "checkbox") field.checked = value === "1";
+  else if (field.type === "radio") field.checked = field.value === value;
+  else if (!field.options || [...field.options].some((option) => option.value === value)) field.value = value;
+};
+
+const fieldsOf = (stage) => {
+  const fields = new URLSearchParams();
+  for (const field of stage.querySelectorAll("[name]")) {
+    if (field.type === "checkbox") fields.set(field.name, field.checked ? "1" : "0");
+    else if (field.type === "radio" ? field.checked : field.type !== "file") fields.set(field.name, field.value);
+  }
+  return fields;
+};
+
+// only those values of fields whose answers a file holds; a slider becomes a list
+const limit = (stage, settings) => {
+  for (const [name, values] of Object.entries(settings)) {
+    const field = stage.querySelector(`[name="${name}"]`), texts = values.map(String);
+    if (field.options) {
+      for (const option of [...field.options]) if (!texts.includes(option.value)) option.remove();
+      continue;
+    }
+    const list = Object.assign(document.createElement("select"), { name });
+    list.append(...texts.map((text) => new Option(text, text, false, text === field.value)));
+    field.parentElement.querySelector("output").remove();
+    field.replaceWith(list);
+  }
+};
+
+// a file that was exported holds the answers to ``exported.answers``, pairs of a request and its
+// answer, and the script as ``exported.start``
+export const begin = async (root, exported = null) => {
   const name = root.dataset.interactive;
   const words = JSON.parse(root.dataset.words);
   const language = document.documentElement.lang;
-  const stage = root.querySelector(".stage");
+  const stage = root.querySelector(".stage"), play = stage.querySelector(".play");
+  const original = play.cloneNode(true);
+  const looks = exported ? null : dressed();
   const one = (selector) => root.querySelector(selector);
   const said = one(".said");
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  let repaints = [];
   const tools = {
     words,
     one,
-    field: (field) => one(`[name="${field}"]`),
+    colour,
+    recorded: exported !== null,
+    kept: {},
+    field: (field) => one(`.play [name="${field}"]`),
     canvas: (canvas) => one(`[data-canvas="${canvas}"]`),
-    part: (part) => one(`[data-part="${part}"]`),
+    part: (part) => one(`.play [data-part="${part}"]`),
     say: (text) => { said.textContent = text; },
     on: (does, act) => one(`[data-do="${does}"]`).addEventListener("click", act),
-    show: (place, text) => { one(`[data-part="${place}"]`).textContent = text; },
+    show: (place, text) => { one(`.play [data-part="${place}"]`).textContent = text; },
+    // ``draw`` is called again where light turns to dark
+    repaint: (draw) => { repaints.push(draw); },
   };
 
   // newest wins: an older answer is thrown away
   let asked = 0;
+  const answers = new Map((exported?.answers ?? []).map(([what, found]) => [canonical(what), found]));
+  const fromRecord = (what) => {
+    const found = answers.get(canonical(what));
+    tools.say(found ? "" : words.unrecorded);
+    return found ? structuredClone(found) : null;
+  };
   tools.ask = async (what) => {
     const mine = ++asked;
+    if (tools.recorded) return fromRecord(what);
     root.setAttribute("aria-busy", "true");
     tools.say(words.busy);
     try {
@@ -123,8 +215,9 @@ export const begin = async (root) => {
   };
 
   // a recording of ``count`` frames, drawn by ``draw(place)``
+  let frame = null; // of the link, until something is pressed
   tools.player = (draw) => {
-    const bar = tools.field("frame"), play = one('[data-do="play"]');
+    const bar = tools.field("frame"), button = one('[data-do="play"]');
     let clock = null;
     const go = (place) => {
       bar.value = Math.min(Math.max(place, 0), Number(bar.max));
@@ -133,49 +226,115 @@ export const begin = async (root) => {
     const stop = () => {
       clearInterval(clock);
       clock = null;
-      play.textContent = words.play;
+      button.textContent = words.play;
     };
     const start = () => {
       stop();
       if (Number(bar.value) === Number(bar.max)) go(0);
-      play.textContent = words.pause;
+      button.textContent = words.pause;
       clock = setInterval(() => {
-        if (!root.isConnected || Number(bar.value) >= Number(bar.max)) stop();
+        if (!bar.isConnected || Number(bar.value) >= Number(bar.max)) stop();
         else go(Number(bar.value) + 1);
       }, tools.pace ?? 180);
     };
-    play.addEventListener("click", () => (clock === null ? start() : stop()));
+    button.addEventListener("click", () => (clock === null ? start() : stop()));
     one('[data-do="earlier"]').addEventListener("click", () => { stop(); go(Number(bar.value) - 1); });
     one('[data-do="later"]').addEventListener("click", () => { stop(); go(Number(bar.value) + 1); });
     bar.addEventListener("input", () => { stop(); draw(Number(bar.value)); });
+    tools.repaint(() => draw(Number(bar.value)));
     return {
-      load: (count, play = true) => {
+      // with reduced motion the end is shown in place of the film
+      load: (count, film = true) => {
         stop();
         bar.max = count - 1;
-        go(0);
-        if (play) start();
+        const shown = frame;
+        frame = null;
+        go(shown ?? (film && still.matches ? count - 1 : 0));
+        if (film && shown === null && !still.matches) start();
       },
       go,
       stop,
     };
   };
 
-  for (const range of root.querySelectorAll("label.slide input")) {
-    const shown = range.parentElement.querySelector("output");
-    const show = () => { shown.textContent = range.value; };
-    range.addEventListener("input", show);
-    show();
+  const showSliders = () => {
+    for (const range of play.querySelectorAll("label.slide input")) {
+      const shown = range.parentElement.querySelector("output");
+      const show = () => { shown.textContent = range.value; };
+      range.addEventListener("input", show);
+      show();
+    }
+  };
+
+  // the state in the link; a course's large type has the address for itself
+  let clock = null;
+  const link = () => {
+    const fields = fieldsOf(play);
+    if (Object.keys(tools.kept).length) fields.set("_", JSON.stringify(tools.kept));
+    return `${location.pathname}${location.search}#${name}?${fields}`;
+  };
+  const write = (instead) => {
+    clearTimeout(clock);
+    if (!play.isConnected || /^#(beamer|speaker)/.test(location.hash)) return;
+    if (link() === location.pathname + location.search + location.hash) return;
+    history[instead ? "replaceState" : "pushState"](null, "", link());
+  };
+  tools.keep = (more) => {
+    Object.assign(tools.kept, more);
+    clearTimeout(clock);
+    if (touched) clock = setTimeout(() => write(true), 300);
+  };
+  play.addEventListener("change", (event) => { if (event.target.name) write(false); });
+  let touched = false;
+  for (const kind of ["pointerdown", "keydown", "click", "change"]) {
+    play.addEventListener(kind, () => { touched = true; frame = null; }, true);
   }
 
+  const point = tour(root, words, fill, tools.say);
+  let runs = 0, started = false;
+  const run = async (found) => {
+    const mine = ++runs;
+    asked++;
+    root.removeAttribute("aria-busy");
+    delete root.dataset.ready;
+    const focused = play.contains(document.activeElement) ? document.activeElement.name : "";
+    if (mine > 1) play.replaceChildren(...original.cloneNode(true).childNodes);
+    repaints = [];
+    tools.kept = found?.kept ?? {};
+    if (exported) limit(play, exported.settings);
+    for (const field of found ? play.querySelectorAll("[name]") : []) putField(field, found.fields.get(field.name));
+    frame = found?.fields.get("frame") ?? null;
+    showSliders();
+    tools.say("");
+    if (focused) tools.field(focused)?.focus();
+    const { start } = exported ?? await import(`/static/interactives/${name}.js`);
+    try {
+      if (mine === runs) await start(root, tools);
+    } catch (error) {
+      tools.say(`${words.failed}: ${error.message}`); // an old link may hold what the script does not know
+      throw error;
+    }
+    if (mine === runs) {
+      point();
+      root.dataset.ready = "";
+    }
+  };
+
+  one("[data-link]").addEventListener("click", async () => {
+    const whole = new URL(link(), location.href).href;
+    try {
+      await navigator.clipboard.writeText(whole);
+      tools.say(words.copied);
+    } catch { tools.say(whole); }
+  });
+
   let guess = null;
-  let started = false;
   const open = async () => {
-    stage.hidden = false;
+    stage.hidden = one(".bar").hidden = false;
     if (started) return;
     started = true;
-    const { start } = await import(`/static/interactives/${name}.js`);
-    await start(root, tools);
-    root.dataset.ready = "";
+    await looks;
+    await run(linked(name));
   };
   for (const radio of root.querySelectorAll(".guess input")) {
     radio.addEventListener("change", () => { guess = radio; open(); });
@@ -186,4 +345,13 @@ export const begin = async (root) => {
     const text = guess.value === root.dataset.right ? words.right : words.wrong;
     one(".guessed").textContent = fill(text, { guess: guess.parentElement.textContent.trim() });
   });
+  addEventListener("popstate", () => {
+    if (!root.isConnected) return;
+    if (started && (linked(name) || !location.hash)) run(linked(name));
+    else if (linked(name)) open();
+  });
+  const recolour = () => { if (root.isConnected) repaints.forEach((draw) => draw()); };
+  new MutationObserver(recolour).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  matchMedia("(prefers-contrast: more)").addEventListener("change", recolour);
+  if (linked(name)) await open();
 };

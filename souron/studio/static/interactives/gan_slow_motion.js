@@ -1,12 +1,12 @@
 // Each step of a GAN's two networks, one frame after the other.
-import { bytes, fill, lines, paint } from "./common.js";
+import { bytes, clear, fill, lines, paint } from "./common.js";
 
 export const start = async (root, { ask, canvas, field, on, player, show, words }) => {
   let found = null;
   const tiles = (name, values, signed = false) => {
     const plane = canvas(name), cells = found.side ** 2, count = values.length / cells;
     const columns = Math.ceil(Math.sqrt(count)), size = plane.width / columns;
-    plane.getContext("2d").fillRect(0, 0, plane.width, plane.height);
+    clear(plane);
     for (let i = 0; i < count; i++) {
       const box = { x: (i % columns) * size + 1, y: Math.floor(i / columns) * size + 1, width: size - 2, height: size - 2 };
       paint(plane, values.subarray(i * cells, (i + 1) * cells), found.side, found.side, { signed, box });
@@ -15,6 +15,7 @@ export const start = async (root, { ask, canvas, field, on, player, show, words 
   const draw = (place) => {
     if (!found) return;
     const now = found.frames[place], before = found.frames[Math.max(0, place - 1)];
+    tiles("real", bytes(found.real));
     tiles("drawn", bytes(now.drawn));
     const was = bytes(before.drawn);
     const change = now.who === "start" ? was.map(() => 128) : bytes(now.drawn).map((value, i) => Math.min(Math.max(128 + 4 * (value - was[i]), 0), 255));
@@ -36,7 +37,6 @@ export const start = async (root, { ask, canvas, field, on, player, show, words 
     const answered = await ask({ seed: Number(field("seed").value) });
     if (!answered) return;
     found = answered;
-    tiles("real", bytes(found.real));
     show("count", fill(words.count, found));
     recording.load(found.frames.length, false);
   };

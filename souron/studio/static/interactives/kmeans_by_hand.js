@@ -1,7 +1,28 @@
 // Place centres, step by step: points join, centres move.
-import { COLOURS, fill, lines, mark } from "./common.js";
+import { clear, fill, lines, mark } from "./common.js";
 
-export const start = async (root, { ask, canvas, field, on, show, words }) => {
+// one step of souron's kmeans, for a file that was exported; a test compares both
+export const lloyd = (points, centres, move) => {
+  const square = ([x, y], [a, b]) => (x - a) ** 2 + (y - b) ** 2;
+  const nearest = points.map((point) => {
+    const all = centres.map((centre) => square(point, centre));
+    return all.indexOf(Math.min(...all));
+  });
+  if (move) {
+    const apart = points.map((point, i) => square(point, centres[nearest[i]]));
+    const far = [...points.keys()].sort((a, b) => apart[b] - apart[a]), members = [...nearest];
+    const empty = [...centres.keys()].filter((group) => !nearest.includes(group));
+    empty.forEach((group, i) => { members[far[i]] = group; });
+    centres = centres.map((centre, group) => {
+      const own = points.filter((_point, i) => members[i] === group);
+      return own.length ? [0, 1].map((axis) => own.reduce((sum, point) => sum + point[axis], 0) / own.length) : centre;
+    });
+  }
+  const inertia = points.reduce((sum, point, i) => sum + square(point, centres[nearest[i]]), 0) / points.length;
+  return { centres, nearest, inertia };
+};
+
+export const start = async (root, { ask, canvas, colour, field, keep, kept, on, recorded, repaint, show, words }) => {
   const plane = canvas("plane"), context = plane.getContext("2d");
   let points = [], reach = 1.2, centres = [], nearest = null, moves = false, curve = [], rounds = 0, ended = false, rival = null;
   let cross = { x: 0, y: 0 };
@@ -20,23 +41,22 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
     context.stroke();
   };
   const draw = () => {
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, plane.width, plane.height);
+    clear(plane);
     points.forEach((point, i) => {
       const [x, y] = pixel(point);
       if (nearest) mark(context, x, y, nearest[i]);
-      else { context.fillStyle = "#5b6670"; context.beginPath(); context.arc(x, y, 3.5, 0, 7); context.fill(); }
+      else { context.fillStyle = colour("muted"); context.beginPath(); context.arc(x, y, 3.5, 0, 7); context.fill(); }
     });
     rival?.centres.forEach((centre) => {
       const [x, y] = pixel(centre);
-      context.strokeStyle = "#1f2328";
+      context.strokeStyle = colour("ink");
       context.lineWidth = 2;
       context.strokeRect(x - 11, y - 11, 22, 22);
     });
-    centres.forEach((centre, i) => { star(pixel(centre), "#1f2328", 11); star(pixel(centre), COLOURS[i], 8); });
+    centres.forEach((centre, i) => { star(pixel(centre), colour("ink"), 11); star(pixel(centre), colour(`class${i}`), 8); });
     if (centres.length < count()) {
       const [x, y] = pixel([cross.x, cross.y]);
-      context.strokeStyle = "#1f2328";
+      context.strokeStyle = colour("ink");
       context.lineWidth = 1;
       context.beginPath();
       context.moveTo(x - 12, y); context.lineTo(x + 12, y); context.moveTo(x, y - 12); context.lineTo(x, y + 12);
@@ -49,6 +69,7 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
 
   const again = async (fetchPoints = true) => {
     centres = []; nearest = null; moves = false; curve = []; rounds = 0; ended = false; rival = null;
+    keep({ placed: [], steps: 0 });
     show("rival", "");
     canvas("curve").getContext("2d").clearRect(0, 0, 999, 999);
     if (fetchPoints) {
@@ -62,13 +83,18 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
   const place = (x, y) => {
     if (centres.length >= count()) return;
     centres.push([x, y]);
+    keep({ placed: centres });
     draw();
     waiting();
   };
-  const step = async () => {
+  const fillUp = () => {
     while (centres.length < count()) centres.push([...points[Math.floor(Math.random() * points.length)]]);
+    keep({ placed: centres });
+  };
+  const step = async () => {
+    if (!curve.length) fillUp();
     if (ended) return false;
-    const found = await ask({ points: field("points").value, centres, move: moves });
+    const found = recorded ? lloyd(points, centres, moves) : await ask({ points: field("points").value, centres, move: moves });
     if (!found) return false;
     const inertia = found.inertia.toFixed(4);
     if (moves) {
@@ -82,6 +108,7 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
       tell(ended ? fill(words.ended, { rounds, inertia }) : fill(words.joined, { step: curve.length + 1, changed, inertia }));
     }
     curve.push(found.inertia);
+    keep({ steps: curve.length });
     moves = !moves;
     draw();
     return !ended;
@@ -104,7 +131,7 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
   });
   on("random", async () => {
     await again(false);
-    while (centres.length < count()) centres.push([...points[Math.floor(Math.random() * points.length)]]);
+    fillUp();
     draw();
     waiting();
   });
@@ -113,7 +140,7 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
   on("again", () => again(false));
   on("rival", async () => {
     if (!curve.length) await step();
-    const found = await ask({ points: field("points").value, centres, rival: true });
+    const found = await ask({ points: field("points").value, count: count(), rival: true });
     if (!found) return;
     rival = found;
     draw();
@@ -121,5 +148,12 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
   });
   field("points").addEventListener("change", () => again());
   field("count").addEventListener("change", () => again(false));
+  repaint(draw);
+  const { placed = [], steps = 0 } = kept;
   await again();
+  centres = placed.slice(0, count());
+  keep({ placed: centres });
+  draw();
+  waiting();
+  for (let i = 0; i < steps && await step(); i++);
 };

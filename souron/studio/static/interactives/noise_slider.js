@@ -1,7 +1,7 @@
 // Noise there by a slider, back by the network, stop by stop.
 import { bytes, fill, paint } from "./common.js";
 
-export const start = async (root, { ask, canvas, field, on, player, show, words }) => {
+export const start = async (root, { ask, canvas, field, keep, kept, on, player, show, words }) => {
   if (!field("noise")) return;
   let found = null;
   const put = (name, text) => {
@@ -13,6 +13,7 @@ export const start = async (root, { ask, canvas, field, on, player, show, words 
     put("seen", found.seen[place]);
   });
   const look = async (back) => {
+    keep({ back });
     const answered = await ask({
       picture: Number(field("picture").value), noise: Number(field("noise").value) / 100,
       seed: Number(field("seed").value), back,
@@ -29,5 +30,5 @@ export const start = async (root, { ask, canvas, field, on, player, show, words 
   };
   for (const name of ["picture", "noise", "seed"]) field(name).addEventListener("change", () => look(false));
   on("back", () => look(true));
-  await look(false);
+  await look(kept.back === true);
 };

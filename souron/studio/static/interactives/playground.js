@@ -1,7 +1,7 @@
 // A recording of a small network's learning: surface, hidden units, loss.
-import { bytes, fill, lines, mark, paint } from "./common.js";
+import { bytes, clear, fill, lines, mark, paint } from "./common.js";
 
-export const start = async (root, { ask, canvas, field, on, player, show, words }) => {
+export const start = async (root, { ask, canvas, colour, field, on, player, show, words }) => {
   let found = null;
   const surface = canvas("surface"), units = canvas("units"), loss = canvas("loss");
 
@@ -20,8 +20,7 @@ export const start = async (root, { ask, canvas, field, on, player, show, words 
 
   const drawUnits = (now) => {
     const context = units.getContext("2d");
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, units.width, units.height);
+    clear(units);
     const all = bytes(now.units), cells = found.unit ** 2;
     const columns = Math.min(found.width, found.depth === 1 ? 4 : 8), rows = Math.ceil(found.width / columns);
     const side = Math.min(units.width / columns, units.height / (rows * found.depth));
@@ -31,7 +30,7 @@ export const start = async (root, { ask, canvas, field, on, player, show, words 
       const box = { x: (unit % columns) * side + 4, y: row * side + 4, width: side - 8, height: side - 8 };
       paint(units, all.subarray(number * cells, (number + 1) * cells), found.unit, found.unit, { box });
       context.lineWidth = Math.min(5, 1 + 2 * Math.abs(lead));
-      context.strokeStyle = lead < 0 ? "#d55e00" : "#005a92";
+      context.strokeStyle = colour(lead < 0 ? "negative" : "positive");
       context.strokeRect(box.x, box.y, box.width, box.height);
     }));
   };

@@ -1,20 +1,19 @@
 // A map with a brush; what lies under it, and whether its true neighbours do, too.
-import { bytes, fill, mark, paint } from "./common.js";
+import { bytes, clear, fill, mark, paint } from "./common.js";
 
-export const start = async (root, { ask, canvas, field, show, words }) => {
+export const start = async (root, { ask, canvas, colour, field, keep, kept, repaint, show, words }) => {
   const plane = canvas("map"), context = plane.getContext("2d"), under = canvas("under");
-  let found = null, brush = { x: 0.5, y: 0.5, size: 0.12 };
+  let found = null, brush = { x: 0.5, y: 0.5, size: 0.12, ...kept.brush };
   const edge = 14;
   const place = (share) => edge + share * (plane.width - 2 * edge);
 
   const blend = (value) => {
     const share = Math.min(Math.max((value - 0.5) / 0.5, 0), 1);
-    return `rgb(${Math.round(213 - 213 * share)}, ${Math.round(94 - 4 * share)}, ${Math.round(146 * share)})`;
+    return `color-mix(in srgb, ${colour("positive")} ${Math.round(100 * share)}%, ${colour("negative")})`;
   };
   const draw = () => {
     if (!found) return;
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, plane.width, plane.height);
+    clear(plane);
     found.places.forEach(([x, y], i) => {
       if (field("by_trust").checked) {
         context.fillStyle = blend(found.each[i]);
@@ -23,16 +22,15 @@ export const start = async (root, { ask, canvas, field, show, words }) => {
         context.fill();
       } else mark(context, place(x), place(y), found.label[i], 3.5);
     });
-    context.strokeStyle = "#1f2328";
+    context.strokeStyle = colour("ink");
     context.lineWidth = 2;
     context.beginPath();
     context.arc(place(brush.x), place(brush.y), brush.size * (plane.width - 2 * edge), 0, 7);
     context.stroke();
     const inside = found.places.map(([x, y]) => Math.hypot(x - brush.x, y - brush.y) <= brush.size);
     const rows = inside.flatMap((is, i) => (is ? [i] : []));
-    const small = under.getContext("2d"), all = bytes(found.pictures), cells = found.side ** 2;
-    small.fillStyle = "#fff";
-    small.fillRect(0, 0, under.width, under.height);
+    const all = bytes(found.pictures), cells = found.side ** 2;
+    clear(under);
     rows.slice(0, 100).forEach((row, i) => {
       const box = { x: (i % 10) * 32 + 1, y: Math.floor(i / 10) * 32 + 1, width: 30, height: 30 };
       paint(under, all.subarray(row * cells, (row + 1) * cells), found.side, found.side, { box });
@@ -51,11 +49,12 @@ export const start = async (root, { ask, canvas, field, show, words }) => {
     show("map", fill(words.map, found));
     draw();
   };
+  const brushed = () => { keep({ brush }); draw(); };
   const move = (event) => {
     const box = plane.getBoundingClientRect();
     const share = (value, from, length) => ((value - from) / length * plane.width - edge) / (plane.width - 2 * edge);
     brush = { ...brush, x: share(event.clientX, box.left, box.width), y: share(event.clientY, box.top, box.height) };
-    draw();
+    brushed();
   };
   plane.addEventListener("pointerdown", (event) => { plane.setPointerCapture(event.pointerId); move(event); });
   plane.addEventListener("pointermove", (event) => { if (event.buttons) move(event); });
@@ -69,9 +68,10 @@ export const start = async (root, { ask, canvas, field, show, words }) => {
       brush = { ...brush, size: Math.min(Math.max(brush.size * (event.key === "+" ? 1.15 : 0.87), 0.03), 0.7) };
     } else return;
     event.preventDefault();
-    draw();
+    brushed();
   });
   field("by_trust").addEventListener("change", draw);
   for (const name of ["way", "shuffled"]) field(name).addEventListener("change", look);
+  repaint(draw);
   await look();
 };

@@ -1,28 +1,27 @@
 // Drag seeds, cases and the true difference; see how often one is called better.
-import { fill } from "./common.js";
+import { clear, fill } from "./common.js";
 
-export const start = async (root, { ask, canvas, field, on, show, words }) => {
+export const start = async (root, { ask, canvas, colour, field, on, repaint, show, words }) => {
   const ways = ["mean", "bootstrap", "souron"];
   const bars = (found) => {
     const plane = canvas("bars"), context = plane.getContext("2d");
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, plane.width, plane.height);
+    clear(plane);
     context.font = "13px system-ui, sans-serif";
     ways.forEach((way, row) => {
       const { called, wrong } = found.ways[way], y = 12 + 58 * row, wide = plane.width - 70;
-      context.fillStyle = "#1f2328";
+      context.fillStyle = colour("ink");
       context.fillText(words[way], 4, y + 10);
-      context.fillStyle = "#eef0f2";
+      context.fillStyle = colour("rule");
       context.fillRect(4, y + 16, wide, 20);
-      context.fillStyle = "#005a92";
+      context.fillStyle = colour("positive");
       context.fillRect(4, y + 16, wide * called, 20);
-      context.fillStyle = "#d55e00";
+      context.fillStyle = colour("negative");
       context.fillRect(4, y + 16, wide * wrong, 20);
-      context.fillStyle = "#1f2328";
+      context.fillStyle = colour("ink");
       context.fillText(`${(100 * called).toFixed(1)} %`, wide + 10, y + 31);
     });
     const promised = 4 + 0.05 * (plane.width - 70);
-    context.strokeStyle = "#1f2328";
+    context.strokeStyle = colour("ink");
     context.setLineDash([3, 3]);
     context.beginPath();
     context.moveTo(promised, 22);
@@ -33,11 +32,10 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
   };
   const intervals = (found) => {
     const plane = canvas("intervals"), context = plane.getContext("2d"), { width, height } = plane;
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, width, height);
+    clear(plane);
     const most = Math.max(1, ...found.first.flat().map(Math.abs));
     const y = (value) => height / 2 - value / most * (height / 2 - 8);
-    context.strokeStyle = "#1f2328";
+    context.strokeStyle = colour("ink");
     context.lineWidth = 1;
     context.beginPath();
     context.moveTo(0, y(0));
@@ -46,7 +44,7 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
     found.first.forEach(([middle, low, high], i) => {
       const x = (i + 0.5) * width / found.first.length;
       const wrong = high < 0 || (low > 0 && found.equal);
-      context.strokeStyle = context.fillStyle = wrong ? "#d55e00" : low > 0 ? "#005a92" : "#5b6670";
+      context.strokeStyle = context.fillStyle = colour(wrong ? "negative" : low > 0 ? "positive" : "muted");
       context.lineWidth = 3;
       context.beginPath();
       context.moveTo(x, y(low));
@@ -56,17 +54,23 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
       context.arc(x, y(middle), 4, 0, 7);
       context.fill();
     });
-    context.fillStyle = "#4d5661";
+    context.fillStyle = colour("muted");
     context.font = "11px system-ui, sans-serif";
     context.fillText(`+${most.toFixed(1)}`, 2, 12);
     context.fillText(`−${most.toFixed(1)}`, 2, height - 4);
   };
-  const go = async () => {
-    const asked = Object.fromEntries(["seeds", "cases", "difference", "luck"].map((name) => [name, Number(field(name).value)]));
-    const found = await ask(asked);
+  let found = null;
+  const draw = () => {
     if (!found) return;
     bars(found);
     intervals(found);
+  };
+  const go = async () => {
+    const asked = Object.fromEntries(["seeds", "cases", "difference", "luck"].map((name) => [name, Number(field(name).value)]));
+    const answered = await ask(asked);
+    if (!answered) return;
+    found = answered;
+    draw();
     const share = (value) => (100 * value).toFixed(1);
     for (const way of ways) {
       const { called, wrong, low, high } = found.ways[way];
@@ -78,5 +82,6 @@ export const start = async (root, { ask, canvas, field, on, show, words }) => {
   };
   on("go", go);
   for (const name of ["seeds", "cases", "difference", "luck"]) field(name).addEventListener("change", go);
+  repaint(draw);
   await go();
 };
