@@ -139,7 +139,8 @@ def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     import torch
     from torch.nn import functional as F
 
-    return float(F.cosine_similarity(*(torch.tensor(each, dtype=torch.float64) for each in (one, other)), dim=0))
+    a, b = (torch.tensor(each, dtype=torch.float64) for each in (one, other))
+    return float(F.cosine_similarity(a, b, dim=0))
 
 
 def centre_after_step(points: Sequence[float], centres: Sequence[float], at: int) -> float:
@@ -173,7 +174,8 @@ def box_overlap(one: Sequence[float], other: Sequence[float]) -> float:
 
     from souron.metrics.detection import overlaps
 
-    return float(overlaps(*(np.array([each], dtype=np.float64) for each in (one, other)))[0, 0])
+    a, b = (np.array([each], dtype=np.float64) for each in (one, other))
+    return float(overlaps(a, b)[0, 0])
 
 
 def mask_overlap(shared: int, true: int, predicted: int) -> float:
