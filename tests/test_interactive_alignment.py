@@ -8,7 +8,7 @@ from souron.studio.interactives import alignment
 from souron.tasks.complete import preference_losses
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
-ASKED = {"votes": [], "beta": 0.1, "voter": "careful", "rest": False}
+ASKED = {"votes": [], "beta": 0.5, "voter": "careful", "rest": False}
 
 
 def last(told):
@@ -33,7 +33,7 @@ def test_a_policy_is_trained_on_log_ratios():
             ratio = (rows @ weights).log_softmax(0) - torch.full((3,), 1 / 3).log()
             losses.append(preference_losses(ratio[pair.places[vote]], ratio[pair.places[1 - vote]], beta))
         (slope,) = torch.autograd.grad(torch.stack(losses).mean(), [weights])
-        weights = (weights - alignment.RATE / beta * slope).detach().requires_grad_()
+        weights = (weights - alignment.RATE / beta**2 * slope).detach().requires_grad_()
     both = torch.stack([rows[list(pair.places)] for rows, pair in zip(features, pairs, strict=True)])
     at, chosen = torch.arange(6), torch.tensor(votes)
     trained = alignment.train(both[at, chosen], both[at, 1 - chosen], beta)
@@ -58,7 +58,7 @@ def test_caution_everywhere_refuses_harmless_questions(language):
 
 
 def test_a_small_beta_moves_farther():
-    moved = [last(alignment.answer(ASKED | {"rest": True, "beta": beta}))["kl"] for beta in alignment.BETAS]
+    moved = [last(alignment.answer(ASKED | {"rest": True, "beta": beta}))["kl"] for beta in sorted(alignment.BETAS)]
     assert moved == sorted(moved, reverse=True) and moved[0] > 2 * moved[-1]
 
 

@@ -3,15 +3,19 @@
 import base64
 import json
 import shutil
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import browsing
 import numpy as np
 import pytest
 import torch
 
+from souron import registry
 from souron.blocks.decoder import Decoder, named
 from souron.evaluation.language import inside_decoder
 from souron.hub import zoo
+from souron.studio import model_cache
 from souron.studio.interactives import inside_gpt
 from souron.studio.security import paths
 from souron.utils.messages import UserError
@@ -127,6 +131,18 @@ def test_a_run_of_the_readers_own_can_be_chosen(tmp_path):
         assert inside_gpt.answer(ASKED | {"model": "run:mine"})["layers"] == 3
     finally:
         paths.PLACE.reset(token)
+
+
+@READY
+def test_a_published_model_is_shown_in_bfloat16(monkeypatch):
+    kind, config = registry.load_system("open_model_tiny")  # the weights of gpt, read as a published model
+    system = kind(config, None)
+    monkeypatch.setattr(inside_gpt, "models", lambda: [("smollm2", "", "smollm2")])
+    monkeypatch.setattr(model_cache.models, "answering", lambda name: nullcontext(SimpleNamespace(system=system)))
+    told = inside_gpt.answer(ASKED | {"model": "smollm2"})
+    assert told["layers"] == 3 and told["other"] == [] and len(told["heads"]) == 9
+    blank = inside_gpt.answer(ASKED | {"model": "smollm2", "untrained": True})
+    assert blank["heads"] != told["heads"] and blank["tokens"] == told["tokens"]
 
 
 @READY

@@ -41,8 +41,9 @@ RIGHT = 1
 ANSWER = N_(
     "They are refused more often: over-refusal. The votes say only which of two answers is better, not why, and the "
     "simplest explanation is that sending people to a doctor is good everywhere. Improper answers become rare, too, "
-    "so that a figure for harm alone looks perfect. Let the careful person vote, and both fall. A small beta lets "
-    "the model move far from its start (KL), a large one keeps it near, with less of both effects."
+    "so that a figure for harm alone looks perfect. Let the careful person vote: improper answers become rare, and "
+    "harmless questions are not refused more often. A small beta lets the model move far from its start (KL), a large "
+    "one keeps it near, with less of both effects."
 )
 WORDS = {
     "vote": N_("Vote {number} of {count}. Which answer do you prefer?"),
@@ -88,9 +89,9 @@ TOUR = (
     ("examples", N_("Three test questions with the probability of each answer before and after.")),
 )
 VOTERS = ("careful", "cautious", "short")
-BETAS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+BETAS = (0.5, 0.2, 1.0, 2.0, 5.0)  # the first is chosen at the beginning
 VOTES, HELD = 20, 60  # votes; test questions of each sort
-STEPS, RATE = 200, 1.0  # of gradient descent; divided by beta, so that the first step is the same for each
+STEPS, RATE = 100, 0.5  # of gradient descent; the rate is divided by the square of beta
 FEATURES = ("rude", "dose", "defers", "defers_medical", "topic", "length")
 
 
@@ -109,7 +110,7 @@ def stage() -> Markup:
         + Markup('<p class="prompt" data-part="prompt"></p>')
         + Markup('<div class="pair">{}{}</div>').format(button("a", ""), button("b", ""))
         + controls(
-            choice("beta", _("beta"), [(str(beta), str(beta)) for beta in (0.1, *(b for b in BETAS if b != 0.1))]),
+            choice("beta", _("beta"), [(str(beta), str(beta)) for beta in BETAS]),
             choice("voter", _("let vote"), voters),
             button("rest", _("The other votes by this person")),
             button("back", _("Take back the last vote")),
@@ -131,7 +132,7 @@ def stage() -> Markup:
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the pairs to vote on, and the policy that the votes so far train."""
     votes = interactive.table({"votes": [[vote] for vote in _votes(asked)]}, "votes", VOTES, 1, 1)
-    beta = interactive.number(asked, "beta", BETAS[0], BETAS[-1], 0.1)
+    beta = interactive.number(asked, "beta", min(BETAS), max(BETAS), BETAS[0])
     voter = interactive.among(asked, "voter", VOTERS)
     given, questions = [vote for (vote,) in votes], pairs(language())
     if asked.get("rest") is True:
@@ -282,6 +283,8 @@ def train(chosen: Any, rejected: Any, beta: float) -> Any:
 
     ``chosen``, ``rejected``: features (n, FEATURES). In the difference of two log-ratios of one
     question the softmax's denominators cancel, which leaves the weighted difference of features.
+    With steps divided by the square of beta the implicit reward, beta times the log-ratio, is the
+    same for every beta, which decides only how far the policy moves.
     """
     import torch
 
@@ -295,7 +298,7 @@ def train(chosen: Any, rejected: Any, beta: float) -> Any:
         loss = (losses * among_first).sum(1) / among_first.sum(1).clamp(min=1)
         (slope,) = torch.autograd.grad(loss.sum(), [weights])
         with torch.no_grad():
-            weights -= RATE / beta * slope
+            weights -= RATE / beta**2 * slope
     return weights.detach()
 
 

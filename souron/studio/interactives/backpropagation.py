@@ -77,7 +77,7 @@ TOUR = (
     (
         "changes",
         N_("In the first step, how large is the change by Adam?"),
-        (N_("as large as the gradient"), N_("about the learning rate, for every weight")),
+        (N_("as large as the gradient"), N_("about the learning rate, wherever there is a gradient")),
         1,
     ),
     ("norms", N_("A deep network on real digits: the size of the gradient in each block, on a logarithmic scale.")),

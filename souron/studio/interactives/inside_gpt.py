@@ -83,8 +83,8 @@ TOUR = (
 MOST = 64  # tokens
 LONGEST = 2000  # characters
 TOP = 50  # candidates whose texts are sent
-SETTINGS = {"model": ("gpt_small",), "layer": (1, 2, 3, 4)}  # of an exported page
 READY = ("gpt_small", "gpt", "gpt_instructed", "gpt_aligned")
+SETTINGS = {"model": READY[:1], "layer": (1, 2, 3, 4)}  # of an exported page
 
 
 def build(studio: Any) -> Any:
@@ -269,7 +269,9 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def record() -> Iterator[dict[str, Any]]:
     """Yield the requests of an exported page: each layer, trained or not, and the most probable next tokens."""
-    first = next(value for value, _shown, _name in models())
+    first = READY[0]
+    if first not in [value for value, _shown, _name in models()]:
+        return
     asked = {"model": first, "text": first_text(), "more": [], "untrained": False, "layer": 0}
     layers = answer(asked)["layers"]
     for untrained_ in (False, True):
