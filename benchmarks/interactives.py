@@ -10,8 +10,11 @@ import time
 
 from souron.studio import interactive
 from souron.studio.interactives import (
+    alignment,
+    backpropagation,
     draw_distribution,
     gan_slow_motion,
+    inside_gpt,
     kmeans_by_hand,
     noise_slider,
     occupations_day,
@@ -23,6 +26,14 @@ from souron.studio.interactives import (
 from souron.utils.hardware import processor
 
 QUIZZES, STARTS = 10, 3
+ASKED = {
+    "noise_slider": {"back": True},
+    "real_or_drawn": {"guess": []},
+    "inside_gpt": {"text": inside_gpt.first_text()},
+    "backpropagation": {"part": "depth", "depth": 30},
+    "alignment": {"votes": [], "rest": True},
+    "draw_distribution": {"cells": draw_distribution.cells_of("moons"), "model": "ddpm", "part": 0},
+}
 
 
 def main() -> None:
@@ -92,6 +103,7 @@ def figures():
                 f"{sums['found']} of {sums['drawn']} drawn found, {sums['false']} of "
                 f"{sums['real']} real ones taken for drawn",
             )
+    yield from of_networks()
     found = occupations_day.answer({"guess": []})
     yield (f"{found['title']}, beta", ", ".join(f"{who} {each['beta']} %" for who, each in found["figures"].items()))
 
@@ -120,23 +132,39 @@ def distributions():
             )
 
 
+def of_networks():
+    for way, norms in backpropagation.norms(30).items():
+        yield (
+            f"gradient, 30 blocks, {way}",
+            f"first block {norms[0]:.1e}, last {norms[-1]:.1e}, ratio {norms[0] / norms[-1]:.1e}",
+        )
+    for untrained in (False, True):
+        found = inside_gpt.answer(ASKED["inside_gpt"] | {"untrained": untrained})
+        entropies = [head[2] for head in found["heads"]]
+        yield (
+            f"heads of gpt_small, {'untrained' if untrained else 'trained'}",
+            f"mean entropy {min(entropies):.2f} to {max(entropies):.2f} bits, equal attention {found['equal'][0]:.2f}; "
+            f"logits with the cache differ by {found['difference']:.0e}",
+        )
+    for voter in alignment.VOTERS:
+        history = alignment.answer(ASKED["alignment"] | {"voter": voter})["history"]
+        told = ", ".join(f"{name} {each[0]:.3f} to {each[-1]:.3f}" for name, each in history.items())
+        yield f"alignment, 20 votes, {voter}", told
+
+
 def seconds(name: str) -> float:
     """Processor time of an answer, the second time, which nothing keeps."""
     module = interactive.find(name)
-    asked = {"back": True} if name == "noise_slider" else {}
-    if name == "real_or_drawn":
-        asked = {"guess": []}
+    asked = ASKED.get(name, {})
     if name in ("clip_contrast", "convolution_attention"):
         *_before, asked = module.record()
-    if name == "draw_distribution":
-        asked = {"cells": draw_distribution.cells_of("moons"), "model": "ddpm", "part": 0}
     for _time in range(2):
         draw_distribution.KEPT.clear()
         for kept in vars(module).values():
             if hasattr(kept, "cache_clear") and kept is not getattr(module, "detectors", None):
                 kept.cache_clear()
         begun = time.process_time()
-        interactive.answer(name, asked)
+        interactive.answer(name, ASKED.get(name, {}))
         taken = time.process_time() - begun
     return taken
 

@@ -45,7 +45,9 @@ from souron.utils.messages import N_, UserError, _
 
 ORDER = (
     "playground",
+    "backpropagation",
     "inside_cnn",
+    "inside_gpt",
     "kmeans_by_hand",
     "noise_slider",
     "gan_slow_motion",
@@ -56,6 +58,7 @@ ORDER = (
     "trust_map",
     "real_or_drawn",
     "occupations_day",
+    "alignment",
 )
 COMMON = {
     "busy": N_("computing …"),

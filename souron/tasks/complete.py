@@ -145,7 +145,7 @@ class LanguageModel(System):
         with torch.no_grad():
             before = self.before().log_likelihoods(batch.tokens) * batch.counts
         chosen, rejected = (said - before).sum(1).chunk(2)
-        preference = -F.logsigmoid(BETA * (chosen - rejected)).mean()
+        preference = preference_losses(chosen, rejected).mean()
         half = len(said) // 2
         kept = -said[:half].sum() / batch.counts[:half].sum().clamp(min=1)
         return preference + KEPT * kept
@@ -199,6 +199,21 @@ class LanguageModel(System):
             tokens = [tokenizer.start, *tokenizer.encode(asked)]
         written = Writer(self).write(tokens, length, Sampling(temperature, top, seed))
         return Text(("" if answers else asked) + "".join(each.text for each in written))
+
+
+def preference_losses(chosen: Tensor, rejected: Tensor, beta: float = BETA) -> Tensor:
+    """Return DPO's loss of each pair of answers.
+
+    Rafailov and others: Direct Preference Optimization (2023), https://arxiv.org/abs/2305.18290.
+
+    Args:
+        chosen, rejected: the log-likelihood of either answer minus that by the reference model.
+        beta: strength of the constraint to the reference model.
+
+    >>> round(float(preference_losses(torch.tensor(0.0), torch.tensor(0.0))), 3)
+    0.693
+    """
+    return -F.logsigmoid(beta * (chosen - rejected))
 
 
 class Tokens:
