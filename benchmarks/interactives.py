@@ -12,6 +12,7 @@ from souron.studio import interactive
 from souron.studio.interactives import (
     gan_slow_motion,
     kmeans_by_hand,
+    luck_of_a_split,
     noise_slider,
     occupations_day,
     playground,
@@ -22,6 +23,13 @@ from souron.studio.interactives import (
 from souron.utils.hardware import processor
 
 QUIZZES = 10
+DRAWS = 20
+ASKED = {  # of interactives that refuse an empty request, or hardly work for it
+    "noise_slider": {"back": True},
+    "real_or_drawn": {"guess": []},
+    "prevalence": {"source": "shirt"},
+    "boxes_by_hand": {"detector": "yolo"},
+}
 
 
 def main() -> None:
@@ -70,6 +78,7 @@ def figures():
             for way, each in ways.items()
         )
         yield (f"luck: {seeds} seeds, {cases} cases, true difference {100 * points:.0f} points", told)
+    yield from splits()
     for way in trust_map.WAYS:
         real, none = (trust_map.mapped(way, shuffled) for shuffled in (False, True))
         yield (
@@ -95,12 +104,27 @@ def figures():
     yield (f"{found['title']}, beta", ", ".join(f"{who} {each['beta']} %" for who, each in found["figures"].items()))
 
 
+def splits():
+    """The first draws of each number of patients, by patients and by images."""
+    for patients in luck_of_a_split.PATIENTS:
+        for way in ("patients", "images"):
+            draws = [luck_of_a_split.drawn(patients, seed, way == "patients") for seed in range(DRAWS)]
+            told = []
+            for number, system in enumerate(luck_of_a_split.SYSTEMS):
+                value, _low, _high, outside = zip(*(one.auc[number] for one in draws), strict=True)
+                told.append(
+                    f"AUC of {system} {min(value):.2f} to {max(value):.2f}, mean {sum(value) / DRAWS:.2f}, "
+                    f"on other patients {sum(outside) / DRAWS:.2f}"
+                )
+            words = [one.verdict for one in draws]
+            told.append(", ".join(f"{word} {words.count(word)}" for word in ("better", "worse", "cannot tell")))
+            yield (f"{patients} patients divided by {way}, {DRAWS} draws", "; ".join(told))
+
+
 def seconds(name: str) -> float:
     """Processor time of an answer, the second time, which nothing keeps."""
     module = interactive.find(name)
-    asked = {"back": True} if name == "noise_slider" else {}
-    if name == "real_or_drawn":
-        asked = {"guess": []}
+    asked = ASKED.get(name, {})
     for _time in range(2):
         for kept in vars(module).values():
             if hasattr(kept, "cache_clear") and kept is not getattr(module, "detectors", None):
