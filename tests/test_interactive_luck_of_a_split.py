@@ -52,7 +52,7 @@ def test_only_a_split_by_images_has_a_patient_on_both_sides():
     found = luck.answer({"patients": "40", "seed": 3})
     sides = {way: {row // luck.IMAGES for row in found[way]["test"]} for way in ("patients", "images")}
     assert len(found["patients"]["test"]) == luck.IMAGES * len(sides["patients"])  # whole patients
-    assert found["torn"] > 25 and 10 <= len(sides["patients"]) <= 14
+    assert found["each"] == luck.IMAGES and found["torn"] > 25 and 10 <= len(sides["patients"]) <= 14
 
 
 def test_other_patients_are_patients_in_no_draw():

@@ -149,7 +149,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     tested = set(found["images"].test)
     in_training = {row // IMAGES for row in range(patients * IMAGES) if row not in tested}
     return {
-        "images": IMAGES,
+        "each": IMAGES,
         "draws": DRAWS,
         "torn": len(in_training & {row // IMAGES for row in tested}),
         "pictures": interactive.packed(cases(patients).input[: 6 * IMAGES].numpy()),

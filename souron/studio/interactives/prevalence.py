@@ -124,7 +124,7 @@ def stage() -> Markup:
                 _("1,000 patients"),
                 400,
                 250,
-                _("disc: ill, with an alarm. Cross: ill, missed. Square: false alarm. Point: healthy, no alarm."),
+                _("Disc: ill, with an alarm. Cross: ill, missed. Square: false alarm. Point: healthy, no alarm."),
             ),
             _table(),
         )
@@ -153,19 +153,28 @@ def _table() -> Markup:
         Markup('<tr><th scope="row">{}</th>{}{}</tr>').format(name, cell(one), cell(other)) for name, one, other in rows
     )
     rates = (
-        (_("sensitivity"), "sensitivity"),
-        (_("specificity"), "specificity"),
-        (_("positive predictive value"), "positive"),
-        (_("negative predictive value"), "negative"),
+        (_("sensitivity"), "sensitivity", True),
+        (_("specificity"), "specificity", True),
+        (_("positive predictive value"), "positive", False),
+        (_("negative predictive value"), "negative", False),
     )
     listed = Markup("").join(
-        Markup('<tr><th scope="row">{}</th>{}{}</tr>').format(name, cell(key), cell(f"{key}_interval"))
-        for name, key in rates
+        Markup('<tr><th scope="row">{}</th>{}{}</tr>').format(
+            name, cell(key), cell(f"{key}_interval") if interval else ""
+        )
+        for name, key, interval in rates
     )
     return Markup(
         '<div class="numbers"><table><caption>{}</caption><tr><td></td><th scope="col">{}</th><th scope="col">{}</th>'
         '</tr>{}</table><table data-part="rates"><caption>{}</caption>{}</table></div>'
-    ).format(_("Confusion matrix"), _("alarm"), _("no alarm"), matrix, _("Rates, with 95 % intervals"), listed)
+    ).format(
+        _("Confusion matrix"),
+        _("alarm"),
+        _("no alarm"),
+        matrix,
+        _("Rates; with 95 % intervals where the prevalence does not change them"),
+        listed,
+    )
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:

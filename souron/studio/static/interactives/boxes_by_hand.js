@@ -89,7 +89,7 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
   });
   const counts = labels.map((_name, label) => truth.flat().filter((box) => box[0] === label).length);
   const there = labels.map((_name, label) => label).filter((label) => counts[label]);
-  const wanted = kept.label ?? there.reduce((best, label) => (counts[label] > counts[best] ? label : best));
+  const wanted = kept.label ?? there.find((label) => counts[label] >= 5) ?? there[0];
   field("label").replaceChildren(...there.map((label) => new Option(labels[label], label)));
   field("label").value = wanted;
 

@@ -1,7 +1,7 @@
 // Draw the patients for testing again and again; every AUC stays on the strip.
 import { bytes, clear, fill, paint } from "./common.js";
 
-const SIDE = 8, ROW = 6;  // pixels of a picture; of the strip, for each draw
+const SIDE = 8;  // pixels of a picture
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -22,8 +22,8 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
       context.fillStyle = colour("ink");
       context.font = "13px system-ui, sans-serif";
       context.fillText(words[way], 4, top - 7);
-      for (let row = 0; row < patients() * now.images; row++) {
-        const x = 4 + Math.floor(row / now.images) * wide, y = top + (row % now.images) * high;
+      for (let row = 0; row < patients() * now.each; row++) {
+        const x = 4 + Math.floor(row / now.each) * wide, y = top + (row % now.each) * high;
         if (test.has(row)) {
           context.fillStyle = colour(name);
           context.fillRect(x + 0.5, y + 0.5, Math.max(wide - 1.5, 1), high - 2);
@@ -44,7 +44,7 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
   const drawStrip = () => {
     const plane = canvas("strip"), context = plane.getContext("2d"), { width, height } = plane, half = width / 2;
     clear(plane);
-    const some = draws.slice(-60), low = 0.2;
+    const some = draws.slice(-60), low = 0.2, step = Math.min(16, (height - 62) / Math.max(some.length, 1));
     Object.entries(WAYS).forEach(([way, name], part) => {
       const x = (value) => part * half + 14 + (half - 28) * (Math.max(value, low) - low) / (1 - low);
       context.fillStyle = colour("ink");
@@ -70,7 +70,7 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
       context.lineWidth = 2;
       bar(mean(some.map((one) => one[way].auc[system()][3])), [6, 3]);
       some.forEach((one, i) => {
-        const [value, from, to, outside] = one[way].auc[system()], y = 32 + ROW * i;
+        const [value, from, to, outside] = one[way].auc[system()], y = 34 + step * i;
         context.strokeStyle = context.fillStyle = colour(name);
         context.lineWidth = i === some.length - 1 ? 2.5 : 1;
         context.beginPath();

@@ -5,7 +5,7 @@ import { clear, colour } from "./common.js";
 export const axes = (plane, { x: [left, right], y: [low, high], across, up, marks }) => {
   const context = plane.getContext("2d"), { width, height } = plane;
   const x = (value) => 44 + (width - 56) * (value - left) / (right - left);
-  const y = (value) => height - 34 - (height - 52) * (value - low) / (high - low);
+  const y = (value) => height - 34 - (height - 60) * (value - low) / (high - low);
   clear(plane);
   context.setLineDash([]);
   context.lineWidth = 1;

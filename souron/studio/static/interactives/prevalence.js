@@ -21,6 +21,11 @@ export const frequencies = ({ sensitivity, specificity }, prevalence) => {
 export const cost = ({ sensitivity, specificity }, prevalence, each) =>
   PEOPLE * (each * prevalence * (1 - sensitivity) + (1 - prevalence) * (1 - specificity));
 
+// along the ROC curve, whose straight lines are bent at other precisions
+const between = (points) => points.slice(1).flatMap(([falls, hits], i) => [1, 2, 3, 4, 5, 6, 7, 8].map((part) => (
+  [points[i][0] + (falls - points[i][0]) * part / 8, points[i][1] + (hits - points[i][1]) * part / 8]
+)));
+
 const percent = (share) => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
 const short = (share) => `${Number((100 * share).toPrecision(3))} %`;
 
@@ -44,12 +49,13 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
     ring(roc, 1 - now.specificity, now.sensitivity);
     const precision = axes(canvas("precision"), { ...unit, across: words.sensitivity, up: words.precision });
     line(precision, [[0, share], [1, share]], "muted", true);
-    const points = held.roc.slice(1).map(([falls, hits]) => rates([hits, falls], held, share));
+    const points = between(held.roc).map(([falls, hits]) => rates([hits, falls], held, share));
     line(precision, points.map((at) => [at.sensitivity, at.positive]), "accent");
     ring(precision, now.sensitivity, now.positive);
   };
   const drawCosts = (costs, at, least, nobody, everybody) => {
-    const high = 1.05 * Math.max(Math.min(Math.max(...costs), 2 * Math.min(nobody, everybody)), costs[at], 1);
+    const nearer = Math.min(nobody, everybody);
+    const high = 1.15 * Math.max(Math.min(Math.max(...costs), 2 * nearer), nearer, costs[at], 1);
     const costly = axes(canvas("costs"), {
       x: [0, 100], y: [0, high], across: words.threshold, up: words.costs, marks: { x: [0, 25, 50, 75, 100], y: [0, high / 2, high] },
     });
@@ -62,7 +68,7 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
       line(costly, [[0, level], [100, level]], "muted", true);
       context.fillStyle = colour("muted");
       context.textAlign = "right";
-      context.fillText(words[name], x(99), y(level) - 4);
+      context.fillText(words[name], x(99), y(level) + (level === nearer ? 14 : -4));
       context.textAlign = "left";
     }
     line(costly, costs.map((value, i) => [i + 1, value]), "accent");
