@@ -16,6 +16,7 @@ from souron.studio.interactives import (
     gan_slow_motion,
     inside_gpt,
     kmeans_by_hand,
+    luck_of_a_split,
     noise_slider,
     occupations_day,
     playground,
@@ -25,14 +26,16 @@ from souron.studio.interactives import (
 )
 from souron.utils.hardware import processor
 
-QUIZZES, STARTS = 10, 3
-ASKED = {
+QUIZZES, STARTS, DRAWS = 10, 3, 20
+ASKED = {  # of interactives that refuse an empty request, or hardly work for it
     "noise_slider": {"back": True},
     "real_or_drawn": {"guess": []},
     "inside_gpt": {"text": inside_gpt.first_text()},
     "backpropagation": {"part": "depth", "depth": 30},
     "alignment": {"votes": [], "rest": True},
     "draw_distribution": {"cells": draw_distribution.cells_of("moons"), "model": "ddpm", "part": 0},
+    "prevalence": {"source": "shirt"},
+    "boxes_by_hand": {"detector": "yolo"},
 }
 
 
@@ -82,6 +85,7 @@ def figures():
             for way, each in ways.items()
         )
         yield (f"luck: {seeds} seeds, {cases} cases, true difference {100 * points:.0f} points", told)
+    yield from splits()
     for way in trust_map.WAYS:
         real, none = (trust_map.mapped(way, shuffled) for shuffled in (False, True))
         yield (
@@ -152,19 +156,36 @@ def of_networks():
         yield f"alignment, 20 votes, {voter}", told
 
 
+def splits():
+    """The first draws of each number of patients, by patients and by images."""
+    for patients in luck_of_a_split.PATIENTS:
+        for way in ("patients", "images"):
+            draws = [luck_of_a_split.drawn(patients, seed, way == "patients") for seed in range(DRAWS)]
+            told = []
+            for number, system in enumerate(luck_of_a_split.SYSTEMS):
+                value, _low, _high, outside = zip(*(one.auc[number] for one in draws), strict=True)
+                told.append(
+                    f"AUC of {system} {min(value):.2f} to {max(value):.2f}, mean {sum(value) / DRAWS:.2f}, "
+                    f"on other patients {sum(outside) / DRAWS:.2f}"
+                )
+            words = [one.verdict for one in draws]
+            told.append(", ".join(f"{word} {words.count(word)}" for word in ("better", "worse", "cannot tell")))
+            yield (f"{patients} patients divided by {way}, {DRAWS} draws", "; ".join(told))
+
+
 def seconds(name: str) -> float:
     """Processor time of an answer, the second time, which nothing keeps."""
     module = interactive.find(name)
     asked = ASKED.get(name, {})
     if name in ("clip_contrast", "convolution_attention"):
-        *_before, asked = module.record()
+        asked = list(module.record())[-1]
     for _time in range(2):
         draw_distribution.KEPT.clear()
         for kept in vars(module).values():
             if hasattr(kept, "cache_clear") and kept is not getattr(module, "detectors", None):
                 kept.cache_clear()
         begun = time.process_time()
-        interactive.answer(name, ASKED.get(name, {}))
+        interactive.answer(name, asked)
         taken = time.process_time() - begun
     return taken
 
