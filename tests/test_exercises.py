@@ -124,7 +124,7 @@ def test_an_answer_is_marked_and_kept_and_a_hint_comes_first(client, tmp_path):
 
 @pytest.mark.parametrize(
     "asked",
-    [None, [], {}, {"exercise": 1, "answer": 55}, {"exercise": True, "answer": 55}, {"exercise": -1, "answer": 5},
+    [3, [], {}, {"exercise": 1, "answer": 55}, {"exercise": True, "answer": 55}, {"exercise": -1, "answer": 5},
      {"exercise": 0}, {"exercise": 0, "answer": "5"}, {"exercise": 0, "answer": True}, {"exercise": 0, "answer": [5]}],
 )  # fmt: skip
 def test_nonsense_is_refused_and_not_kept(client, tmp_path, asked):

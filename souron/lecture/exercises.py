@@ -110,7 +110,7 @@ def _words(file: Path, found: Any, kind: str) -> Words:
         raise wrong(
             file, f"choices = {choices!r}"[:120], _("a list of {least} to {most} texts").format(least=least, most=most)
         )
-    return Words(*(found[name] for name in TEXTS), choices=tuple(choices))
+    return Words(found["question"], found["hint"], found["explanation"], tuple(choices))
 
 
 def right(exercise: Exercise, answer: Any) -> bool:
