@@ -72,9 +72,16 @@ def trace(decoder: Decoder, tokens: Tensor) -> Trace:
         keys.append(k.float())
         values.append(v.float())
         mixed.append(inputs[layer, "out"].view(count, s.heads, s.head_width).transpose(0, 1).float())
-    hidden = torch.stack([inputs[layer, "down"].float() for layer in range(s.layers)])
-    stacked = (torch.stack(each) for each in (attention, keys, values, mixed))
-    return Trace(decoder.embedding(tokens).float(), *stacked, hidden, logits.float())
+    hidden = [inputs[layer, "down"].float() for layer in range(s.layers)]
+    return Trace(
+        decoder.embedding(tokens).float(),
+        torch.stack(attention),
+        torch.stack(keys),
+        torch.stack(values),
+        torch.stack(mixed),
+        torch.stack(hidden),
+        logits.float(),
+    )
 
 
 def weights(q: Tensor, k: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ https://arxiv.org/abs/1906.05714, and Cho and others: Transformer Explainer (202
 https://arxiv.org/abs/2408.04619.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -341,9 +341,10 @@ def untrained(system: Any) -> Any:
 
 
 @lru_cache(maxsize=2)
-def _begun(kind: Any, config: Any, spec: Any) -> Any:
+def _begun(kind: Hashable, config: Hashable, spec: Hashable) -> Any:
     import torch
 
+    assert callable(kind)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return kind(config, spec).eval()

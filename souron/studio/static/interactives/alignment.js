@@ -1,14 +1,11 @@
 // Votes on pairs of answers; a policy that follows them; what it costs on questions never seen.
 import { fill, lines } from "./common.js";
 
-const FALLBACK = { ink: "#1f2328", paper: "#ffffff", muted: "#5b6670", positive: "#005a92", negative: "#d55e00",
-  class0: "#005a92", class1: "#d55e00", class2: "#009e73" };
 const CURVES = ["accuracy", "improper", "refusal"], FEATURES = ["rude", "dose", "defers", "defers_medical", "topic", "length"];
 
 export const start = async (root, tools) => {
-  const { ask, canvas, field, on, one, part, show, words } = tools;
-  const colour = (name) => tools.colour?.(name) ?? FALLBACK[name];
-  let votes = [...(tools.kept?.votes ?? [])], rest = tools.kept?.rest ?? false, found = null;
+  const { ask, canvas, colour, field, on, one, part, show, words } = tools;
+  let votes = [...(tools.kept.votes ?? [])], rest = tools.kept.rest ?? false, found = null;
   const percent = (value) => (100 * value).toFixed(1);
 
   const blank = (plane) => {
@@ -114,7 +111,7 @@ export const start = async (root, tools) => {
     const answered = await ask({ votes, beta: Number(field("beta").value), voter: rest ? field("voter").value : "careful", rest });
     if (!answered) return;
     found = answered;
-    tools.keep?.({ votes, rest });
+    tools.keep({ votes, rest });
     draw();
   };
   const vote = (which) => {
@@ -133,6 +130,6 @@ export const start = async (root, tools) => {
   on("again", () => { votes = []; rest = false; return look(); });
   field("beta").addEventListener("change", look);
   field("voter").addEventListener("change", () => { if (rest) look(); });
-  tools.repaint?.(draw);
+  tools.repaint(draw);
   await look();
 };

@@ -1,8 +1,6 @@
 // A network of a few weights, forwards and backwards; three optimizers; gradients of a deep network.
 import { fill, lines } from "./common.js";
 
-const FALLBACK = { ink: "#1f2328", paper: "#ffffff", muted: "#5b6670", accent: "#005a92", positive: "#005a92", negative: "#d55e00",
-  class0: "#005a92", class1: "#d55e00", class2: "#009e73", class3: "#cc79a7" };
 const OPTIMIZERS = ["sgd", "momentum", "adam"], WAYS = ["plain", "skip", "norm", "both"];
 const SUB = "₀₁₂₃";
 
@@ -46,12 +44,11 @@ export const change = (name, state, gradient, rate) => {
 };
 
 export const start = async (root, tools) => {
-  const { ask, canvas, field, on, part, player, show, words } = tools;
-  const colour = (name) => tools.colour?.(name) ?? FALLBACK[name];
+  const { ask, canvas, colour, field, on, part, player, show, words } = tools;
   const number = (name) => Number(field(name).value);
   const short = (value, digits = 2) => (Math.abs(value) < 0.5 * 10 ** -digits ? 0 : value).toFixed(digits).replace("-", "−");
   const raised = (power) => `10${[...String(power)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("")}`;
-  let hidden = 3, first = [], runs = {}, norms = null, seed = tools.kept?.seed ?? 0;
+  let hidden = 3, first = [], runs = {}, norms = null, seed = tools.kept.seed ?? 0;
   const x = () => [number("x1"), number("x2")];
   const names = () => {
     const units = [...Array(hidden).keys()];
@@ -195,7 +192,7 @@ export const start = async (root, tools) => {
     if (!answered) return;
     hidden = answered.hidden;
     first = answered.weights;
-    tools.keep?.({ seed });
+    tools.keep({ seed });
     again();
     recording.load(steps().list.length, false);
   };
@@ -258,8 +255,8 @@ export const start = async (root, tools) => {
   on("once", () => move(1));
   on("ten", () => move(10));
   on("again", again);
-  tools.repaint?.(() => { if (first.length) curves(); });
-  tools.repaint?.(drawNorms);
+  tools.repaint(() => { if (first.length) curves(); });
+  tools.repaint(drawNorms);
   await load();
   await deep();
 };

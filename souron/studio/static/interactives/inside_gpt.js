@@ -1,8 +1,6 @@
 // A text as tokens, attention head by head, activations, the next token's probabilities.
 import { bytes, fill, paint } from "./common.js";
 
-const FALLBACK = { ink: "#1f2328", paper: "#ffffff", muted: "#5b6670", accent: "#005a92", positive: "#005a92", negative: "#d55e00",
-  class0: "#005a92", class1: "#d55e00", class2: "#009e73", class3: "#cc79a7", class4: "#e69f00", class5: "#56b4e9" };
 const SHOWN = 12;  // candidates in the list
 
 // chances of tokens with these logits: temperature, then top-k, then top-p; {id: chance}, most probable first
@@ -27,11 +25,10 @@ export const chances = (logits, order, temperature, topk, topp) => {
 };
 
 export const start = async (root, tools) => {
-  const { ask, canvas, field, on, part, show, words } = tools;
+  const { ask, canvas, colour, field, on, part, show, words } = tools;
   if (!part("tokens")) return;
-  const colour = (name) => tools.colour?.(name) ?? FALLBACK[name];
   const number = (name) => Number(field(name).value);
-  let more = [...(tools.kept?.more ?? [])];
+  let more = [...(tools.kept.more ?? [])];
   let found = null, logits = null, order = null, attention = null;
   let read = [], readBy = "", kept = 0;
   const chosen = () => ({ token: number("token") - 1, head: Math.min(number("head"), found.count) - 1, layer: number("layer") - 1 });
@@ -303,7 +300,7 @@ export const start = async (root, tools) => {
     }
     limit("layer", found.layers);
     limit("head", found.count);
-    tools.keep?.({ more });
+    tools.keep({ more });
     show("read", `${fill(words.read, { ...found, count: ids.length, parameters: found.parameters.toLocaleString() })} ${found.left ? fill(words.cut, { count: ids.length, left: found.left }) : ""}`);
     tellHeads();
     draw();
@@ -357,6 +354,6 @@ export const start = async (root, tools) => {
     const edge = event.target.getBoundingClientRect(), step = (event.target.height - 24) / found.tokens.length;
     choose(Math.floor(((event.clientY - edge.top) * event.target.height / edge.height - 20) / step));
   });
-  tools.repaint?.(draw);
+  tools.repaint(draw);
   await look();
 };
