@@ -109,7 +109,7 @@ FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of ans
 BESIDE = (  # counts and rules, and what stands on others' weights
     *("ngram", "ngram_voices", "still_picture", "keyword_page", "question_only"),
     *("tfidf", "translation_memory", "neighbours", "threshold"),
-    *("lexicon", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
+    *("lexicon", "lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
 )
 OPTIONS = {"system", "data", "budget", "batch", "side", "clip"}  # of a recipe; the others are the system's own
 PACKING = {"borrows", "base", "published"}  # how a recipe's weights are packed
