@@ -10,7 +10,7 @@ https://arxiv.org/abs/1906.05714, and Cho and others: Transformer Explainer (202
 https://arxiv.org/abs/2408.04619.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -336,15 +336,15 @@ def decoder_of(system: Any) -> Any:
 def untrained(system: Any) -> Any:
     """Return the same decoder with random weights, as before training."""
     if hasattr(system, "decoder"):
-        return _begun(type(system), system.config, system.spec).decoder
+        kind: Any = type(system)
+        return _begun(kind, system.config, system.spec).decoder
     return _random(system.held[2].structure)
 
 
 @lru_cache(maxsize=2)
-def _begun(kind: Hashable, config: Hashable, spec: Hashable) -> Any:
+def _begun(kind: Any, config: Any, spec: Any) -> Any:
     import torch
 
-    assert callable(kind)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return kind(config, spec).eval()
