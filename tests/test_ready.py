@@ -275,7 +275,7 @@ def test_another_size_is_another_system():
     "name, data, ready, published",
     [
         ("resnet18", "digits", True, True),
-        ("bert_tag", "entities", False, False),
+        ("kmeans", "digits", False, False),
         ("faster_rcnn_small", "scenes", True, False),
     ],
 )
