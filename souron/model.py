@@ -305,7 +305,7 @@ class Model:
         from souron.runs import train as run_train
 
         record = run_train.train(self.name, data, **options)
-        self.system, self.folder = record.model, record.folder
+        self.system, self.folder, self.engine = record.model, record.folder, None
         return record
 
     def val(self, data: str | Path | None = None) -> dict[str, Measure]:

@@ -16,7 +16,7 @@ from souron.evaluation.familiarity import Sensor
 from souron.inference import cases
 from souron.inference.agreement import TOLERANCES, Agreement
 from souron.inference.graph import Flat, Graph, Refused, Signature, converted
-from souron.inference.outer_calls import Call, Calls, recording
+from souron.inference.outer_calls import Call, Calls, copied, recording
 from souron.utils.messages import _
 
 TRIVIAL = (nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity)  # too little to do for an engine
@@ -143,7 +143,8 @@ def _parts_of(
     distinct: dict[str, Call] = {}
     for call in calls:
         read = Signature.of(call.args, call.kwargs)
-        distinct.setdefault(repr(read and read[0].plain), call)
+        fresh = Call(name, *copied((call.args, call.kwargs)))  # tensors of an inference mode allow less
+        distinct.setdefault(repr(read and read[0].plain), fresh)
     try:
         if len(distinct) > MOST_SIZES:
             raise Refused(_("its arguments are of another size at each step"))

@@ -105,5 +105,5 @@ def source_names() -> dict[str, str]:
     return {
         "validation": _("{count} validation cases"),
         "examples": _("{count} ready examples"),
-        "noise": _("{count} images of noise, as there are no cases here"),
+        "noise": _("{count} inputs of noise, as there are no cases here"),
     }

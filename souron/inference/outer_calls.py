@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+
+MOST = 12  # calls of a module that are kept
 
 
 @dataclass
@@ -41,17 +44,21 @@ class Calls:
 def recording(network: nn.Module, prefix: str = "", without: bool = False) -> Iterator[Calls]:
     """Record the outermost calls of ``network`` and its layers in this block and thread.
 
+    At most ``MOST`` of each module are kept.
+
     ``prefix`` is put before the names. ``without``: without the network itself, so that its own
     parts are the outermost ones.
     """
-    calls, depth, thread, hooks = Calls(), 0, threading.get_ident(), []
+    calls, counts = Calls(), Counter[str]()
+    depth, thread, hooks = 0, threading.get_ident(), []
 
     def before(name: str) -> Any:
         def enter(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             nonlocal depth
             if threading.get_ident() == thread:
                 depth += 1
-                if depth == 1:
+                if depth == 1 and counts[name] < MOST:
+                    counts[name] += 1
                     calls.made.append(Call(name, *copied((args, kwargs))))
 
         return enter
@@ -77,5 +84,9 @@ def recording(network: nn.Module, prefix: str = "", without: bool = False) -> It
 
 
 def copied(value: Any) -> Any:
-    """Return nested arguments with their tensors copied."""
-    return pytree.tree_map_only(Tensor, torch.clone, value)
+    """Return nested arguments with their tensors copied; those of half precision become float32."""
+
+    def copy(tensor: Tensor) -> Tensor:
+        return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor.clone()
+
+    return pytree.tree_map_only(Tensor, copy, value)

@@ -110,4 +110,5 @@ def of_model(
         mm=mm,
         every=every,
         unlike=(lambda: sum(strange)) if model.check else None,
+        engine=lambda: model.answered_by,
     )
