@@ -214,7 +214,7 @@ def test_mask_rcnn_shows_the_masks_that_it_lays_into_its_boxes(monkeypatch):
 @torch.no_grad()
 def test_yolo_shows_how_its_prototypes_become_a_mask(monkeypatch):
     model, image, truth = drawing(YOLOSeg, monkeypatch)
-    said, coefficient, prototype = model.average.mixed(image)
+    said, coefficient, prototype = model.average(image)
     mixed = said, torch.randn_like(coefficient), torch.randn_like(prototype)
     monkeypatch.setattr(model.average, "mixed", lambda image: mixed)
     _found, prototypes, total = model.explain(image, truth)

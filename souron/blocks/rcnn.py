@@ -138,7 +138,7 @@ class Proposer(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         seen = [F.relu(self.conv(x)) for x in levels]
         sure = [self.sure(x).permute(0, 2, 3, 1).flatten(1) for x in seen]
-        offset = [self.offset(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in seen]
+        offset = [self.offset(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in seen]
         return torch.cat(sure, 1).float(), torch.cat(offset, 1).float()
 
 

@@ -102,6 +102,9 @@ Lexicon = Annotated[
     str | None, Option(metavar="FILE", help=N_("words of your own for it, one a line, instead of souron's"))
 ]
 Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
+Fast = Annotated[
+    str | None, Option(metavar="HOW", help=N_("the engine of many answers: auto (default), off, f32, bf16, int8"))
+]
 Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]
 
 
