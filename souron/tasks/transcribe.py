@@ -18,7 +18,7 @@ from souron.blocks.speech_tokens import LANGUAGES
 from souron.data import recordings
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.language.tokenizer import SIZE, Tokenizer
-from souron.data.log_mel import RATE, log_mel
+from souron.data.log_mel import RATE, LogMel, log_mel
 from souron.data.recordings import Recording, windows
 from souron.data.texts import language
 from souron.evaluation.answers import Setup, dense, stacked
@@ -320,6 +320,7 @@ __all__ = [
     "Dataset",
     "ListColumn",
     "Loader",
+    "LogMel",
     "Piece",
     "Recording",
     "Rows",

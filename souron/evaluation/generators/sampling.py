@@ -53,6 +53,36 @@ class Noise:
         return (reach <= drawn).sum(1).clamp(max=weight.shape[1] - 1)
 
 
+class Replayed(Noise):
+    """Noise whose normal numbers are given, (B, N), and taken in order."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.numbers, self.taken, self.device = numbers, 0, numbers.device
+
+    def __len__(self) -> int:
+        return self.numbers.shape[0]
+
+    def normal(self, *shape: int) -> Tensor:
+        count = math.prod(shape)
+        self.taken += count
+        return self.numbers[:, self.taken - count : self.taken].reshape(-1, *shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return (1 + torch.erf(self.normal(*shape) / math.sqrt(2))) / 2
+
+
+class Counted(Noise):
+    """Noise of one image that counts the numbers taken."""
+
+    def __init__(self) -> None:
+        super().__init__(0, [0])
+        self.taken = 0
+
+    def normal(self, *shape: int) -> Tensor:
+        self.taken += math.prod(shape)
+        return super().normal(*shape)
+
+
 class Walk(Noise):
     """Interpolation from one image's noise to another's.
 

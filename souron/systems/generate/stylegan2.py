@@ -265,7 +265,7 @@ class StyleGAN2(Generator):
     ) -> Iterator[Tensor]:
         both = noise.normal(2, self.config.style).transpose(0, 1)
         first, second = self.mean.lerp(self.average.style(both), truncation)
-        begin = torch.full((len(noise),), mix or len(self.average.layers) + 1, device=self.device)
+        begin = torch.full((both.shape[0],), mix or len(self.average.layers) + 1, device=self.device)
         styles = self.cross(first, second, begin)
         image = self.average(styles, lambda side: noise.normal(1, side, side))
         yield image[..., : self.spec.side, : self.spec.side]
