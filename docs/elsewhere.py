@@ -31,6 +31,7 @@ from souron.utils import files  # noqa: E402
 from souron.utils.messages import UserError, use_language  # noqa: E402
 
 PAGE, NOTES = (ROOT / "docs" / name for name in ("elsewhere.md", "elsewhere.json"))
+PACKAGES = ("torch", "openvino", "onnx", "onnxruntime")
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 SHUT = """
 import runpy, sys
@@ -154,9 +155,8 @@ def main(names: list[str]) -> None:
             why = reason(entry)
             notes[entry.name] = {"blocked": why} if why else tried(entry, formats)
             print(entry.task, entry.name, notes[entry.name], flush=True)
-    packages = ("torch", "openvino", "onnx", "onnxruntime")
-    notes["versions"] = {name: metadata.version(name) for name in packages}
-    files.write_json(NOTES, notes)
+            notes["versions"] = {name: metadata.version(name) for name in PACKAGES}
+            files.write_json(NOTES, notes)
     PAGE.write_text(written(notes), encoding="utf-8", newline="\n")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from souron.utils.messages import N_, UserError, _
 
-NO_NETWORK = N_("it counts and looks up; there is no network")
+NO_NETWORK = N_("it has no network")
 REGIONS = N_("a second network judges the regions that a first one proposes, another number in every image")
 PIECES = N_("it makes its answer piece by piece, each from those before, in a program around the network")
 

@@ -9,7 +9,8 @@ from souron.cli.app import command
 from souron.cli.console import note, print_json, screen, show
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
-from souron.utils import hardware, units
+from souron.exports import formats
+from souron.utils import files, hardware, units
 from souron.utils.messages import N_, _
 
 
@@ -32,7 +33,9 @@ def export(
         ),
     ] = None,
     model: cli_options.Model = None,
-    format: Annotated[str, Option(metavar="FORMAT", help=N_("openvino, onnx or torch"))] = "openvino",
+    format: Annotated[
+        str, Option(metavar="|".join(files.names_in(formats)), help=N_("the format of the network (default openvino)"))
+    ] = "openvino",
     out: Annotated[
         str | None, Option(metavar="FOLDER", help=N_("the new folder (default: one in RUN, or here)"))
     ] = None,

@@ -45,7 +45,7 @@ def noise(portable: Portable) -> Cases:
 
 def _validation(system: Any, portable: Portable, folder: Path) -> Cases:
     assert portable.of_rows is not None
-    args = run_folder.read_args(folder)
+    args = {"side": None, **run_folder.read_args(folder)}
     task = prepare.task_of(args)
     data = evaluate.cases_of(args, args["data"], system.spec, task)
     split = prepare.read_split(folder, data, task)
@@ -78,9 +78,9 @@ def _examples(system: Any, portable: Portable, folder: Path) -> list[Tensor]:
             rows.append(portable.of_kind(known.given.read(file, **system.reading())))
         except UserError:
             continue
-    rows = [row for row in rows if [part.shape for part in row] == [part.shape for part in rows[0]]]
-    return [
-        fitted(one, torch.cat(parts))
-        for one, parts in zip(portable.inputs, zip(*rows, strict=True), strict=True)
-        if rows
-    ]
+    if not rows:
+        return []
+    shapes = [part.shape for part in rows[0]]
+    alike = [row for row in rows if [part.shape for part in row] == shapes]
+    columns = zip(portable.inputs, zip(*alike, strict=True), strict=True)
+    return [fitted(one, torch.cat(parts)) for one, parts in columns]

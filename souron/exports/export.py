@@ -6,7 +6,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from souron.exports import cases as export_cases
 from souron.exports import formats, graph
 from souron.exports.cases import Cases
 from souron.exports.parts.compared import compared
-from souron.exports.program import program
+from souron.exports.program import answers, program
 from souron.hub import names, zoo
 from souron.runs import folder as run_folder
 from souron.runs import loading
@@ -186,16 +186,63 @@ def _write(
     part: Path, writer: Any, portable: Portable, about: dict[str, Any], compared_on: Cases, keep: str
 ) -> dict[str, Any]:
     """Write all files into a folder that nobody sees yet; return the fields of ``Exported``."""
-    network, many = graph.traced(portable, about["system"])
-    about |= {"batch": "any" if many else "1"}
+    kept = compared_on
+    if keep == "noise" or (keep == "auto" and compared_on.private):
+        kept = export_cases.noise(portable)
+    held = [_held(portable, some) for some in ([compared_on] if kept is compared_on else [compared_on, kept])]
+    for many in (True, False) if portable.batch else (False,):
+        about |= {"batch": "any" if many else "1"}
+        try:
+            run, found = _network(part / writer.FILE, writer, portable, about, held)
+            break
+        except UserError:  # it may be right for one case at a time
+            if not many:
+                raise
+    about |= {**found, "compared": compared_on.source, "kept": kept.source}
+    milliseconds = _milliseconds(run, held[-1], about)
+    with (part / "check.npz").open("wb") as stream:
+        np.savez_compressed(stream, **held[-1])
+    for name, text in portable.beside.items():
+        write_text(part / name, text)
+    if portable.labels:
+        write_text(part / "labels.txt", "".join(f"{line(label)}\n" for label in portable.labels))
+    write_json(part / "model.json", about)
+    word = WORDS.get(portable.reads, "IMAGE")
+    write_text(part / "run.py", program(writer.PACKAGES, writer.RUN, word))
+    write_text(part / "answers.py", answers(portable.reads, portable.shows))
+    write_text(part / "README.md", readme(about, writer, word))
+    return {
+        "files": tuple(sorted(file.name for file in part.iterdir())),
+        "max_difference": about["max_difference"],
+        "changed_labels": about["changed_labels"],
+        "milliseconds": round(milliseconds, 3),
+        "cases": len(compared_on.given[0]),
+        "source": compared_on.source,
+        "kept": kept.source,
+        "batch": about["batch"],
+    }
+
+
+def _network(
+    file: Path, writer: Any, portable: Portable, about: dict[str, Any], held: Sequence[dict[str, np.ndarray]]
+) -> tuple[Callable, dict[str, Any]]:
+    """Write the network for any number of cases, or for one, and compare it; return how it is run.
+
+    Raises UserError where it cannot be written so, or answers otherwise.
+    """
+    worst, changed = 0.0, 0
+    program = graph.traced(portable, about["system"], about["batch"] == "any")
     try:
         with graph.quiet():
-            about |= writer.write(network, portable, part / writer.FILE)
-            run = writer.network(part / writer.FILE)
+            more = writer.write(program, portable, file)
+            run = writer.network(file)
+            for cases in held:
+                off, wrong = compared(run, cases, about)
+                worst, changed = max(worst, off), changed + wrong
     except OSError:
         raise
     except Exception as error:  # each library has errors of its own
-        if shutil.disk_usage(part).free < 2**20:
+        if shutil.disk_usage(file.parent).free < 2**20:
             raise OSError(28, os.strerror(28)) from error
         why = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
         raise UserError(
@@ -204,37 +251,8 @@ def _write(
             expected=_("another format: {names}").format(names=", ".join(format_names())),
             exit=1,
         ) from error
-    kept = compared_on
-    if keep == "noise" or (keep == "auto" and compared_on.private):
-        kept = export_cases.noise(portable)
-    worst, changed = 0.0, 0
-    for some in [compared_on] if kept is compared_on else [compared_on, kept]:
-        held = _held(portable, some)
-        off, wrong = compared(run, held, about)
-        worst, changed = max(worst, off), changed + wrong
     check_equal(worst, changed, about)
-    about |= {"max_difference": worst, "changed_labels": changed, "compared": compared_on.source, "kept": kept.source}
-    milliseconds = _milliseconds(run, held, about)
-    with (part / "check.npz").open("wb") as stream:
-        np.savez_compressed(stream, **held)
-    for name, text in portable.beside.items():
-        write_text(part / name, text)
-    if portable.labels:
-        write_text(part / "labels.txt", "".join(f"{line(label)}\n" for label in portable.labels))
-    write_json(part / "model.json", about)
-    word = WORDS.get(portable.reads, "IMAGE")
-    write_text(part / "run.py", program(writer.PACKAGES, writer.RUN, portable.reads, portable.shows, word))
-    write_text(part / "README.md", readme(about, writer, word))
-    return {
-        "files": tuple(sorted(file.name for file in part.iterdir())),
-        "max_difference": worst,
-        "changed_labels": changed,
-        "milliseconds": round(milliseconds, 3),
-        "cases": len(compared_on.given[0]),
-        "source": compared_on.source,
-        "kept": kept.source,
-        "batch": about["batch"],
-    }
+    return run, {**more, "max_difference": worst, "changed_labels": changed}
 
 
 def check_equal(worst: float, changed: int, about: dict[str, Any]) -> None:

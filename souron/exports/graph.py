@@ -1,6 +1,7 @@
 """Trace a system's network once, for every format."""
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,24 +16,21 @@ MOST = 4096  # cases of a batch
 TRACED = 3  # cases of the traced example; 1 would be taken for a constant
 
 
-def traced(portable: Portable, name: str) -> tuple[Any, bool]:
-    """Return the network as a program of ``torch.export``, and whether it takes any number of cases.
+def traced(portable: Portable, name: str, many: bool) -> Any:
+    """Return the network as a program of ``torch.export``: for any number of cases, or for one.
 
-    A network whose program would be of one number of cases only is traced again with one case.
-    Raises UserError where it cannot be traced.
+    Raises UserError where it cannot be traced, or is of one number of cases.
     """
-    whys = []
-    for many in (True, False) if portable.batch else (False,):
-        try:
-            return _trace(portable, many), many
-        except Exception as error:  # torch.export raises many kinds
-            whys.append(str(error).strip().splitlines() or [type(error).__name__])
-    raise UserError(
-        "not traced",
-        _("the network of {name} cannot be traced: {why}").format(name=name, why=whys[-1][0][:300]),
-        expected=_("a network without decisions in Python that depend on the input"),
-        exit=1,
-    )
+    try:
+        return _trace(portable, many)
+    except Exception as error:  # torch.export raises many kinds
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise UserError(
+            "not traced",
+            _("the network of {name} cannot be traced: {why}").format(name=name, why=why),
+            expected=_("a network without decisions in Python that depend on the input"),
+            exit=1,
+        ) from error
 
 
 def _trace(portable: Portable, many: bool) -> Any:
@@ -60,13 +58,16 @@ def _variadic(portable: Portable) -> bool:
 def quiet() -> Iterator[None]:
     """Keep still what tracing warns of, and trace attention as its parts."""
     fast = torch.backends.mha.get_fastpath_enabled()
+    before = logging.root.manager.disable
     torch.backends.mha.set_fastpath_enabled(False)
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        logging.disable(before)
 
 
 @torch.no_grad()
