@@ -244,15 +244,28 @@ def _network(
     except Exception as error:  # each library has errors of its own
         if shutil.disk_usage(file.parent).free < 2**20:
             raise OSError(28, os.strerror(28)) from error
-        why = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
         raise UserError(
             "not converted",
-            _("{format} cannot hold {name}: {why}").format(format=about["format"], name=about["system"], why=why),
+            _("{format} cannot hold {name}: {why}").format(
+                format=about["format"], name=about["system"], why=reason(error)
+            ),
             expected=_("another format: {names}").format(names=", ".join(format_names())),
             exit=1,
         ) from error
     check_equal(worst, changed, about)
     return run, {**more, "max_difference": worst, "changed_labels": changed}
+
+
+def reason(error: BaseException) -> str:
+    """Return the last line of the first of the errors that led to this one.
+
+    >>> reason(ValueError("no rule\\n  for inv"))
+    'for inv'
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()[:300]
 
 
 def check_equal(worst: float, changed: int, about: dict[str, Any]) -> None:

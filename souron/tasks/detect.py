@@ -150,7 +150,8 @@ class Finder(System):
         does so there, too.
         """
         side, channels = self.spec.side, self.spec.channels
-        free = Free(2 * self.step, MOST_SIDE // self.step * self.step, self.step) if self.step else None
+        least = 2 * self.step if self.step <= side // 2 else 0  # smaller ones are always squares
+        free = Free(least, MOST_SIDE // self.step * self.step, self.step) if least else None
         return Portable(
             Pixels(network, finish or tuple),
             (Input("image", (channels, side, side), free={1: free, 2: free} if free else {}),),
@@ -158,7 +159,15 @@ class Finder(System):
             "letterbox",
             shows,
             self.spec.labels,
-            about={"side": side, "channels": channels, "step": self.step, **SHOWN_AT, "most": MOST_CANDIDATES, **about},
+            about={
+                "side": side,
+                "channels": channels,
+                "step": self.step,
+                "least": least,
+                **SHOWN_AT,
+                "most": MOST_CANDIDATES,
+                **about,
+            },
             of_rows=lambda rows: (rows,),
             of_kind=lambda picture: (self.framed(picture)[0][None],),
         )

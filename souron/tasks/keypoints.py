@@ -87,7 +87,7 @@ class Landmarker(System):
             "letterbox",
             "points",
             self.spec.labels,
-            about={"side": side, "channels": channels, "step": 0},
+            about={"side": side, "channels": channels, "step": 0, "least": 0},
             of_rows=lambda rows: (rows,),
             of_kind=lambda picture: (picture.letterbox(side, channels)[0][None],),
         )

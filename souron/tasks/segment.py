@@ -147,7 +147,7 @@ class Segmenter(System):
             "mask",
             self.spec.labels,
             {"score": 1},
-            {"side": side, "channels": channels, "step": 0},
+            {"side": side, "channels": channels, "step": 0, "least": 0},
             of_rows=lambda rows: (rows,),
             of_kind=lambda picture: (self.framed(picture)[0][None],),
         )

@@ -16,7 +16,7 @@ RUN = """\
 def network(file):
     import torch
     model = torch.export.load(file).module()
-    return lambda inputs: [part.detach().numpy() for part in model(*map(torch.from_numpy, inputs))]
+    return lambda inputs: [part.detach().numpy() for part in model(*map(torch.tensor, inputs))]
 """
 
 
@@ -29,4 +29,4 @@ def write(program: Any, portable: Portable, file: Path) -> dict[str, Any]:
 def network(file: Path) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
     """Load the written file as others do."""
     model = torch.export.load(file).module()
-    return lambda inputs: [part.detach().numpy() for part in model(*map(torch.from_numpy, inputs))]
+    return lambda inputs: [part.detach().numpy() for part in model(*map(torch.tensor, inputs))]

@@ -14,7 +14,7 @@ def read(word: str, about: Any) -> Any:
     scale = side / max(image.size)
     wide, high = (max(1, round(edge * scale)) for edge in image.size)
     small = image.resize((wide, high), 2, reducing_gap=3.0).convert("L" if about["channels"] == 1 else "RGB")
-    width, height = (max(2 * step, -(-edge // step) * step) if step else side for edge in (wide, high))
+    width, height = (max(about["least"], -(-edge // step) * step) if step else side for edge in (wide, high))
     left, top = (width - wide) // 2, (height - high) // 2
     whole = np.full((height, width, about["channels"]), 114, np.uint8)
     whole[top : top + high, left : left + wide] = np.asarray(small).reshape(high, wide, -1)
@@ -25,4 +25,4 @@ def read(word: str, about: Any) -> Any:
         "left": left,
         "top": top,
     }
-    return [np.ascontiguousarray(whole.transpose(2, 0, 1)[None])], place
+    return [whole.transpose(2, 0, 1)[None].copy()], place

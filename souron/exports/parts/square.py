@@ -17,4 +17,4 @@ def read(word: str, about: Any) -> Any:
     left, top = (image.width - short) / 2, (image.height - short) / 2
     image = image.resize((side, side), 2, (left, top, left + short, top + short), reducing_gap=3.0)
     pixels = np.array(image.convert("L" if about["channels"] == 1 else "RGB")).reshape(side, side, -1)
-    return [np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])], None
+    return [pixels.transpose(2, 0, 1)[None].copy()], None

@@ -13,4 +13,4 @@ def read(word: str, about: Any) -> Any:
     image, side = upright(Image.open(word)), about["side"]
     small = image.convert("RGB").resize((side, side)).convert("L" if about["channels"] == 1 else "RGB")
     place = {"name": word, "size": image.size, "scale": (side / image.width, side / image.height), "left": 0, "top": 0}
-    return [np.ascontiguousarray(np.array(small).reshape(side, side, -1).transpose(2, 0, 1)[None])], place
+    return [np.array(small).reshape(side, side, -1).transpose(2, 0, 1)[None].copy()], place

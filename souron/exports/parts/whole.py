@@ -13,4 +13,4 @@ def read(word: str, about: Any) -> Any:
     image = upright(Image.open(word))
     pixels = np.array(image.convert("L" if about["channels"] == 1 else "RGB")).reshape(*image.size[::-1], -1)
     place = {"name": word, "grey": image.mode == "L"}
-    return [np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])], place
+    return [pixels.transpose(2, 0, 1)[None].copy()], place
