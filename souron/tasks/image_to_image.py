@@ -202,10 +202,15 @@ class ImageTranslator(System):
 
         return see
 
-    def carried(self, network: Callable[[Tensor], Tensor], **about: Any) -> Portable:
-        """Return what others run: images of any size in; images (B, C', H', W') in 0..1 out."""
-        channels, free = self.spec.channels, Free(SMALLEST, MOST_SIDE)
-        side = min(self.spec.side, EXPORTED)
+    def carried(
+        self, network: Callable[[Tensor], Tensor], least: int = SMALLEST, step: int = 1, **about: Any
+    ) -> Portable:
+        """Return what others run: images of any size in; images (B, C', H', W') in 0..1 out.
+
+        Images whose sides are below ``least``, or no multiples of ``step``, are padded first.
+        """
+        channels, free = self.spec.channels, Free(least, MOST_SIDE, step)
+        side = max(least, min(self.spec.side, EXPORTED) // step * step)
 
         def of_rows(rows: Tensor) -> tuple[Tensor]:
             images = self.visible(self.given(rows.float() / 255))
@@ -217,7 +222,7 @@ class ImageTranslator(System):
             ("image",),
             "whole",
             "image",
-            about={"channels": channels, **about},
+            about={"channels": channels, "least": least, "step": step, **about},
             of_rows=of_rows,
             cases=4,
         )

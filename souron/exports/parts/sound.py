@@ -14,4 +14,5 @@ def read(word: str, about: Any) -> Any:
         if (file.getframerate(), file.getsampwidth()) != (about["rate"], 2):
             sys.exit(f"{word}: {about['rate']} Hz and 16 bits are needed")
         values = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, file.getnchannels())
+    values = values[: len(values) // about["step"] * about["step"]]
     return [np.float32(values / 32768).mean(1)[None]], None

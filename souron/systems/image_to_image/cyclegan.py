@@ -252,7 +252,7 @@ class CycleGAN(ImageTranslator):
             self.histogram[domain].lerp_(values[:, place], 1 / float(self.seen))
 
     def portable(self) -> Portable:
-        return self.carried(self.forth, coloured=self.spec.channels == 3)
+        return self.carried(self.forth, 16, 4, coloured=self.spec.channels == 3)
 
     def predict(
         self,

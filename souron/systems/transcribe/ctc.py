@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from souron.blocks.portable import Answer, Free, Input, Portable
-from souron.tasks.transcribe import RATE, LogMel, Piece, Recording, Rows, Spec, Transcriber, plain
+from souron.tasks.transcribe import HOP, RATE, LogMel, Piece, Recording, Rows, Spec, Transcriber, plain
 
 BLANK = 0
 STRIDE = 0.02  # seconds of one output
@@ -106,7 +106,7 @@ class CTC(Transcriber):
         return self.out(self.drop(x)).float().log_softmax(2), lengths
 
     def portable(self) -> Portable:
-        mel, length = LogMel(self.config.mels), Free(RATE // 10, int(self.window) * RATE)
+        mel, length = LogMel(self.config.mels), Free(RATE // 10, int(self.window) * RATE, HOP)
 
         def answer(sound: Tensor) -> tuple[Tensor]:
             bands = mel(sound)
@@ -121,7 +121,7 @@ class CTC(Transcriber):
             "spelling",
             ("", *self.spec.characters),
             {"log_probability": 2},
-            {"rate": RATE},
+            {"rate": RATE, "step": HOP},
             cases=8,
         )
 
