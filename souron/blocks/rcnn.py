@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from souron.blocks import boxes
 from souron.blocks.boxes import NOTHING, around, at_corners, clipped, decode, drawn, encode, overlaps
+from souron.blocks.portable import REGIONS
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.picture import Picture
 
@@ -228,6 +229,7 @@ class RCNN(nn.Module):
     published ``LAYOUTS``.
     """
 
+    blocked = REGIONS
     config: Any
     as_published: bool
     backbone: nn.Module

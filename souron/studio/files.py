@@ -143,6 +143,11 @@ def add_runs(app: FastAPI, project: Path, jobs: Jobs) -> None:
     def export(task: str, name: str) -> Response:
         return packed(inside(project, f"{task}/{name}/args.yaml").parent)
 
+    @app.get("/export/{task}/{name}/{part}.zip")
+    def exported(task: str, name: str, part: str) -> Response:
+        inside(project, f"{task}/{name}/args.yaml")
+        return packed(inside(project, f"{task}/{name}/{part}/model.json").parent)
+
     @app.get("/report/{language}/{task}/{name}")
     def report(language: str, task: str, name: str) -> Response:
         if language not in LANGUAGES:

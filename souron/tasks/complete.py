@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from souron.blocks.portable import Answer, Free, Input, Portable
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.language.tokenizer import SIZE, Tokenizer
 from souron.data.texts import Preference
@@ -110,6 +111,23 @@ class LanguageModel(System):
 
     def batch(self, rows: Rows) -> Batch:
         return windows(list(rows.input), self.context, self.tokenizer.start)
+
+    def carried(self) -> Portable:
+        """Return what others run: tokens (B, T) in; logits (B, T, vocabulary) of the next token out."""
+        context = self.context
+        return Portable(
+            Answer(self, lambda tokens: (self(tokens).float(),)),
+            (Input("tokens", (min(8, context),), torch.int64, {0: Free(2, context)}, self.spec.vocabulary),),
+            ("logit",),
+            "tokens",
+            "next_token",
+            decides={"logit": 2},
+            about={"context": context},
+            of_rows=lambda texts: (
+                windows(encoded(self.tokenizer, texts), context, self.tokenizer.start).tokens[:16, :-1],
+            ),
+            beside={"tokenizer.json": self.tokenizer.backend.to_str(pretty=False)},
+        )
 
     def log_likelihoods(self, tokens: Tensor) -> Tensor:
         """Return log-likelihoods (R, T) of all but the first of the tokens (R, T + 1)."""

@@ -26,6 +26,7 @@ from souron.hub import open_models
 from souron.hub.open_models import Described
 from souron.tasks.complete import LanguageModel, Spec, lesson_of
 from souron.training.loop import Data, Progress, Run
+from souron.utils.messages import N_
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Config:
 
 
 class OpenModel(LanguageModel):
+    blocked = N_("its file is the published one, which other programs read as it is")
     year = 2025
     ja = "公開された言語モデルを、このコンピューターにあるファイルからそのまま使う"
     needs_fit = False

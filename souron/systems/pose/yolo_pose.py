@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follower
+from souron.blocks.portable import Portable
 from souron.blocks.yolo import Branch, Network, Said, in_a_row, lead, learn, places
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import chosen
@@ -105,6 +106,15 @@ class YOLOPose(Poser):
             own = point[row, place]
             answered.append((found, torch.cat([own[..., :2], own[..., 2:].sigmoid()], 2)))
         return answered
+
+    def each(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return boxes (B, A, 4), scores (B, A, labels) and keypoints (B, A, K, 3) of images."""
+        (edge, label, sizes), point = self.average.posed(image)
+        box = self.average.boxes(edge.float(), *places(sizes, image.device))
+        return box, label.float().sigmoid(), torch.cat([point[..., :2], point[..., 2:].sigmoid()], 3)
+
+    def portable(self) -> Portable:
+        return self.carried(self.each, ("box", "score", "point"), "poses", points=list(self.spec.points))
 
     def loss(self, batch: Batch) -> Tensor:
         said, point = self.network(batch.image)

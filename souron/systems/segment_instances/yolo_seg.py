@@ -33,6 +33,7 @@ from torch.nn import functional as F
 
 from souron.blocks.averaging import follower
 from souron.blocks.csp import Convolution
+from souron.blocks.portable import Portable
 from souron.blocks.yolo import BOX, Branch, Network, Said, in_a_row, lead, learn, places
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import OVERLAP, SURE, Explained, Maps, chosen
@@ -115,6 +116,15 @@ class YOLOSeg(InstanceSegmenter):
             logit = enlarged(small, *image.shape[2:])
             answered.append((found, (logit > 0) & inside(found[:, 1:5], *image.shape[2:])))
         return answered
+
+    def each(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return boxes (B, A, 4), scores (B, A, labels), coefficients and prototypes of images."""
+        (edge, label, sizes), coefficient, prototype = self.average.mixed(image)
+        box = self.average.boxes(edge.float(), *places(sizes, image.device))
+        return box, label.float().sigmoid(), coefficient, prototype
+
+    def portable(self) -> Portable:
+        return self.carried(self.each, ("box", "score", "coefficient", "prototype"), "objects")
 
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
         """Return the main prototypes of the highest-scoring object's mask, and that mask."""
