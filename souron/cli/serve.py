@@ -49,6 +49,7 @@ def serve(
         Option(min=0.1, metavar="S", help=N_("seconds for a request to arrive, and for its answer (default 30)")),
     ] = None,
     limit: Annotated[int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB (default 20)"))] = None,
+    engine: cli_options.Engine = None,
     filter: cli_options.Filter = "",
     lexicon: cli_options.Lexicon = None,
     withheld: Annotated[
@@ -71,7 +72,7 @@ def serve(
 
         filtered = filters.named(filter, lexicon, Path(withheld) if withheld else None)
         with console.warning_lines():
-            loaded = models_api.load(name, pretrained)
+            loaded = models_api.load(name, pretrained, engine=engine)
         service = Service(loaded, Limits(**limits), filtered)
     server.serve(service, host, port, tell_address)
 
