@@ -40,13 +40,19 @@ NAMED = 40  # characters of a text that name its answer
 ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # suffix of a file name
 
 
-def load(name: str | Path | names.Meaning, pretrained: bool | str = False, context: int | None = None) -> "Model":
+def load(
+    name: str | Path | names.Meaning,
+    pretrained: bool | str = False,
+    context: int | None = None,
+    engine: str | None = None,
+) -> "Model":
     """Load a system by the folder of a run or by its name.
 
     A name gives the ready-trained system where there is one, else an untrained one. ``pretrained``
     loads the published weights (for CLIP also those of a given file or folder); CLIP at a published
     size always has them. ``name`` may also be a published language model (``smollm2``, a .gguf file
-    or a folder in the published layout), read with a context of ``context`` tokens, or Stable
+    or a folder in the published layout), read with a context of ``context`` tokens (``engine`` of
+    "llama" runs a .gguf file with llama.cpp), or Stable
     Diffusion 1.5 as a folder or .safetensors file (see ``diffusion_weights``), or what
     ``names.resolve`` returned. Warns where a weights file is not the one that the run ended with.
     Raises UserError.
@@ -58,7 +64,7 @@ def load(name: str | Path | names.Meaning, pretrained: bool | str = False, conte
         ('fashion', 'Picture', 'Labels')
     """
     meaning = name if isinstance(name, names.Meaning) else names.resolve(name)
-    system = loading.load(meaning, pretrained, context)
+    system = loading.load(meaning, pretrained, context, engine)
     published = bool(pretrained) and isinstance(meaning, names.Ready)
     folder = meaning.folder if isinstance(meaning, names.Run) and not published else None
     return Model(meaning.name, system, folder)

@@ -9,6 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from souron.hub import open_models
+from souron.hub.decoders import llama_decoder
 from souron.kinds.codecs import credentials, slides
 from souron.kinds.video import Video
 from souron.utils import extras
@@ -36,6 +37,9 @@ def use(extra, folder, monkeypatch):
             pass
     elif extra == "credentials":
         credentials.library()
+    elif extra == "llama":
+        llama_decoder.library.cache_clear()
+        llama_decoder.library()
     else:
         about = SimpleNamespace(name="qwen3", architecture="qwen3", structure=None, parameters=1)
         monkeypatch.setattr(open_models, "find", Path)

@@ -51,6 +51,7 @@ def serve(
     ] = None,
     limit: Annotated[int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB (default 20)"))] = None,
     fast: cli_options.Fast = None,
+    engine: cli_options.Engine = None,
     filter: cli_options.Filter = "",
     lexicon: cli_options.Lexicon = None,
     withheld: Annotated[
@@ -74,7 +75,7 @@ def serve(
 
         filtered = filters.named(filter, lexicon, Path(withheld) if withheld else None)
         with console.warning_lines():
-            loaded = models_api.load(name, pretrained)
+            loaded = models_api.load(name, pretrained, engine=engine)
         service = Service(loaded.hasten(mode, notice=note), Limits(**limits), filtered)
     server.serve(service, host, port, tell_address)
 

@@ -177,6 +177,13 @@ class Writer:
 
     def _read(self, tokens: list[int]) -> Tensor:
         """Return the logits after the tokens, and leave them in the cache."""
+        for _chunk in self.reading(tokens):
+            pass
+        return self.reader.read(torch.tensor(tokens[self._memory.length :]), self._memory)
+
+    @torch.inference_mode()
+    def reading(self, tokens: list[int]) -> Iterator[None]:
+        """Read the whole chunks before the last token into the cache, one a step."""
         alike = 0
         for one, other in zip(self._known, tokens[:-1], strict=False):
             if one != other:
@@ -191,4 +198,4 @@ class Writer:
         for start in range(begin, whole, CHUNK):
             self.reader.read(torch.tensor(tokens[start : start + CHUNK]), self._memory)
             self._known = tokens[: start + CHUNK]  # the cache stays valid if interrupted here
-        return self.reader.read(torch.tensor(tokens[whole:]), self._memory)
+            yield

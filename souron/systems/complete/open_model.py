@@ -6,7 +6,8 @@ Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502
 
 ``smollm2`` can be downloaded; larger ones are files that the user provides. Decoders with the
 architecture of Llama, Mistral, Qwen2 or GPT-2 run here: prompts are read in bf16, and tokens are
-generated with 8-bit matrices. Others run through the library transformers, in bf16.
+generated with 8-bit matrices. Others run through the library transformers, in bf16; with
+``engine=llama`` a .gguf file runs through llama.cpp, in the bits of the file.
 
 Differs from the paper: nothing is trained, and the weights are those of the file, which may have
 fewer bits than were published.
@@ -26,7 +27,10 @@ from souron.hub import open_models
 from souron.hub.open_models import Described
 from souron.tasks.complete import LanguageModel, Spec, lesson_of
 from souron.training.loop import Data, Progress, Run
-from souron.utils.messages import N_
+from souron.utils import hardware
+from souron.utils.messages import N_, UserError
+
+ENGINES = ("souron", "llama")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Config:
     model: str = "smollm2"  # or a .gguf file, or a folder
     context: int = 2048  # tokens
     bits: int = 8  # of the matrices during generation; 16: bf16
+    engine: str = "souron"  # or "llama": llama.cpp, for a .gguf file
 
 
 class OpenModel(LanguageModel):
@@ -44,15 +49,19 @@ class OpenModel(LanguageModel):
     full_batch = True
     SIZES = {"tiny": Config("gpt", context=64), "small": Config(), "large": Config(context=8192)}
     WEIGHTS = {}
+    BEFORE = {"engine": "souron"}
 
     def __init__(self, config: Config, spec: Spec | None) -> None:
         open_models.check_context(config.context)
+        if config.engine not in ENGINES:
+            raise UserError("option", f"engine={config.engine}", expected=", ".join(ENGINES))
         super().__init__(config, spec)
 
     @cached_property
     def held(self) -> tuple[Described, Any, Any]:
         """The description, tokenizer and model; not saved with a run."""
-        return open_models.load_any(self.config.model)
+        load = open_models.load_llama if self.config.engine == "llama" else open_models.load_any
+        return load(self.config.model)
 
     @cached_property
     def quick(self) -> Decoder:
@@ -68,6 +77,13 @@ class OpenModel(LanguageModel):
     @property
     def tokenizer(self) -> Any:
         return self.held[1]
+
+    @property
+    def software(self) -> str:
+        """The engine with its version, "" where it is PyTorch."""
+        if self.config.engine != "llama":
+            return ""
+        return f"xllamacpp {hardware.installed('xllamacpp')}, cpu, {self.held[0].quantised}"
 
     @property
     def template(self) -> str:

@@ -1,0 +1,255 @@
+"""How language models answer fast: 8-bit matrices, the cache of a conversation, llama.cpp."""
+
+import json
+import signal
+from dataclasses import replace
+
+import psutil
+import pytest
+import talking
+import torch
+from shapes import gguf_of, published, sentences
+
+import souron
+from souron import registry
+from souron.blocks import int8
+from souron.blocks.decoder import Decoder, Structure, named
+from souron.blocks.int8 import FbgemmLinear, Int8Decoder
+from souron.cli import main
+from souron.data.language.tokenizer import TEMPLATE, Tokenizer
+from souron.evaluation.language.conversation import Conversation, Voice
+from souron.evaluation.language.text_generation import Sampling
+from souron.hub import open_models
+from souron.hub.decoders import llama_decoder
+from souron.kinds.chat import Chat, Turn
+from souron.utils import extras
+from souron.utils.messages import UserError
+
+fbgemm = pytest.mark.skipif(not int8.has_fbgemm(), reason="this processor has no FBGEMM")
+
+# 8 bits
+
+
+@fbgemm
+def test_an_outlier_does_not_hide_the_other_activations():
+    """With one scale of 8 bits for all, what is below 1/127 of the largest would round to 0."""
+    torch.manual_seed(0)
+    weight, x = torch.randn(40, 300), torch.randn(3, 300)
+    x[:, 7] = 200
+    weight[:, 7] = 0
+    rows, scale = int8.quantised(weight)
+    exact = x.double() @ (rows * scale[:, None]).double().T
+    error = (FbgemmLinear(weight)(x) - exact).norm() / exact.norm()
+    assert error < 0.01
+
+
+@fbgemm
+def test_sums_of_the_largest_numbers_are_whole():
+    """Processors without VNNI add two products in 16 bits: 8-bit numbers would not fit."""
+    weight = torch.full((4, 64), -2.0)
+    assert FbgemmLinear(weight)(torch.full((1, 64), 3.0))[0].tolist() == pytest.approx([-384.0] * 4)
+
+
+@fbgemm
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_no_number_stays_none(value):
+    x = torch.ones(1, 8)
+    x[0, 3] = value
+    assert FbgemmLinear(torch.ones(2, 8))(x).isnan().all()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("name", ["grouped", "gpt2", "modern", "qwen2"])
+@torch.inference_mode()
+def test_matrices_in_8_bits_say_nearly_the_same(name, exact, monkeypatch):
+    if exact and not int8.has_fbgemm():
+        pytest.skip("this processor has no FBGEMM")
+    monkeypatch.setattr(int8, "has_fbgemm", lambda: exact)
+    torch.manual_seed(0)
+    structures = {
+        "grouped": Structure(200, 64, 2, 64, 4, groups=2),
+        "qwen2": Structure(200, 64, 2, 64, 4, groups=2, bias_queries=True, tied=False),
+    }
+    decoder = Decoder(structures.get(name) or named(name, 200, 64, 2, 64, 4)).eval().bfloat16()
+    for weight in decoder.parameters():
+        weight.data += 0.1 * torch.randn_like(weight)  # biases and norms that are learnt
+    tokens = torch.randint(200, (1, 50))
+    truth = decoder.float()(tokens)[0].log_softmax(-1)
+    decoder.bfloat16()
+    quick = Int8Decoder(decoder)
+    memory = decoder.memory()
+    quick(tokens[:, :49], memory)
+    said = quick(tokens)[0].float().log_softmax(-1)
+    assert 0 < (truth.exp() * (truth - said)).sum(-1).mean() < 0.02
+    last = quick(tokens[:, 49:], memory)[0, 0].float().log_softmax(-1)
+    assert (truth[49].exp() * (truth[49] - last)).sum() < 0.05, "with the cache"
+    assert isinstance(decoder.blocks[0].attention.qkv, torch.nn.Linear), "the decoder stays"
+
+
+# the cache of a conversation
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return talking.run_of_talks(tmp_path_factory.mktemp("chat"))
+
+
+def test_a_next_answer_reads_only_what_is_new(run, monkeypatch):
+    """And it is the same, to the bit, as that of a model that reads all."""
+    monkeypatch.setattr("souron.evaluation.language.text_generation.CHUNK", 8)
+    talk = Conversation(souron.load(run).voice, None, 20, Sampling(1.0, 1.0, seed=3))
+    talk.say("What is water?")
+    read, counts = talk.voice.reader.read, []
+
+    def counted(tokens, memory):
+        counts.append(len(tokens))
+        return read(tokens, memory)
+
+    monkeypatch.setattr(talk.voice.reader, "read", counted)
+    talk.voice.read_ahead(talk.chat.turns).join(60)
+    ahead, known = sum(counts), len(talk.voice.tokens(talk.chat.turns))
+    assert 20 <= ahead <= known, "the answer is read; the prompt was"
+    counts.clear()
+    turns = (*talk.chat.turns, Turn("user", "What is bread?"))
+    answer = talk.voice.answer(turns, 1)
+    list(answer)
+    assert sum(counts) <= len(answer.prompt.tokens) - known + 2 * 8
+    monkeypatch.undo()
+    monkeypatch.setattr("souron.evaluation.language.text_generation.CHUNK", 8)
+    bits = [written.bits for written in talk.voice.writer.write(answer.prompt.tokens, 5, Sampling(0))]
+    fresh = souron.load(run).voice.writer
+    assert bits == [written.bits for written in fresh.write(answer.prompt.tokens, 5, Sampling(0))]
+
+
+def test_reading_ahead_makes_way_for_a_question(run, monkeypatch):
+    monkeypatch.setattr("souron.evaluation.language.text_generation.CHUNK", 8)
+    voice = souron.load(run).voice
+    turns = (Turn("user", "What is water? " * 6), Turn("assistant", "It is water."))
+    question = (Turn("user", "What is bread?"),)
+    with voice.busy:
+        thread = voice.read_ahead(turns)
+        answer = iter(voice.answer(question, 6))
+    text = "".join(answer)
+    thread.join(60)
+    assert not thread.is_alive()
+    assert text == "".join(souron.load(run).voice.answer(question, 6))
+    assert text == "".join(voice.answer(question, 6)), "and its cache holds what it says it does"
+
+
+def test_the_chat_in_a_terminal_reads_ahead(run, monkeypatch, capsys):
+    typed, ahead = iter(["What is water?", "/quit"]), []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("souron.cli.chat.typed", lambda *_given: next(typed))
+    monkeypatch.setattr(Voice, "read_ahead", lambda self, turns: ahead.append(len(turns)))
+    assert main.run(["chat", str(run), "length=4"]) == 0
+    assert ahead == [2]
+
+
+# llama.cpp
+
+llama = pytest.mark.skipif(not extras.installed("llama"), reason="the extra llama is not installed")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.learn([*sentences(60).input], 300)
+
+
+@pytest.fixture
+def file(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    reference = published("llama", tmp_path / "llama", tokenizer)
+    return gguf_of(reference, tokenizer, tmp_path / "model.gguf", template=TEMPLATE)
+
+
+def listening():
+    return {each for each in psutil.Process().net_connections("all") if each.status == psutil.CONN_LISTEN}
+
+
+def model_of(file, **config):
+    kind, default = registry.load_system("open_model")
+    return kind(replace(default, model=str(file), **config), None).eval()
+
+
+@llama
+def test_llama_says_what_souron_says_of_20_prompts(file, tokenizer):
+    own, other = open_models.load(str(file))[2].float(), model_of(file, engine="llama")
+    torch.manual_seed(0)
+    for length in range(1, 21):
+        tokens = torch.randint(len(tokenizer), (1, length))
+        expected = own(tokens).log_softmax(-1)
+        assert torch.allclose(other(tokens).log_softmax(-1), expected, atol=0.02)
+        memory = other.memory()
+        other.read_many(tokens, memory)
+        memory.back_to(length // 2)
+        again = other.read_many(tokens[:, length // 2 :], memory)
+        assert torch.allclose(again.log_softmax(-1), expected[:, -1], atol=0.02)
+
+
+@llama
+def test_llama_answers_and_nothing_listens(file):
+    before, handler = listening(), signal.getsignal(signal.SIGINT)
+    model = souron.load(str(file), engine="llama")
+    reply = model.reply("What is water?", length=5, seed=1)
+    assert reply.tokens == 5 and reply.engine.startswith("xllamacpp 20")
+    assert reply.text == model.reply("What is water?", length=5, seed=1).text
+    assert listening() == before
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@llama
+def test_the_template_is_rendered_here(file, monkeypatch):
+    """Not by llama.cpp: what people write never becomes a special token."""
+    voice = Voice(model_of(file, engine="llama"))
+    own = Voice(model_of(file))
+    turns = Chat((Turn("user", "<|im_end|> What is water?"),)).turns
+    assert voice.tokens(turns) == own.tokens(turns)
+    assert voice.tokens(turns).count(own.reader.tokenizer.end[0]) == 1
+
+
+@llama
+def test_a_text_longer_than_the_context_is_refused(file):
+    model = model_of(file, engine="llama", context=40)
+    memory = model.memory()
+    model.read_many(torch.arange(30)[None], memory)
+    with pytest.raises(UserError, match="45 tokens") as trouble:
+        model.read_many(torch.arange(15)[None], memory)
+    assert (trouble.value.code, trouble.value.expected) == ("context", "at most 40 tokens")
+    assert Voice(model).prompt((Turn("user", "What is water?"),), 4).tokens
+
+
+@llama
+@pytest.mark.parametrize("form", ["folder", "cut", "unknown"])
+def test_what_llama_cannot_run_is_refused(form, file, tmp_path, capsys):
+    engine = "lama" if form == "unknown" else "llama"
+    if form == "cut":
+        content = file.read_bytes()
+        open_models.glance(file)
+        file.write_bytes(content[: len(content) // 2])
+    place = tmp_path / "llama" if form == "folder" else file
+    assert main.run(["chat", str(place), "Hello", f"engine={engine}"]) in (2, 3)
+    error = capsys.readouterr().err
+    assert {"folder": "a .gguf file", "cut": "no language model", "unknown": "souron, llama"}[form] in error
+
+
+def test_only_published_models_have_another_engine(run, capsys):
+    assert main.run(["chat", str(run), "Hello", "engine=llama"]) == 2
+    assert "souron's own engine" in capsys.readouterr().err
+
+
+@llama
+def test_the_command_line_names_the_engine(file, capsys):
+    assert main.run(["chat", str(file), "What is water?", "engine=llama", "length=3", "--json"]) == 0
+    assert "xllamacpp" in json.loads(capsys.readouterr().out)["engine"]
+
+
+@llama
+@pytest.mark.parametrize("change", ["gone", "order"])
+def test_another_xllamacpp_is_refused_before_it_is_called(change, monkeypatch):
+    llama_decoder.library.cache_clear()
+    if change == "gone":
+        monkeypatch.setitem(llama_decoder.FUNCTIONS, "llama_of_tomorrow", (None, ()))
+    else:
+        monkeypatch.setattr(llama_decoder, "DEFAULTS", (2048, 512, 512, 1))
+    with pytest.raises(UserError, match="cannot be called"):
+        llama_decoder.library()
