@@ -203,7 +203,7 @@ class Model:
 
     @property
     def answered_by(self) -> str:
-        """What gave this thread's latest answer: "eager" (PyTorch) or, for example, "openvino bf16"."""
+        """Name what gave this thread's latest answer: "eager" (PyTorch) or, for example, "openvino bf16"."""
         return EAGER if self.engine is None else self.engine.name
 
     @property

@@ -42,7 +42,7 @@ running: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 @dataclass
 class Plan:
-    """Where an engine is worth its time.
+    """The answers that are expected, for which an engine is worth its time or not.
 
     ``inputs`` is how many answers are expected, None where that is unknown. ``wait``: answers wait
     for the build. Otherwise it is made in the background.

@@ -120,11 +120,8 @@ def examine(folder: str | Path, data: str | Path | None = None, hasten: Hasten =
             record.engine = engine()
     record.unlike = unlike(folder, system, setup.test)
     if not same and record.unlike is not None and record.unlike > NOTED:
-        record.notes.append(
-            _("{share} of these cases are unlike its training data (5 % of its validation cases are)").format(
-                share=units.percent(record.unlike)
-            )
-        )
+        far = _("{share} of these cases are unlike its training data (5 % of its validation cases are)")
+        record.notes.append(far.format(share=units.percent(record.unlike)))
     record.test = setup.test
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
     record.measures = task.measures(trainings.answers, setup, trainings.training_of)
