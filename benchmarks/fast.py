@@ -29,7 +29,6 @@ from torch import Tensor
 from souron import registry
 from souron.inference import graph, int8
 from souron.inference.agreement import Agreement
-from souron.inference.building import fixed_or_free
 from souron.inference.outer_calls import Call
 from souron.tasks import classify, detect, segment
 from souron.utils import hardware, silent
@@ -82,7 +81,7 @@ def peer(name: str) -> Any:
 
 
 def openvino_way(module: Any, image: Tensor, precision: str) -> Way:
-    made, flat = graph.converted(module, Call("", (image,), {}), "f32" if precision == "int8" else precision)
+    made, _flat = graph.converted(module, Call("", (image,), {}), "f32" if precision == "int8" else precision)
     if precision == "int8":
         nncf = silent.imported("nncf")
         nncf.set_log_level(logging.CRITICAL)
@@ -91,7 +90,7 @@ def openvino_way(module: Any, image: Tensor, precision: str) -> Way:
             made.model = nncf.quantize(
                 made.model, nncf.Dataset(given, lambda one: [one.numpy()]), subset_size=CALIBRATION
             )
-    done = fixed_or_free(made.compile(), flat, [image])
+    done = made.compile()
     return lambda given: done([given])
 
 

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from souron.evaluation.familiarity import Sensor
+from souron.hub import zoo
 from souron.inference import cases
 from souron.inference.agreement import TOLERANCES, Agreement
 from souron.inference.graph import Flat, Graph, Refused, Signature, converted
-from souron.inference.outer_calls import Call, Calls, copied, recording
+from souron.inference.outer_calls import Call, Calls, copied, part_of, recording
 from souron.utils.messages import _
 
 TRIVIAL = (nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity)  # too little to do for an engine
@@ -41,6 +42,7 @@ class Part:
     graphs: list[Graph]
     flats: list[Flat]
     like: list[cases.Moments]
+    counts: list[int]  # cases of the recorded calls
     agreement: Agreement = field(default_factory=Agreement)
 
     @property
@@ -88,7 +90,8 @@ def build(
     or Cancelled.
     """
     with made_parts(system, calls, precision, layers, cancelled) as made:
-        parts = parts or cases.parts_of(system, folder)
+        ready = folder is not None and zoo.holds(folder)  # its examples are here, its data is generated or fetched
+        parts = parts or (None if ready else cases.parts_of(system, folder))
         source, count = check(system, made, folder, parts, cancelled)
         tolerance = TOLERANCES[precision]
         for part in made:
@@ -137,7 +140,7 @@ def _parts_of(
     """Return the part of a module, or where it cannot be converted the parts of its own layers."""
     if cancelled():
         raise Cancelled
-    module = system.get_submodule(name)
+    module = part_of(system, name)
     if isinstance(module, TRIVIAL) or not any(True for _each in module.parameters()):
         return []
     distinct: dict[str, Call] = {}
@@ -148,12 +151,13 @@ def _parts_of(
     try:
         if len(distinct) > MOST_SIZES:
             raise Refused(_("its arguments are of another size at each step"))
-        part = Part(name, module, [], [], [])
+        part = Part(name, module, [], [], [], [])
         for call in distinct.values():
             listening = sensor.listening if sensor is not None else (lambda: nullcontext({}))
             graph, flat = converted(module, call, precision, listening)
-            tensors = Signature.of(call.args, call.kwargs)[1]  # type: ignore[index]
-            part.graphs.append(fixed_or_free(graph.compile(), flat, tensors))
+            recorded, tensors = Signature.of(call.args, call.kwargs)  # type: ignore[misc]
+            part.counts.append(recorded.batch)
+            part.graphs.append(graph.compile())
             part.flats.append(flat)
             part.like.append(cases.moments(tensors))
         return [part]
@@ -169,32 +173,6 @@ def _parts_of(
         for each, those in inner.by_name.items()
     ]
     return [part for parts in found for part in parts]
-
-
-@torch.no_grad()
-def fixed_or_free(graph: Graph, flat: Flat, tensors: Sequence[Tensor]) -> Graph:
-    """Return the graph for any number of cases where it answers for twice as many; else for these.
-
-    A module may have baked the number of cases into its graph, for instance by ``len(image)``.
-    """
-    if not graph.signature.any_batch:
-        return graph
-    twice = [
-        torch.cat([one, one.flip(0)]) if counts else one
-        for one, counts in zip(tensors, graph.signature.batched, strict=True)
-    ]
-    try:
-        layout = flat.last
-        agreement = Agreement()
-        agreement.add(flat(*twice), graph(twice))
-        agreement.check(TOLERANCES["bf16"])
-        if flat.last == layout:
-            return graph
-    except (RuntimeError, Refused, AssertionError, IndexError, ValueError):
-        pass  # a network of a fixed number of cases raises anything
-    graph.signature = replace(graph.signature, any_batch=False)
-    graph.requests.__dict__.clear()
-    return graph.compile()
 
 
 class Compared:
@@ -267,8 +245,8 @@ def faster(made: list[Part]) -> float:
     """Return how many times as fast the graphs are, by medians of turns. Raises Refused where they are slower."""
     eager = engine = 0.0
     for part in made:
-        for graph, flat, like in part.pairs:
-            tensors = cases.noise(graph.signature, like, SEED)
+        for (graph, flat, like), count in zip(part.pairs, part.counts, strict=True):
+            tensors = cases.noise(graph.signature, like, SEED, count)
             args, kwargs = graph.signature.rebuilt(tensors)
             turns = [(seconds(flat.eager, *args, **kwargs), seconds(graph, tensors)) for _turn in range(TURNS)]
             medians = [statistics.median(each) for each in zip(*turns, strict=True)]

@@ -25,7 +25,7 @@ import souron
 from souron.evaluation.familiarity import Sensor
 from souron.inference.building import Build, probed
 from souron.inference.graph import Flat, Graph, Layout, Refused, Signature, core, last_line
-from souron.inference.outer_calls import Calls
+from souron.inference.outer_calls import Calls, part_of
 from souron.utils import files, hardware, silent
 from souron.utils.messages import UserError, _
 
@@ -172,7 +172,7 @@ def _restored(place: Path, record: dict[str, Any], system: Any) -> Build:
         graph = Graph(signature, Layout(None, (), layers), model, str(record["precision"])).compile()
         sensor = Sensor(system, list(dict.fromkeys(layers))) if layers else None
         try:
-            module = system.get_submodule(about["module"])
+            module = part_of(system, about["module"])
             flat = Flat(module, signature, sensor.listening) if sensor else Flat(module, signature)
             now = probed(graph, flat, about["like"])
         finally:

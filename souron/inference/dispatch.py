@@ -24,15 +24,19 @@ class Guard:
         self.hooks = [getattr(each, name) for each in self.modules for name in HOOKS]
         self.tensors = [*module.parameters(), *module.buffers()]
         self.known_hooks = [*chain.from_iterable(self.hooks)]
-        self.known_weights = self._weights()
+        self.known_weights, self.known_modes = self._weights(), self._modes()
 
     def unchanged(self) -> bool:
         """Return whether the module would still compute what was checked, in some microseconds."""
         return (
-            not any(each.training for each in self.modules)
+            not self.modules[0].training
+            and self._modes() == self.known_modes
             and [*chain.from_iterable(self.hooks)] == self.known_hooks
             and self._weights() == self.known_weights
         )
+
+    def _modes(self) -> list[bool]:
+        return [each.training for each in self.modules]  # containers that torch.fx made are always in training
 
     def _weights(self) -> list[tuple[int, int]]:
         """Return where each tensor lies, and how often it was changed in place."""

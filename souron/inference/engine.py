@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from souron.inference.building import SAMPLING, Build, Cancelled
 from souron.inference.dispatch import Counter, Dispatch
 from souron.inference.graph import Features, Refused, last_line
 from souron.inference.modes import EAGER
-from souron.inference.outer_calls import Calls, recording
+from souron.inference.outer_calls import Calls, part_of, recording
 from souron.utils import extras, hardware
 from souron.utils.messages import _
 
@@ -138,18 +139,25 @@ class Engine:
                 self._start()
 
     def _start(self) -> None:
-        """Make or read the build, in this thread or in the background."""
+        """Make or read the build in a thread, and wait for it where answers do.
+
+        A thread of its own has no autocast, no inference mode and no check that listens.
+        """
         try:
             copy = building.shared_copy(self.system)  # in this thread, where nothing computes
         except Refused as refused:
             self._refuse(str(refused))
             return
-        if self.plan.wait:
-            self._obtain(copy)
-            return
         running.add(self)
-        self.thread = threading.Thread(target=self._obtain, args=(copy,), name="engine", daemon=True)
+        run = copy_context().run  # in this language
+        self.thread = threading.Thread(target=run, args=(self._obtain, copy), name="engine", daemon=True)
         self.thread.start()
+        if self.plan.wait:
+            try:
+                self.wait()
+            except KeyboardInterrupt:
+                self.cancelled.set()
+                raise
 
     def _obtain(self, copy: Any) -> None:
         """Read a build or make one, and attach it; whatever is raised leaves the network as it is."""
@@ -236,16 +244,18 @@ class Engine:
         """Let the build answer from the next call on."""
         try:
             made = [
-                Dispatch(self.network.get_submodule(name), graphs, self._heard, self.count, self.distrust)
+                Dispatch(part_of(self.network, name), graphs, self._heard, self.count, self.distrust)
                 for name, graphs in build.graphs.items()
             ]
-        except AttributeError as error:  # a fused network that lacks a module
+        except KeyError as error:  # a fused network that lacks a module
             raise Refused(last_line(error)) from error
         if self.cancelled.is_set():
             raise Cancelled
         self.build, self.dispatches, self.state = build, made, "attached"
         for dispatch in made:
             dispatch.attach()
+        for graph in (graph for graphs in build.graphs.values() for graph in graphs):
+            graph.model = None  # what is compiled holds what it needs
         self.notice(sentence(build))
 
     def _heard(self, features: Features) -> None:

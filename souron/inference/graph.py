@@ -22,6 +22,7 @@ from souron.utils import silent
 from souron.utils.messages import _
 
 DTYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool)
+SEVERAL = 3  # cases, of the proof that a graph takes any number
 PLAIN = (bool, int, float, str, type(None))
 Features = list[tuple[str, Tensor]]  # layer and (cases, features), in order of the calls
 Listening = Callable[[], AbstractContextManager[dict[str, list[Tensor]]]]
@@ -75,6 +76,12 @@ class Signature:
             there == (other.batch, *mine[1:]) if counts else there == mine
             for mine, there, counts in zip(self.shapes, other.shapes, self.batched, strict=True)
         )
+
+    def sizes(self, batch: int) -> list[tuple[int, ...]]:
+        """Return the shapes for so many cases."""
+        return [
+            (batch, *shape[1:]) if counts else shape for shape, counts in zip(self.shapes, self.batched, strict=True)
+        ]
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -183,21 +190,39 @@ class Graph:
         for any_batch in (True, False) if self.signature.any_batch else (False,):
             self.signature = replace(self.signature, any_batch=any_batch)
             try:
-                self.model.reshape(self._shapes(openvino))
+                self.resize(-1 if any_batch else self.signature.batch)
                 self.compiled = core(openvino).compile_model(self.model, "CPU", settings)
                 return self
             except RuntimeError as error:
                 trouble = error
         raise Refused(_("it cannot be compiled ({why})").format(why=last_line(trouble)))
 
-    def _shapes(self, openvino: Any) -> dict[Any, Any]:
-        free = self.signature.any_batch
-        return {
-            port: openvino.PartialShape([-1, *shape[1:]] if free and counts else [*shape])
-            for port, shape, counts in zip(
-                self.model.inputs, self.signature.shapes, self.signature.batched, strict=True
-            )
-        }
+    def resize(self, batch: int) -> None:
+        """Give the graph's inputs the sizes of the signature, with so many cases; -1 for any number.
+
+        Raises RuntimeError where the graph's own sizes contradict them.
+        """
+        openvino = silent.imported("openvino")
+        counting = zip(self.model.inputs, self.signature.shapes, self.signature.batched, strict=True)
+        self.model.reshape(
+            {
+                port: openvino.PartialShape([batch, *shape[1:]] if counts else [*shape])
+                for port, shape, counts in counting
+            }
+        )
+
+    def has_known_sizes(self, batch: int) -> bool:
+        """Return whether every size within the graph follows from those of the inputs.
+
+        Where sizes depend on values, as the number of boxes that are left, a trace keeps the number
+        of its example, and for another one the engine would read beyond its memory.
+        """
+        try:
+            self.resize(batch)
+        except RuntimeError:
+            return False
+        ports = [port for each in self.model.get_ops() for port in each.outputs()]
+        return all(port.get_partial_shape().is_static for port in ports)
 
 
 def core(openvino: Any) -> Any:
@@ -210,26 +235,60 @@ def core(openvino: Any) -> Any:
 def converted(inner: nn.Module, call: Call, precision: str, listening: Listening | None = None) -> tuple[Graph, Flat]:
     """Convert a module for the arguments of a recorded call; also return the module as ``Flat``.
 
-    Raises Refused.
+    The graph takes any number of cases where its sizes, and its outputs for several, show that it
+    can; a module may have baked the number into it, for instance by ``len(image)``. Raises Refused.
     """
     read = Signature.of(call.args, call.kwargs)
     if read is None:
         raise Refused(_("its arguments are not tensors alone"))
     signature, tensors = read
-    flat = Flat(inner, replace(signature, any_batch=signature.batch > 0), listening or (lambda: nullcontext({})))
+    single = replace(signature, batch=1, shapes=tuple(signature.sizes(1)))
+    first = [one[:1] if counts else one for one, counts in zip(tensors, signature.batched, strict=True)]
+    if signature.batch:  # a graph of one case reads nothing that is not there, however many cases come
+        made, flat = _traced(inner, single, first, precision, listening)
+        if made.has_known_sizes(1) and takes_several(made, flat, first):
+            made.signature = replace(single, any_batch=True)
+            return made, flat
+    if signature.batch != 1:
+        made, flat = _traced(inner, signature, tensors, precision, listening)
+    if not made.has_known_sizes(signature.batch):
+        raise Refused(_("its sizes depend on the data"))
+    return made, flat
+
+
+def _traced(
+    inner: nn.Module, signature: Signature, tensors: Sequence[Tensor], precision: str, listening: Listening | None
+) -> tuple[Graph, Flat]:
+    """Convert a module by running it once. Raises Refused."""
+    flat = Flat(inner, signature, listening or (lambda: nullcontext({})))
     flat.eval()
     keep_quiet()
     openvino = silent.imported("openvino")
     try:
         with torch.no_grad():
             flat(*tensors)
-            model = openvino.convert_model(flat, example_input=tuple(tensors))
+            # weights of its own: the graph must not change with the network's
+            model = openvino.convert_model(flat, example_input=tuple(tensors), share_weights=False)
     except Exception as error:  # whatever a module or the converter raises
         raise Refused(_("it cannot be converted ({why})").format(why=last_line(error))) from error
     if len(model.inputs) != len(tensors):
         raise Refused(_("it cannot be converted ({why})").format(why=_("an argument is not used")))
     assert flat.last is not None
-    return Graph(flat.signature, flat.last, model, precision), flat
+    return Graph(signature, flat.last, model, precision), flat
+
+
+@torch.no_grad()
+def takes_several(made: Graph, flat: Flat, tensors: Sequence[Tensor]) -> bool:
+    """Return whether a graph that was traced with one case has the sizes of the network's outputs for three."""
+    if not made.has_known_sizes(SEVERAL):
+        return False
+    sizes = [tuple(port.get_partial_shape().to_shape()) for port in made.model.outputs]
+    counting = zip(tensors, made.signature.batched, strict=True)
+    try:
+        outputs = flat(*(torch.cat([one] * SEVERAL) if counts else one for one, counts in counting))
+    except Exception:  # a network of a fixed number of cases raises anything
+        return False
+    return [tuple(each.shape) for each in outputs] == sizes and flat.last == made.layout
 
 
 def keep_quiet() -> None:

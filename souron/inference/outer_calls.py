@@ -83,6 +83,14 @@ def recording(network: nn.Module, prefix: str = "", without: bool = False) -> It
             hook.remove()
 
 
+def part_of(network: nn.Module, name: str) -> nn.Module:
+    """Return the module of a name as ``named_modules`` counts them. Raises KeyError.
+
+    A system may have a ``get_submodule`` of its own, for the names of published weights.
+    """
+    return dict(network.named_modules())[name]
+
+
 def copied(value: Any) -> Any:
     """Return nested arguments with their tensors copied; those of half precision become float32."""
 
