@@ -5,17 +5,19 @@ import json
 import browsing
 import numpy as np
 import pytest
+import torch
 from test_run_predictions import run
 
 from souron.data.prediction_table import sheet_of
 from souron.data.predictions import predictions
-from souron.evaluation.decision_curves import Risks
+from souron.evaluation import run_predictions
+from souron.evaluation.decision_curves import PERCENTS, Risks, prevalences
 from souron.hub import zoo
 from souron.metrics import classification, net_benefit
-from souron.studies.decision import sliders
 from souron.studio import interactive
 from souron.studio.interactives import prevalence
 from souron.studio.runs import run_list
+from souron.utils import files
 from souron.utils.messages import UserError
 
 READY = pytest.mark.skipif(zoo.where("mlp") is None, reason="souron-zoo is not installed")
@@ -41,7 +43,7 @@ def test_the_counts_are_those_of_the_metrics():
     risks, scores = drawn()
     found, y_true = prevalence.counted(risks), risks.y_true
     assert (found["ill"], found["healthy"], len(found["rates"])) == (y_true.sum(), (~y_true).sum(), 99)
-    for threshold, (true, false, *ends) in zip(sliders.PERCENTS, found["rates"], strict=True):
+    for threshold, (true, false, *ends) in zip(PERCENTS, found["rates"], strict=True):
         measures = classification.at_threshold(y_true, scores >= threshold, risks.groups)
         sensitivity, specificity = measures["sensitivity"], measures["specificity"]
         assert true / found["ill"] == pytest.approx(sensitivity.value)
@@ -57,7 +59,10 @@ def test_the_counts_are_those_of_the_metrics():
 
 def test_runs_of_two_classes_in_the_served_project_are_offered(tmp_path):
     finished(tmp_path / "classify" / "films")
-    finished(tmp_path / "classify" / "three", ((0.9, 0.2, 0.8, 0.3),), ("ill", "well", "odd"))
+    three = finished(tmp_path / "classify" / "three", labels=("ill", "well", "odd"))
+    answers = {"0:probability": torch.full((4, 3), 1 / 3), "training": torch.ones(1, 4, dtype=torch.long)}
+    files.write_tensors(three / "answers.safetensors", answers, {})
+    assert len(run_predictions.of_run(three).classes) == 3
     asked = {"source": "run:classify/films:0"}
     with pytest.raises(UserError):  # no project is served
         interactive.answer("prevalence", asked)
@@ -113,7 +118,7 @@ def shown(page, part):
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 def test_every_control_shows_the_metrics_of_its_setting(looked_at):
     risks = prevalence.ready(*prevalence.READY["shirt"])
-    y_true, [scores], prevalences = risks.y_true, risks.methods["mlp"], sliders.prevalences(float(risks.y_true.mean()))
+    y_true, [scores], shares = risks.y_true, risks.methods["mlp"], prevalences(float(risks.y_true.mean()))
 
     def expect(page, threshold, share, each):
         called = scores >= threshold / 100
@@ -138,18 +143,18 @@ def test_every_control_shows_the_metrics_of_its_setting(looked_at):
         page.goto(f"{looked_at.address}/en/interactives?name=prevalence")
         page.locator("[data-do=skip]").click()
         page.wait_for_selector("[data-ready]")
-        expect(page, 50, prevalences[18], 10)
+        expect(page, 50, shares[18], 10)
         for threshold, place, each in ((30, 3, 10), (85, 60, 3), (12, 10, 97)):
             move(page, "threshold", threshold)
             move(page, "prevalence", place)
             move(page, "cost", each)
-            expect(page, threshold, prevalences[place], each)
+            expect(page, threshold, shares[place], each)
         page.locator("[data-do=own]").click()
         expect(page, 12, float(y_true.mean()), 97)
         page.locator("[data-do=least]").click()
         costs = [
             -net_benefit.net_benefit(y_true, scores >= t, 1 / 98, prevalence=float(y_true.mean())).value
-            for t in sliders.PERCENTS
+            for t in PERCENTS
         ]
         expect(page, int(np.argmin(costs)) + 1, float(y_true.mean()), 97)
         page.locator("[name=source]").select_option("sneaker")

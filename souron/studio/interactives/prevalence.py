@@ -104,9 +104,9 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    from souron.studies.decision import sliders
+    from souron.evaluation.decision_curves import prevalences
 
-    positions = len(sliders.prevalences(0.005)) + 1  # one more where the cases have another one
+    positions = len(prevalences(0.005)) + 1  # one more where the cases have another one
     return (
         controls(
             choice("source", _("scores"), []),
@@ -273,8 +273,8 @@ def counted(risks: "Risks") -> dict[str, Any]:
     """
     import numpy as np
 
+    from souron.evaluation import decision_curves
     from souron.metrics import classification
-    from souron.studies.decision import sliders
 
     [scores] = [values[0] for values in risks.methods.values()]
     positive, groups = risks.y_true, risks.groups
@@ -288,7 +288,7 @@ def counted(risks: "Risks") -> dict[str, Any]:
     some = np.unique(np.linspace(0, len(curve) - 1, MOST_POINTS).round().astype(int))
     area = classification.auc(np.stack([1 - scores, scores], 1), positive, groups)
     rates = []
-    for threshold in sliders.PERCENTS:
+    for threshold in decision_curves.PERCENTS:
         called = scores >= threshold
         hits, passes, _together = classification.sensitivity_and_specificity(positive, called, groups)
         ends = [round(end, 4) for one in (hits, passes) for end in (one.low, one.high)]
@@ -297,7 +297,7 @@ def counted(risks: "Risks") -> dict[str, Any]:
         "positive": risks.positive,
         "ill": ill,
         "healthy": healthy,
-        "prevalences": sliders.prevalences(ill / len(positive)),
+        "prevalences": decision_curves.prevalences(ill / len(positive)),
         "auc": [round(one, 4) for one in (area.value, area.low, area.high)],
         "roc": curve[some].tolist(),
         "rates": rates,
