@@ -134,7 +134,6 @@ FACES = {  # (a special face, its study): why what is made from the contract is 
     ("souron.studio.pages.read", "ask"): "questions one after the other, with the text beside them",
     ("souron.studio.pages.work", "work"): "own tasks are typed, and occupations are searched for",
     ("souron.studio.interactives.occupations_day", "work"): "an interactive page of the lecture",
-    ("souron.studio.interactives.prevalence", "decision"): "the sliders of its page, in the lecture",
     ("souron.cli.references", "references"): "souron fetch references asks the registries",
 }
 OF_STUDIES = re.compile(r"\bsouron\.studies\.(\w+)")
