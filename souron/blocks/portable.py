@@ -51,7 +51,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Portable:
-    """A system's network for other runtimes, and how they read inputs and show answers.
+    """The part of a system that others run, and how they read inputs and show answers.
 
     ``network`` maps tensors, in the order of ``inputs``, to a tuple of tensors, in the order of
     ``outputs``; the first axis of each counts the cases.

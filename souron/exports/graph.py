@@ -47,7 +47,7 @@ def _trace(portable: Portable, many: bool) -> Any:
         program = torch.export.export(
             portable.network.eval(), example, dynamic_shapes=(tuple(dims),) if _variadic(portable) else tuple(dims)
         )
-        return program.run_decompositions({})  # without changes in place, which converters miss
+        return program.run_decompositions({})  # without changes in place
 
 
 def _variadic(portable: Portable) -> bool:

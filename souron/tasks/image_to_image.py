@@ -219,7 +219,7 @@ class ImageTranslator(System):
         return Portable(
             Pixels(network, lambda image: (image.float().clamp(0, 1),)),
             (Input("image", (channels, side, side), free={1: free, 2: free}),),
-            ("image",),
+            ("result",),
             "whole",
             "image",
             about={"channels": channels, "least": least, "step": step, **about},

@@ -39,6 +39,9 @@ def write(program: Any, portable: Portable, file: Path) -> dict[str, Any]:
         )
         assert made is not None
         made.save(file)
+    from onnx import checker
+
+    checker.check_model(str(file), full_check=True)
     return {"opset": OPSET}
 
 
