@@ -1,4 +1,4 @@
-"""Weights of 8 bits for token-by-token decoding.
+"""Weights of 8 bits for token-by-token decoding, and of fp16 where bf16 is slow.
 
 Each step reads every weight once and computes little, so half the bytes take half the time. Each
 row of a matrix has its own scale, and weights are rounded to 255 levels (Dettmers and others:
@@ -14,6 +14,8 @@ which processors without VNNI keep them.
 import copy
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -21,8 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.decoder import Decoder
+from souron.utils import hardware
 
 LEVELS, FINER, ZERO = 63, 126, 64  # of ``high``; units of ``low`` in one of ``high``; what stands for 0
+SPLIT = torch.tensor([[[1.0]], [[FINER]]]) * LEVELS  # of an activation between -1 and 1: ``high``, ``low``
 
 
 def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,35 +59,66 @@ class FbgemmLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
+        rows, scale = quantised(weight)
         self.outward = len(weight)
-        self.packed = packed(*quantised(weight))
+        self.packed = packed(rows, scale / LEVELS)
         self.bias = None if bias is None else bias.float()
 
     def forward(self, x: Tensor) -> Tensor:
-        flat = x.reshape(-1, x.shape[-1])
-        low, high = torch.aminmax(flat)
-        step = max(-low.item(), high.item(), 1e-30) / LEVELS
-        if not math.isfinite(step):
-            return x.new_full((*x.shape[:-1], self.outward), torch.nan)
-        flat = flat / step
-        whole = flat.round()
-        rows = torch.cat([whole, flat.sub_(whole).mul_(FINER)])
-        out = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(rows, 1.0, ZERO, self.packed)
-        out = out[: len(flat)].add_(out[len(flat) :], alpha=1 / FINER).mul_(step).view(*x.shape[:-1], self.outward)
+        out = self.product(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], self.outward)
+        return out if self.bias is None else out.add_(self.bias)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Multiply (N, inward) -> (N, outward)."""
+        largest = torch.linalg.vector_norm(x, torch.inf)
+        if not 0 < largest.item() < math.inf:  # all are 0, or one is no number
+            return x.new_full((len(x), self.outward), 0 * largest.item())
+        high, low = halves = x * (SPLIT / largest)  # (2, N, inward)
+        low.sub_(high.round_(), alpha=FINER)
+        rows = halves.view(-1, x.shape[-1])
+        rows = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(rows, 1.0, ZERO, self.packed)
+        high, low = rows.view(2, len(x), self.outward)
+        return high.add_(low, alpha=1 / FINER).mul_(largest)
+
+
+class Fp16Linear(nn.Module):
+    """A linear layer (..., inward) -> (..., outward) in float32 with fp16 weights, by FBGEMM."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        with with_fbgemm():
+            self.packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None)
+        self.bias = None if bias is None else bias.float()
+
+    @property
+    def weight(self) -> Tensor:
+        return torch.ops.quantized.linear_unpack_fp16(self.packed)[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
         return out if self.bias is None else out.add_(self.bias)
 
 
-def packed(rows: Tensor, scale: Tensor) -> torch.ScriptObject:
-    """Return a matrix as FBGEMM holds it. Raises RuntimeError or AttributeError without FBGEMM."""
+@contextmanager
+def with_fbgemm() -> Iterator[None]:
+    """Let matrices be packed for FBGEMM. Raises RuntimeError without it."""
     engine = torch.backends.quantized.engine
     torch.backends.quantized.engine = "fbgemm"
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*deprecated", UserWarning)  # of the type of the next tensor
-            matrix = torch._make_per_channel_quantized_tensor(rows, scale.double(), torch.zeros(len(rows)).long(), 0)
-        return torch.ops.quantized.linear_prepack(matrix, None)
+        yield
     finally:
         torch.backends.quantized.engine = engine
+
+
+def packed(rows: Tensor, scale: Tensor) -> torch.ScriptObject:
+    """Return a matrix of int8 (rows, columns) with the scale of each row as FBGEMM holds it.
+
+    Raises RuntimeError or AttributeError without FBGEMM.
+    """
+    with with_fbgemm(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*deprecated", UserWarning)  # of the type of the next tensor
+        matrix = torch._make_per_channel_quantized_tensor(rows, scale.double(), torch.zeros(len(rows)).long(), 0)
+        return torch.ops.quantized.linear_prepack(matrix, None)
 
 
 @lru_cache(maxsize=1)
@@ -112,13 +147,16 @@ class RMSNorm(nn.Module):
         return x * factor if self.weight is None else (x * self.weight).mul_(factor)
 
 
-class Int8Decoder(Decoder):
-    """A copy of a decoder with int8 matrices; embeddings are shared."""
+class PackedDecoder(Decoder):
+    """A copy of a decoder whose matrices have another form; embeddings are shared.
 
-    def __init__(self, decoder: Decoder) -> None:
+    ``form`` is Int8Linear, with activations in bf16, or FbgemmLinear or Fp16Linear, with activations
+    in float32.
+    """
+
+    def __init__(self, decoder: Decoder, form: type[Int8Linear] | type[FbgemmLinear] | type[Fp16Linear]) -> None:
         nn.Module.__init__(self)
-        self.structure = decoder.structure
-        self.exact = has_fbgemm()  # activations in float32, else in bf16
+        self.structure, self.form = decoder.structure, form
         self.embedding, self.norm = decoder.embedding, self._converted(decoder.norm)
         if not decoder.structure.rotary:
             self.places = decoder.places
@@ -129,20 +167,18 @@ class Int8Decoder(Decoder):
             for name in ("attention", "mlp"):
                 part = copy.copy(mine._modules[name])
                 assert part is not None
-                part._modules = {
-                    key: self._converted(layer) for key, layer in part._modules.items() if layer is not None
-                }
+                layers = part._modules.items()
+                part._modules = {key: self._converted(layer) for key, layer in layers if layer is not None}
                 mine._modules[name] = part
             blocks.append(mine)
         self.blocks = nn.ModuleList(blocks)
-        self.quick_head = self._converted(decoder.embedding if decoder.structure.tied else decoder.head)
+        self.head = self._converted(decoder.embedding if decoder.structure.tied else decoder.head)  # type: ignore[assignment]
 
     def _converted(self, layer: nn.Module) -> nn.Module:
-        """Return a layer with int8 weights, or a norm in the type of the activations."""
-        if isinstance(layer, nn.Linear | nn.Embedding):
-            kind = FbgemmLinear if self.exact else Int8Linear
-            return kind(layer.weight, getattr(layer, "bias", None))
-        if not self.exact:
+        """Return a layer with packed weights, or a norm in the type of the activations."""
+        if isinstance(layer, nn.Linear | nn.Embedding | Fp16Linear):
+            return self.form(layer.weight, getattr(layer, "bias", None))
+        if self.form is Int8Linear:
             return layer
         if isinstance(layer, nn.RMSNorm):
             return RMSNorm(layer)
@@ -150,7 +186,17 @@ class Int8Decoder(Decoder):
 
     def embedded(self, tokens: Tensor, place: Tensor) -> Tensor:
         x = super().embedded(tokens, place)
-        return x.float() if self.exact else x
+        return x if self.form is Int8Linear else x.float()
 
     def logits(self, features: Tensor) -> Tensor:
-        return self.quick_head(features)
+        return self.head(features)
+
+
+def generating(decoder: Decoder) -> PackedDecoder:
+    """Return a copy with int8 matrices, which generates token by token."""
+    return PackedDecoder(decoder, FbgemmLinear if has_fbgemm() else Int8Linear)
+
+
+def reading(decoder: Decoder) -> Decoder:
+    """Return the decoder, which reads prompts in bf16, or a copy in fp16 where bf16 is slow."""
+    return decoder if hardware.bf16() or not has_fbgemm() else PackedDecoder(decoder, Fp16Linear)

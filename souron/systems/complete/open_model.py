@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron.blocks import int8
 from souron.blocks.decoder import Decoder
-from souron.blocks.int8 import Int8Decoder
 from souron.hub import open_models
 from souron.hub.open_models import Described
 from souron.tasks.complete import LanguageModel, Spec, lesson_of
@@ -58,16 +58,17 @@ class OpenModel(LanguageModel):
 
     @cached_property
     def held(self) -> tuple[Described, Any, Any]:
-        """The description, tokenizer and model; not saved with a run."""
+        """The description, tokenizer and model, which reads prompts; not saved with a run."""
         load = open_models.load_llama if self.config.engine == "llama" else open_models.load_any
-        return load(self.config.model)
+        about, tokenizer, model = load(self.config.model)
+        return about, tokenizer, int8.reading(model) if isinstance(model, Decoder) else model
 
     @cached_property
     def quick(self) -> Decoder:
         """The model for generating single tokens, quantised to 8 bits where configured."""
         decoder = self.held[2]
         own = isinstance(decoder, Decoder) and self.config.bits == 8
-        return Int8Decoder(decoder) if own else decoder
+        return int8.generating(decoder) if own else decoder
 
     @classmethod
     def spec_for(cls, train: Any) -> Spec:
