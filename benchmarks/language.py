@@ -89,6 +89,7 @@ def speed(name: str) -> None:
     prompt = prompt_of(next(iter(models.values())), QUESTION)[:45]
     firsts: dict[str, list[float]] = {label: [] for label in models}
     rates: dict[str, list[float]] = {label: [] for label in models}
+    alone: list[float] = []
     for turn in range(ROUNDS + 1):  # the first warms up
         for label, model in models.items():
             begun = time.perf_counter()
@@ -99,6 +100,8 @@ def speed(name: str) -> None:
             if turn:
                 rates[label].append(count / (time.perf_counter() - first))
                 firsts[label].append(first - begun)
+        if turn and "llama.cpp" in models:
+            alone.append(alone_rate(models["llama.cpp"], prompt))
     for label in models:
         print(
             f"{label}: first of {len(prompt)} + 1 tokens after {statistics.median(firsts[label]):.2f} s, "
@@ -108,8 +111,7 @@ def speed(name: str) -> None:
     if "llama.cpp" in models:
         pairs = zip(rates["souron, 8 bits"], rates["llama.cpp"], strict=True)
         print(f"souron, 8 bits, over llama.cpp: {statistics.median(own / other for own, other in pairs):.2f}")
-        alone = statistics.median(alone_rate(models["llama.cpp"], prompt) for _round in range(ROUNDS))
-        print(f"llama.cpp without souron's sampling and text: {alone:.1f} tokens/s")
+        print(f"llama.cpp without souron's sampling and text: {statistics.median(alone):.1f} tokens/s")
     peer(prompt)
 
 

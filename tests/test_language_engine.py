@@ -5,6 +5,8 @@ import json
 import signal
 from dataclasses import replace
 
+import gguf
+import numpy as np
 import psutil
 import pytest
 import talking
@@ -96,6 +98,49 @@ def test_packed_matrices_say_nearly_the_same(name, form):
     last = packed(tokens[:, 49:], memory)[0, 0].double().log_softmax(-1)
     assert (truth[49].exp() * (truth[49] - last)).sum() < 0.02, "with the cache, which is in bf16"
     assert isinstance(decoder.blocks[0].attention.qkv, torch.nn.Linear), "the decoder stays"
+
+
+@pytest.mark.parametrize("form", ["Q4_0", "Q4_1"])
+def test_a_matrix_of_4_bits_keeps_its_blocks(form):
+    torch.manual_seed(0)
+    weight = torch.randn(128, 64) * torch.rand(128, 1)
+    weight[5, :32], weight[6, :32] = 0, 0.25
+    stored = gguf.quants.quantize(weight.numpy(), gguf.GGMLQuantizationType[form])
+    weight = torch.from_numpy(gguf.quants.dequantize(stored, gguf.GGMLQuantizationType[form])).bfloat16()
+    numbers, scale, least = int8.blocks_of(weight)
+    blocks = numbers.view(128, 2, 32) * scale[..., None] + least[..., None]
+    assert torch.allclose(blocks.view(128, 64), weight.float(), rtol=0.02, atol=0.01)
+    x = torch.randn(3, 64)
+    expected = x @ weight.float().T
+    found = int8.Int4Linear(numbers, scale, least)(x)
+    assert (found - expected).norm() / expected.norm() < 0.01
+    assert int8.blocks_of(torch.randn(128, 64)) is None, "it holds other values"
+    weight[100, 40] *= 1.1
+    assert int8.blocks_of(weight) is None, "and so does one value alone"
+
+
+@fbgemm
+@pytest.mark.parametrize("capability", ["AVX512", "AVX2"])
+def test_4_bits_are_kept_where_they_are_fast(capability, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    numbers = torch.arange(16).repeat(64, 4).float()
+    fast = capability == "AVX512"
+    assert isinstance(int8.smallest(numbers), int8.Int4Linear if fast else FbgemmLinear)
+    assert isinstance(int8.smallest(torch.randn(64, 64)), FbgemmLinear)
+
+
+def test_sampling_sorts_few_tokens_and_forgets_none():
+    """The nucleus of a flat distribution is larger than what is sorted first."""
+    flat = Sampling(1.0, 0.9).draws()
+    picked = {flat.pick(torch.linspace(0, 0.1, 2000)) for _draw in range(200)}
+    assert min(picked) < 1000
+    steep = Sampling(1.0, 0.9).draws()
+    logits = torch.arange(2000.0).div(10)
+    picked = [steep.pick(logits) for _draw in range(2000)]
+    chances = logits.softmax(0)[-30:].flip(0)
+    kept = chances[chances.cumsum(0) - chances <= 0.9]
+    assert min(picked) == 2000 - len(kept)
+    assert np.mean(np.array(picked) == 1999) == pytest.approx(float(kept[0] / kept.sum()), abs=0.03)
 
 
 @fbgemm

@@ -1,4 +1,4 @@
-"""Weights of 8 bits for token-by-token decoding, and of fp16 where bf16 is slow.
+"""Weights of 8 or 4 bits for token-by-token decoding, and of fp16 where bf16 is slow.
 
 Each step reads every weight once and computes little, so half the bytes take half the time. Each
 row of a matrix has its own scale, and weights are rounded to 255 levels (Dettmers and others:
@@ -14,7 +14,7 @@ which processors without VNNI keep them.
 import copy
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -26,6 +26,7 @@ from souron.blocks.decoder import Decoder
 from souron.utils import hardware
 
 LEVELS, FINER, ZERO = 63, 126, 64  # of ``high``; units of ``low`` in one of ``high``; what stands for 0
+BLOCK = 32  # columns that share a scale in 4 bits
 SPLIT = torch.tensor([[[1.0]], [[FINER]]]) * LEVELS  # of an activation between -1 and 1: ``high``, ``low``
 
 
@@ -79,6 +80,66 @@ class FbgemmLinear(nn.Module):
         rows = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(rows, 1.0, ZERO, self.packed)
         high, low = rows.view(2, len(x), self.outward)
         return high.add_(low, alpha=1 / FINER).mul_(largest)
+
+
+class Int4Linear(nn.Module):
+    """A linear layer (..., inward) -> (..., outward) in float32; weights of 4 bits, products in bf16.
+
+    ``numbers``, ``scale`` and ``least`` are those of ``blocks_of``.
+    """
+
+    def __init__(self, numbers: Tensor, scale: Tensor, least: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.packed = torch._convert_weight_to_int4pack_for_cpu(numbers, 1)
+        self.scales = torch.stack([scale, least + 8 * scale], -1).transpose(0, 1).bfloat16().contiguous()
+        self.bias = None if bias is None else bias.float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.reshape(-1, x.shape[-1]).bfloat16()
+        out = torch._weight_int4pack_mm_for_cpu(flat, self.packed, BLOCK, self.scales)
+        out = out.float().view(*x.shape[:-1], out.shape[-1])
+        return out if self.bias is None else out.add_(self.bias)
+
+
+def blocks_of(weight: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return the blocks of a matrix (rows, columns) that was stored in 4 bits; None for another one.
+
+    The forms are Q4_0 and Q4_1 of llama.cpp: ``least + scale * number``, with numbers of 0 to 15
+    (rows, columns), and scale and least (rows, columns / 32) of each block of 32 columns.
+    """
+    rows, columns = weight.shape
+    if columns % BLOCK or rows % 64:
+        return None
+    few = weight[:: rows // 64].float().view(-1, columns // BLOCK, BLOCK)
+    for form in (_q4_1, _q4_0):
+        if not _is_of(few, *form(few)):
+            continue
+        blocks = weight.float().view(rows, -1, BLOCK)
+        numbers, scale, least = form(blocks)
+        if _is_of(blocks, numbers, scale, least):
+            return numbers.int().view(rows, columns), scale[..., 0], least[..., 0]
+    return None
+
+
+def _q4_1(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    least, most = blocks.aminmax(dim=-1, keepdim=True)
+    return _numbers(blocks, (most - least) / 15, least)
+
+
+def _q4_0(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    least = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))
+    return _numbers(blocks, least / -8, least)
+
+
+def _numbers(blocks: Tensor, scale: Tensor, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    numbers = ((blocks - least) / scale).nan_to_num_(0).round_().clamp_(0, 15)
+    return numbers, scale, least
+
+
+def _is_of(blocks: Tensor, numbers: Tensor, scale: Tensor, least: Tensor) -> bool:
+    """Return whether numbers and scales give the blocks, to the precision of bf16."""
+    error = (numbers * scale).add_(least).sub_(blocks).abs_().amax(-1)
+    return bool((error <= blocks.abs().amax(-1) / 128).all())
 
 
 class Fp16Linear(nn.Module):
@@ -147,14 +208,17 @@ class RMSNorm(nn.Module):
         return x * factor if self.weight is None else (x * self.weight).mul_(factor)
 
 
+Form = Callable[[Tensor, Tensor | None], nn.Module]
+
+
 class PackedDecoder(Decoder):
     """A copy of a decoder whose matrices have another form; embeddings are shared.
 
-    ``form`` is Int8Linear, with activations in bf16, or FbgemmLinear or Fp16Linear, with activations
-    in float32.
+    ``form`` makes a layer of a matrix and its bias; its activations are in float32, or in bf16 where
+    it is ``Int8Linear``.
     """
 
-    def __init__(self, decoder: Decoder, form: type[Int8Linear] | type[FbgemmLinear] | type[Fp16Linear]) -> None:
+    def __init__(self, decoder: Decoder, form: Form) -> None:
         nn.Module.__init__(self)
         self.structure, self.form = decoder.structure, form
         self.embedding, self.norm = decoder.embedding, self._converted(decoder.norm)
@@ -193,8 +257,14 @@ class PackedDecoder(Decoder):
 
 
 def generating(decoder: Decoder) -> PackedDecoder:
-    """Return a copy with int8 matrices, which generates token by token."""
-    return PackedDecoder(decoder, FbgemmLinear if has_fbgemm() else Int8Linear)
+    """Return a copy that generates token by token, with matrices in 8 bits, or 4 where the file had no more."""
+    return PackedDecoder(decoder, smallest if has_fbgemm() else Int8Linear)
+
+
+def smallest(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
+    """Return a layer in 4 bits where nothing is lost and the processor is fast at it, else in 8."""
+    blocks = blocks_of(weight) if torch.backends.cpu.get_cpu_capability() == "AVX512" else None
+    return FbgemmLinear(weight, bias) if blocks is None else Int4Linear(*blocks, bias)
 
 
 def reading(decoder: Decoder) -> Decoder:

@@ -5,9 +5,10 @@ Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502
     souron predict open_model prompt.txt model=folder/or/file.gguf
 
 ``smollm2`` can be downloaded; larger ones are files that the user provides. Decoders with the
-architecture of Llama, Mistral, Qwen2 or GPT-2 run here: prompts are read in bf16, and tokens are
-generated with 8-bit matrices. Others run through the library transformers, in bf16; with
-``engine=llama`` a .gguf file runs through llama.cpp, in the bits of the file.
+architecture of Llama, Mistral, Qwen2 or GPT-2 run here: prompts are read in bf16, or fp16 where
+that is faster, and tokens are generated with 8-bit matrices, or 4-bit ones where the file had no
+more. Others run through the library transformers, in bf16; with ``engine=llama`` a .gguf file runs
+through llama.cpp, in the bits of the file.
 
 Differs from the paper: nothing is trained, and the weights are those of the file, which may have
 fewer bits than were published.
@@ -37,7 +38,7 @@ ENGINES = ("souron", "llama")
 class Config:
     model: str = "smollm2"  # or a .gguf file, or a folder
     context: int = 2048  # tokens
-    bits: int = 8  # of the matrices during generation; 16: bf16
+    bits: int = 8  # of the matrices during generation, at most; 16: as prompts are read
     engine: str = "souron"  # or "llama": llama.cpp, for a .gguf file
 
 
