@@ -1,9 +1,12 @@
 """How language models answer fast: 8-bit matrices, the cache of a conversation, llama.cpp."""
 
+import copy
 import json
 import signal
 from dataclasses import replace
 
+import gguf
+import numpy as np
 import psutil
 import pytest
 import talking
@@ -14,7 +17,7 @@ import souron
 from souron import registry
 from souron.blocks import int8
 from souron.blocks.decoder import Decoder, Structure, named
-from souron.blocks.int8 import FbgemmLinear, Int8Decoder
+from souron.blocks.int8 import FbgemmLinear, Fp16Linear, Int8Linear, PackedDecoder
 from souron.cli import main
 from souron.data.language.tokenizer import TEMPLATE, Tokenizer
 from souron.evaluation.language.conversation import Conversation, Voice
@@ -22,10 +25,17 @@ from souron.evaluation.language.text_generation import Sampling
 from souron.hub import open_models
 from souron.hub.decoders import llama_decoder
 from souron.kinds.chat import Chat, Turn
+from souron.systems.retrieve import windows
 from souron.utils import extras
 from souron.utils.messages import UserError
 
 fbgemm = pytest.mark.skipif(not int8.has_fbgemm(), reason="this processor has no FBGEMM")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.learn([*sentences(60).input], 300)
+
 
 # 8 bits
 
@@ -58,13 +68,17 @@ def test_what_is_no_number_stays_none(value):
     assert FbgemmLinear(torch.ones(2, 8))(x).isnan().all()
 
 
-@pytest.mark.parametrize("exact", [True, False])
+@fbgemm
+def test_of_nothing_the_bias_remains():
+    assert FbgemmLinear(torch.ones(2, 8), torch.tensor([1.0, 2.0]))(torch.zeros(1, 8)).tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("form", [FbgemmLinear, Int8Linear, Fp16Linear])
 @pytest.mark.parametrize("name", ["grouped", "gpt2", "modern", "qwen2"])
 @torch.inference_mode()
-def test_matrices_in_8_bits_say_nearly_the_same(name, exact, monkeypatch):
-    if exact and not int8.has_fbgemm():
+def test_packed_matrices_say_nearly_the_same(name, form):
+    if form is not Int8Linear and not int8.has_fbgemm():
         pytest.skip("this processor has no FBGEMM")
-    monkeypatch.setattr(int8, "has_fbgemm", lambda: exact)
     torch.manual_seed(0)
     structures = {
         "grouped": Structure(200, 64, 2, 64, 4, groups=2),
@@ -74,16 +88,85 @@ def test_matrices_in_8_bits_say_nearly_the_same(name, exact, monkeypatch):
     for weight in decoder.parameters():
         weight.data += 0.1 * torch.randn_like(weight)  # biases and norms that are learnt
     tokens = torch.randint(200, (1, 50))
-    truth = decoder.float()(tokens)[0].log_softmax(-1)
-    decoder.bfloat16()
-    quick = Int8Decoder(decoder)
+    truth = copy.deepcopy(decoder).double()(tokens)[0].log_softmax(-1)
+    packed = PackedDecoder(decoder, form)
+    said = packed(tokens)[0].double().log_softmax(-1)
+    divergence = (truth.exp() * (truth - said)).sum(-1)
+    assert 0 < divergence.mean() < {FbgemmLinear: 0.01, Int8Linear: 0.02, Fp16Linear: 1e-4}[form]
     memory = decoder.memory()
-    quick(tokens[:, :49], memory)
-    said = quick(tokens)[0].float().log_softmax(-1)
-    assert 0 < (truth.exp() * (truth - said)).sum(-1).mean() < 0.02
-    last = quick(tokens[:, 49:], memory)[0, 0].float().log_softmax(-1)
-    assert (truth[49].exp() * (truth[49] - last)).sum() < 0.05, "with the cache"
+    packed(tokens[:, :49], memory)
+    last = packed(tokens[:, 49:], memory)[0, 0].double().log_softmax(-1)
+    assert (truth[49].exp() * (truth[49] - last)).sum() < 0.02, "with the cache, which is in bf16"
     assert isinstance(decoder.blocks[0].attention.qkv, torch.nn.Linear), "the decoder stays"
+
+
+@pytest.mark.parametrize("form", ["Q4_0", "Q4_1"])
+def test_a_matrix_of_4_bits_keeps_its_blocks(form):
+    torch.manual_seed(0)
+    weight = torch.randn(128, 64) * torch.rand(128, 1)
+    weight[5, :32], weight[6, :32] = 0, 0.25
+    stored = gguf.quants.quantize(weight.numpy(), gguf.GGMLQuantizationType[form])
+    weight = torch.from_numpy(gguf.quants.dequantize(stored, gguf.GGMLQuantizationType[form])).bfloat16()
+    numbers, scale, least = int8.blocks_of(weight)
+    blocks = numbers.view(128, 2, 32) * scale[..., None] + least[..., None]
+    assert torch.allclose(blocks.view(128, 64), weight.float(), rtol=0.02, atol=0.01)
+    x = torch.randn(3, 64)
+    expected = x @ weight.float().T
+    found = int8.Int4Linear(numbers, scale, least)(x)
+    assert (found - expected).norm() / expected.norm() < 0.01
+    assert int8.blocks_of(torch.randn(128, 64)) is None, "it holds other values"
+    weight[100, 40] *= 1.1
+    assert int8.blocks_of(weight) is None, "and so does one value alone"
+
+
+@fbgemm
+@pytest.mark.parametrize("capability", ["AVX512", "AVX2"])
+def test_4_bits_are_kept_where_they_are_fast(capability, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    numbers = torch.arange(16).repeat(64, 4).float()
+    fast = capability == "AVX512"
+    assert isinstance(int8.smallest(numbers), int8.Int4Linear if fast else FbgemmLinear)
+    assert isinstance(int8.smallest(torch.randn(64, 64)), FbgemmLinear)
+
+
+def test_sampling_sorts_few_tokens_and_forgets_none():
+    """The nucleus of a flat distribution is larger than what is sorted first."""
+    flat = Sampling(1.0, 0.9).draws()
+    picked = {flat.pick(torch.linspace(0, 0.1, 2000)) for _draw in range(200)}
+    assert min(picked) < 1000
+    steep = Sampling(1.0, 0.9).draws()
+    logits = torch.arange(2000.0).div(10)
+    picked = [steep.pick(logits) for _draw in range(2000)]
+    chances = logits.softmax(0)[-30:].flip(0)
+    kept = chances[chances.cumsum(0) - chances <= 0.9]
+    assert min(picked) == 2000 - len(kept)
+    assert np.mean(np.array(picked) == 1999) == pytest.approx(float(kept[0] / kept.sum()), abs=0.03)
+
+
+@fbgemm
+@torch.inference_mode()
+def test_where_bf16_is_slow_prompts_are_read_in_fp16(monkeypatch):
+    decoder = Decoder(Structure(200, 64, 2, 64, 4, tied=False)).eval().bfloat16()
+    monkeypatch.setattr("souron.utils.hardware.bf16", lambda: True)
+    assert int8.reading(decoder) is decoder
+    monkeypatch.setattr("souron.utils.hardware.bf16", lambda: False)
+    read = int8.reading(decoder)
+    assert read.form is Fp16Linear
+    tokens = torch.randint(200, (1, 20))
+    assert torch.equal(int8.generating(read)(tokens), int8.generating(decoder)(tokens)), "in the same 8 bits"
+
+
+@fbgemm
+def test_windows_are_read_in_fp16_where_bf16_is_slow(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    monkeypatch.setattr("souron.utils.hardware.bf16", lambda: False)
+    windows.loaded.cache_clear()
+    reader = windows.Model(str(tmp_path / "llama"), "Is it water?")
+    assert reader.decoder.form is Fp16Linear
+    told = reader.nats([tokenizer.encode("It is water."), []])
+    reader.decoder = open_models.load(str(tmp_path / "llama"))[2].float()
+    assert torch.allclose(told, reader.nats([tokenizer.encode("It is water."), []]), atol=1e-2)
 
 
 # the cache of a conversation
@@ -148,11 +231,6 @@ def test_the_chat_in_a_terminal_reads_ahead(run, monkeypatch, capsys):
 # llama.cpp
 
 llama = pytest.mark.skipif(not extras.installed("llama"), reason="the extra llama is not installed")
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer.learn([*sentences(60).input], 300)
 
 
 @pytest.fixture

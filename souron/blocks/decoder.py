@@ -117,7 +117,8 @@ class Attention(nn.Module):
             cache.keys[layer, :, :, cache.length : end] = k
             cache.values[layer, :, :, cache.length : end] = v
             k, v = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
-            mixed = attended(q.to(k.dtype), k, v).to(q.dtype)
+            kind = k.dtype if tokens == 1 else q.dtype  # a token's step does not copy the cache
+            mixed = attended(q.to(kind), k.to(kind), v.to(kind)).to(q.dtype)
         mixed = mixed.transpose(1, 2).reshape(rows, tokens, width)
         return change(layer, "out", mixed, self.out(mixed))
 

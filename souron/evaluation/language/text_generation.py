@@ -13,6 +13,7 @@ from souron.utils.messages import UserError, _
 
 TOGETHER = 32  # texts generated in a batch
 CHUNK = 64  # tokens read at once; the cache is reused in whole chunks
+LIKELIEST = 256  # tokens that are sorted first; sorting a whole vocabulary takes milliseconds
 REPLACEMENT = "\ufffd"  # stands for bytes of an incomplete character
 
 
@@ -81,7 +82,11 @@ class Draws:
             )
         if self.how.temperature == 0:
             return int(logits.argmax())
-        chances, order = (logits / self.how.temperature).softmax(0).sort(descending=True)
+        chances = (logits / self.how.temperature).softmax(0)
+        likeliest, order = chances.topk(min(LIKELIEST, len(chances)))
+        if likeliest.sum() <= self.how.top:  # more of them may be sampled
+            likeliest, order = chances.sort(descending=True)
+        chances = likeliest
         chances[chances.cumsum(0) - chances > self.how.top] = 0
         return int(order[torch.multinomial(chances, 1, generator=self.generator)])
 
@@ -179,7 +184,7 @@ class Writer:
         """Return the logits after the tokens, and leave them in the cache."""
         for _chunk in self.reading(tokens):
             pass
-        return self.reader.read(torch.tensor(tokens[self._memory.length :]), self._memory)
+        return self.reader.read(torch.tensor(tokens[_whole(tokens) :]), self._memory)
 
     @torch.inference_mode()
     def reading(self, tokens: list[int]) -> Iterator[None]:
@@ -194,8 +199,12 @@ class Writer:
             self._memory = self.reader.memory()
         self._memory.back_to(begin)
         self._known = tokens[:begin]
-        whole = (len(tokens) - 1) // CHUNK * CHUNK
-        for start in range(begin, whole, CHUNK):
+        for start in range(begin, _whole(tokens), CHUNK):
             self.reader.read(torch.tensor(tokens[start : start + CHUNK]), self._memory)
             self._known = tokens[: start + CHUNK]  # the cache stays valid if interrupted here
             yield
+
+
+def _whole(tokens: Sequence[int]) -> int:
+    """Return the number of tokens in the whole chunks before the last token."""
+    return (len(tokens) - 1) // CHUNK * CHUNK

@@ -137,9 +137,9 @@ class LlamaDecoder:
                 expected=_("at most {most} tokens").format(most=memory.context),
                 exit=3,
             )
-        logits = torch.stack([self._read(*pair, last) for pair in zip(memory.contexts, tokens, strict=True)])
+        rows = [self._read(*pair, last) for pair in zip(memory.contexts, tokens, strict=True)]
         memory.length += tokens.shape[1]
-        return logits
+        return rows[0][None] if len(rows) == 1 else torch.stack(rows)
 
     def _read(self, context: int, tokens: Tensor, last: bool) -> Tensor:
         """Read tokens (T,) after those in a context; return logits (T or 1, vocabulary)."""
@@ -148,14 +148,14 @@ class LlamaDecoder:
             batch = self.library.llama_batch_get_one(part.data_ptr(), len(part))
             if (batch.count, batch.tokens) != (len(part), part.data_ptr()):
                 raise _other_version(_("its parameters are in another order"))
-            wanted = torch.ones(len(part), dtype=torch.int8)
+            all_of_them = torch.ones(len(part), dtype=torch.int8)
             if not last:
-                batch.wanted = wanted.data_ptr()
+                batch.wanted = all_of_them.data_ptr()
             code = self.library.llama_decode(context, batch)
             if code:
                 raise UserError("engine", _("llama.cpp stopped with error {code}").format(code=code), exit=1)
-            parts += [self._logits(context, row) for row in ([-1] if last else range(len(part)))]
-        return torch.stack(parts[-1:] if last else parts)
+            parts += [] if last else [self._logits(context, row) for row in range(len(part))]
+        return self._logits(context, -1)[None] if last else torch.stack(parts)
 
     def _logits(self, context: int, row: int) -> Tensor:
         place = self.library.llama_get_logits_ith(context, row)
