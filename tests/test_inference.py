@@ -54,12 +54,6 @@ def images():
     return [Picture.of(one) for one in load.load("digits").input[:12]]
 
 
-@pytest.fixture(autouse=True)
-def however_fast(monkeypatch):
-    """An engine is used even where it is slower: no verdict of these tests depends on the time."""
-    monkeypatch.setattr(building, "SLOWEST", math.inf)
-
-
 class Lines(list):
     def __call__(self, text):
         self.append(text)
@@ -98,6 +92,18 @@ def test_an_engine_is_built_in_the_background_while_the_network_answers(record, 
     fast.engine.wait(60)
     fast.answer(images[0])
     assert fast.answered_by == "openvino f32"
+
+
+def test_an_engine_that_is_slower_is_not_used_unless_it_was_named(record, images, monkeypatch):
+    monkeypatch.setattr(building, "faster", lambda made: 0.9)
+    for mode, name in (("auto", "eager"), ("f32", "openvino f32")):
+        fast, lines = hastened(record.folder, mode, wait=False)
+        fast.answer(images[0])
+        fast.answer(images[1])
+        fast.engine.wait(60)
+        fast.answer(images[2])
+        assert fast.answered_by == name
+        assert ("not faster" in lines[-1]) == (mode == "auto")
 
 
 def test_nothing_is_built_for_short_work(record, images):

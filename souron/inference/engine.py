@@ -34,6 +34,7 @@ from souron.utils import extras, hardware
 from souron.utils.messages import _
 
 GAIN = 0.5  # of an answer's seconds, which an engine is expected to save
+LEAST_GAIN = 1.0  # times as fast as the network, unless a person named the precision
 READING = 1.0  # seconds until a stored build answers
 BUILDING = 5.0  # seconds until a new one answers, without its check
 LAST = 20.0  # seconds that the end of the program waits for a step of a build
@@ -178,6 +179,8 @@ class Engine:
             place = built.home() / built.key(copy, self.calls, precision, self.layers)
             try:
                 build = self._of_precision(copy, precision, place)
+                if build is not None and self.mode == "auto" and build.record["faster"] < LEAST_GAIN:
+                    raise Refused(_("it is not faster on this computer"))
             except Refused as refused:
                 if precision == ladder[-1]:
                     raise
