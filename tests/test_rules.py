@@ -296,7 +296,6 @@ def test_docstrings_begin_with_a_verb_or_a_name():
 MOST_FILES = 25  # directly in a folder
 ONE_FILE_EACH = {  # folder that may hold more -> what is added to it by one file
     "souron/blocks": "a layer",
-    "souron/cli": "a command",
     "souron/data/formats": "a data format",
     "souron/data/sets": "a data set",
     "souron/exports/parts": "a part of an exported run.py",
