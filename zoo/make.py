@@ -112,7 +112,7 @@ BESIDE = (  # counts and rules, and what stands on others' weights
     *("lexicon", "lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
 )
 OPTIONS = {"system", "data", "budget", "batch", "side", "clip"}  # of a recipe; the others are the system's own
-PACKING = {"borrows", "base", "published"}  # how a recipe's weights are packed
+PACKING = {"borrows", "base"}  # how a recipe's weights are packed
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))  # what differs
 NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS and entry.name not in BESIDE]
 NAMES += [name for name in RECIPES if name not in registry.entries()]  # which go on from another one
@@ -325,11 +325,6 @@ def packed(name: str, run: Path, place: Path) -> Path:
         for key in [key for key in weights if key.startswith(f"{layer}.")]:
             own, its = weights.pop(key).float(), theirs[key].float()
             assert (own - its).abs().mean() <= LENT * its.abs().mean(), f"{name}: {key} is not {lender}'s"
-    if parts := RECIPES.get(name, {}).get("published"):
-        about["published"] = parts
-        for part in parts:
-            assert published(system.get_submodule(part)), f"{name}: {part} has learnt"
-            weights = {key: value for key, value in weights.items() if not key.startswith(f"{part}.")}
     if base := RECIPES.get(name, {}).get("base"):
         about["base"] = base
         weights = as_difference(weights, zoo.tensors_of(base))
@@ -397,13 +392,6 @@ def validation(cases: Dataset) -> Dataset:
     made = torsos.torsos(torsos.Recipe(FURTHER_SEED, {"val": FURTHER}))
     names = [str(number) for number in range(FURTHER)]
     return replace(cases, input=made.volumes, target=made.organs, spacing=made.spacing, file=names, part=(), columns={})
-
-
-def published(part: Any) -> bool:
-    """Whether a part has the published weights that come with souron's packages."""
-    own = {key: value.clone() for key, value in part.state_dict().items()}
-    part.load_published()
-    return all(value.equal(own[key]) for key, value in part.state_dict().items())
 
 
 def as_difference(weights: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> dict[str, Tensor]:

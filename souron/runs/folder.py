@@ -223,14 +223,11 @@ def load(folder: Path, which: str = "best") -> Any:
             exit=3,
         )
     tensors, about = read_tensors(path)
-    system.left_out, published = (), []
+    system.left_out = ()
     if zoo.holds(folder):
         system.left_out = tuple(about.get("left_out", ()))
         tensors = zoo.completed(tensors, about)
-        published = about.get("published", [])
-        for part in published:
-            system.get_submodule(part).load_published()
-    fill(system, tensors, path, (*system.left_out, *published))
+    fill(system, tensors, path, system.left_out)
     if text := changed(folder):
         warnings.warn(f"{folder}: {text}", Caution, stacklevel=3)
     return system.eval()

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from souron.blocks.averaging import follower
 from souron.blocks.yolo import Network, assign, lead, learn, places
-from souron.hub.backbones import FROZEN, Backbone
+from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec
 from souron.utils.messages import _
 
@@ -47,7 +47,6 @@ class Config:
     rate: float = 1e-3
     average: float = 0.999  # decay of the moving average of weights
     backbone: str = ""  # a classifier whose published layers replace the backbone
-    frozen: int = FROZEN  # stages of it that are not trained, from the first one
 
 
 class YOLO(Detector):
@@ -67,7 +66,7 @@ class YOLO(Detector):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        published = Backbone(config.backbone, spec.channels, frozen=config.frozen) if config.backbone else None
+        published = Backbone(config.backbone, spec.channels) if config.backbone else None
         self.network = Network(config, spec.channels, len(spec.labels), published)
         self.average = follower(self.network)
 
