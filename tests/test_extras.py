@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from packaging.requirements import Requirement
 
+from souron.exports import export
 from souron.hub import open_models
 from souron.hub.decoders import llama_decoder
 from souron.kinds.codecs import credentials, slides
@@ -40,6 +41,8 @@ def use(extra, folder, monkeypatch):
     elif extra == "llama":
         llama_decoder.library.cache_clear()
         llama_decoder.library()
+    elif extra in ("fast", "onnx"):
+        export.export("mlp", {"fast": "openvino", "onnx": "onnx"}[extra], folder / "out")
     else:
         about = SimpleNamespace(name="qwen3", architecture="qwen3", structure=None, parameters=1)
         monkeypatch.setattr(open_models, "find", Path)

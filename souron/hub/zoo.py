@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "souron_zoo"
 STEP = ":step"  # ends the names of scales
-SMALLEST = 1e-7  # scale, so that half precision holds it
+SMALLEST = 1e-12  # scale, of rows without a change
 
 
 def root() -> Path | None:
@@ -136,12 +136,12 @@ def completed(tensors: "dict[str, Tensor]", about: dict[str, Any]) -> "dict[str,
 
 
 def difference(weight: "Tensor", base: "Tensor") -> "tuple[Tensor, Tensor]":
-    """Return what ``completed`` adds to a matrix of the base: d (rows, columns) int8, step (rows,) half precision."""
+    """Return what ``completed`` adds to a matrix of the base: d (rows, columns) int8, step (rows,) float32."""
     import torch
 
     change = weight.float() - base.float()
-    step = (change.abs().amax(1) / 127).clamp(min=SMALLEST).half()
-    return (change / step.float()[:, None]).round().clamp(-127, 127).to(dtype=torch.int8), step
+    step = (change.abs().amax(1) / 127).clamp(min=SMALLEST)
+    return (change / step[:, None]).round().to(torch.int8), step
 
 
 def asked(folder: Path) -> dict[str, str]:

@@ -109,7 +109,7 @@ class YOLOPose(Poser):
 
     def each(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return boxes (B, A, 4), scores (B, A, labels) and keypoints (B, A, K, 3) of images."""
-        (edge, label, sizes), point = self.average.posed(image)
+        (edge, label, sizes), point = self.average(image)
         box = self.average.boxes(edge.float(), *places(sizes, image.device))
         return box, label.float().sigmoid(), torch.cat([point[..., :2], point[..., 2:].sigmoid()], 3)
 

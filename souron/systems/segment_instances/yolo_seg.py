@@ -119,7 +119,7 @@ class YOLOSeg(InstanceSegmenter):
 
     def each(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return boxes (B, A, 4), scores (B, A, labels), coefficients and prototypes of images."""
-        (edge, label, sizes), coefficient, prototype = self.average.mixed(image)
+        (edge, label, sizes), coefficient, prototype = self.average(image)
         box = self.average.boxes(edge.float(), *places(sizes, image.device))
         return box, label.float().sigmoid(), coefficient, prototype
 
