@@ -54,6 +54,13 @@ def images():
     return [Picture.of(one) for one in load.load("digits").input[:12]]
 
 
+@pytest.fixture(autouse=True)
+def fast_enough(monkeypatch):
+    """No verdict of these tests depends on the time."""
+    for module in (building, int8):
+        monkeypatch.setattr(module, "faster", lambda made: 2.0)
+
+
 class Lines(list):
     def __call__(self, text):
         self.append(text)
@@ -688,7 +695,7 @@ def test_no_command_sends_or_leaves_anything_with_an_engine_on(record, shown, tm
         address = json.loads(server.stdout.readline())["addresses"][0]
         file = next(shown.iterdir()).read_bytes()
         for _request in range(3):
-            assert httpx.post(f"{address}predict", content=file, timeout=60).status_code == 200
+            assert httpx.post(f"{address}predict", files={"file": file}, timeout=60).status_code == 200
     finally:
         os.killpg(server.pid, signal.SIGINT)
         server.wait(60)

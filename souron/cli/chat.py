@@ -70,7 +70,7 @@ Template = Annotated[bool, Option("--template", help=N_("show the model's templa
     'souron chat smollm2 "What does a nurse do?" length=60 seed=1\n'
     'souron chat smollm2 "What does a nurse do?" --json\n'
     'souron chat model.gguf "Hello" system="You answer in one sentence." context=4096\n'
-    "souron chat model.gguf engine=llama      (llama.cpp reads the file as it is)\n"
+    "souron chat model.gguf engine=llama      (llama.cpp reads the file)\n"
     "souron chat runs/complete/gpt-manuals    (completes text, as it learnt no conversations)\n"
     'souron chat smollm2 "And in children?" load=talk.json save=talk2.json\n'
     "souron chat smollm2 < questions.txt      (a question on each line)\n"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from souron.data.language.tokenizer import Tokenizer
 from souron.utils.messages import UserError, _
@@ -86,9 +87,10 @@ class Draws:
         likeliest, order = chances.topk(min(LIKELIEST, len(chances)))
         if likeliest.sum() <= self.how.top:  # more of them may be sampled
             likeliest, order = chances.sort(descending=True)
-        chances = likeliest
-        chances[chances.cumsum(0) - chances > self.how.top] = 0
-        return int(order[torch.multinomial(chances, 1, generator=self.generator)])
+        likeliest[likeliest.cumsum(0) - likeliest > self.how.top] = 0
+        # as many as without the shortcut, so that a seed gives the same text
+        drawn = functional.pad(likeliest, (0, len(chances) - len(likeliest)))
+        return int(order[torch.multinomial(drawn, 1, generator=self.generator)])
 
 
 class Written(NamedTuple):
