@@ -22,14 +22,15 @@ from souron import model
 from souron.cli import main
 from souron.data import load
 from souron.hub import doctor
-from souron.inference import building, built, graph, int8
+from souron.inference import building, built, graph, int8, trial
 from souron.inference.agreement import Agreement
 from souron.inference.building import Build
 from souron.inference.cases import Parts
 from souron.inference.engine import Engine, Plan
-from souron.inference.graph import Graph, Refused, Signature
+from souron.inference.graph import Graph, Signature
 from souron.inference.modes import chosen_mode
 from souron.inference.outer_calls import Call, recording
+from souron.inference.refusal import Refused
 from souron.kinds.codecs.image import as_image
 from souron.kinds.picture import Picture
 from souron.runs import train
@@ -358,10 +359,9 @@ def test_a_graph_that_keeps_the_number_of_cases_is_used_for_that_number_alone():
     whole, baked = nn.Sequential(nn.Linear(4, 4)).eval(), Baked().eval()
     for module, free in ((whole, True), (baked, False)):
         made, _flat = graph.converted(module, Call("", (torch.randn(1, 4),), {}), "f32")
-        done = made.compile()
-        assert done.signature.any_batch is free
+        assert made.signature.any_batch is free
         three = Signature.of((torch.randn(3, 4),), {})[0]
-        assert done.signature.fits(three) is free
+        assert made.signature.fits(three) is free
 
 
 class Some(nn.Module):
@@ -378,6 +378,27 @@ class Some(nn.Module):
 def test_a_module_whose_sizes_depend_on_the_values_is_refused():
     with pytest.raises(Refused, match="sizes depend on the data"):
         graph.converted(Some().eval(), Call("", (torch.ones(1, 4),), {}), "f32")
+
+
+def test_a_graph_whose_compilation_crashes_ends_another_process_and_is_refused(monkeypatch):
+    """The second of three crashes; the others are compiled."""
+    parts = []
+    for name in "abc":
+        module = nn.Sequential(nn.Linear(4, 4)).eval()
+        made, flat = graph.converted(module, Call("", (torch.randn(1, 4),), {}), "f32")
+        parts.append(building.Part(name, module, [made], [flat], [], []))
+    run, count = subprocess.run, []
+
+    def crashing(command, stdout, input, **named):
+        """Stop before the second graph, as a crash does."""
+        left = json.loads(input)
+        count.append(len(left))
+        return run(command, stdout=stdout, input=json.dumps(left[:1] if len(left) == 3 else left), **named)
+
+    monkeypatch.setattr(trial.subprocess, "run", crashing)
+    reasons = []
+    assert [part.name for part in building.compiled(parts, reasons)] == ["a", "c"]
+    assert reasons == ["Sequential: its compilation crashes"] and count == [3, 1]
 
 
 # the cache
@@ -471,10 +492,15 @@ def test_a_build_of_another_processor_version_or_weight_file_is_not_read(
 
 
 def test_on_a_full_disk_the_engine_answers_and_nothing_is_kept(record, images, monkeypatch):
-    def full(*_given, **_named):
-        raise RuntimeError("No space left on device")
+    openvino = silent.imported("openvino")
+    save = openvino.save_model
 
-    monkeypatch.setattr(silent.imported("openvino"), "save_model", full)
+    def full(model, file, **named):
+        if built.home() in Path(file).parents:
+            raise RuntimeError("No space left on device")
+        save(model, file, **named)
+
+    monkeypatch.setattr(openvino, "save_model", full)
     fast, lines = hastened(record.folder)
     for image in images[:2]:
         fast.answer(image)

@@ -22,8 +22,9 @@ from souron.data.dataset import Dataset
 from souron.evaluation.familiarity import sampled
 from souron.inference import cases
 from souron.inference.building import Build, Cancelled, Part, faster, made_parts, probed
-from souron.inference.graph import Graph, Refused, Signature
+from souron.inference.graph import Graph, Signature
 from souron.inference.outer_calls import Calls
+from souron.inference.refusal import Refused
 from souron.stats import margin
 from souron.stats.records import Margin
 from souron.stats.verdict import Difference, difference
