@@ -9,6 +9,7 @@ segmentation fault where it compiles a network of films (``video_diffusion``).
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -51,12 +52,14 @@ def attempted(openvino: Any, about: dict[str, Any]) -> tuple[int | None, str]:
 def tried(graphs: Sequence[dict[str, Any]]) -> list[tuple[int | None, str]]:
     """Return for each graph what ``attempted`` returns, whatever happens to the process that tries it."""
     results: list[tuple[int | None, str]] = []
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     command = [sys.executable, "-P", "-m", "souron.inference.trial"]
     while len(results) < len(graphs):
         left = json.dumps(list(graphs[len(results) :]))
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
             try:
-                given = {"input": left, "text": True, "encoding": "utf-8", "timeout": SECONDS}
+                given = {"input": left, "encoding": "utf-8", "timeout": SECONDS, "env": environment}
                 subprocess.run(command, stdout=output, stderr=subprocess.DEVNULL, **given)  # type: ignore[call-overload]
             except subprocess.TimeoutExpired:
                 pass
