@@ -364,6 +364,36 @@ def test_a_graph_that_keeps_the_number_of_cases_is_used_for_that_number_alone():
         assert made.signature.fits(three) is free
 
 
+class Remembering(nn.Module):
+    """A module that keeps what it computed in a dictionary of the caller, as a decoder does."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x, memory):
+        memory["key"] = self.fc(x)
+        return memory["key"].sum(1)
+
+
+class Counting(Remembering):
+    """A module that counts its calls in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x, memory):
+        self.count += 1
+        return self.fc(x) + self.count
+
+
+@pytest.mark.parametrize("kind", [Remembering, Counting])
+def test_a_module_that_keeps_a_state_is_refused(kind):
+    with pytest.raises(Refused, match="keeps a state"):
+        graph.converted(kind().eval(), Call("", (torch.ones(1, 4), {}), {}), "f32")
+
+
 class Some(nn.Module):
     """A module whose sizes depend on the values: a trace keeps the number of its example."""
 

@@ -197,9 +197,12 @@ def _parts_of(
         reasons.append(f"{type(module).__name__}: {refused}")
     if depth == DEEPEST:
         return []
-    with torch.no_grad(), recording(module, name, without=True) as inner:
-        for call in distinct.values():
-            module(*call.args, **call.kwargs)
+    try:
+        with torch.no_grad(), recording(module, name, without=True) as inner:
+            for call in distinct.values():
+                module(*call.args, **call.kwargs)
+    except Exception:  # a module that keeps a state cannot be called again
+        return []
     found = [
         _parts_of(system, each, those, precision, sensor, reasons, cancelled, depth + 1)
         for each, those in inner.by_name.items()

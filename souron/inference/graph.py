@@ -124,17 +124,24 @@ class Flat(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         args, kwargs = self.signature.rebuilt(tensors)
+        tracing = torch.jit.is_tracing()
+        before = self._state(tensors)
         with self.listening() as heard:
             result = self.eager(*args, **kwargs)
         leaves, spec = pytree.tree_flatten(result)
-        tracing = torch.jit.is_tracing()
         if not tracing:
+            if self._state(tensors) != before or pytree.tree_structure((args, kwargs)) != self.signature.spec:
+                raise Refused(_("it changes its arguments or keeps a state"))
             others = tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves)
             layers = tuple(name for name, rows in heard.items() for _row in rows)
             self.last = Layout(spec, others, layers)
         assert self.last is not None  # numbers of the result are tensors while it is traced
         kept = [leaf for leaf, other in zip(leaves, self.last.others, strict=True) if other is None]
         return (*kept, *(row for rows in heard.values() for row in rows))
+
+    def _state(self, tensors: Sequence[Tensor]) -> list[int]:
+        """Return how often the arguments and the module's buffers were changed in place."""
+        return [one._version for one in (*tensors, *self.inner.buffers()) if not one.is_inference()]
 
 
 @dataclass(frozen=True)
@@ -274,6 +281,8 @@ def _traced(
             flat(*tensors)
             # weights of its own: the graph must not change with the network's
             model = openvino.convert_model(flat, example_input=tuple(tensors), share_weights=False)
+    except Refused:
+        raise
     except Exception as error:  # whatever a module or the converter raises
         raise Refused(_("it cannot be converted ({why})").format(why=last_line(error))) from error
     if len(model.inputs) != len(tensors):
