@@ -724,10 +724,11 @@ def away(log):
 @pytest.mark.skipif(sys.platform != "linux" or STRACE is None, reason="needs strace: apt-get install strace")
 def test_no_command_sends_or_leaves_anything_with_an_engine_on(record, shown, tmp_path):
     environment, log = fresh(tmp_path / "home"), tmp_path / "connections"
-    for name, words in {
+    commands = {  # each names its engine
         "predict": ("predict", record.folder, shown, "fast=int8", "--json"),
         "val": ("val", record.folder, "fast=f32", "--json"),
-    }.items():
+    }
+    for name, words in commands.items():
         command = traced(tmp_path / name, *words)
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0 and "openvino" in done.stdout, done.stderr

@@ -208,7 +208,8 @@ class Engine:
             try:
                 build = self._made(copy, precision)
             except Refused as refused:
-                built.write_refusal(place, str(refused))
+                if refused.lasting:
+                    built.write_refusal(place, str(refused))
                 raise
             try:
                 built.write(place, build)

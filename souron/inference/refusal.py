@@ -2,7 +2,14 @@
 
 
 class Refused(Exception):
-    """A part that an engine cannot take over; the text is the reason, in the reader's language."""
+    """A part that an engine cannot take over; the text is the reason, in the reader's language.
+
+    ``lasting``: another command would find the same, so that the reason is kept.
+    """
+
+    def __init__(self, reason: str, lasting: bool = True) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
 
 
 def last_line(error: Exception | None) -> str:

@@ -10,6 +10,7 @@ segmentation fault where it compiles a network of films (``video_diffusion``).
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,8 @@ SECONDS = 300  # for all graphs of a network
 
 
 def main() -> None:
-    """Try the graphs that standard input describes."""
+    """Try the graphs that standard input describes; Ctrl-C is for the process that asks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     openvino = silent.imported("openvino")
     for number, about in enumerate(json.load(sys.stdin)):
         print(json.dumps([number, *attempted(openvino, about)]), flush=True)
@@ -59,7 +61,13 @@ def tried(graphs: Sequence[dict[str, Any]]) -> list[tuple[int | None, str]]:
         left = json.dumps(list(graphs[len(results) :]))
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
             try:
-                given = {"input": left, "encoding": "utf-8", "timeout": SECONDS, "env": environment}
+                given = {
+                    "input": left,
+                    "encoding": "utf-8",
+                    "timeout": SECONDS,
+                    "env": environment,
+                    "start_new_session": True,
+                }
                 subprocess.run(command, stdout=output, stderr=subprocess.DEVNULL, **given)  # type: ignore[call-overload]
             except subprocess.TimeoutExpired:
                 pass
@@ -71,11 +79,11 @@ def tried(graphs: Sequence[dict[str, Any]]) -> list[tuple[int | None, str]]:
 
 
 def save(openvino: Any, model: Any, file: Path) -> None:
-    """Write a graph with its weights. Raises Refused where there is no room for it."""
+    """Write a graph with its weights. Raises Refused where there is no room for it now."""
     try:
         openvino.save_model(model, file, compress_to_fp16=False)
     except (OSError, RuntimeError) as error:
-        raise Refused(last_line(error)) from error
+        raise Refused(last_line(error), lasting=False) from error
 
 
 if __name__ == "__main__":
