@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +61,20 @@ def tried(graphs: Sequence[dict[str, Any]]) -> list[tuple[int | None, str]]:
     while len(results) < len(graphs):
         left = json.dumps(list(graphs[len(results) :]))
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-            try:
-                given = {
-                    "input": left,
-                    "encoding": "utf-8",
-                    "timeout": SECONDS,
-                    "env": environment,
-                    "start_new_session": True,
-                }
-                subprocess.run(command, stdout=output, stderr=subprocess.DEVNULL, **given)  # type: ignore[call-overload]
-            except subprocess.TimeoutExpired:
-                pass
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(
+                    command,
+                    input=left,
+                    stdout=output,
+                    stderr=subprocess.DEVNULL,
+                    encoding="utf-8",
+                    env=environment,
+                    timeout=SECONDS,
+                    start_new_session=True,
+                )
             output.seek(0)
-            results += [(place, reason) for _number, place, reason in map(json.loads, output)]
+            whole = [line for line in output if line.endswith("\n")]
+            results += [(place, reason) for _number, place, reason in map(json.loads, whole)]
         if len(results) < len(graphs):  # the next one ended the process
             results.append((None, _("its compilation crashes")))
     return results
