@@ -22,14 +22,15 @@ from souron import model
 from souron.cli import main
 from souron.data import load
 from souron.hub import doctor
-from souron.inference import building, built, graph, int8
+from souron.inference import building, built, graph, int8, trial
 from souron.inference.agreement import Agreement
 from souron.inference.building import Build
 from souron.inference.cases import Parts
 from souron.inference.engine import Engine, Plan
-from souron.inference.graph import Graph, Refused, Signature
+from souron.inference.graph import Graph, Signature
 from souron.inference.modes import chosen_mode
 from souron.inference.outer_calls import Call, recording
+from souron.inference.refusal import Refused
 from souron.kinds.codecs.image import as_image
 from souron.kinds.picture import Picture
 from souron.runs import train
@@ -365,10 +366,39 @@ def test_a_graph_that_keeps_the_number_of_cases_is_used_for_that_number_alone():
     whole, baked = nn.Sequential(nn.Linear(4, 4)).eval(), Baked().eval()
     for module, free in ((whole, True), (baked, False)):
         made, _flat = graph.converted(module, Call("", (torch.randn(1, 4),), {}), "f32")
-        done = made.compile()
-        assert done.signature.any_batch is free
+        assert made.signature.any_batch is free
         three = Signature.of((torch.randn(3, 4),), {})[0]
-        assert done.signature.fits(three) is free
+        assert made.signature.fits(three) is free
+
+
+class Remembering(nn.Module):
+    """A module that keeps what it computed in a dictionary of the caller, as a decoder does."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x, memory):
+        memory["key"] = self.fc(x)
+        return memory["key"].sum(1)
+
+
+class Counting(Remembering):
+    """A module that counts its calls in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x, memory):
+        self.count += 1
+        return self.fc(x) + self.count
+
+
+@pytest.mark.parametrize("kind", [Remembering, Counting])
+def test_a_module_that_keeps_a_state_is_refused(kind):
+    with pytest.raises(Refused, match="keeps a state"):
+        graph.converted(kind().eval(), Call("", (torch.ones(1, 4), {}), {}), "f32")
 
 
 class Some(nn.Module):
@@ -385,6 +415,27 @@ class Some(nn.Module):
 def test_a_module_whose_sizes_depend_on_the_values_is_refused():
     with pytest.raises(Refused, match="sizes depend on the data"):
         graph.converted(Some().eval(), Call("", (torch.ones(1, 4),), {}), "f32")
+
+
+def test_a_graph_whose_compilation_crashes_ends_another_process_and_is_refused(monkeypatch):
+    """The second of three crashes; the others are compiled."""
+    parts = []
+    for name in "abc":
+        module = nn.Sequential(nn.Linear(4, 4)).eval()
+        made, flat = graph.converted(module, Call("", (torch.randn(1, 4),), {}), "f32")
+        parts.append(building.Part(name, module, [made], [flat], [], []))
+    run, count = subprocess.run, []
+
+    def crashing(command, stdout, input, **named):
+        """Stop before the second graph, as a crash does."""
+        left = json.loads(input)
+        count.append(len(left))
+        return run(command, stdout=stdout, input=json.dumps(left[:1] if len(left) == 3 else left), **named)
+
+    monkeypatch.setattr(trial.subprocess, "run", crashing)
+    reasons = []
+    assert [part.name for part in building.compiled(parts, reasons)] == ["a", "c"]
+    assert reasons == ["Sequential: its compilation crashes"] and count == [3, 1]
 
 
 # the cache
@@ -478,10 +529,15 @@ def test_a_build_of_another_processor_version_or_weight_file_is_not_read(
 
 
 def test_on_a_full_disk_the_engine_answers_and_nothing_is_kept(record, images, monkeypatch):
-    def full(*_given, **_named):
-        raise RuntimeError("No space left on device")
+    openvino = silent.imported("openvino")
+    save = openvino.save_model
 
-    monkeypatch.setattr(silent.imported("openvino"), "save_model", full)
+    def full(model, file, **named):
+        if built.home() in Path(file).parents:
+            raise RuntimeError("No space left on device")
+        save(model, file, **named)
+
+    monkeypatch.setattr(openvino, "save_model", full)
     fast, lines = hastened(record.folder)
     for image in images[:2]:
         fast.answer(image)
@@ -675,10 +731,11 @@ def away(log):
 @pytest.mark.skipif(sys.platform != "linux" or STRACE is None, reason="needs strace: apt-get install strace")
 def test_no_command_sends_or_leaves_anything_with_an_engine_on(record, shown, tmp_path):
     environment, log = fresh(tmp_path / "home"), tmp_path / "connections"
-    for name, words in {
+    commands = {  # each names its engine
         "predict": ("predict", record.folder, shown, "fast=int8", "--json"),
         "val": ("val", record.folder, "fast=f32", "--json"),
-    }.items():
+    }
+    for name, words in commands.items():
         command = traced(tmp_path / name, *words)
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0 and "openvino" in done.stdout, done.stderr

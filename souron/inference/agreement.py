@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from souron.inference.graph import Refused
+from souron.inference.refusal import Refused
 from souron.utils.messages import _
 
 TOLERANCES = {"f32": 1e-4, "bf16": 0.05, "int8": math.inf}  # of the spread; int8 is judged by its measures

@@ -2,10 +2,11 @@
 
 import copy
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 
 from souron.evaluation.familiarity import Sensor
 from souron.hub import zoo
-from souron.inference import cases
+from souron.inference import cases, trial
 from souron.inference.agreement import TOLERANCES, Agreement
-from souron.inference.graph import Flat, Graph, Refused, Signature, converted
+from souron.inference.graph import Flat, Graph, Signature, converted
 from souron.inference.outer_calls import Call, Calls, copied, part_of, recording
+from souron.inference.refusal import Refused
+from souron.utils import silent
 from souron.utils.messages import _
 
 TRIVIAL = (nn.Embedding, nn.LayerNorm, nn.Dropout, nn.Identity)  # too little to do for an engine
@@ -118,12 +121,42 @@ def made_parts(
         made, reasons = [], list[str]()
         for name, those in calls.by_name.items():
             made += _parts_of(system, name, those, precision, sensor, reasons, cancelled)
+        made = compiled(made, reasons)
+        if cancelled():
+            raise Cancelled
         if not made:
             raise Refused(reasons[0] if reasons else _("it has no layers that an engine could take"))
         yield made
     finally:
         if sensor is not None:
             sensor.remove()
+
+
+def compiled(made: Sequence[Part], reasons: list[str]) -> list[Part]:
+    """Compile the graphs of parts that did not fail in a process of their own; note why the others did.
+
+    Raises Refused where there is no room to write them.
+    """
+    openvino = silent.imported("openvino")
+    able = []
+    with tempfile.TemporaryDirectory() as folder:
+        graphs = [graph for part in made for graph in part.graphs]
+        files = [Path(folder, f"{number}.xml") for number in range(len(graphs))]
+        for graph, file in zip(graphs, files, strict=True):
+            trial.save(openvino, graph.model, file)
+        results = iter(trial.tried([graph.trial(str(file)) for graph, file in zip(graphs, files, strict=True)]))
+    for part in made:
+        own = [(graph, *next(results)) for graph in part.graphs]
+        try:
+            for graph, place, reason in own:
+                if place is None:
+                    raise Refused(reason)
+                graph.signature = replace(graph.signature, any_batch=graph.signature.any_batch and place == 0)
+                graph.compile()
+            able.append(part)
+        except Refused as refused:
+            reasons.append(f"{type(part.module).__name__}: {refused}")
+    return able
 
 
 def _parts_of(
@@ -156,7 +189,7 @@ def _parts_of(
             graph, flat = converted(module, call, precision, listening)
             recorded, tensors = Signature.of(call.args, call.kwargs)  # type: ignore[misc]
             part.counts.append(recorded.batch)
-            part.graphs.append(graph.compile())
+            part.graphs.append(graph)
             part.flats.append(flat)
             part.like.append(cases.moments(tensors))
         return [part]
@@ -164,9 +197,12 @@ def _parts_of(
         reasons.append(f"{type(module).__name__}: {refused}")
     if depth == DEEPEST:
         return []
-    with torch.no_grad(), recording(module, name, without=True) as inner:
-        for call in distinct.values():
-            module(*call.args, **call.kwargs)
+    try:
+        with torch.no_grad(), recording(module, name, without=True) as inner:
+            for call in distinct.values():
+                module(*call.args, **call.kwargs)
+    except Exception:  # a module that keeps a state cannot be called again
+        return []
     found = [
         _parts_of(system, each, those, precision, sensor, reasons, cancelled, depth + 1)
         for each, those in inner.by_name.items()

@@ -24,8 +24,9 @@ from torch.utils import _pytree as pytree
 import souron
 from souron.evaluation.familiarity import Sensor
 from souron.inference.building import Build, probed
-from souron.inference.graph import Flat, Graph, Layout, Refused, Signature, core, last_line
+from souron.inference.graph import Flat, Graph, Layout, Signature, core
 from souron.inference.outer_calls import Calls, part_of
+from souron.inference.refusal import Refused, last_line
 from souron.utils import files, hardware, silent
 from souron.utils.messages import UserError, _
 

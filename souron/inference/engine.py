@@ -27,9 +27,10 @@ from souron.evaluation.familiarity import Sensor
 from souron.inference import building, built, cases
 from souron.inference.building import SAMPLING, Build, Cancelled
 from souron.inference.dispatch import Counter, Dispatch
-from souron.inference.graph import Features, Refused, last_line
+from souron.inference.graph import Features
 from souron.inference.modes import EAGER
 from souron.inference.outer_calls import Calls, part_of, recording
+from souron.inference.refusal import Refused, last_line
 from souron.utils import extras, hardware
 from souron.utils.messages import _
 
@@ -207,7 +208,8 @@ class Engine:
             try:
                 build = self._made(copy, precision)
             except Refused as refused:
-                built.write_refusal(place, str(refused))
+                if refused.lasting:
+                    built.write_refusal(place, str(refused))
                 raise
             try:
                 built.write(place, build)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from souron.inference.outer_calls import Call
+from souron.inference.refusal import Refused, last_line
 from souron.utils import silent
 from souron.utils.messages import _
 
@@ -26,10 +27,6 @@ SEVERAL = 3  # cases, of the proof that a graph takes any number
 PLAIN = (bool, int, float, str, type(None))
 Features = list[tuple[str, Tensor]]  # layer and (cases, features), in order of the calls
 Listening = Callable[[], AbstractContextManager[dict[str, list[Tensor]]]]
-
-
-class Refused(Exception):
-    """A part that an engine cannot take over; the text is the reason, in the reader's language."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +124,24 @@ class Flat(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         args, kwargs = self.signature.rebuilt(tensors)
+        tracing = torch.jit.is_tracing()
+        before = self._state(tensors)
         with self.listening() as heard:
             result = self.eager(*args, **kwargs)
         leaves, spec = pytree.tree_flatten(result)
-        tracing = torch.jit.is_tracing()
         if not tracing:
+            if self._state(tensors) != before or pytree.tree_structure((args, kwargs)) != self.signature.spec:
+                raise Refused(_("it changes its arguments or keeps a state"))
             others = tuple(None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves)
             layers = tuple(name for name, rows in heard.items() for _row in rows)
             self.last = Layout(spec, others, layers)
         assert self.last is not None  # numbers of the result are tensors while it is traced
         kept = [leaf for leaf, other in zip(leaves, self.last.others, strict=True) if other is None]
         return (*kept, *(row for rows in heard.values() for row in rows))
+
+    def _state(self, tensors: Sequence[Tensor]) -> list[int]:
+        """Return how often the arguments and the module's buffers were changed in place."""
+        return [one._version for one in (*tensors, *self.inner.buffers()) if not one.is_inference()]
 
 
 @dataclass(frozen=True)
@@ -178,24 +182,32 @@ class Graph:
         return [torch.from_numpy(results[place]) for place in range(len(self.compiled.outputs))]
 
     def compile(self) -> "Graph":
-        """Compile for this computer, with any number of cases where that works. Raises Refused."""
+        """Compile for this computer. Raises Refused."""
         openvino = silent.imported("openvino")
-        settings = {
+        try:
+            self.resize(-1 if self.signature.any_batch else self.signature.batch)
+            self.compiled = core(openvino).compile_model(self.model, "CPU", self.settings)
+        except RuntimeError as error:
+            raise Refused(_("it cannot be compiled ({why})").format(why=last_line(error))) from error
+        return self
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return OpenVINO's settings for this graph."""
+        return {
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,
         }
-        trouble: Exception | None = None
-        for any_batch in (True, False) if self.signature.any_batch else (False,):
-            self.signature = replace(self.signature, any_batch=any_batch)
-            try:
-                self.resize(-1 if any_batch else self.signature.batch)
-                self.compiled = core(openvino).compile_model(self.model, "CPU", settings)
-                return self
-            except RuntimeError as error:
-                trouble = error
-        raise Refused(_("it cannot be compiled ({why})").format(why=last_line(trouble)))
+
+    def trial(self, file: str) -> dict[str, Any]:
+        """Return what ``trial.attempted`` takes: any number of cases first, then those of the signature."""
+        one = self.signature
+        fixed = [one.sizes(one.batch), [one.sizes(one.batch)]]
+        free = [one.sizes(-1), [one.sizes(1), one.sizes(SEVERAL)]]
+        dtypes = [str(dtype).removeprefix("torch.") for dtype in one.dtypes]
+        return {"file": file, "settings": self.settings, "dtypes": dtypes, "sizes": [free, fixed][not one.any_batch :]}
 
     def resize(self, batch: int) -> None:
         """Give the graph's inputs the sizes of the signature, with so many cases; -1 for any number.
@@ -269,6 +281,8 @@ def _traced(
             flat(*tensors)
             # weights of its own: the graph must not change with the network's
             model = openvino.convert_model(flat, example_input=tuple(tensors), share_weights=False)
+    except Refused:
+        raise
     except Exception as error:  # whatever a module or the converter raises
         raise Refused(_("it cannot be converted ({why})").format(why=last_line(error))) from error
     if len(model.inputs) != len(tensors):
@@ -295,9 +309,3 @@ def keep_quiet() -> None:
     """Ignore the warnings of tracing, in every thread: ``catch_warnings`` would disturb other threads."""
     warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
     warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-
-
-def last_line(error: Exception | None) -> str:
-    """Return the last line of an error's text, at most 120 characters."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].strip()[:120]

@@ -21,9 +21,10 @@ from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.familiarity import sampled
 from souron.inference import cases
-from souron.inference.building import Build, Cancelled, Part, faster, made_parts, probed
-from souron.inference.graph import Graph, Refused, Signature
+from souron.inference.building import Build, Cancelled, Part, compiled, faster, made_parts, probed
+from souron.inference.graph import Graph, Signature
 from souron.inference.outer_calls import Calls
+from souron.inference.refusal import Refused
 from souron.stats import margin
 from souron.stats.records import Margin
 from souron.stats.verdict import Difference, difference
@@ -49,7 +50,7 @@ def build(
     """Quantise the parts of a system, and measure what is lost. Raises Refused, or Cancelled."""
     parts = parts or cases.parts_of(system, folder)
     if parts is None:
-        raise Refused(_("8 bits need the run's own data, which is not here"))
+        raise Refused(_("8 bits need the run's own data, which is not here"), lasting=False)
     with made_parts(system, calls, "f32", layers, cancelled) as made:
         chunk = CHUNK if all(graph.signature.any_batch for part in made for graph in part.graphs) else 1
         before = scores(system, parts.val, chunk, cancelled)
@@ -90,9 +91,12 @@ def quantise(system: Any, made: list[Part], train: Dataset, cancelled: Callable[
                     preset=nncf.QuantizationPreset.MIXED,
                     advanced_parameters=advanced,
                 )
-            part.graphs[place] = Graph(graph.signature, graph.layout, model, "int8").compile()
+            part.graphs[place] = Graph(graph.signature, graph.layout, model, "int8")
             if cancelled():
                 raise Cancelled
+    reasons: list[str] = []
+    if len(compiled(made, reasons)) < len(made):
+        raise Refused(reasons[0])
 
 
 @contextmanager
