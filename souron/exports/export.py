@@ -148,7 +148,7 @@ def _about(
     entry = registry.entries().get(Path(type(system).__module__.rpartition(".")[2]).name)
     task = registry.load_task(system.task)
     receipt = zoo.receipt(folder) if folder else {}
-    data = receipt.get("data") if isinstance(receipt.get("data"), dict) else {}
+    data: Any = receipt.get("data") if isinstance(receipt.get("data"), dict) else {}
     data = {key: data[key] for key in ("name", "cases", "hash", "source", "licence") if key in data}
     if "name" in data:
         data["name"] = Path(str(data["name"])).name  # a path says more than others need to know
@@ -201,7 +201,7 @@ def _write(
     about |= {**found, "compared": compared_on.source, "kept": kept.source}
     milliseconds = _milliseconds(run, held[-1], about)
     with (part / "check.npz").open("wb") as stream:
-        np.savez_compressed(stream, **held[-1])
+        np.savez_compressed(stream, **held[-1])  # type: ignore[arg-type]
     for name, text in portable.beside.items():
         write_text(part / name, text)
     if portable.labels:

@@ -185,7 +185,7 @@ def _parts_of(
             raise Refused(_("its arguments are of another size at each step"))
         part = Part(name, module, [], [], [], [])
         for call in distinct.values():
-            listening = sensor.listening if sensor is not None else (lambda: nullcontext({}))
+            listening: Any = sensor.listening if sensor is not None else (lambda: nullcontext({}))
             graph, flat = converted(module, call, precision, listening)
             recorded, tensors = Signature.of(call.args, call.kwargs)  # type: ignore[misc]
             part.counts.append(recorded.batch)
@@ -236,7 +236,7 @@ class Compared:
 def comparing(parts: Sequence[Part]) -> Iterator[None]:
     """Compare every call of the parts within this block."""
     for part in parts:
-        part.module.forward = Compared(part)  # type: ignore[method-assign, assignment]
+        part.module.forward = Compared(part)
     try:
         yield
     finally:

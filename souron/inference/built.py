@@ -88,7 +88,7 @@ def write(place: Path, build: Build) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=PART, dir=place.parent))
     try:
-        parts = []
+        parts: list[dict[str, Any]] = []
         for name, graphs in build.graphs.items():
             for row, graph in enumerate(graphs):
                 file = f"{len(parts)}.xml"
@@ -114,8 +114,8 @@ def write(place: Path, build: Build) -> None:
             "files": {file.name: digest(file) for file in sorted(beside.iterdir())},
         }
         (beside / RECORD).write_text(files.as_json(record, indent=1), encoding="utf-8")
-        for file in beside.iterdir():
-            with file.open("rb") as handle:
+        for each in beside.iterdir():
+            with each.open("rb") as handle:
                 os.fsync(handle.fileno())
         remove(place)  # an earlier refusal
         with suppress(OSError):  # another process was faster

@@ -55,7 +55,7 @@ def validation(parts: Parts, chunk: int = CHUNK, most: int = MOST) -> Iterator[t
     some = sampled(parts.val, most)
     for rows in torch.arange(len(some)).split(chunk):
         cases = some.only(rows)
-        yield len(rows), lambda system, cases=cases: system.validate(system.loader(cases))
+        yield len(rows), lambda system, cases=cases: system.validate(system.loader(cases))  # type: ignore[misc]
 
 
 def examples(system: Any, folder: Path | None) -> Iterator[tuple[int, Run]]:
@@ -66,7 +66,7 @@ def examples(system: Any, folder: Path | None) -> Iterator[tuple[int, Run]]:
     options = kinds_signature.read_options(asked.options, zoo.asked(folder), "souron predict --help")
     for file in zoo.examples(folder):
         for given in asked.given.each(file, **system.reading()):
-            yield 1, lambda system, given=given: system.predict(given, **options)
+            yield 1, lambda system, given=given: system.predict(given, **options)  # type: ignore[misc]
 
 
 Moments = list[list[float]]  # of each tensor: mean and standard deviation, or the least and largest whole number

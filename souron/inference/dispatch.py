@@ -72,7 +72,7 @@ class Dispatch:
 
     def attach(self) -> None:
         """Put it in place of the module's own ``forward``."""
-        self.module.forward = self  # type: ignore[method-assign, assignment]
+        self.module.forward = self
 
     def detach(self) -> None:
         """Put the module's own ``forward`` back."""

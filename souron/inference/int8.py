@@ -109,11 +109,11 @@ def without_progress() -> Iterator[None]:
     def hidden(self: Any, *given: Any, **named: Any) -> None:
         shown(self, *given, **named | {"disable": True})
 
-    track_progress.track.__init__ = hidden  # type: ignore[method-assign]
+    track_progress.track.__init__ = hidden
     try:
         yield
     finally:
-        track_progress.track.__init__ = shown  # type: ignore[method-assign]
+        track_progress.track.__init__ = shown
 
 
 def _numel(shape: tuple[int, ...]) -> int:
@@ -124,7 +124,7 @@ def _numel(shape: tuple[int, ...]) -> int:
 def _forwards(made: Sequence[Part], made_forward: Callable[[Part], Callable[..., Any]]) -> Iterator[None]:
     """Put another ``forward`` into each part within this block."""
     for part in made:
-        part.module.forward = made_forward(part)  # type: ignore[method-assign, assignment]
+        part.module.forward = made_forward(part)
     try:
         yield
     finally:

@@ -153,8 +153,9 @@ class MoveNet(Poser):
         return hull(point)[None], scores[None], point[None]
 
     def portable(self) -> Portable:
-        about = {"points": list(self.spec.points), "iou": 2.0}  # nothing is suppressed
-        return replace(self.carried(self.each, ("box", "score", "point"), "poses", **about), batch=False)
+        points = list(self.spec.points)  # an overlap above 1: nothing is suppressed
+        carried = self.carried(self.each, ("box", "score", "point"), "poses", points=points, iou=2.0)
+        return replace(carried, batch=False)
 
     def centres(self, centre: Tensor) -> tuple[Tensor, Tensor]:
         """Return labels (n,) and cells (n, 2), row and column, of peaks of the map (labels, h, w).

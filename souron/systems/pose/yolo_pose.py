@@ -62,7 +62,7 @@ class Posing(Network):
         maps = max(self.maps[0] // 4, 3 * points)
         self.points = nn.ModuleList(Branch(c, maps, 3 * points, 0.0) for c in self.maps)
 
-    def forward(self, image: Tensor) -> tuple[Said, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Said, Tensor]:  # type: ignore[override]
         """Return the edges and labels (``said``) and the keypoints of each cell, (B, A, K, 3).
 
         A keypoint is x and y in pixels, and its confidence as a logit.

@@ -77,7 +77,7 @@ class Segmenting(Network):
         maps = max(self.maps[0] // 4, PROTOTYPES)
         self.coefficients = nn.ModuleList(Branch(c, maps, PROTOTYPES, 0.0) for c in self.maps)
 
-    def forward(self, image: Tensor) -> tuple[Said, Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Said, Tensor, Tensor]:  # type: ignore[override]
         """Return the edges and labels (``said``), the coefficients and the prototypes."""
         levels = self.levels(image)
         parts = zip(self.coefficients, levels, strict=True)
