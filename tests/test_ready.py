@@ -365,7 +365,7 @@ def test_a_matrix_and_its_base_come_back_from_their_difference():
     d, step = zoo.difference(base + change, base)
     assert d.dtype == torch.int8 and (d[2] == 0).all()
     worst = (d.float() * step.float()[:, None] - change).abs().amax(1)
-    assert (worst <= change.abs().amax(1) / 127).all()
+    assert (worst <= 0.51 * change.abs().amax(1) / 127 + 1e-6).all()  # half a step, and the rounding of a sum
 
 
 def test_a_fine_tuned_system_stands_on_its_base(tmp_path):
