@@ -7,5 +7,5 @@ import numpy as np
 
 def back(points: Any, place: Any) -> Any:
     """Convert (..., 2), x and y of the network's input, to pixels of the image, and keep them within it."""
-    moved = (np.float64(points) - (place["left"], place["top"])) / place["scale"]
+    moved = (np.asarray(points, float) - (place["left"], place["top"])) / place["scale"]
     return np.clip(moved, 0, place["size"])

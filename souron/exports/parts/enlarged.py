@@ -11,7 +11,8 @@ def enlarged(values: Any, size: Any) -> Any:
         last = values.shape[axis] - 1
         at = ((np.arange(length) + 0.5) * (last + 1) / length - 0.5).clip(0, last)
         low = at.astype(int)
-        share = np.float32(at - low) if axis == -1 else np.float32(at - low)[:, None]
+        share = (at - low).astype(np.float32)
+        share = share if axis == -1 else share[:, None]
         below, above = np.take(values, low, axis), np.take(values, np.minimum(low + 1, last), axis)
         values = below + (above - below) * share
     return values

@@ -16,6 +16,6 @@ def show(outputs: Any, place: Any, about: Any, labels: Any) -> None:
         pixels = pixels[:, :high, :wide]
     if place.get("grey") and not about.get("coloured"):
         pixels = pixels.mean(0, keepdims=True)
-    pixels = np.uint8(np.round(pixels.clip(0, 1) * 255)).transpose(1, 2, 0)
+    pixels = np.round(pixels.clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
     file = written(pixels[..., 0] if pixels.shape[2] == 1 else pixels, place["name"], ".answer.png")
     print(json.dumps({"file": file}))

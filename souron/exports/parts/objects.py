@@ -19,7 +19,7 @@ def show(outputs: Any, place: Any, about: Any, labels: Any) -> None:
     for number, (k, label) in enumerate(suppressed(box, score, about), 1):
         logit = enlarged(np.tensordot(weight[k], maps, 1), maps.shape[:0:-1] * np.array(4))
         inside = (x >= box[k, 0]) & (x < box[k, 2]) & (y >= box[k, 1]) & (y < box[k, 3])
-        part = np.float32((logit > 0) & inside)[top : top + high, left : left + wide]
+        part = ((logit > 0) & inside).astype(np.float32)[top : top + high, left : left + wide]
         area[(enlarged(part, place["size"]) >= 0.5) & (area == 0)] = number
         edges = back(box[k].reshape(2, 2), place).reshape(4).tolist()
         answer = {"number": number, "label": labels[label], "score": float(score[k, label]), "box": edges}

@@ -9,7 +9,7 @@ def suppressed(box: Any, score: Any, about: Any) -> Any:
     """Return (candidate, label) of the boxes that stay of (A, 4) with scores (A, labels), the best first."""
     place, label = np.nonzero(score > about["conf"])
     order = (-score[place, label]).argsort(kind="stable")[: about["most"]]
-    place, label, kept = place[order], label[order], []
+    place, label, kept = place[order], label[order], list[int]()
     area = (box[place, 2:] - box[place, :2]).prod(1)
     for k in range(len(place)):
         mine = [j for j in kept if label[j] == label[k]]
