@@ -465,32 +465,41 @@ def test_a_kept_build_is_read_and_not_made_again(kept, record, images, monkeypat
     assert abs(fast.answer(images[0]).familiar.score - plain.answer(images[0]).familiar.score) < 1e-3
 
 
-def half_written(folder, _monkeypatch):
+def half_written(folder, _run):
     (folder / "0.bin").write_bytes((folder / "0.bin").read_bytes()[:-100])
 
 
-def without_its_record(folder, _monkeypatch):
+def without_its_record(folder, _run):
     (folder / built.RECORD).write_text('{"key": "', encoding="utf-8")
 
 
-def of_something_else(folder, _monkeypatch):
+def of_something_else(folder, _run):
     record = json.loads((folder / built.RECORD).read_text(encoding="utf-8"))
     (folder / built.RECORD).write_text(json.dumps(record | {"key": "another"}), encoding="utf-8")
 
 
-def with_other_weights_inside(folder, _monkeypatch):
+def with_bytes_added(folder, _run):
+    """A file that was changed where no graph reads it."""
+    (folder / "0.bin").write_bytes((folder / "0.bin").read_bytes() + bytes(8))
+
+
+def with_other_weights_inside(folder, run):
     """A graph that was changed together with its checksum."""
-    values = bytearray((folder / "0.bin").read_bytes())
-    values[: len(values) // 2] = bytes(len(values) // 2)
-    (folder / "0.bin").write_bytes(values)
+    values = (folder / "0.bin").read_bytes()
     record = json.loads((folder / built.RECORD).read_text(encoding="utf-8"))
+    weight = model.load(run).system.fc.weight.detach().numpy()
+    assert values.count(weight.tobytes()) == 1
+    (folder / "0.bin").write_bytes(values.replace(weight.tobytes(), (1.5 * weight).tobytes()))
     record["files"]["0.bin"] = built.digest(folder / "0.bin")
     (folder / built.RECORD).write_text(json.dumps(record), encoding="utf-8")
 
 
-@pytest.mark.parametrize("damage", [half_written, without_its_record, of_something_else, with_other_weights_inside])
-def test_a_damaged_build_is_removed_with_a_line_and_made_again(kept, record, images, monkeypatch, damage):
-    damage(kept, monkeypatch)
+DAMAGES = [half_written, without_its_record, of_something_else, with_bytes_added, with_other_weights_inside]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_build_is_removed_with_a_line_and_made_again(kept, record, images, damage):
+    damage(kept, record.folder)
     (fast, lines), plain = hastened(record.folder), model.load(record.folder)
     for image in images[:3]:
         assert difference(fast.answer(image), plain.answer(image)) < NEAR
