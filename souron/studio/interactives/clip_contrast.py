@@ -57,8 +57,8 @@ WORDS = {
     "none": N_("Choose an image and write a sentence."),
     "unread": N_("This file is no image that the browser can read."),
     "vector": N_(
-        "dark: the image's vector; orange: the sentence's; thick arrows: the pull of this cell on each, its square root"
-        " as length; dashed: that of all sentences on the image"
+        "thin: the two vectors; thick: the pull of this cell on each, its square root as length; dashed: that of all"
+        " sentences on the image"
     ),
 }
 TOUR = (
