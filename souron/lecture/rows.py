@@ -23,6 +23,8 @@ name is the letter of a chapter and a number, which is the row's place.
     used = "..."                 where it is used
     fails = "..."                where it fails
     spoken = "..."               to be read aloud: 120-200 words, in Japanese 300-500 characters
+
+    [[exercise]]                 marks itself, see ``exercises``; may be left out
 """
 
 import re
@@ -82,6 +84,7 @@ class Row:
     pages: tuple[str, ...]
     answer: str
     commands: tuple[str, ...]
+    exercise: tuple[Mapping[str, Any], ...]  # as it stands in the file
     en: Text
     ja: Text
 
@@ -158,7 +161,7 @@ def read(file: Path) -> Row:
 
 def checked(found: Mapping[str, Any], file: Path) -> Row:
     """Validate that every field is present, of its type and within its limits. Raises UserError."""
-    found = {"training": {}, **found}
+    found = {"training": {}, "exercise": [], **found}
     _names(file, found, [field.name for field in fields(Row) if field.name != "id"])
     if not ID.fullmatch(file.stem):
         raise wrong(file, file.stem, _("a letter of {letters} and a number").format(letters=LETTERS))
@@ -176,6 +179,9 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
     training = found["training"]
     if not isinstance(training, dict) or not all(isinstance(v, int) for v in training.values()):
         raise wrong(file, f"training = {training!r}"[:120], "training = {imgsz = 64}")
+    exercise = found["exercise"]
+    if not isinstance(exercise, list) or len(exercise) > MOST_NAMES or not all(isinstance(e, dict) for e in exercise):
+        raise wrong(file, f"exercise = {exercise!r}"[:120], "[[exercise]]")
     return Row(
         id=file.stem,
         systems=_list(file, found, "systems", NAME),
@@ -188,6 +194,7 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
         pages=_list(file, found, "pages", NAME),
         answer=_string(file, found, "answer"),
         commands=_list(file, found, "commands", COMMAND),
+        exercise=tuple(exercise),
         en=_text(file, found["en"], "en"),
         ja=_text(file, found["ja"], "ja"),
     )

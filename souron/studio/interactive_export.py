@@ -32,9 +32,8 @@ const exported = JSON.parse(document.getElementById("recorded").textContent);
 const root = document.querySelector("[data-interactive]");
 module_common.begin(root, { ...exported, start: module_NAME.start });
 """
-STYLE = (
-    "body { margin: 0; background: var(--paper); } main { max-width: 70rem; margin: 0 auto; padding: .6rem 1rem 3rem; }"
-)
+STYLE = """body { margin: 0; background: var(--paper); line-height: 1.6; }
+main { max-width: 70rem; margin: 0 auto; padding: .6rem 1rem 3rem; }"""
 PAGE = Markup(
     '<!DOCTYPE html>\n<html lang="{language}"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'

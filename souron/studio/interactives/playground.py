@@ -145,8 +145,9 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record() -> Iterator[dict[str, Any]]:
-    for kind, width, depth, noise, start in product(KINDS, *SETTINGS.values()):
-        yield {"points": kind, "width": width, "depth": depth, "noise": noise / 100, "start": start - 1}
+    for width, depth, noise, start in product(*SETTINGS.values()):
+        for kind in KINDS:
+            yield {"points": kind, "width": width, "depth": depth, "noise": noise / 100, "start": start - 1}
 
 
 def points(kind: str, noise: float, seed: int) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from souron.report import layers
 from souron.studio.files import PLAIN
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job
-from souron.studio.lecture import at_work, before_after, course_pages, lesson
+from souron.studio.lecture import at_work, before_after, course_pages, lesson, marking
 from souron.studio.pages import train
 from souron.studio.shared import Studio, trouble
 from souron.utils import files
@@ -121,6 +121,10 @@ def add_rows(app: FastAPI, replies: Replies) -> None:
     @app.post("/lecture/{language}/{id}/work")
     def work(language: str, id: str, asked: Annotated[Any, Body()]) -> Response:
         return replies.answer(language, lambda studio: at_work.answer(studio, rows.find(id), asked))
+
+    @app.post("/lecture/{language}/{id}/mark")
+    def mark(language: str, id: str, asked: Annotated[Any, Body()]) -> Response:
+        return replies.answer(language, lambda studio: marking.answer(studio, rows.find(id), asked))
 
     @app.post("/lecture/{language}/{id}/train")
     def train_row(language: str, id: str) -> Response:

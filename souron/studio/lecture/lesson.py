@@ -21,7 +21,7 @@ from souron.report import layer_buttons, layers
 from souron.report.layer_kinds import COLOURS, meaning
 from souron.studio import interactive, layout
 from souron.studio.forms import command_form
-from souron.studio.lecture import at_work
+from souron.studio.lecture import at_work, marking
 from souron.studio.pages import lecture, train
 from souron.studio.shared import PAGES, Studio, same_thing, words
 from souron.utils import units
@@ -159,6 +159,8 @@ def content(studio: Studio, row: Row) -> list[Markup]:
         parts.append(section("try", _("Try it"), trying(studio, row)))
     if row.systems and row.data:
         parts.append(section("train", _("Train it for ten seconds"), training(studio, row)))
+    if row.exercise:
+        parts.append(section("marked", _("Be marked"), marking.panel(studio, row)))
     paragraph = Markup("<p>{}</p>")
     parts.append(section("used", _("Where it is used"), paragraph.format(row.text.used)))
     parts.append(section("fails", _("Where it fails"), paragraph.format(row.text.fails)))

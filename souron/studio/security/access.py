@@ -107,7 +107,7 @@ OF_THE_STUDIO = (
     Route(rf"/show/(?:{'|'.join(LANGUAGES)})/\w+/\w+", sort="own"),
     Route(rf"/teach/(?:{'|'.join(LANGUAGES)})/[\w/]+", (*READ, *WRITE), sort="own"),
     Route(r"/(?:picture|job|runs|export|report|volume|lecture)/.+", sort="own"),
-    Route(rf"/lecture/(?:{'|'.join(LANGUAGES)})/(?:course|\w+/(?:train|work))", WRITE, "call"),
+    Route(rf"/lecture/(?:{'|'.join(LANGUAGES)})/(?:course|\w+/(?:train|work|mark))", WRITE, "call"),
 )
 APPS = "|".join(LANGUAGES)
 ROUTES = [

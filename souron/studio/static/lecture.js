@@ -157,6 +157,23 @@ if (search) {
   if (search.value) narrow();
 }
 
+// exercises: an answer is marked by the studio; a hint comes before the explanation
+for (const form of $$("form.exercise")) {
+  const told = $("[role=status]", form);
+  const mark = async (asked) => {
+    const number = Number(form.dataset.exercise);
+    const said = await ask(form.dataset.mark, { exercise: number, ...asked }).catch((error) => ({ html: error.message }));
+    fill(told, said.html);
+    told.className = said.right ? "right" : "";
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const field = $("input[type=number], input:checked", form);
+    if (field && field.value !== "") mark({ answer: Number(field.value) });
+  });
+  $("[data-do=show]", form).addEventListener("click", () => mark({ show: true }));
+}
+
 // large type: one part of the page at a time, which the address names; the notes have a window
 // of their own, which follows
 const parts = () => $$("main.lesson .part");

@@ -1,0 +1,72 @@
+"""Exercises on a row's page: the form, and the mark that an answer gets."""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.lecture import exercises
+from souron.lecture.exercises import Exercise
+from souron.lecture.rows import Row
+from souron.studio.shared import Studio
+from souron.utils.messages import UserError, _
+
+
+def panel(studio: Studio, row: Row) -> Markup:
+    """Return a form for each exercise of a row."""
+    solved = exercises.solved(studio.project)
+    return Markup("").join(
+        Markup(
+            '<form class="exercise" data-mark="/lecture/{language}/{row}/mark" data-exercise="{number}">'
+            '<fieldset><legend>{question}</legend>{fields}</fieldset><p class="actions">'
+            '<button type="submit" class="first">{mark}</button>'
+            '<button type="button" data-do="show">{show}</button></p>'
+            '<div role="status"{kind}>{before}</div></form>'
+        ).format(
+            language=studio.language,
+            row=row.id,
+            number=one.number,
+            question=one.words.question,
+            fields=fields(one),
+            mark=_("Mark my answer"),
+            show=_("Show the answer"),
+            kind=Markup(' class="right"') if (row.id, one.number) in solved else "",
+            before=_("Solved before.") if (row.id, one.number) in solved else "",
+        )
+        for one in exercises.of_row(row)
+    )
+
+
+def fields(one: Exercise) -> Markup:
+    if one.kind == "number":
+        return Markup('<label>{} <input type="number" step="any"></label>').format(_("a number"))
+    return Markup("").join(
+        Markup('<label><input type="radio" name="{}-{}" value="{}"> {}</label>').format(
+            one.row, one.number, place, text
+        )
+        for place, text in enumerate(one.words.choices)
+    )
+
+
+def answer(studio: Studio, row: Row, asked: Any) -> dict[str, Any]:
+    """Mark ``answer`` to the exercise numbered ``exercise`` and keep it; ``show`` true asks for the solution.
+
+    Raises UserError.
+    """
+    every = exercises.of_row(row)
+    number = asked.get("exercise") if isinstance(asked, dict) else None
+    if type(number) is not int or number not in range(len(every)):
+        raise UserError(
+            "exercise",
+            _("{row} has no exercise {number}").format(row=row.id, number=str(number)[:20]),
+            expected=_("one of {count}").format(count=len(every)),
+        )
+    one = every[number]
+    if asked.get("show") is True:
+        text = one.explanation
+        if one.kind == "predict":
+            text = f"{one.words.choices[int(one.answer)]}. {text}"
+        return {"right": False, "html": Markup("<p>{}</p>").format(text)}
+    is_right = exercises.right(one, asked.get("answer"))
+    exercises.keep(studio.project, one, asked["answer"], is_right)
+    said, text = (_("Right."), one.explanation) if is_right else (_("Not right yet."), one.words.hint)
+    return {"right": is_right, "html": Markup("<p><strong>{}</strong> {}</p>").format(said, text)}
