@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := .venv/bin
 
-.PHONY: tour test check begin lint unit browser docs notebooks locale mutants wheels benchmarks clean install install-dev
+.PHONY: tour test check begin lint unit browser strace docs notebooks locale mutants wheels benchmarks clean install install-dev
 
 tour: install
 	$(BIN)/souron tour
@@ -31,13 +31,18 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: install-dev browser
+unit: install-dev browser strace
 	$(BIN)/pytest
 
 browser:  # for the tests of the studio's pages; without one they are skipped and say so
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update --quiet >/dev/null && apt-get install --yes --quiet --no-install-recommends chromium fonts-noto-cjk >/dev/null; } \
 	  || echo "no chromium: the tests in a browser will be skipped (apt-get install chromium)"
+
+strace:  # for the test that no engine opens a connection
+	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update --quiet >/dev/null && apt-get install --yes --quiet --no-install-recommends strace >/dev/null; } \
+	  || echo "no strace: the test of connections will be skipped (apt-get install strace)"
 
 docs: install-dev
 	$(BIN)/python docs/build.py

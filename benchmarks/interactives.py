@@ -10,9 +10,13 @@ import time
 
 from souron.studio import interactive
 from souron.studio.interactives import (
+    alignment,
+    backpropagation,
     draw_distribution,
     gan_slow_motion,
+    inside_gpt,
     kmeans_by_hand,
+    luck_of_a_split,
     noise_slider,
     occupations_day,
     playground,
@@ -22,7 +26,17 @@ from souron.studio.interactives import (
 )
 from souron.utils.hardware import processor
 
-QUIZZES, STARTS = 10, 3
+QUIZZES, STARTS, DRAWS = 10, 3, 20
+ASKED = {  # of interactives that refuse an empty request, or hardly work for it
+    "noise_slider": {"back": True},
+    "real_or_drawn": {"guess": []},
+    "inside_gpt": {"text": inside_gpt.first_text()},
+    "backpropagation": {"part": "depth", "depth": 30},
+    "alignment": {"votes": [], "rest": True},
+    "draw_distribution": {"cells": draw_distribution.cells_of("moons"), "model": "ddpm", "part": 0},
+    "prevalence": {"source": "shirt"},
+    "boxes_by_hand": {"detector": "yolo"},
+}
 
 
 def main() -> None:
@@ -71,6 +85,7 @@ def figures():
             for way, each in ways.items()
         )
         yield (f"luck: {seeds} seeds, {cases} cases, true difference {100 * points:.0f} points", told)
+    yield from splits()
     for way in trust_map.WAYS:
         real, none = (trust_map.mapped(way, shuffled) for shuffled in (False, True))
         yield (
@@ -92,6 +107,7 @@ def figures():
                 f"{sums['found']} of {sums['drawn']} drawn found, {sums['false']} of "
                 f"{sums['real']} real ones taken for drawn",
             )
+    yield from of_networks()
     found = occupations_day.answer({"guess": []})
     yield (f"{found['title']}, beta", ", ".join(f"{who} {each['beta']} %" for who, each in found["figures"].items()))
 
@@ -120,16 +136,49 @@ def distributions():
             )
 
 
+def of_networks():
+    for way, norms in backpropagation.norms(30).items():
+        yield (
+            f"gradient, 30 blocks, {way}",
+            f"first block {norms[0]:.1e}, last {norms[-1]:.1e}, ratio {norms[0] / norms[-1]:.1e}",
+        )
+    for untrained in (False, True):
+        found = inside_gpt.answer(ASKED["inside_gpt"] | {"untrained": untrained})
+        entropies = [head[2] for head in found["heads"]]
+        yield (
+            f"heads of gpt_small, {'untrained' if untrained else 'trained'}",
+            f"mean entropy {min(entropies):.2f} to {max(entropies):.2f} bits, equal attention {found['equal'][0]:.2f}; "
+            f"logits with the cache differ by {found['difference']:.0e}",
+        )
+    for voter in alignment.VOTERS:
+        history = alignment.answer(ASKED["alignment"] | {"voter": voter})["history"]
+        told = ", ".join(f"{name} {each[0]:.3f} to {each[-1]:.3f}" for name, each in history.items())
+        yield f"alignment, 20 votes, {voter}", told
+
+
+def splits():
+    """The first draws of each number of patients, by patients and by images."""
+    for patients in luck_of_a_split.PATIENTS:
+        for way in ("patients", "images"):
+            draws = [luck_of_a_split.drawn(patients, seed, way == "patients") for seed in range(DRAWS)]
+            told = []
+            for number, system in enumerate(luck_of_a_split.SYSTEMS):
+                value, _low, _high, outside = zip(*(one.auc[number] for one in draws), strict=True)
+                told.append(
+                    f"AUC of {system} {min(value):.2f} to {max(value):.2f}, mean {sum(value) / DRAWS:.2f}, "
+                    f"on other patients {sum(outside) / DRAWS:.2f}"
+                )
+            words = [one.verdict for one in draws]
+            told.append(", ".join(f"{word} {words.count(word)}" for word in ("better", "worse", "cannot tell")))
+            yield (f"{patients} patients divided by {way}, {DRAWS} draws", "; ".join(told))
+
+
 def seconds(name: str) -> float:
     """Processor time of an answer, the second time, which nothing keeps."""
     module = interactive.find(name)
-    asked = {"back": True} if name == "noise_slider" else {}
-    if name == "real_or_drawn":
-        asked = {"guess": []}
+    asked = ASKED.get(name, {})
     if name in ("clip_contrast", "convolution_attention"):
-        *_before, asked = module.record()
-    if name == "draw_distribution":
-        asked = {"cells": draw_distribution.cells_of("moons"), "model": "ddpm", "part": 0}
+        asked = list(module.record())[-1]
     for _time in range(2):
         draw_distribution.KEPT.clear()
         for kept in vars(module).values():

@@ -146,6 +146,20 @@ def mapped(page: Any) -> None:
     settled(page)
 
 
+def next_token(page: Any) -> None:
+    page.locator("[data-part=next] button").first.click()
+    settled(page)
+
+
+def chain_rule(page: Any) -> None:
+    slide(page, "frame", 9)
+
+
+def voted(page: Any) -> None:
+    page.locator("[name=voter]").select_option("cautious")
+    press(page, "rest")
+
+
 DONE: dict[str, Callable[[Any], None]] = {
     "playground": playground,
     "kmeans_by_hand": kmeans,
@@ -154,6 +168,9 @@ DONE: dict[str, Callable[[Any], None]] = {
     "trust_map": mapped,
     "real_or_drawn": images,
     "occupations_day": occupations,
+    "inside_gpt": next_token,
+    "backpropagation": chain_rule,
+    "alignment": voted,
 }
 
 

@@ -24,6 +24,7 @@ PUBLIC = {
     "ask": "studies.ask",
     "verdict": "studies.verdict",
     "calibration": "studies.calibration",
+    "export": "exports.export",
     "UserError": "utils.messages",
 }
 

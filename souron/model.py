@@ -1,7 +1,8 @@
 """The Python interface to one system: load a run or published weights and apply it to files."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from souron.evaluation.familiarity import Check, Gauge
 from souron.evaluation.language.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.record import DrawnRecord, RunRecord
 from souron.hub import names, zoo
+from souron.inference.engine import Engine, Plan
+from souron.inference.modes import EAGER, chosen_mode
 from souron.kinds import signature
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.chat import Chat, Turn
@@ -37,13 +40,19 @@ NAMED = 40  # characters of a text that name its answer
 ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # suffix of a file name
 
 
-def load(name: str | Path | names.Meaning, pretrained: bool | str = False, context: int | None = None) -> "Model":
+def load(
+    name: str | Path | names.Meaning,
+    pretrained: bool | str = False,
+    context: int | None = None,
+    engine: str | None = None,
+) -> "Model":
     """Load a system by the folder of a run or by its name.
 
     A name gives the ready-trained system where there is one, else an untrained one. ``pretrained``
     loads the published weights (for CLIP also those of a given file or folder); CLIP at a published
     size always has them. ``name`` may also be a published language model (``smollm2``, a .gguf file
-    or a folder in the published layout), read with a context of ``context`` tokens, or Stable
+    or a folder in the published layout), read with a context of ``context`` tokens (``engine`` of
+    "llama" runs a .gguf file with llama.cpp), or Stable
     Diffusion 1.5 as a folder or .safetensors file (see ``diffusion_weights``), or what
     ``names.resolve`` returned. Warns where a weights file is not the one that the run ended with.
     Raises UserError.
@@ -55,7 +64,7 @@ def load(name: str | Path | names.Meaning, pretrained: bool | str = False, conte
         ('fashion', 'Picture', 'Labels')
     """
     meaning = name if isinstance(name, names.Meaning) else names.resolve(name)
-    system = loading.load(meaning, pretrained, context)
+    system = loading.load(meaning, pretrained, context, engine)
     published = bool(pretrained) and isinstance(meaning, names.Ready)
     folder = meaning.folder if isinstance(meaning, names.Run) and not published else None
     return Model(meaning.name, system, folder)
@@ -72,6 +81,7 @@ class Model:
     folder: Path | None = None
     spoken: Voice | None = field(default=None, repr=False)  # see ``voice``
     checked: Check | None = field(default=None, repr=False)  # see ``check``
+    engine: Engine | None = field(default=None, repr=False)  # see ``hasten``
 
     def __call__(self, *given: str | Path | Kind, **options: Any) -> Any:
         """Predict for files or for objects in memory.
@@ -148,13 +158,58 @@ class Model:
     def _said(self, system: Any, given: Kind, options: Mapping[str, Any]) -> Kind:
         """Predict, and attach how familiar the case is compared with the training data."""
         check = self.check
+        answering = self.engine.answering() if self.engine is not None else nullcontext()
         if check is None:
-            said: Kind = system.predict(given, **options)
+            with answering:
+                said: Kind = system.predict(given, **options)
             return said
-        with check.listening() as heard:
+        with check.listening() as heard, answering:
             said = system.predict(given, **options)
         [familiar] = check.judge(heard)
         return said.judged(familiar) if isinstance(said, Finding) else said
+
+    def hasten(
+        self,
+        mode: str | None = None,
+        inputs: int | None = None,
+        wait: bool = False,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> "Model":
+        """Let an engine give the answers from the second one on, where it agrees; return this model.
+
+        ``mode`` is "auto", "off", "f32", "bf16" or "int8". ``inputs`` is the number of answers that
+        are expected, None where it is unknown; nothing is built for few. ``wait``: answers wait for
+        the build, which is otherwise made in the background. ``notice`` is called with a line when
+        the engine starts, or why it does not. Raises UserError for another mode.
+        """
+        if self.engine is not None:
+            self.engine.close()
+        mode, check = chosen_mode(mode), None
+        if self.system is None:
+            return self
+        with suppress(UserError):  # the first answer says what is wrong with it
+            check = self.check
+        self.engine = Engine(
+            self.source,
+            self.system,
+            mode=mode,
+            folder=self.folder,
+            sensor=check.sensor if check else None,
+            layers=[*check.gauge.layers] if check else (),
+            plan=Plan(inputs, wait),
+            notice=notice,
+        )
+        return self
+
+    @property
+    def answered_by(self) -> str:
+        """Name what gave this thread's latest answer: "eager" (PyTorch) or, for example, "openvino bf16"."""
+        return EAGER if self.engine is None else self.engine.name
+
+    @property
+    def source(self) -> Any:
+        """The system whose weights answer; a model for many has a fused copy of it."""
+        return self.system
 
     @property
     def check(self) -> Check | None:
@@ -198,7 +253,7 @@ class Model:
         quick = fused(system, lambda copy: copy.predict(blank))
         if system.channels_last:
             quick = quick.to(memory_format=torch.channels_last)
-        return _Many(self.name, quick, self.folder)
+        return _Many(self.name, quick, self.folder, original=system)
 
     @property
     def voice(self) -> Voice:
@@ -256,7 +311,7 @@ class Model:
         from souron.runs import train as run_train
 
         record = run_train.train(self.name, data, **options)
-        self.system, self.folder = record.model, record.folder
+        self.system, self.folder, self.engine = record.model, record.folder, None
         return record
 
     def val(self, data: str | Path | None = None) -> dict[str, Measure]:
@@ -290,8 +345,15 @@ class Model:
     fit, evaluate = train, val
 
 
+@dataclass
 class _Many(Model):
     """A model for prediction only: its network stays in evaluation mode."""
+
+    original: Any = field(default=None, repr=False)  # the system before it was fused
+
+    @property
+    def source(self) -> Any:
+        return self.original
 
     @torch.no_grad()
     def answer(self, given: Kind, **options: Any) -> Kind:

@@ -8,8 +8,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from souron import registry
+from souron.blocks.portable import Portable, refused
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.training.loop import Data, Progress, Run, descend
+from souron.utils.messages import _
 
 
 class System(nn.Module, ABC):
@@ -52,6 +54,8 @@ class System(nn.Module, ABC):
     # adapted to other data
     sized_by_data: ClassVar[tuple[str, ...]] = ()  # buffers whose length is known only after training
     clip: ClassVar[float | None] = None  # the largest gradient norm of an update
+
+    blocked: ClassVar[str] = ""  # why it cannot be exported, where that is known: ``N_``
 
     most_steps: int | None = None  # number of steps; None: as many as the budget allows
 
@@ -148,6 +152,10 @@ class System(nn.Module, ABC):
     def reading(self) -> dict[str, Any]:
         """Return keyword arguments for the ``read`` method of the input kind of ``predict``."""
         return {}
+
+    def portable(self) -> Portable:
+        """Return what others run of this system without souron. Raises UserError where nothing is."""
+        raise refused(type(self).__name__, _("its answer is more than one pass of a network"))
 
     @property
     def whole(self) -> "System":

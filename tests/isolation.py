@@ -67,7 +67,7 @@ def isolate() -> None:
     for name, folder in folders.items():
         folder.mkdir(exist_ok=True)
         os.environ[name] = str(folder)
-    os.environ |= {"SOURON_LANG": "en", "SOURON_OFFLINE": "1", "LC_ALL": "C.UTF-8"}
+    os.environ |= {"SOURON_LANG": "en", "SOURON_OFFLINE": "1", "SOURON_FAST": "off", "LC_ALL": "C.UTF-8"}
     for name in ("no_proxy", "NO_PROXY"):  # the tests' own servers are not behind a proxy
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), LOCAL)))
     for name, place in fetched_before.items():

@@ -1,6 +1,7 @@
 """Bright shapes with boxes on dark noise: a data set for detectors, drawn in a second; and marks
 whose middles are landmarks; and volumes with bright solids."""
 
+import json
 from dataclasses import replace
 from functools import lru_cache
 
@@ -597,6 +598,73 @@ def pieces_learnt(text):
         [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     return Tokenizer(backend, "", ["</s>"], "<s>")
+
+
+def gguf_of(model, tokenizer, file, factors=None, architecture="llama", pieces=False, template=""):
+    """As llama.cpp writes it, where the two halves of a head stand in turn."""
+    import gguf
+
+    config, writer = model.config, gguf.GGUFWriter(str(file), architecture)
+    if factors is not None:
+        writer.add_tensor("rope_freqs.weight", factors.float().numpy())
+    writer.add_license("mit")
+    if template:
+        writer.add_chat_template(template)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_file_type(0)
+    writer.add_tokenizer_model("llama" if pieces else "gpt2")
+    writer.add_tokenizer_pre("default" if pieces else "gpt-2")
+    words = [tokenizer.backend.id_to_token(i) for i in range(len(tokenizer))]
+    writer.add_token_list(words)
+    merges = json.loads(tokenizer.backend.to_str())["model"]["merges"]
+    if pieces:
+        special, rank = ("<s>", "</s>"), {"".join(pair): n for n, pair in enumerate(merges)}
+        sorts = [6 if word.startswith("<0x") else 3 if word in special else 1 for word in words]
+        writer.add_token_types([2, *sorts[1:]])
+        writer.add_token_scores([-float(rank.get(word, 10**6)) for word in words])
+        writer.add_bos_token_id(tokenizer.start)
+    else:
+        writer.add_token_types([3 if word.startswith("<|") else 1 for word in words])
+        writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_eos_token_id(tokenizer.end[0])
+    names = {
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+        "model.layers": "blk",
+        "model.embed_tokens": "token_embd",
+        "model.norm": "output_norm",
+        "lm_head": "output",
+    }
+    for name, weight in model.state_dict().items():
+        values = weight.float().numpy()
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+        turned = next((heads[part] for part in heads if part in name), 0)
+        if turned:
+            shape = values.shape
+            values = values.reshape(turned, 2, shape[0] // turned // 2, -1).swapaxes(1, 2)
+            values = np.ascontiguousarray(values.reshape(shape))
+        for old, new in names.items():
+            name = name.replace(old, new)
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
 
 
 def published(kind, folder, tokenizer, **more):

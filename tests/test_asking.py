@@ -253,6 +253,7 @@ def test_predict_tells_the_boxes_of_a_run(bright, spot, capsys):
         "file": str(spot),
         "system": str(bright),
         "learnt_from": "digits",
+        "engine": "eager",
         "width": 20,
         "height": 20,
         "boxes": [{"label": "bright", "score": 1.0, "xyxy": [6.0, 4.0, 12.0, 9.0]}],
@@ -300,6 +301,7 @@ def test_predict_tells_texts_and_keeps_them_on_request(systems, tmp_path, capsys
         "file": "a.txt",
         "system": "texter",
         "learnt_from": "",
+        "engine": "eager",
         "text": "やあやあ",
         "saved": str(Path("here") / "a.txt"),
     }

@@ -416,6 +416,8 @@ def a_run(folder: Path) -> Any:
     )
 
 
+ASKED = SimpleNamespace(options={}, given=SimpleNamespace(folders=False))
+EAGER = {"hasten": lambda *given: None, "answered_by": "eager"}
 FORECAST = SimpleNamespace(cost=SimpleNamespace(seconds=10.0, bytes=10**9), testing=0.0, note="")
 
 
@@ -483,6 +485,7 @@ def test_train_json_is_one_object_and_nothing_else_on_stdout(souron_says: Said, 
         "run",
         "system",
         "data",
+        "engine",
         "measures",
         "train_seconds",
         "forecast",
@@ -639,7 +642,7 @@ def predictor(pretend: Any) -> None:
             broken = UserError("truncated", f"{file}: ends too early", exit=3)
             yield Path(file), broken if "bad" in file else Answer()
 
-    loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=SimpleNamespace(options={}))
+    loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=ASKED, **EAGER)
     pretend("model", Model=object, load=lambda name, pretrained: loaded, predict=predict)
 
 
@@ -665,7 +668,7 @@ def test_predict_csv_and_table(souron_says: Said, predictor: None) -> None:
 
 
 def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: Any) -> None:
-    loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=SimpleNamespace(options={}))
+    loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=ASKED, **EAGER)
     nothing = lambda *given: iter(())  # noqa: E731
     pretend("model", Model=object, load=lambda *given: loaded, predict=nothing)
     code, _out, err = souron_says("predict", "mlp", "*.png")

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 from packaging.requirements import Requirement
 
+from souron.exports import export
 from souron.hub import open_models
+from souron.hub.decoders import llama_decoder
 from souron.kinds.codecs import credentials, slides
 from souron.kinds.video import Video
 from souron.utils import extras
@@ -36,6 +38,11 @@ def use(extra, folder, monkeypatch):
             pass
     elif extra == "credentials":
         credentials.library()
+    elif extra == "llama":
+        llama_decoder.library.cache_clear()
+        llama_decoder.library()
+    elif extra in ("fast", "onnx"):
+        export.export("mlp", {"fast": "openvino", "onnx": "onnx"}[extra], folder / "out")
     else:
         about = SimpleNamespace(name="qwen3", architecture="qwen3", structure=None, parameters=1)
         monkeypatch.setattr(open_models, "find", Path)

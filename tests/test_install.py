@@ -46,7 +46,7 @@ def said(clone, monkeypatch):
     return calls
 
 
-MAIN = ("--constraint", "constraints.txt", "--editable", ".", "--editable", "./zoo")
+MAIN = ("--constraint", "constraints.txt", "--editable", ".[fast]", "--editable", "./zoo")
 
 
 def test_without_a_card_torch_comes_from_its_own_index_and_the_rest_does_not(said):

@@ -35,6 +35,8 @@ NONSENSE = {
     "seed": 1e99,
     "way": "?",
     "occupation": "?",
+    "shape": "?",
+    "model": "?",
 }
 MOST = 4_000_000  # bytes of a page
 

@@ -65,6 +65,7 @@ def test_translations_are_japanese():
     words = {id for id in plain if re.search(r"[A-Za-z]{3}", re.sub(r"{.*?}|OKS|GPT-4", "", id))}
     hits = {"hit@1", "hit@3", "hit@8", "chrF", "ROUGE-1", "ROUGE-2", "ROUGE-L"}
     hits |= {"recall@1", "recall@5", "PSNR", "SSIM", "UNet", "CLIP", "t-SNE", "xor"}
+    hits |= {"Adam", "SGD", "beta", "MLP", "GAN", "VAE", "the GAN"}
     assert words <= {"AUC", "FLOPs", "Python", "Grad-CAM", "The API", "the API", "mIoU", *hits}
 
 

@@ -37,6 +37,7 @@ FREE = (
     "Apache-2.0",
     "Apache-2.0, MPL-2.0",
     "MPL-2.0",
+    "MIT, MPL-2.0",
     "PDDL-1.0; each mail is its sender's",
     "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+",  # photographs
 )
@@ -85,7 +86,7 @@ def test_it_is_small_and_learnt_from_free_pictures(name):
 def test_each_of_these_tasks_has_one():
     wanted = {"detect", "segment", "segment_instances", "segment_panoptic", "pose", "keypoints", "segment_volume"}
     wanted |= {"match", "answer", "image_to_image", "complete", "compose", "translate", "classify_text"}
-    wanted |= {"text_to_page", "transcribe"}
+    wanted |= {"text_to_page", "transcribe", "tag"}
     assert {READY[name] for name in FINDERS} >= wanted
 
 
@@ -274,7 +275,7 @@ def test_another_size_is_another_system():
     "name, data, ready, published",
     [
         ("resnet18", "digits", True, True),
-        ("bert_tag", "entities", False, False),
+        ("kmeans", "digits", False, False),
         ("faster_rcnn_small", "scenes", True, False),
     ],
 )
@@ -355,6 +356,29 @@ def test_only_the_package_may_leave_parts_out(packed, tmp_path):
     shutil.copytree(packed / "dcgan", own)
     with pytest.raises(UserError) as trouble:
         run_folder.load(own)
+    assert trouble.value.code == "other system"
+
+
+def test_a_matrix_and_its_base_come_back_from_their_difference():
+    base, change = torch.randn(6, 40), torch.randn(6, 40) * torch.logspace(-4, 0, 6)[:, None]
+    change[2] = 0
+    d, step = zoo.difference(base + change, base)
+    assert d.dtype == torch.int8 and (d[2] == 0).all()
+    worst = (d.float() * step.float()[:, None] - change).abs().amax(1)
+    assert (worst <= 0.51 * change.abs().amax(1) / 127 + 1e-6).all()  # half a step, and the rounding of a sum
+
+
+def test_a_fine_tuned_system_stands_on_its_base(tmp_path):
+    file = folder_of("gpt_aligned") / "weights/best.safetensors"
+    tensors, about = read_tensors(file)
+    key = "decoder.blocks.0.mlp.up.weight"
+    assert about["base"] == "gpt_small" and tensors[key].dtype == torch.int8
+    base, own = zoo.tensors_of("gpt_small")[key].float(), zoo.tensors_of("gpt_aligned")[key].float()
+    assert 0.01 < float((own - base).norm() / base.norm()) < 0.5
+    torch.testing.assert_close(run_folder.load(folder_of("gpt_aligned")).state_dict()[key], own)
+    shutil.copytree(folder_of("gpt_aligned"), tmp_path / "runs/complete/own")
+    with pytest.raises(UserError) as trouble:  # only the package may
+        run_folder.load(tmp_path / "runs/complete/own")
     assert trouble.value.code == "other system"
 
 

@@ -20,7 +20,7 @@ FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
 SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "engines", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
-    "evaluation", "system", "task", "report", "tasks", "systems", "runs", "study", "model",
+    "evaluation", "system", "task", "report", "tasks", "systems", "runs", "inference", "exports", "study", "model",
     "studies", "lecture", "pipelines", "serve", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
@@ -298,6 +298,7 @@ ONE_FILE_EACH = {  # folder that may hold more -> what is added to it by one fil
     "souron/blocks": "a layer",
     "souron/data/formats": "a data format",
     "souron/data/sets": "a data set",
+    "souron/exports/parts": "a part of an exported run.py",
     "souron/kinds": "a kind of answer or input",
     "souron/metrics": "the metrics of a task",
     "souron/report/sections": "the section of a task in the reports",

@@ -513,6 +513,24 @@ def test_a_run_stays_where_it_is_while_a_job_needs_it(jobs, words, bin_holds):
     assert bin_holds == [other.resolve(), folder.resolve()]
 
 
+def test_a_finished_run_is_exported_for_use_without_souron(studio, jobs):
+    folder = make()
+    make("half", finished=False)
+    assert 'data-do="elsewhere"' in runs.body(studio, {"run": "classify/cnn-digits"})
+    assert 'data-do="elsewhere"' not in runs.body(studio, {"run": "classify/half"})
+    runs.export_elsewhere(studio, {"run": "classify/cnn-digits", "format": "onnx"})
+    [job] = jobs.all()
+    assert job.words == ["export", str(folder), "format=onnx"]
+    for run, format in (("classify/cnn-digits", "out=x"), ("classify/half", "onnx"), ("classify/cnn-digits", "")):
+        with pytest.raises(UserError, match="export"):
+            runs.export_elsewhere(studio, {"run": run, "format": format})
+    assert len(jobs.all()) == 1
+    (folder / "export-onnx").mkdir()
+    assert "export-onnx.zip" not in runs.body(studio, {"run": "classify/cnn-digits"})
+    (folder / "export-onnx" / "model.json").write_text("{}")
+    assert "/export/classify/cnn-digits/export-onnx.zip" in runs.body(studio, {"run": "classify/cnn-digits"})
+
+
 def test_the_run_that_a_job_has_made_is_its_own(jobs):
     folder = make(finished=False)
     job = jobs.start(["train", "cnn", "data=digits"], "en")

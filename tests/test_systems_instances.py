@@ -155,7 +155,7 @@ def test_yolo_mixes_each_objects_own_prototypes_and_cuts_at_the_box(monkeypatch)
     said = torch.zeros(1, 84, 64), label, [(8, 8), (4, 4), (2, 2)]
     box = torch.zeros(1, 84, 4)
     box[0, 20], box[0, 60] = torch.tensor([16.0, 8, 48, 40]), torch.tensor([8.0, 0, 64, 64])
-    monkeypatch.setattr(model.average, "mixed", lambda _image: (said, coefficient, prototype))
+    monkeypatch.setattr(model.average, "forward", lambda _image: (said, coefficient, prototype))
     monkeypatch.setattr(model.average, "boxes", lambda *_given: box)
     [(found, mask)] = model.segment(torch.zeros(1, 3, 64, 64), 0.5, 0.7)
     assert found[:, 0].tolist() == [2, 0]
@@ -214,9 +214,9 @@ def test_mask_rcnn_shows_the_masks_that_it_lays_into_its_boxes(monkeypatch):
 @torch.no_grad()
 def test_yolo_shows_how_its_prototypes_become_a_mask(monkeypatch):
     model, image, truth = drawing(YOLOSeg, monkeypatch)
-    said, coefficient, prototype = model.average.mixed(image)
+    said, coefficient, prototype = model.average(image)
     mixed = said, torch.randn_like(coefficient), torch.randn_like(prototype)
-    monkeypatch.setattr(model.average, "mixed", lambda image: mixed)
+    monkeypatch.setattr(model.average, "forward", lambda image: mixed)
     _found, prototypes, total = model.explain(image, truth)
     assert len(prototypes.maps) == 8 and len(total.maps) == 5
     weights = [float(name.partition(" ")[0]) for name, _map in prototypes.maps]

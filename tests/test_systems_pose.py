@@ -160,7 +160,7 @@ def test_yolo_answers_with_the_points_of_the_place_that_found_the_box(monkeypatc
     box = torch.rand(2, 6)
     monkeypatch.setattr(yolo_pose, "chosen", lambda *_given: (box, torch.tensor([20, 83])))
     with torch.inference_mode():
-        (_edge, _label, sizes), point = network.posed(cases.input.float() / 255)
+        (_edge, _label, sizes), point = network(cases.input.float() / 255)
         [(found, own)] = model.poses(cases.input.float() / 255)
     assert point.shape == (1, 84, 3, 3) and sizes == [(8, 8), (4, 4), (2, 2)]
     assert point[0, 0, 0].tolist() == [4, 4, 0]  # the first place's middle

@@ -330,7 +330,12 @@ def model(look=look):
     asked = signature.signature(Detector)
     system = SimpleNamespace(spec=SimpleNamespace(labels=("dark", "bright")))
     return SimpleNamespace(
-        name="finder", asked=asked, system=system, check=None, answer=lambda image, conf, **_other: look(image, conf)
+        name="finder",
+        asked=asked,
+        system=system,
+        check=None,
+        answered_by="eager",
+        answer=lambda image, conf, **_other: look(image, conf),
     )
 
 

@@ -103,14 +103,16 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "translate": ("manual_pairs", "9min"),
     "classify_text": ("mails", "3min"),
     "fill_mask": ("speeches", "11min"),
+    "tag": ("entities", "6min"),
 }
 FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of answers
 BESIDE = (  # counts and rules, and what stands on others' weights
     *("ngram", "ngram_voices", "still_picture", "keyword_page", "question_only"),
     *("tfidf", "translation_memory", "neighbours", "threshold"),
-    *("lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
+    *("lexicon", "lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
 )
 OPTIONS = {"system", "data", "budget", "batch", "side", "clip"}  # of a recipe; the others are the system's own
+PACKING = {"borrows", "base"}  # how a recipe's weights are packed
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))  # what differs
 NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS and entry.name not in BESIDE]
 NAMES += [name for name in RECIPES if name not in registry.entries()]  # which go on from another one
@@ -240,14 +242,23 @@ def write_case(cases: Dataset, row: int, place: Path) -> None:
 
 
 def stages(name: str) -> list[dict[str, Any]]:
-    """Return the trainings of a recipe as arguments of ``train.train``; one that another goes on from is first."""
+    """Return the trainings of a recipe as arguments of ``train.train``; one that another goes on from is first.
+
+    ``pretrained`` is the name of another recipe, or a training that is not packed.
+    """
     data, budget = TASKS[task_of(name)]
     recipe = {"system": name, "data": data, "budget": budget} | RECIPES.get(name, {})
-    recipe.pop("borrows", None)
-    before = stages(recipe.pop("pretrained")) if "pretrained" in recipe else []
-    config = {key: recipe.pop(key) for key in set(recipe) - OPTIONS}
+    before = recipe.pop("pretrained", [])
     called = recipe["system"] if name in registry.entries() else name
-    return [*before, {**recipe, "config": config, "name": f"{called}-zoo"}]
+    earlier = stages(before) if isinstance(before, str) else [stage(before, f"{name}-before")] if before else []
+    return [*earlier, stage(recipe, called)]
+
+
+def stage(recipe: Mapping[str, Any], called: str) -> dict[str, Any]:
+    """Return one training as arguments of ``train.train``."""
+    own = {key: value for key, value in recipe.items() if key in OPTIONS}
+    config = {key: value for key, value in recipe.items() if key not in OPTIONS | PACKING}
+    return {**own, "config": config, "name": f"{called}-zoo"}
 
 
 def trained(stages: Sequence[Mapping[str, Any]], project: Path) -> Path:
@@ -274,7 +285,10 @@ def data_of(name: str) -> str:
 def licence(name: str, own: str) -> str:
     """The licences of all data that a system learnt from, also before it went on."""
     before = RECIPES.get(name, {}).get("pretrained")
-    others = licence(before, load.names()[data_of(before)].licence) if before else ""
+    data = before["data"] if isinstance(before, dict) else data_of(before) if before else ""
+    others = load.names()[data].licence if data else ""
+    if isinstance(before, str):
+        others = licence(before, others)
     return ", ".join(dict.fromkeys(filter(None, [*own.split(", "), *others.split(", ")])))
 
 
@@ -307,10 +321,13 @@ def packed(name: str, run: Path, place: Path) -> Path:
     if lent := lenders(name):
         about["borrowed"] = lent
     for layer, lender in lent.items():
-        theirs = zoo.borrowed(layer, lender)
+        theirs = zoo.tensors_of(lender)
         for key in [key for key in weights if key.startswith(f"{layer}.")]:
             own, its = weights.pop(key).float(), theirs[key].float()
             assert (own - its).abs().mean() <= LENT * its.abs().mean(), f"{name}: {key} is not {lender}'s"
+    if base := RECIPES.get(name, {}).get("base"):
+        about["base"] = base
+        weights = as_difference(weights, zoo.tensors_of(base))
     shutil.rmtree(place, ignore_errors=True)
     files.write_tensors(place / "weights" / "best.safetensors", weights, about)
     size = (place / "weights" / "best.safetensors").stat().st_size
@@ -375,6 +392,15 @@ def validation(cases: Dataset) -> Dataset:
     made = torsos.torsos(torsos.Recipe(FURTHER_SEED, {"val": FURTHER}))
     names = [str(number) for number in range(FURTHER)]
     return replace(cases, input=made.volumes, target=made.organs, spacing=made.spacing, file=names, part=(), columns={})
+
+
+def as_difference(weights: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The matrices of a fine-tuned system as differences from the one that it was fine-tuned from."""
+    packed = dict(weights)
+    for key, weight in weights.items():
+        if key in base and weight.ndim == 2 and weight.shape == base[key].shape:
+            packed[key], packed[key + zoo.STEP] = zoo.difference(weight, base[key])
+    return packed
 
 
 def halved(weight: Tensor) -> Tensor:

@@ -310,7 +310,7 @@ class VisionTransformer(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         image = F.pad(image, (0, self.border, 0, self.border))
         patches = self.conv1(image).flatten(2).transpose(1, 2)  # (B, T, width)
-        first = self.class_embedding.to(patches.dtype).expand(len(image), 1, -1)
+        first = self.class_embedding.to(patches.dtype).expand(image.shape[0], 1, -1)
         x = self.ln_pre(torch.cat([first, patches], 1) + self.positional_embedding)
         return self.ln_post(self.transformer(x)[:, 0]) @ self.proj
 

@@ -104,17 +104,21 @@ class Attention(nn.Module):
         rows, tokens, width = x.shape
         s = self.structure
         qkv = change(layer, "qkv", x, self.qkv(x)).view(rows, tokens, -1, s.head_width).transpose(1, 2)
-        q, k, v = qkv.split([s.heads, s.shared, s.shared], 1)  # (B, heads, T, head width) each
+        qk, v = qkv.split([s.heads + s.shared, s.shared], 1)
         if turn is not None:
-            q, k = rotated(q, *turn), rotated(k, *turn)
+            qk = rotated(qk, *turn)
+        q, k = qk.split([s.heads, s.shared], 1)  # (B, heads, T, head width) each, as v
         if s.norm_queries:
             q, k = (F.rms_norm(part, (s.head_width,), eps=s.epsilon) for part in (q, k))
-        if cache is not None:
+        if cache is None:
+            mixed = attended(q, k.to(q.dtype), v.to(q.dtype))
+        else:
             end = cache.length + tokens
             cache.keys[layer, :, :, cache.length : end] = k
             cache.values[layer, :, :, cache.length : end] = v
             k, v = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
-        mixed = attended(q, k.to(q.dtype), v.to(q.dtype))
+            kind = k.dtype if tokens == 1 else q.dtype  # a token's step does not copy the cache
+            mixed = attended(q.to(kind), k.to(kind), v.to(kind)).to(q.dtype)
         mixed = mixed.transpose(1, 2).reshape(rows, tokens, width)
         return change(layer, "out", mixed, self.out(mixed))
 
@@ -137,7 +141,7 @@ def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply rotary position embeddings: rotate each pair of features by its position's angle."""
     left, right = x.chunk(2, -1)
-    return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
+    return torch.cat([(left * cos).addcmul(right, sin, value=-1), (right * cos).addcmul(left, sin)], -1)
 
 
 class MLP(nn.Module):
@@ -210,17 +214,18 @@ class Decoder(nn.Module):
         """Compute the input of the head, (B, T, width)."""
         begin = cache.length if cache is not None else 0
         place = torch.arange(begin, begin + tokens.shape[1], device=tokens.device)
-        x = self.embedding(tokens)
-        turn: Turn | None = None
-        if self.structure.rotary:
-            turn = self.turn(place, x.dtype)
-        else:
-            x = x + self.places(place)
+        x = self.embedded(tokens, place)
+        turn = self.turn(place, x.dtype) if self.structure.rotary else None
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, cache, layer, change)
         if cache is not None:
             cache.length += tokens.shape[1]
         return self.norm(x)
+
+    def embedded(self, tokens: Tensor, place: Tensor) -> Tensor:
+        """Look up tokens (B, T), and position embeddings where they are learnt: (B, T, width)."""
+        x = self.embedding(tokens)
+        return x if self.structure.rotary else x + self.places(place)
 
     def memory(self, rows: int = 1, context: int = 0) -> Cache:
         """Return an empty cache for ``rows`` texts, with a shorter context if given."""

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from souron.blocks import boxes
 from souron.blocks.boxes import NOTHING, around, at_corners, clipped, decode, drawn, encode, overlaps
+from souron.blocks.portable import REGIONS
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.picture import Picture
 
@@ -138,7 +139,7 @@ class Proposer(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         seen = [F.relu(self.conv(x)) for x in levels]
         sure = [self.sure(x).permute(0, 2, 3, 1).flatten(1) for x in seen]
-        offset = [self.offset(x).permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in seen]
+        offset = [self.offset(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in seen]
         return torch.cat(sure, 1).float(), torch.cat(offset, 1).float()
 
 
@@ -228,6 +229,7 @@ class RCNN(nn.Module):
     published ``LAYOUTS``.
     """
 
+    blocked = REGIONS
     config: Any
     as_published: bool
     backbone: nn.Module

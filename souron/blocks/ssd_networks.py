@@ -154,4 +154,4 @@ class Branch(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         said = [layer(x).permute(0, 2, 3, 1) for layer, x in zip(self.module_list, maps, strict=True)]
-        return torch.cat([each.reshape(len(each), -1, self.values) for each in said], 1).float()
+        return torch.cat([each.reshape(each.shape[0], -1, self.values) for each in said], 1).float()

@@ -237,7 +237,7 @@ def with_places(x: Tensor) -> Tensor:
     """
     axes = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[2:])
     place = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(x.dtype)
-    return torch.cat([x, place.expand(len(x), -1, -1, -1)], 1)
+    return torch.cat([x, place.expand(x.shape[0], -1, -1, -1)], 1)
 
 
 def nothing_at_first(layer: nn.Conv2d | nn.Linear) -> nn.Module:

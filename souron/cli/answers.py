@@ -66,10 +66,10 @@ def tell_json(
     top: int,
     saved: Path | None,
     least: float | None = None,
-    origin: Mapping[str, Any] | None = None,
+    origin: Callable[[], Mapping[str, Any]] | None = None,
 ) -> None:
-    """Print one JSON object on a line; ``least``: see ``is_referred``, ``origin``: the system that answered."""
-    told = as_json(file, answer, top, origin)
+    """Print one JSON object on a line; ``least``: see ``is_referred``, ``origin``: what answered it."""
+    told = as_json(file, answer, top, origin() if origin else None)
     if least is not None and "error" not in told:
         told["refer"] = is_referred(answer, least)
     print_json(told | ({"saved": str(saved)} if saved and "error" not in told else {}))

@@ -70,6 +70,7 @@ Template = Annotated[bool, Option("--template", help=N_("show the model's templa
     'souron chat smollm2 "What does a nurse do?" length=60 seed=1\n'
     'souron chat smollm2 "What does a nurse do?" --json\n'
     'souron chat model.gguf "Hello" system="You answer in one sentence." context=4096\n'
+    "souron chat model.gguf engine=llama      (llama.cpp reads the file)\n"
     "souron chat runs/complete/gpt-manuals    (completes text, as it learnt no conversations)\n"
     'souron chat smollm2 "And in children?" load=talk.json save=talk2.json\n'
     "souron chat smollm2 < questions.txt      (a question on each line)\n"
@@ -86,6 +87,7 @@ def chat(
     top: Top = None,
     seed: cli_options.Seed = None,
     context: Context = None,
+    engine: cli_options.Engine = None,
     load: Load = None,
     save: Save = None,
     template: Template = False,
@@ -107,7 +109,7 @@ def chat(
 
             filtered = filters.named(filter, lexicon)
         with console.warning_lines():
-            voice = models_api.load(run, context=context).voice
+            voice = models_api.load(run, context=context, engine=engine).voice
     talk = Conversation(
         voice, before, length, voice.sampling(temperature, top, seed or 0), filtered.screen if filtered else None
     )
@@ -195,6 +197,7 @@ class Session:
         for number, turn in enumerate(self.talk.chat.turns):
             show(f"{turn.role} {number + 1}: " + OBEYED.sub("\ufffd", turn.text))
         while True:
+            self.talk.read_ahead()
             try:
                 line = typed()
                 if line is None or line.strip() in ("/quit", "/exit"):

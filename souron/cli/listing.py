@@ -1,4 +1,4 @@
-"""Commands that only show something: ``list``, ``show`` and ``doctor``."""
+"""Commands that only show something: ``list``, ``show``, ``doctor`` and ``version``."""
 
 import webbrowser
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+import souron
 from souron import registry
 from souron.cli import console
 from souron.cli.app import command
@@ -256,3 +257,11 @@ def doctor(project: options.Project = None) -> None:
             show(_("souron can work here; begin with: {command}").format(command="souron tour"))
     if not found["usable"]:
         raise typer.Exit(4)
+
+
+@command("version", N_("Print the version of souron."), "souron version\nsouron version --json", group="start")
+def version() -> None:
+    if screen.json:
+        print_json({name: hardware.installed(name) for name in hardware.PACKAGES})
+    else:
+        show(f"souron {souron.__version__}")

@@ -18,6 +18,7 @@ from souron.cli.console import note, screen
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
 from souron.hub import names
+from souron.inference import modes
 from souron.utils import files as file_utils
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
@@ -117,15 +118,17 @@ def predict(
     to: To = None,
     refer: Refer = None,
     on: On = None,
+    fast: cli_options.Fast = None,
     fields: cli_options.Fields = None,
 ) -> None:
+    mode = modes.chosen_mode(fast)
     meaning, wanted, choice = resolve_system(system, files or [], model)
     wanted, chosen = chosen_options(meaning, wanted, fields or [], context)
     if not wanted and source is None and not begins_anew(meaning):
         raise arguments.missing("FILES", f"souron predict {meaning.name} cat.jpg")
     if on is not None:
         refuse_referral(refer)
-        answer_in_shards(meaning, wanted, Path(out) if out else place_of_answers(meaning), on, chosen)
+        answer_in_shards(meaning, wanted, Path(out) if out else place_of_answers(meaning), on, chosen, mode)
         return
     hardware.calm_allocator()
     hardware.share_cores()
@@ -145,24 +148,28 @@ def predict(
     if video is not None or tile is not None:
         refuse_form(to)
         refuse_referral(refer)
-        many, folder = loaded.for_many(), Path(out) if out else place_of_answers(meaning)
+        many = loaded.for_many().hasten(mode, notice=note)
+        folder = Path(out) if out else place_of_answers(meaning)
         if video is not None:
             describe_system(loaded, choice)
             watch.watch(many, video, folder, live, mm, chosen)
         elif tile is not None:
             watch.look_in_tiles(many, wanted, folder, tile, overlap, chosen, microns, glass)
         return
+    loaded.hasten(mode, files_of(loaded, wanted), modes.waits(mode), note)
     with screen.err.status(loading):
         ask = default_system.predict if choice else models_api.predict
         answers = ask(loaded, wanted, **chosen)
     tell: Any = tell_csv() if csv else tell_people
     origin = describe_system(loaded, choice)
     if screen.json:
-        tell = partial(tell_json, origin=origin)
+        tell = partial(tell_json, origin=lambda: origin | {"engine": loaded.answered_by})
     tell_all(answers, partial(tell, top=top, least=least), truth, Saving(loaded, meaning, out, to), wanted)
 
 
-def answer_in_shards(meaning: names.Meaning, wanted: list[str], out: Path, on: str, chosen: dict[str, str]) -> None:
+def answer_in_shards(
+    meaning: names.Meaning, wanted: list[str], out: Path, on: str, chosen: dict[str, str], fast: str
+) -> None:
     """Answer a folder on an engine. Exit code 3 if files could not be read. Raises UserError."""
     from souron.pipelines import shards
 
@@ -173,7 +180,7 @@ def answer_in_shards(meaning: names.Meaning, wanted: list[str], out: Path, on: s
             expected=_("one folder, whose files are answered on an engine"),
             fix=f"souron predict {meaning.name} FOLDER on={on}",
         )
-    for found in console.follow(shards.answering(meaning.name, Path(wanted[0]), out, on, chosen)):
+    for found in console.follow(shards.answering(meaning.name, Path(wanted[0]), out, on, chosen, fast)):
         told = found.as_json()
         if screen.json:
             console.print_json(told)
@@ -182,6 +189,11 @@ def answer_in_shards(meaning: names.Meaning, wanted: list[str], out: Path, on: s
         if found.failed:
             note(_("{failed} of {total} files could not be read").format(failed=found.failed, total=found.count))
             raise typer.Exit(3)
+
+
+def files_of(loaded: Any, wanted: list[str]) -> int:
+    """Return how many files there are to answer."""
+    return sum(1 for _file in file_utils.find_files(wanted, loaded.asked.given.folders))
 
 
 def own_settings(

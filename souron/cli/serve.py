@@ -11,6 +11,7 @@ from souron.cli.console import note, print_json, screen, show
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
 from souron.cli.train import given_options, use_cores
+from souron.inference import modes
 from souron.utils import hardware
 from souron.utils.messages import N_, _
 
@@ -49,6 +50,8 @@ def serve(
         Option(min=0.1, metavar="S", help=N_("seconds for a request to arrive, and for its answer (default 30)")),
     ] = None,
     limit: Annotated[int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB (default 20)"))] = None,
+    fast: cli_options.Fast = None,
+    engine: cli_options.Engine = None,
     filter: cli_options.Filter = "",
     lexicon: cli_options.Lexicon = None,
     withheld: Annotated[
@@ -58,6 +61,7 @@ def serve(
     name = system or model
     if name is None:
         raise arguments.missing("RUN|SYSTEM", "souron serve runs/classify/resnet-photos")
+    mode = modes.chosen_mode(fast)
     hardware.calm_allocator()
     hardware.share_cores()
     use_cores(workers)
@@ -71,8 +75,8 @@ def serve(
 
         filtered = filters.named(filter, lexicon, Path(withheld) if withheld else None)
         with console.warning_lines():
-            loaded = models_api.load(name, pretrained)
-        service = Service(loaded, Limits(**limits), filtered)
+            loaded = models_api.load(name, pretrained, engine=engine)
+        service = Service(loaded.hasten(mode, notice=note), Limits(**limits), filtered)
     server.serve(service, host, port, tell_address)
 
 

@@ -7,9 +7,10 @@ from typer import Argument
 
 from souron.cli import console
 from souron.cli.app import command
-from souron.cli.console import print_json, screen, show
+from souron.cli.console import note, print_json, screen, show
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
+from souron.inference import modes
 from souron.runs.options import EvaluateOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, _
@@ -34,19 +35,22 @@ def val(
     ] = None,
     model: cli_options.Model = None,
     data: cli_options.Data = None,
+    fast: cli_options.Fast = None,
     **options: Any,
 ) -> None:
     folder = run or model
     if folder is None:
         raise arguments.missing("RUN", "souron val runs/classify/cnn-digits")
+    mode = modes.chosen_mode(fast)
     hardware.calm_allocator()
     hardware.share_cores()
     with screen.err.status(_("testing")):
         from souron.evaluation import external
+        from souron.inference import whole
         from souron.report import wording
         from souron.runs import evaluate
 
-        record = evaluate.examine(folder, data, **cli_options.given(options))
+        record = evaluate.examine(folder, data, hasten=whole.hastening(mode, note), **cli_options.given(options))
     changes = external.side_by_side(record.internal, record.measures)
     if screen.json:
         measures = {name: asdict(measure) for name, measure in record.measures.items()}
@@ -54,10 +58,11 @@ def val(
         notes = {"notes": record.notes} if record.notes else {}
         unlike = {} if record.unlike is None else {"unlike": record.unlike}
         beside = {"external": external.as_json(changes, wording.change_sentence(changes))} if changes else {}
-        print_json({"run": folder, "data": data, "measures": measures, **beside, **unlike, **notes, **told})
+        named = {"run": folder, "data": data, "engine": record.engine}
+        print_json({**named, "measures": measures, **beside, **unlike, **notes, **told})
     else:
-        for note in record.notes:
-            console.warn(note)
+        for text in record.notes:
+            console.warn(text)
         if changes:
             show(wording.change_sentence(changes))
         rest = {name: one for name, one in record.measures.items() if name not in record.internal}

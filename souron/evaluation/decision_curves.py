@@ -24,6 +24,8 @@ from souron.utils.messages import UserError, _, listed
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02)
 MOST_POINTS = 100  # of a curve
 DIGITS = 6  # of a threshold
+PERCENTS = tuple(round(number / 100, DIGITS) for number in range(1, 100))
+RARE = tuple(round(number / 1000, DIGITS) for number in range(1, 10))  # prevalences below 1 %
 CERTAIN = 0.99  # level at which probabilities are called badly calibrated
 ABOVE = 1e-12  # what a net benefit differs by at least
 
@@ -175,6 +177,15 @@ def grid(low: float, high: float, marked: Sequence[float] = ()) -> tuple[float, 
     even = [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
     within = [one for one in marked if low <= one <= high]
     return tuple(sorted({round(one, DIGITS) for one in (low, *even, *within, high)}))
+
+
+def prevalences(own: float) -> tuple[float, ...]:
+    """Return the positions of a slider of prevalences, with that of the cases.
+
+    >>> prevalences(0.025)[8:13]
+    (0.009, 0.01, 0.02, 0.025, 0.03)
+    """
+    return tuple(sorted({*RARE, *PERCENTS, round(own, DIGITS)}))
 
 
 def decision(

@@ -151,6 +151,13 @@ class Sensor:
         finally:
             self.heard.features = None
 
+    def take(self, features: Iterable[tuple[str, Tensor]]) -> None:
+        """Record features that were computed elsewhere, where this thread is listening."""
+        heard = getattr(self.heard, "features", None)
+        if heard is not None:
+            for name, row in features:
+                heard.setdefault(name, []).append(row)
+
     def remove(self) -> None:
         for hook in self.hooks:
             hook.remove()
@@ -207,7 +214,8 @@ class Check:
         if missing:
             raise _of_another(missing)
         self.gauge, self.network = gauge, network
-        self.listening = Sensor(network, list(gauge.layers)).listening
+        self.sensor = Sensor(network, list(gauge.layers))
+        self.listening = self.sensor.listening
 
     def judge(self, heard: Heard, cases: int = 1) -> list[Familiarity]:
         """Return the familiarity of each case predicted while listening. Raises UserError."""

@@ -64,6 +64,7 @@ class RunRecord:
     unlike: float | None = None  # share of test cases beyond the familiarity threshold, see
     # ``evaluation.familiarity``; None without a check
     model: Any = None
+    engine: str = "eager"  # what computed the answers, see ``inference.engine``
     notes: list[str] = field(default_factory=list)  # shown at the top of the report
 
     def __repr__(self) -> str:
@@ -85,6 +86,7 @@ class RunRecord:
             "system": self.system,
             "data": self.data,
             "measures": {name: asdict(measure) for name, measure in self.measures.items()},
+            "engine": self.engine,
             "train_seconds": self.outcome.seconds,
             **({} if self.worked is None else {"processor_seconds": round(self.worked, 3)}),
             "forecast": asdict(self.forecast),

@@ -8,7 +8,7 @@ from typing import Any
 
 from souron import registry
 from souron.utils import units
-from souron.utils.hardware import bf16, devices, facts
+from souron.utils.hardware import bf16, devices, facts, installed
 from souron.utils.messages import _
 
 
@@ -53,7 +53,19 @@ def diagnosis(machine: dict[str, Any]) -> list[tuple[str, str]]:
         (_("data to fetch"), " ".join(away)),
         (_("weights here"), " ".join(machine["can_predict"]) or _("none; see souron fetch --list")),
         (_("can train"), " ".join(machine["can_train"])),
+        (_("engines"), _engines(machine["engines"])),
     ]
+
+
+ENGINES = ("openvino", "nncf", "onnxruntime")  # which report their use unless told not to
+
+
+def _engines(versions: dict[str, str | None]) -> str:
+    """Name the engines of faster answers, and whether they report their use."""
+    here = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    if not here:
+        return _('PyTorch alone; faster answers: pip install "souron[fast]"')
+    return _("{names}; their usage reports are switched off").format(names=here)
 
 
 LEAST_MEMORY, LEAST_DISK = 10**9, 5 * 10**8  # bytes, free
@@ -98,6 +110,7 @@ def diagnose(project: Path) -> dict[str, Any]:
         "weights": weights,
         "can_train": [] if troubles else list(registry.entries()),
         "can_predict": [name for name, file in weights.items() if file],
+        "engines": {name: installed(name) for name in ENGINES},
         "troubles": troubles,
         "usable": not troubles,
     }

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.language.tokenizer import Tokenizer
-from souron.hub import fetch, names, packages
+from souron.hub import fetch, names, packages, zoo
+from souron.hub.decoders.llama_decoder import LlamaDecoder
+from souron.hub.decoders.transformers_decoder import MOST_CONTEXT, OtherDecoder
 from souron.hub.formats import gguf_head, gguf_tokenizer
-from souron.hub.other_decoders import MOST_CONTEXT, OtherDecoder
 from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
@@ -428,9 +429,12 @@ def check_context(context: int) -> None:
         )
 
 
-def refuse_too_large(about: Described) -> None:
-    """Raise UserError where bf16 weights exceed the free memory, with the size that would fit."""
-    needed, (_total, free) = 2 * about.parameters, hardware.memory()
+def refuse_too_large(about: Described, needed: int = 0) -> None:
+    """Raise UserError where the weights exceed the free memory, with the size that would fit.
+
+    ``needed`` are the bytes of the weights, by default in bf16.
+    """
+    needed, (_total, free) = needed or 2 * about.parameters, hardware.memory()
     if needed * 1.2 < free:
         return
     raise UserError(
@@ -467,6 +471,31 @@ def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
         raise
     except Exception as error:  # a damaged file can raise anything in its reader
         raise _no_model(about.path, f"{type(error).__name__}: {error}") from error
+
+
+def load_llama(name: str) -> tuple[Described, Tokenizer, LlamaDecoder]:
+    """Load a .gguf file with llama.cpp, in the bits of the file. Raises UserError."""
+    path = find(name)
+    if path.suffix != ".gguf":
+        raise UserError(
+            "engine",
+            _("engine=llama does not read {path}").format(path=path),
+            expected=_("a .gguf file"),
+            fix="engine=souron",
+            exit=3,
+        )
+    about = glance(path)
+    refuse_too_large(about, about.bytes)
+    kept = _kept(path) / "tokenizer.txt"
+    if kept.exists():
+        tokenizer = Tokenizer.unpacked(kept.read_text(encoding="ascii"))
+    else:
+        tokenizer = tokenizer_of(path, about)
+        files.write_text(kept, tokenizer.packed())
+    try:
+        return about, tokenizer, LlamaDecoder(path, min(about.context, MOST_CONTEXT))
+    except ValueError as error:
+        raise _no_model(path, str(error)) from error
 
 
 def _refuse_scaling(path: Path) -> None:
@@ -594,7 +623,8 @@ def _text(token: Any) -> str:
 def _weights(path: Path, structure: Structure) -> Iterator[tuple[str, Tensor]]:
     """Yield name in ``Decoder`` and bf16 tensor."""
     if (path / "args.yaml").is_file():
-        for name, weight in files.read_tensors(path / "weights" / "best.safetensors")[0].items():
+        tensors, about = files.read_tensors(path / "weights" / "best.safetensors")
+        for name, weight in (zoo.completed(tensors, about) if zoo.holds(path) else tensors).items():
             yield name.removeprefix("decoder."), weight.bfloat16()
         return
     raw = _Gguf(path, structure) if path.is_file() else _Folder(path)

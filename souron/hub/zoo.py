@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PACKAGE = "souron_zoo"
+STEP = ":step"  # ends the names of scales
+SMALLEST = 1e-12  # scale, of rows without a change
 
 
 def root() -> Path | None:
@@ -109,10 +111,37 @@ def examples(folder: Path) -> list[Path]:
     return sorted((folder.parent / "examples" / file_name(data)).glob("*"))
 
 
-def borrowed(layer: str, name: str) -> "dict[str, Tensor]":
-    """Return a layer's weights that are those of another ready-trained system, which alone holds them."""
-    tensors, _about = read_tensors((root() or Path(PACKAGE)) / file_name(name) / "weights" / "best.safetensors")
-    return {key: value for key, value in tensors.items() if key.startswith(f"{layer}.")}
+def tensors_of(name: str) -> "dict[str, Tensor]":
+    """Return all weights of a ready-trained system that predictions need. Raises UserError."""
+    return completed(*read_tensors((root() or Path(PACKAGE)) / file_name(name) / "weights" / "best.safetensors"))
+
+
+def completed(tensors: "dict[str, Tensor]", about: dict[str, Any]) -> "dict[str, Tensor]":
+    """Return the weights of a packed file with what other ready-trained systems hold for it.
+
+    ``borrowed`` names layers that are those of another system. A system that was fine-tuned from
+    ``base`` is packed as the difference of its matrices, 8 bits with a scale for each row:
+
+        W = W(base) + step * d,    d in -127..127
+    """
+    tensors = dict(tensors)
+    if "base" in about:
+        base = tensors_of(about["base"])
+        for key in [key for key in tensors if key.endswith(STEP)]:
+            own = key.removesuffix(STEP)
+            tensors[own] = base[own].float() + tensors.pop(key).float()[:, None] * tensors[own].float()
+    for layer, name in about.get("borrowed", {}).items():
+        tensors |= {key: value for key, value in tensors_of(name).items() if key.startswith(f"{layer}.")}
+    return tensors
+
+
+def difference(weight: "Tensor", base: "Tensor") -> "tuple[Tensor, Tensor]":
+    """Return what ``completed`` adds to a matrix of the base: d (rows, columns) int8, step (rows,) float32."""
+    import torch
+
+    change = weight.float() - base.float()
+    step = (change.abs().amax(1) / 127).clamp(min=SMALLEST)
+    return (change / step[:, None]).round().to(torch.int8), step
 
 
 def asked(folder: Path) -> dict[str, str]:

@@ -286,3 +286,18 @@ def spelled(names: Sequence[str], text: str) -> list[bytes]:
     known = _letters_of_bytes()
     raws = [bytes(known.get(letter, 0) for letter in name) for name in names]
     return raws if b"".join(raws) == text.encode("utf-8", "replace") else [b""] * len(names)
+
+
+def label(name: str) -> str:
+    """Return a token in readable form, from its name in a vocabulary like GPT-2's.
+
+    Spaces become signs; bytes that are no whole character are written as numbers.
+
+    >>> label("able"), label("Ġbe")
+    ('able', '␣be')
+    """
+    known = _letters_of_bytes()
+    if not all(letter in known for letter in name):
+        return _signed(name)
+    text = bytes(known[letter] for letter in name).decode("utf-8", "backslashreplace")
+    return _signed(text).replace(" ", "␣")

@@ -99,8 +99,12 @@ def shards(folder: Path, size: int | None = None) -> Iterator[Shard]:
         yield Shard(number, names)
 
 
-def answering(system: str, folder: Path, out: Path, on: str, options: Mapping[str, str]) -> Iterator[Event]:
+def answering(
+    system: str, folder: Path, out: Path, on: str, options: Mapping[str, str], fast: str = "off"
+) -> Iterator[Event]:
     """Answer every file of ``folder`` on an engine; the last event has ``Answered`` as its record.
+
+    ``fast`` as in ``Model.hasten``.
 
     Raises UserError, also while another command writes to ``out``; Interrupted on Ctrl-C, with
     finished shards kept.
@@ -121,7 +125,10 @@ def answering(system: str, folder: Path, out: Path, on: str, options: Mapping[st
                     found.earlier += 1
                     found.count += len(shard.names)
                 else:
-                    yield shard.file, (workers.anywhere(system), str(folder.resolve()), shard.names, dict(options))
+                    yield (
+                        shard.file,
+                        (workers.anywhere(system), str(folder.resolve()), shard.names, dict(options), fast),
+                    )
 
         try:
             for name, lines in workers.gather(on, answer, missing(), [workers.anywhere(system)]):
@@ -181,12 +188,14 @@ def loaded(system: str) -> Any:
     return model.load(system).for_many()
 
 
-def answer(system: str, folder: str, names: Sequence[str], options: Mapping[str, str]) -> str:
+def answer(system: str, folder: str, names: Sequence[str], options: Mapping[str, str], fast: str = "off") -> str:
     """Answer some files on this machine, as lines of JSON."""
     from souron import model
 
-    lines = []
+    lines, one = [], workers.loaded(loaded, system)
+    if one.engine is None:
+        one.hasten(fast)
     for name in names:
-        for _file, found in model.predict(workers.loaded(loaded, system), [Path(folder, name)], **options):
+        for _file, found in model.predict(one, [Path(folder, name)], **options):
             lines.append(files.as_json(as_json(name, found)))
     return "".join(f"{line}\n" for line in lines)

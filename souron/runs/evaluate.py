@@ -2,7 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,21 @@ def evaluate(folder: str | Path, data: str | Path | None = None, **options: Any)
     return record.measures
 
 
-def examine(folder: str | Path, data: str | Path | None = None, **options: Any) -> RunRecord:
+Hasten = Callable[[Any, Dataset, Path | None], AbstractContextManager[Callable[[], str]]]
+
+
+def _eager(_system: Any, _cases: Dataset, _folder: Path | None) -> AbstractContextManager[Callable[[], str]]:
+    return nullcontext(lambda: "eager")
+
+
+def examine(folder: str | Path, data: str | Path | None = None, hasten: Hasten = _eager, **options: Any) -> RunRecord:
     """Evaluate a run, or a ready-trained system, on its test cases or on all cases of other data.
 
     A system with its published weights (``resnet50``) is evaluated on all cases of other data.
     Choices made on the run's validation cases, such as a threshold, are kept. ``options`` are
     ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task, such as
-    ``prevalence`` or ``samples``.
+    ``prevalence`` or ``samples``. ``hasten(system, cases, folder)`` lets an engine answer within its
+    block, and yields a function that names it, see ``inference.whole``.
 
     Raises UserError, also if other data holds training images of the run, copies of them or their
     patients without ``allow_leak``; and if a file of the run was changed after it ended. Allowed or
@@ -54,7 +63,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     run_options.check_shares(prevalence=options.get("prevalence"))
     meaning = names.known(folder)
     if isinstance(meaning, names.PublishedFolder) or (isinstance(meaning, names.System) and meaning.published):
-        return _examine_published(meaning, data, options)
+        return _examine_published(meaning, data, hasten, options)
     folder = Path(folder) if meaning is None else run_folder.folder_of(meaning)
     args = run_folder.read_args(folder)
     task = prepare.task_of(args)
@@ -106,21 +115,22 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
         setup.test = cases.only(splits.read_order(folder / "folds.csv", cases))
         trainings = Trainings.read(folder / ANSWERS, setup.test)
     else:
-        trainings = answered_again(folder, task, system, setup, args)
+        with hasten(system, setup.test, folder) as engine:
+            trainings = answered_again(folder, task, system, setup, args)
+            record.engine = engine()
     record.unlike = unlike(folder, system, setup.test)
     if not same and record.unlike is not None and record.unlike > NOTED:
-        record.notes.append(
-            _("{share} of these cases are unlike its training data (5 % of its validation cases are)").format(
-                share=units.percent(record.unlike)
-            )
-        )
+        far = _("{share} of these cases are unlike its training data (5 % of its validation cases are)")
+        record.notes.append(far.format(share=units.percent(record.unlike)))
     record.test = setup.test
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
     record.measures = task.measures(trainings.answers, setup, trainings.training_of)
     return record
 
 
-def _examine_published(meaning: names.Meaning, data: str | Path | None, options: dict[str, Any]) -> RunRecord:
+def _examine_published(
+    meaning: names.Meaning, data: str | Path | None, hasten: Hasten, options: dict[str, Any]
+) -> RunRecord:
     """Evaluate a system with its published weights on all cases of ``data``. Raises UserError."""
     if data is None:
         raise UserError(
@@ -141,8 +151,9 @@ def _examine_published(meaning: names.Meaning, data: str | Path | None, options:
     rows = torch.arange(len(cases))
     *_before, step = task.setup(cases, splits.Split(rows[:0], rows[:0], rows), chosen)
     setup = step.result
-    events = run_fit.answer(task, system, setup.test, {}, setup, 0, details=False)
-    trainings = Trainings.of_one(setup.test, _result(events), {})
+    with hasten(system, setup.test, None) as engine:
+        events = run_fit.answer(task, system, setup.test, {}, setup, 0, details=False)
+        trainings, answered_by = Trainings.of_one(setup.test, _result(events), {}), engine()
     record = RunRecord(
         Path(meaning.name),
         meaning.name,
@@ -161,6 +172,7 @@ def _examine_published(meaning: names.Meaning, data: str | Path | None, options:
         {},
         test=setup.test,
         model=system,
+        engine=answered_by,
     )
     named = meaning.system if isinstance(meaning, names.PublishedFolder) else meaning.name
     record.notes.append(

@@ -226,8 +226,7 @@ def load(folder: Path, which: str = "best") -> Any:
     system.left_out = ()
     if zoo.holds(folder):
         system.left_out = tuple(about.get("left_out", ()))
-        for layer, name in about.get("borrowed", {}).items():
-            tensors |= zoo.borrowed(layer, name)
+        tensors = zoo.completed(tensors, about)
     fill(system, tensors, path, system.left_out)
     if text := changed(folder):
         warnings.warn(f"{folder}: {text}", Caution, stacklevel=3)

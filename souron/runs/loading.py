@@ -10,12 +10,21 @@ from souron.runs import folder as run_folder
 from souron.utils.messages import UserError, _
 
 
-def load(meaning: names.Meaning, pretrained: bool | str = False, context: int | None = None) -> Any:
+def load(
+    meaning: names.Meaning, pretrained: bool | str = False, context: int | None = None, engine: str | None = None
+) -> Any:
     """Load a system for inference; None for one without trained weights here.
 
     ``pretrained`` loads a system's published weights, or those of a file or folder. ``context`` is
-    the context window of a published language model in tokens. Raises UserError.
+    the context window of a published language model in tokens, ``engine`` what runs it, "souron" or
+    "llama". Raises UserError.
     """
+    if engine is not None and not isinstance(meaning, names.OpenModel):
+        raise UserError(
+            "option",
+            _("{name} runs on souron's own engine").format(name=meaning.name),
+            expected=_("a .gguf file, for another engine"),
+        )
     if context is not None and not isinstance(meaning, names.OpenModel):
         raise UserError(
             "option",
@@ -33,7 +42,7 @@ def load(meaning: names.Meaning, pretrained: bool | str = False, context: int | 
         case names.WeightsFile():
             return published_file(meaning.path)
         case names.OpenModel():
-            return open_model(meaning.name, context)
+            return open_model(meaning.name, context, engine)
         case names.Run() if not (pretrained and isinstance(meaning, names.Ready)):
             return run_folder.load(run_folder.folder_of(meaning))
     return _by_name(meaning, pretrained)
@@ -50,10 +59,11 @@ def _by_name(meaning: names.Meaning, pretrained: bool | str) -> Any:
     return task.published(meaning.name, pretrained or True, config).eval()
 
 
-def open_model(name: str, context: int | None = None) -> Any:
+def open_model(name: str, context: int | None = None, engine: str | None = None) -> Any:
     """Load a published language model. Raises UserError if its files are damaged or missing."""
     kind, config = registry.load_system("open_model")
-    system = kind(replace(config, model=name, context=context or config.context), None).eval()
+    chosen = replace(config, model=name, context=context or config.context, engine=engine or config.engine)
+    system = kind(chosen, None).eval()
     system.held  # noqa: B018  (what is wrong with its files is said now)
     return system
 

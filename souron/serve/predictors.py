@@ -3,6 +3,7 @@
 import base64
 import tempfile
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,6 +54,7 @@ class ClassifierPredictor:
         self.labels = tuple(self.system.spec.labels)
         self.network = fused(self.system)
         self.check = Check(model.check.gauge, self.network) if model.check else None
+        self.engine = model.engine and model.engine.of(self.network, self.check.sensor if self.check else None)
 
     def preprocess(self, item: Picture, options: dict[str, Any]) -> Tensor:
         """Return the image as (C, H, W), uint8 or float32 in 0..255."""
@@ -70,7 +72,8 @@ class ClassifierPredictor:
         return list(zip(probabilities, self.check.judge(heard, len(batch)), strict=True))
 
     def _probabilities(self, image: Tensor) -> list[Tensor]:
-        return list(self.network(image).float().softmax(1))
+        with self.engine.answering() if self.engine else nullcontext():
+            return list(self.network(image).float().softmax(1))
 
     def encode(self, output: tuple[Tensor, Familiarity | None], options: dict[str, Any]) -> dict[str, Any]:
         """Return the most probable labels first; ties keep the order of the labels."""

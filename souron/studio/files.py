@@ -20,6 +20,7 @@ from starlette.background import BackgroundTask
 from souron import registry
 from souron.studio import interactive, layout, volume_pages
 from souron.studio.jobs.job_queue import Jobs
+from souron.studio.runs import run_list
 from souron.studio.security.paths import Roots
 from souron.studio.shared import PAGES, Studio, trouble
 from souron.utils import files
@@ -52,7 +53,7 @@ drawing = threading.Lock()  # matplotlib and torch's hooks are not thread-safe
 
 def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
     """Add these routes to the application."""
-    add_static(app)
+    add_static(app, project)
     add_jobs(app, jobs)
     add_runs(app, project, jobs)
 
@@ -78,8 +79,8 @@ def add_plain(app: FastAPI, studios: Mapping[str, Studio]) -> None:
             route(studio, name)
 
 
-def add_static(app: FastAPI) -> None:
-    """Add the routes of what belongs to the studio itself."""
+def add_static(app: FastAPI, project: Path | None = None) -> None:
+    """Add the routes of what belongs to the studio itself; interactives may use runs of the project."""
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
@@ -94,7 +95,7 @@ def add_static(app: FastAPI) -> None:
 
     @app.post("/interactive/{language}/{name}")
     def interact(language: str, name: str, asked: Annotated[Any, Body()]) -> Response:
-        with use_language(language):
+        with use_language(language), run_list.serving(project):
             try:
                 return JSONResponse(interactive.answer(name, asked))
             except UserError as error:
@@ -141,6 +142,11 @@ def add_runs(app: FastAPI, project: Path, jobs: Jobs) -> None:
     @app.get("/export/{task}/{name}.zip")
     def export(task: str, name: str) -> Response:
         return packed(inside(project, f"{task}/{name}/args.yaml").parent)
+
+    @app.get("/export/{task}/{name}/{part}.zip")
+    def exported(task: str, name: str, part: str) -> Response:
+        inside(project, f"{task}/{name}/args.yaml")
+        return packed(inside(project, f"{task}/{name}/{part}/model.json").parent)
 
     @app.get("/report/{language}/{task}/{name}")
     def report(language: str, task: str, name: str) -> Response:

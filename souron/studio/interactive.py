@@ -45,7 +45,9 @@ from souron.utils.messages import N_, UserError, _
 
 ORDER = (
     "playground",
+    "backpropagation",
     "inside_cnn",
+    "inside_gpt",
     "kmeans_by_hand",
     "noise_slider",
     "gan_slow_motion",
@@ -53,9 +55,13 @@ ORDER = (
     "clip_contrast",
     "convolution_attention",
     "which_luck",
+    "luck_of_a_split",
+    "prevalence",
+    "boxes_by_hand",
     "trust_map",
     "real_or_drawn",
     "occupations_day",
+    "alignment",
 )
 COMMON = {
     "busy": N_("computing …"),

@@ -98,7 +98,7 @@ def read(meaning: names.Meaning) -> models_api.Model:
     try:
         if isinstance(meaning, names.Run):
             folder.read_args(meaning.folder)  # tells what is missing there
-        return models_api.load(meaning, pretrained=isinstance(meaning, names.System))
+        return models_api.load(meaning, pretrained=isinstance(meaning, names.System)).hasten()
     except UserError:
         raise
     except Exception as error:  # damaged files can raise anything

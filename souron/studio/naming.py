@@ -26,6 +26,8 @@ def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
             return _("compare {systems} on {data}").format(systems=_(", ").join(names), data=data)
         case "generate":
             return _("generate with {run}").format(run=display_names.run(first))
+        case "export":
+            return _("export {run}").format(run=display_names.run(first))
         case "data" if first == "check" and "fix" in options:
             return _("clean {data}").format(data=display_names.called(names[-1]))
         case "data" if first == "check":

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron import registry
+from souron.blocks.portable import Input, Pixels, Portable
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows, check_classes
 from souron.evaluation import chest_films, summary
@@ -100,6 +101,26 @@ class Classifier(System):
             return Findings(picture.file, self.spec.labels, scores, familiar=unlike)
         probability = logits.softmax(1)[0]
         return Labels(picture.file, self.spec.labels, tuple(probability.tolist()))
+
+    def portable(self) -> Portable:
+        side, channels, least = self.spec.side, self.spec.channels, self.thresholds
+        shift, scale = (part.clone() for part in _scaling(self.spec, self.device))
+
+        def finish(logits: Tensor) -> tuple[Tensor]:
+            return (logits.float().sigmoid() if least else logits.float().softmax(1),)
+
+        return Portable(
+            Pixels(self, finish, shift, scale),
+            (Input("image", (channels, side, side)),),
+            ("probability",),
+            "square",
+            "findings" if least else "labels",
+            self.spec.labels,
+            {} if least else {"probability": 1},
+            {"side": side, "channels": channels, **({"thresholds": list(least)} if least else {})},
+            of_rows=lambda rows: (rows,),
+            of_kind=lambda picture: (picture.square(side, channels)[None],),
+        )
 
     def freeze(self) -> None:
         """Freeze all layers but the head."""

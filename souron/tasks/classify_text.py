@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from souron.blocks.portable import Answer, Free, Input, Portable
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.language.tokenizer import SIZE, Tokenizer
 from souron.evaluation.language import complete
@@ -63,6 +64,26 @@ class TextClassifier(System):
     def cut(self, texts: Sequence[str]) -> int:
         """Return the number of texts that are truncated."""
         return 0
+
+    def carried(self, tokenizer: Tokenizer, context: int) -> Portable:
+        """Return what others run: tokens (B, T), padded with -1, in; probabilities (B, labels) out."""
+
+        def of_rows(texts: Any) -> tuple[Tensor]:
+            return (self.batch(Rows(ListColumn(self.encoded(list(texts))), None)).text,)
+
+        return Portable(
+            Answer(self, lambda tokens: (self(tokens).float().softmax(1),)),
+            (Input("tokens", (min(8, context),), torch.int64, {0: Free(2, context)}, self.spec.vocabulary),),
+            ("probability",),
+            "tokens",
+            "labels",
+            self.spec.labels,
+            {"probability": 1},
+            {"context": context},
+            of_rows=of_rows,
+            of_kind=lambda text: of_rows([text.text]),
+            beside={"tokenizer.json": tokenizer.backend.to_str(pretty=False)},
+        )
 
     @torch.inference_mode()
     def predict(self, text: Text) -> Labels:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import stacked
 from souron.evaluation.unsupervised import Spec, Unsupervised, learn_anew
@@ -26,6 +27,7 @@ SEED = 0  # for splitting into halves and for shuffling columns
 class Clusterer(System):
     """A clustering: ``forward`` maps points (N, features) to clusters (N,), noise below 0."""
 
+    blocked = NO_NETWORK
     task = "cluster"
     full_batch = True
     spec: Spec

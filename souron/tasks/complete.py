@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from souron.blocks.portable import Answer, Free, Input, Portable
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.language.tokenizer import SIZE, Tokenizer
 from souron.data.texts import Preference
@@ -111,6 +112,23 @@ class LanguageModel(System):
     def batch(self, rows: Rows) -> Batch:
         return windows(list(rows.input), self.context, self.tokenizer.start)
 
+    def carried(self) -> Portable:
+        """Return what others run: tokens (B, T) in; logits (B, T, vocabulary) of the next token out."""
+        context = self.context
+        return Portable(
+            Answer(self, lambda tokens: (self(tokens).float(),)),
+            (Input("tokens", (min(8, context),), torch.int64, {0: Free(2, context)}, self.spec.vocabulary),),
+            ("logit",),
+            "tokens",
+            "next_token",
+            decides={"logit": 2},
+            about={"context": context},
+            of_rows=lambda texts: (
+                windows(encoded(self.tokenizer, texts), context, self.tokenizer.start).tokens[:16, :-1],
+            ),
+            beside={"tokenizer.json": self.tokenizer.backend.to_str(pretty=False)},
+        )
+
     def log_likelihoods(self, tokens: Tensor) -> Tensor:
         """Return log-likelihoods (R, T) of all but the first of the tokens (R, T + 1)."""
         logits = self(tokens[:, :-1])
@@ -145,7 +163,7 @@ class LanguageModel(System):
         with torch.no_grad():
             before = self.before().log_likelihoods(batch.tokens) * batch.counts
         chosen, rejected = (said - before).sum(1).chunk(2)
-        preference = -F.logsigmoid(BETA * (chosen - rejected)).mean()
+        preference = preference_losses(chosen, rejected).mean()
         half = len(said) // 2
         kept = -said[:half].sum() / batch.counts[:half].sum().clamp(min=1)
         return preference + KEPT * kept
@@ -199,6 +217,21 @@ class LanguageModel(System):
             tokens = [tokenizer.start, *tokenizer.encode(asked)]
         written = Writer(self).write(tokens, length, Sampling(temperature, top, seed))
         return Text(("" if answers else asked) + "".join(each.text for each in written))
+
+
+def preference_losses(chosen: Tensor, rejected: Tensor, beta: float = BETA) -> Tensor:
+    """Return DPO's loss of each pair of answers.
+
+    Rafailov and others: Direct Preference Optimization (2023), https://arxiv.org/abs/2305.18290.
+
+    Args:
+        chosen, rejected: the log-likelihood of either answer minus that by the reference model.
+        beta: strength of the constraint to the reference model.
+
+    >>> round(float(preference_losses(torch.tensor(0.0), torch.tensor(0.0))), 3)
+    0.693
+    """
+    return -F.logsigmoid(beta * (chosen - rejected))
 
 
 class Tokens:

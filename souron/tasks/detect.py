@@ -1,6 +1,6 @@
 """Object detection: an image in, a box around each object out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from souron.blocks.boxes import local_maxima
+from souron.blocks.portable import Free, Input, Pixels, Portable
 from souron.data import transforms
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.splits import Split
@@ -31,6 +32,8 @@ from souron.utils.messages import N_, UserError, _
 
 CONF, IOU = 0.001, 0.7  # default thresholds of an evaluation
 SURE, OVERLAP = 0.25, 0.45  # default thresholds of explanations
+SHOWN_AT = {"conf": 0.25, "iou": 0.5}  # default thresholds of ``predict``
+MOST_SIDE = 4096  # pixels a side of an exported network's input
 CANDIDATES = 200  # most that are drawn
 MOST_CANDIDATES = 1000  # per image, the highest-scoring, before non-maximum suppression
 SHOWN = (3, 128, 8)  # channels, pixels a side, labels that ``souron show`` builds with
@@ -133,11 +136,50 @@ class Finder(System):
                 )
         return [self.spec.labels.index(name) for name in names]
 
+    def carried(
+        self,
+        network: Callable[[Tensor], Any],
+        outputs: tuple[str, ...],
+        shows: str,
+        finish: Callable | None = None,
+        **about: Any,
+    ) -> Portable:
+        """Return what others run: images in; candidates before suppression, ``outputs``, out.
+
+        The first two are boxes (B, A, 4) and scores (B, A, labels). A system that accepts rectangles
+        does so there, too.
+        """
+        side, channels = self.spec.side, self.spec.channels
+        least = 2 * self.step if self.step <= side // 2 else 0  # smaller ones are always squares
+        free = Free(least, MOST_SIDE // self.step * self.step, self.step) if least else None
+        return Portable(
+            Pixels(network, finish or tuple),
+            (Input("image", (channels, side, side), free={1: free, 2: free} if free else {}),),
+            outputs,
+            "letterbox",
+            shows,
+            self.spec.labels,
+            about={
+                "side": side,
+                "channels": channels,
+                "step": self.step,
+                "least": least,
+                **SHOWN_AT,
+                "most": MOST_CANDIDATES,
+                **about,
+            },
+            of_rows=lambda rows: (rows,),
+            of_kind=lambda picture: (self.framed(picture)[0][None],),
+        )
+
 
 class Detector(Finder):
     """A detector that returns boxes."""
 
     task = "detect"
+
+    def portable(self) -> Portable:
+        return self.carried(self, ("box", "score"), "boxes")
 
     @torch.inference_mode()
     def predict(

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from souron.blocks.encoder import PAD
+from souron.blocks.portable import Answer, Free, Input, Portable
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.language.tokenizer import SIZE, Tokenizer
 from souron.evaluation.answers import Setup, dense, stacked
@@ -123,6 +124,28 @@ class MaskFiller(System):
         """Return the mean cross-entropy at masked tokens in nats."""
         logits = self.guesses(batch.given, batch.asked)
         return F.cross_entropy(logits.float(), batch.true[batch.asked])
+
+    def carried(self) -> Portable:
+        """Return what others run: tokens (B, T) in; probabilities (B, T, vocabulary), never of the mask, out."""
+
+        def probabilities(tokens: Tensor) -> tuple[Tensor]:
+            hidden = torch.arange(self.spec.vocabulary, device=tokens.device) == self.mask
+            return (self(tokens).float().masked_fill(hidden, -torch.inf).softmax(2),)
+
+        def of_rows(texts: Any) -> tuple[Tensor]:
+            return (windows([self.masked(text) for text in texts], self.context).given,)
+
+        return Portable(
+            Answer(self, probabilities),
+            (Input("tokens", (min(8, self.context),), torch.int64, {0: Free(2, self.context)}, self.spec.vocabulary),),
+            ("probability",),
+            "tokens",
+            "each_token",
+            decides={"probability": 2},
+            about={"context": self.context, "mask": self.mask},
+            of_rows=of_rows,
+            beside={"tokenizer.json": self.tokenizer.backend.to_str(pretty=False)},
+        )
 
     @torch.inference_mode()
     def scores(self, batch: Batch) -> dict[str, Tensor]:

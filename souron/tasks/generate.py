@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import Answer, Input, Portable
 from souron.data.dataset import Dataset, Loader, Rows, check_classes
 from souron.data.lazy_column import Sketch
 from souron.data.splits import Parts, Split
@@ -18,7 +19,7 @@ from souron.evaluation import summary
 from souron.evaluation.answers import stacked
 from souron.evaluation.generators import generation
 from souron.evaluation.generators.generation import GenerationResult, ReferenceSet
-from souron.evaluation.generators.sampling import Film, Noise, Sample
+from souron.evaluation.generators.sampling import Counted, Film, Noise, Replayed, Sample
 from souron.kinds.gallery import Gallery
 from souron.kinds.signature import Choice
 from souron.metrics.generation import over_trainings, table
@@ -92,6 +93,29 @@ class Generator(System):
         """Run one generation, for the table of layer shapes and operations."""
         label = torch.zeros(1, dtype=torch.long, device=self.device)
         deque(self.drawing(Noise(0, [0], self.device), label), maxlen=0)
+
+    def portable(self) -> Portable:
+        counted, label = Counted(), torch.zeros(1, dtype=torch.long)
+        with torch.no_grad():
+            deque(self.drawing(counted, label), maxlen=0)
+        inputs = [Input("noise", (counted.taken,), torch.float32)]
+        if self.conditional:
+            inputs.append(Input("label", (), torch.int64, below=len(self.spec.labels)))
+
+        def answer(noise: Tensor, *label: Tensor) -> tuple[Tensor]:
+            wanted = label[0] if label else torch.zeros_like(noise[:, 0], dtype=torch.long)
+            [drawn] = deque(self.drawing(Replayed(noise), wanted), maxlen=1)
+            return ((drawn.float().clamp(-1, 1) + 1) / 2,)
+
+        return Portable(
+            Answer(self, answer),
+            tuple(inputs),
+            ("image",),
+            "noise",
+            "image",
+            self.spec.labels if self.conditional else (),
+            about={"numbers": counted.taken, "takes": len(inputs)},
+        )
 
     def bits(self, batch: Batch) -> Tensor:
         """Return bits per dimension (B,): the bits of an image divided by its C * H * W values."""

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from souron import registry
 from souron.blocks import tiling
+from souron.blocks.portable import Free, Input, Pixels, Portable
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows, check_classes, digests
 from souron.evaluation.vision import image_to_image as evaluation
@@ -38,6 +39,7 @@ SHOWN = (3, 96)  # channels and pixels a side that ``souron show`` builds with
 SMALLEST = 8  # pixels a side
 FEWEST = 8  # images
 MOST_COMPARED = 20_000  # images searched for any that are in both domains
+EXPORTED, MOST_SIDE = 64, 4096  # pixels a side of the cases that exports compare, and at most
 TILE = 256  # pixels a side of one tile of the network's input
 MOST_MADE = 200_000_000  # pixels of an answer
 
@@ -199,6 +201,31 @@ class ImageTranslator(System):
             return said.mean(0, keepdim=True) if len(said) > colours else said
 
         return see
+
+    def carried(
+        self, network: Callable[[Tensor], Tensor], least: int = SMALLEST, step: int = 1, **about: Any
+    ) -> Portable:
+        """Return what others run: images of any size in; images (B, C', H', W') in 0..1 out.
+
+        Images whose sides are below ``least``, or no multiples of ``step``, are padded first.
+        """
+        channels, free = self.spec.channels, Free(least, MOST_SIDE, step)
+        side = max(least, min(self.spec.side, EXPORTED) // step * step)
+
+        def of_rows(rows: Tensor) -> tuple[Tensor]:
+            images = self.visible(self.given(rows.float() / 255))
+            return (255 * images[:, :channels, :side, :side],)
+
+        return Portable(
+            Pixels(network, lambda image: (image.float().clamp(0, 1),)),
+            (Input("image", (channels, side, side), free={1: free, 2: free}),),
+            ("result",),
+            "whole",
+            "image",
+            about={"channels": channels, "least": least, "step": step, **about},
+            of_rows=of_rows,
+            cases=4,
+        )
 
     def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
         """Return system-specific figures, metric or ``rival:metric`` -> (B,) or (B, H, W).

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from souron.blocks.portable import Input, Pixels, Portable
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Split
@@ -76,6 +77,20 @@ class Landmarker(System):
         said = [[part.float().cpu() for part in self(batch.image)] for batch in data.once()]
         places, scores = zip(*said, strict=True)
         return torch.cat(places), torch.cat(scores)
+
+    def portable(self) -> Portable:
+        side, channels = self.spec.side, self.spec.channels
+        return Portable(
+            Pixels(self, lambda answer: tuple(part.float() for part in answer)),
+            (Input("image", (channels, side, side)),),
+            ("point", "score"),
+            "letterbox",
+            "points",
+            self.spec.labels,
+            about={"side": side, "channels": channels, "step": 0, "least": 0},
+            of_rows=lambda rows: (rows,),
+            of_kind=lambda picture: (picture.letterbox(side, channels)[0][None],),
+        )
 
     @torch.inference_mode()
     def predict(

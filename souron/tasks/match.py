@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
+from souron.blocks.portable import Input, Pixels, Portable
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.language.tokenizer import Tokenizer
 from souron.data.targets.captions import Caption
@@ -112,6 +113,19 @@ class Matcher(System):
         pixels = self.pixels(picture)[None].to(self.device)
         scores = self.read_texts(wanted) @ self.see(pixels).float().cpu()[0]
         return Ranking.of(wanted, scores.tolist(), picture)
+
+    def portable(self) -> Portable:
+        side, channels = self.spec.side, self.spec.channels
+        return Portable(
+            Pixels(self.see, lambda vector: (vector.float(),), 127.5, 127.5),
+            (Input("image", (channels, side, side)),),
+            ("vector",),
+            "square",
+            "vector",
+            about={"side": side, "channels": channels},
+            of_rows=lambda rows: (rows,),
+            of_kind=lambda picture: (picture.square(side, channels)[None],),
+        )
 
     def pixels(self, picture: Picture) -> Tensor:
         """Return the pixels (C, H, W) in -1..1, the input of ``see``."""

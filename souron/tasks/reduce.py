@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import stacked
 from souron.evaluation.unsupervised import Spec, Unsupervised, learn_anew
@@ -26,6 +27,7 @@ class Reducer(System):
     A training point keeps the coordinates that it has on the map.
     """
 
+    blocked = NO_NETWORK
     task = "reduce"
     full_batch = True
     spec: Spec

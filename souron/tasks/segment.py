@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from souron.blocks.portable import Input, Pixels, Portable, refused
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Split
@@ -131,6 +132,25 @@ class Segmenter(System):
             width, height = (min(LONGEST * side, side * edge // short) for edge in picture.size)
             return picture.resized((width, height), smooth=True)
         return picture.letterbox(self.spec.side, self.spec.channels)
+
+    def portable(self) -> Portable:
+        if self.as_published:
+            raise refused(
+                type(self).__name__, _("its published weights take images of any size, with a scale of their own")
+            )
+        side, channels = self.spec.side, self.spec.channels
+        return Portable(
+            Pixels(self, lambda logits: (logits.float(),)),
+            (Input("image", (channels, side, side)),),
+            ("score",),
+            "letterbox",
+            "mask",
+            self.spec.labels,
+            {"score": 1},
+            {"side": side, "channels": channels, "step": 0, "least": 0},
+            of_rows=lambda rows: (rows,),
+            of_kind=lambda picture: (self.framed(picture)[0][None],),
+        )
 
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Mask:

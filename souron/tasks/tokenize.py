@@ -10,6 +10,7 @@ from unicodedata import category
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.data.dataset import Dataset, ListColumn, Rows
 from souron.data.language.tokenizer import readable
 from souron.evaluation.answers import stacked
@@ -42,6 +43,7 @@ class Batch(NamedTuple):
 class Cutter(System):
     """A tokenizer: ``encode`` maps a text to tokens; ``raws`` are the bytes of each token."""
 
+    blocked = NO_NETWORK
     task = "tokenize"
     full_batch = True
     spec: Spec

@@ -18,7 +18,7 @@ from souron.blocks.speech_tokens import LANGUAGES
 from souron.data import recordings
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.language.tokenizer import SIZE, Tokenizer
-from souron.data.log_mel import RATE, log_mel
+from souron.data.log_mel import HOP, RATE, LogMel, log_mel
 from souron.data.recordings import Recording, windows
 from souron.data.texts import language
 from souron.evaluation.answers import Setup, dense, stacked
@@ -314,12 +314,14 @@ class Transcription(Task):
 
 
 __all__ = [
+    "HOP",
     "RATE",
     "SAVED",
     "Choice",
     "Dataset",
     "ListColumn",
     "Loader",
+    "LogMel",
     "Piece",
     "Recording",
     "Rows",

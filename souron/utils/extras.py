@@ -11,6 +11,7 @@ EXTRAS = {  # name -> its modules
     "slides": ("openslide",),
     "credentials": ("c2pa", "cryptography"),
     "models": ("transformers",),
+    "llama": ("xllamacpp",),
 }
 
 

@@ -123,6 +123,13 @@ def bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() and "AuthenticAMD" in _vendor()
 
 
+def vnni() -> bool:
+    """Return whether the CPU adds products of 8-bit numbers without saturation: with VNNI or AMX."""
+    import torch
+
+    return torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def _vendor() -> str:
     """Return the processor's maker; on Windows, a text that contains it."""
     return _from_cpuinfo("vendor_id") if sys.platform == "linux" else platform.processor()

@@ -97,11 +97,17 @@ Side = Annotated[
     int | None, Option("--imgsz", min=4, metavar="N", help=N_("the images' side in pixels (default: the data's own)"))
 ]
 Project = Annotated[str | None, Option(metavar="FOLDER", help=N_("where run folders go (default runs)"))]
+Engine = Annotated[
+    str | None, Option(metavar="ENGINE", help=N_("souron (default), or llama: a .gguf file runs with llama.cpp"))
+]
 Filter = Annotated[str, Option(metavar="HOW", help=N_("withhold harmful sentences: lexicon, classifier or both"))]
 Lexicon = Annotated[
     str | None, Option(metavar="FILE", help=N_("words of your own for it, one a line, instead of souron's"))
 ]
 Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
+Fast = Annotated[
+    str | None, Option(metavar="HOW", help=N_("the engine of many answers: auto (default), off, f32, bf16, int8"))
+]
 Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]
 
 

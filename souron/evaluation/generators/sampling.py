@@ -44,6 +44,12 @@ class Noise:
         """Draw uniform numbers in 0..1, (B, *shape)."""
         return torch.special.ndtr(self.normal(*shape))
 
+    def truncated(self, most: float, *shape: int) -> Tensor:
+        """Draw normal numbers within -most..most, (B, *shape): those beyond would be drawn anew."""
+        low = torch.special.ndtr(torch.tensor(-most, dtype=torch.float64))  # by inverting the CDF
+        share = torch.special.ndtr(self.normal(*shape).double())
+        return torch.special.ndtri(low + share * (1 - 2 * low)).float().clamp(-most, most)
+
     def choose(self, weight: Tensor) -> Tensor:
         """Draw a column index for each row with probability proportional to ``weight``
         (B, K) >= 0.
@@ -51,6 +57,40 @@ class Noise:
         reach = weight.double().cumsum(1)
         drawn = self.uniform().double()[:, None] * reach[:, -1:]
         return (reach <= drawn).sum(1).clamp(max=weight.shape[1] - 1)
+
+
+class Replayed(Noise):
+    """Noise whose normal numbers are given, (B, N), and taken in order."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.numbers, self.taken, self.device = numbers, 0, numbers.device
+
+    def __len__(self) -> int:
+        return self.numbers.shape[0]
+
+    def normal(self, *shape: int) -> Tensor:
+        count = math.prod(shape)
+        self.taken += count
+        return self.numbers[:, self.taken - count : self.taken].reshape(-1, *shape)
+
+    def truncated(self, most: float, *shape: int) -> Tensor:
+        """Clip numbers: other programs do not invert the distribution function."""
+        return self.normal(*shape).clamp(-most, most)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return (1 + torch.erf(self.normal(*shape) / math.sqrt(2))) / 2
+
+
+class Counted(Noise):
+    """Noise of one image that counts the numbers taken."""
+
+    def __init__(self) -> None:
+        super().__init__(0, [0])
+        self.taken = 0
+
+    def normal(self, *shape: int) -> Tensor:
+        self.taken += math.prod(shape)
+        return super().normal(*shape)
 
 
 class Walk(Noise):

@@ -8,7 +8,7 @@ question.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,6 +107,7 @@ class Voice:
         self.reader = reader
         self.writer = Writer(reader)
         self.busy = threading.Lock()
+        self.ahead = threading.Event()  # set to end ``read_ahead``
 
     @property
     def template(self) -> str:
@@ -121,7 +122,8 @@ class Voice:
         device = getattr(self.reader, "device", "cpu")
         bits = getattr(getattr(self.reader, "config", None), "bits", 0)
         more = f", {bits} bits" if bits else ""
-        return f"torch {torch.__version__}, {device}{more}, {torch.get_num_threads()} threads"
+        software = getattr(self.reader, "software", "") or f"torch {torch.__version__}, {device}{more}"
+        return f"{software}, {torch.get_num_threads()} threads"
 
     def sampling(self, temperature: float | None = None, top: float | None = None, seed: int = 0) -> Sampling:
         """Return the sampling options; missing ones are the model publisher's, else the
@@ -192,6 +194,25 @@ class Voice:
         sampling = sampling or self.sampling()
         return Answer(self, self.prompt(turns, length), length, sampling, screen)
 
+    def read_ahead(self, turns: Sequence[Turn]) -> threading.Thread:
+        """Read a conversation into the cache in the background, while its next question is typed.
+
+        The words of an answer were generated in 8 bits; here they are read as a prompt is, so the
+        next answer stays the same. It ends when an answer is asked for.
+        """
+        self.ahead.set()
+        self.ahead = threading.Event()
+        thread = threading.Thread(target=self._reading, args=(self.tokens(turns), self.ahead))
+        thread.start()
+        return thread
+
+    def _reading(self, tokens: list[int], ended: threading.Event) -> None:
+        chunks = self.writer.reading(tokens[: self.reader.context])
+        while threading.main_thread().is_alive():
+            with self.busy:
+                if ended.is_set() or next(chunks, self) is self:
+                    return
+
     def completion(
         self, text: str, length: int = LENGTH, sampling: Sampling | None = None, screen: Screen | None = None
     ) -> "Answer":
@@ -249,6 +270,7 @@ class Answer:
 
     def __iter__(self) -> Iterator[str]:
         self._begun = time.perf_counter()
+        self.voice.ahead.set()
         while not self.voice.busy.acquire(timeout=0.05):
             if self._stop.is_set():
                 return
@@ -415,6 +437,12 @@ class Conversation:
         for _part in answer:
             pass
         return self.keep(answer)
+
+    def read_ahead(self) -> None:
+        """Read the conversation so far in the background, so that the next answer begins sooner."""
+        if self.chat.turns:
+            with suppress(UserError):  # a template that renders no conversation without a last question
+                self.voice.read_ahead(self.chat.turns)
 
     def keep(self, answer: Answer) -> Reply:
         """Add an answer to the chat; a question whose answer is empty is removed."""

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from souron.data.language.tokenizer import Tokenizer
 from souron.utils.messages import UserError, _
 
 TOGETHER = 32  # texts generated in a batch
 CHUNK = 64  # tokens read at once; the cache is reused in whole chunks
+LIKELIEST = 256  # tokens that are sorted first; sorting a whole vocabulary takes milliseconds
 REPLACEMENT = "\ufffd"  # stands for bytes of an incomplete character
 
 
@@ -81,9 +83,14 @@ class Draws:
             )
         if self.how.temperature == 0:
             return int(logits.argmax())
-        chances, order = (logits / self.how.temperature).softmax(0).sort(descending=True)
-        chances[chances.cumsum(0) - chances > self.how.top] = 0
-        return int(order[torch.multinomial(chances, 1, generator=self.generator)])
+        chances = (logits / self.how.temperature).softmax(0)
+        likeliest, order = chances.topk(min(LIKELIEST, len(chances)))
+        if likeliest.sum() <= self.how.top:  # more of them may be sampled
+            likeliest, order = chances.sort(descending=True)
+        likeliest[likeliest.cumsum(0) - likeliest > self.how.top] = 0
+        # as many as without the shortcut, so that a seed gives the same text
+        drawn = functional.pad(likeliest, (0, len(chances) - len(likeliest)))
+        return int(order[torch.multinomial(drawn, 1, generator=self.generator)])
 
 
 class Written(NamedTuple):
@@ -177,6 +184,13 @@ class Writer:
 
     def _read(self, tokens: list[int]) -> Tensor:
         """Return the logits after the tokens, and leave them in the cache."""
+        for _chunk in self.reading(tokens):
+            pass
+        return self.reader.read(torch.tensor(tokens[_whole(tokens) :]), self._memory)
+
+    @torch.inference_mode()
+    def reading(self, tokens: list[int]) -> Iterator[None]:
+        """Read the whole chunks before the last token into the cache, one a step."""
         alike = 0
         for one, other in zip(self._known, tokens[:-1], strict=False):
             if one != other:
@@ -187,8 +201,12 @@ class Writer:
             self._memory = self.reader.memory()
         self._memory.back_to(begin)
         self._known = tokens[:begin]
-        whole = (len(tokens) - 1) // CHUNK * CHUNK
-        for start in range(begin, whole, CHUNK):
+        for start in range(begin, _whole(tokens), CHUNK):
             self.reader.read(torch.tensor(tokens[start : start + CHUNK]), self._memory)
             self._known = tokens[: start + CHUNK]  # the cache stays valid if interrupted here
-        return self.reader.read(torch.tensor(tokens[whole:]), self._memory)
+            yield
+
+
+def _whole(tokens: Sequence[int]) -> int:
+    """Return the number of tokens in the whole chunks before the last token."""
+    return (len(tokens) - 1) // CHUNK * CHUNK

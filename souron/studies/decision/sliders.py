@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.evaluation.decision_curves import DIGITS, Decision, Rates
+from souron.evaluation.decision_curves import DIGITS, PERCENTS, Decision, Rates, prevalences
 from souron.metrics import classification, net_benefit
 from souron.metrics.net_benefit import Frequencies
 from souron.stats.records import Measure
@@ -18,18 +18,11 @@ from souron.utils import units
 from souron.utils.messages import _
 
 PEOPLE = 1000
-PERCENTS = tuple(round(number / 100, DIGITS) for number in range(1, 100))
-RARE = tuple(round(number / 1000, DIGITS) for number in range(1, 10))  # prevalences below 1 %
 
 
 def thresholds(marked: Sequence[float]) -> tuple[float, ...]:
     """Return the positions of the slider of thresholds: each percent, and the marked ones."""
     return tuple(sorted({*PERCENTS, *marked}))
-
-
-def prevalences(own: float) -> tuple[float, ...]:
-    """Return the positions of the slider of prevalences, with that of the cases."""
-    return tuple(sorted({*RARE, *PERCENTS, round(own, DIGITS)}))
 
 
 def percent(share: float) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from souron import model as models_api
+from souron.inference import modes
 from souron.kinds.boxes import Boxes
 from souron.kinds.finding import unlike
 from souron.kinds.picture import Picture
@@ -24,6 +25,9 @@ class Options:
     live: Annotated[bool, Choice(N_("play a video at its own speed; count dropped frames"))] = False
     mm: Annotated[float, Choice(N_("of a video: millimetres per pixel, for motion"), low=0, metavar="MM")] = 0.0
     out: Annotated[str, Choice(N_("where the files go (default runs/watch)"), metavar="FOLDER")] = ""
+    fast: Annotated[
+        str, Choice(N_("the engine of many answers: auto (default), off, f32, bf16, int8"), metavar="HOW")
+    ] = ""
 
 
 class Watch(Study):
@@ -45,13 +49,16 @@ class Watch(Study):
         name, video = given
         source = int(video) if is_camera(video) else Path(video)
         yield Event("data", text=name)
+        mode = modes.chosen_mode(options.fast)
         model = models_api.load(name)
         check_detector(model)
         new = Path(video).stem if isinstance(source, Path) else f"camera-{video}"
         folder = Path(options.out) if options.out else files.new_folder(self.project / "watch", new)
         told = {"conf": options.conf, "classes": options.classes}
         chosen = {name: value for name, value in told.items() if value}
-        yield from of_model(model.for_many(), source, folder, chosen, live=options.live, mm=options.mm or None)
+        yield from of_model(
+            model.for_many().hasten(mode), source, folder, chosen, live=options.live, mm=options.mm or None
+        )
 
 
 def is_camera(source: str) -> bool:
@@ -103,4 +110,5 @@ def of_model(
         mm=mm,
         every=every,
         unlike=(lambda: sum(strange)) if model.check else None,
+        engine=lambda: model.answered_by,
     )

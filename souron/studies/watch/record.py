@@ -45,6 +45,7 @@ class WatchRecord(Record):
     tracks: list[Tracked] = field(default_factory=list)
     broken: str = ""  # why it ended early, in the reader's language
     unlike: int | None = None  # frames unlike the training data; None without a check
+    engine: str = ""  # what looked at the last frame, see ``inference.engine``
 
     @property
     def fps(self) -> float:
@@ -71,6 +72,7 @@ class WatchRecord(Record):
             ],
             **({"broken": self.broken} if self.broken else {}),
             **({} if self.unlike is None else {"unlike": self.unlike}),
+            **({"engine": self.engine} if self.engine else {}),
             "saved": str(self.folder),
         }
 

@@ -54,6 +54,7 @@ def watching(
     mm: float | None = None,
     every: float = EVERY,
     unlike: Callable[[], int] | None = None,
+    engine: Callable[[], str] = lambda: "",
 ) -> Generator[Event, None, None]:
     """Process a file, or the camera of that number.
 
@@ -61,7 +62,7 @@ def watching(
     keeping what was written. ``live`` plays a file at its own speed and skips frames that come too
     fast, as a camera does; ``mm`` is the size of a pixel; an event has the frame with its tracks as an
     image ``every`` so many seconds of computing (0: always); ``unlike`` counts the frames that are unlike
-    the training data. Raises UserError if no frame can be read.
+    the training data, ``engine`` names what looked at them. Raises UserError if no frame can be read.
     """
     first, coming = _opened(source)
     record = WatchRecord(folder, str(source), "mm" if mm else "px")
@@ -99,6 +100,7 @@ def watching(
     except OSError as error:
         raise files.cannot_write(folder / "tracks.csv", error) from error
     record.tracks, record.unlike = session.paths.tracked(), unlike() if unlike else None
+    record.engine = engine()
     _write_motion(record, session.paths, session.size)
     yield Event("done", 1.0, record=record, folder=folder)
 

@@ -197,7 +197,7 @@ def record() -> Iterator[dict[str, Any]]:
     """Yield the requests of two shapes with the first random start, trained and asked back."""
     for shape in SETTINGS["shape"]:
         yield {"shape": shape}
-        own = {"cells": cells_of(shape), "seed": 1, "length": 100}
+        own: dict[str, Any] = {"cells": cells_of(str(shape)), "seed": 1, "length": 100}
         for part in range(PARTS):
             for name in MODELS:
                 yield own | {"model": name, "part": part}
@@ -242,8 +242,8 @@ def cells_of(shape: str) -> str:
             kind[(np.minimum(*(abs(radius - arm) for arm in arms)) < 0.07) & (radius < 0.85)] = number
     elif shape == "islands":
         for number in range(8):
-            turn = number * math.pi / 4
-            kind[np.hypot(x - 0.7 * math.cos(turn), y - 0.7 * math.sin(turn)) < 0.16] = 1 + number % 2
+            way = number * math.pi / 4
+            kind[np.hypot(x - 0.7 * math.cos(way), y - 0.7 * math.sin(way)) < 0.16] = 1 + number % 2
     elif shape == "letters":
         for number, (letter, left) in enumerate([(A, 3), (I, 25)], 1):
             rows = np.array([[int(cell) for cell in row] for row in letter])
@@ -473,6 +473,7 @@ def flow(kind: Any, config: Any, spec: Any) -> Any:
             return x, [x], total
 
         def inverse(self, _x: Any, normal: Any) -> Any:
+            step: Any
             for step in reversed(self.steps):
                 normal = step.inverse(normal)
             return normal
@@ -514,6 +515,7 @@ def diffusion(kind: Any, config: Any, spec: Any) -> Any:
             self.rest = nn.Sequential(
                 nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2)
             )
+            self.octaves: Any
             self.register_buffer("octaves", math.pi / 2 * torch.tensor([1.0, 2.0, 4.0, 8.0]), persistent=False)
 
         def forward(self, noisy: Any, step: Any, label: Any) -> Any:

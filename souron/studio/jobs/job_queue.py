@@ -39,7 +39,7 @@ from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, _, language, near, unknown_option
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module from this folder
-VERBS = ("train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour")
+VERBS = ("train", "compare", "generate", "audit", "val", "data", "predict", "export", "fetch", "tour")
 LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as most studies do; the
 # others take seconds
 BRIEF = 30.0  # a training with a budget of at most so many seconds is brief

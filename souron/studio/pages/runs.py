@@ -12,6 +12,7 @@ from urllib.parse import quote
 from fastapi.responses import Response
 from markupsafe import Markup
 
+from souron.exports import formats
 from souron.studio import naming
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job, state_name
@@ -20,7 +21,7 @@ from souron.studio.runs.run_list import Run
 from souron.studio.runs.run_view import facts, moment, report, the_same, verb
 from souron.studio.security.paths import folder_size
 from souron.studio.shared import Studio, status
-from souron.utils import units
+from souron.utils import files, units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Results")
@@ -98,11 +99,12 @@ def one(studio: Studio, named: str) -> Markup:
         return Markup('<h1>{}</h1><p role="status">{}</p>{}').format(_("Results"), error.found, back)
     busy = trash.user_of(studio.jobs, run.folder)
     resume = Markup('<button type="button" data-do="resume" class="first">{}</button>').format(_("Resume"))
+    leaves = run.state == "finished" and not run.compares
     return Markup(
         '<h1 class="unseen">{title}</h1><div class="one" data-run="{run}">{facts}<div class="doing">{resume}'
         '<label>{another}<input name="name" value="{name}" maxlength="200"></label>'
         '<button type="button" data-do="rename">{rename}</button>'
-        '<button type="button" data-do="delete">{delete}</button></div>{question}'
+        '<button type="button" data-do="delete">{delete}</button>{elsewhere}</div>{question}'
         '<div class="told" role="status"></div>{documents}{report}{same}</div>'
     ).format(
         title=run.name,
@@ -113,11 +115,20 @@ def one(studio: Studio, named: str) -> Markup:
         name=run.name,
         rename=_("Rename"),
         delete=_("Delete …"),
+        elsewhere=elsewhere() if leaves else "",
         question=question(),
         documents=documents(studio, run=f"{run.task}/{run.name}") if exportable(run) else "",
         report=report(studio, run),
         same=the_same(studio, str(run.folder)),
     )
+
+
+def elsewhere() -> Markup:
+    """Return the choice of a format and the button that exports the run for use without souron."""
+    options = Markup("").join(Markup("<option>{}</option>").format(name) for name in files.names_in(formats))
+    return Markup(
+        '<label>{}<select name="format">{}</select></label><button type="button" data-do="elsewhere">{}</button>'
+    ).format(_("format"), options, _("Export for use without souron"))
 
 
 def exportable(run: Run) -> bool:
@@ -208,6 +219,22 @@ def resume(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
     return {"html": status(_("{name} was resumed.").format(name=found.name), link)}
 
 
+def export_elsewhere(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Export a run for use without souron, as a job. Raises UserError."""
+    found = run_list.read(run_list.find(studio.project, str(asked.get("run"))))
+    format = str(asked.get("format"))
+    if found.state != "finished" or found.compares or format not in files.names_in(formats):
+        raise UserError(
+            "export",
+            _("{name} cannot be exported as {format}").format(name=found.name, format=format[:40]),
+            expected=_("a finished run, and one of {names}").format(names=", ".join(files.names_in(formats))),
+            exit=5,
+        )
+    studio.jobs.start(["export", str(found.folder), f"format={format}"], studio.language)
+    link = Markup('<a href="{}">{}</a>').format(studio.url("queue"), _("Watch it"))
+    return {"html": status(_("{name} is being exported; its zip will be on this page.").format(name=found.name), link)}
+
+
 def rename(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
     """Give a run another name. Raises UserError."""
     before = run_list.find(studio.project, str(asked.get("run")))
@@ -254,6 +281,7 @@ ACTIONS = {
     "jobs": working,
     "compare": compare,
     "resume": resume,
+    "elsewhere": export_elsewhere,
     "rename": rename,
     "question": ask_to_delete,
     "delete": delete,

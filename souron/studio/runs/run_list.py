@@ -9,7 +9,8 @@ import math
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,8 @@ MOST_BYTES = {".yaml": 10**6, ".json": 2 * 10**7}  # of a file
 WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome", "notes", "translated")
 LONGEST = 200  # characters of a text from a file
 MOST_NOTES = 20
+
+served: ContextVar[Path | None] = ContextVar("served", default=None)  # the project of the request being answered
 
 State = Literal["finished", "unfinished", "damaged"]
 
@@ -73,6 +76,16 @@ class Run:
     @property
     def compares(self) -> bool:
         return self.task == "compare"
+
+
+@contextmanager
+def serving(project: Path | None) -> Iterator[None]:
+    """Set the project whose runs a request may use, for code that knows no studio."""
+    before = served.set(project)
+    try:
+        yield
+    finally:
+        served.reset(before)
 
 
 def runs(project: Path) -> list[Run]:

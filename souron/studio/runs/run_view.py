@@ -21,6 +21,7 @@ from souron.utils.messages import N_, UserError, _
 
 MOST_IMAGES = 12  # of a run
 MOST_CARD = 10**5  # characters
+EXPORTED = "export-"  # how the folders of ``souron export`` begin
 KINDS = {  # of pages, by their folder or file; what a study makes has else the study's title
     "ask": N_("a question to long texts"),
     "audit": N_("audit of a generator"),
@@ -69,6 +70,11 @@ def ways(studio: Studio, run: Run) -> list[tuple[str, str]]:
     if (run.folder / "args.yaml").is_file():
         address = f"/export/{quote(run.task, safe='')}/{quote(run.name, safe='')}.zip"
         found.append((_("Export as zip"), address))
+        base = address.removesuffix(".zip")
+        for part in some(run.folder, f"{EXPORTED}*/model.json", MOST_IMAGES):
+            name = part.partition("/")[0]
+            text = _("For use without souron: {format}").format(format=name.removeprefix(EXPORTED))
+            found.append((text, f"{base}/{quote(name, safe='')}.zip"))
     return [*found, (_("All results"), studio.url("runs"))]
 
 

@@ -32,6 +32,15 @@ def upload_folder() -> str:
     return str(PLACE.get() or os.environ["GRADIO_TEMP_DIR"])
 
 
+def project_folder() -> Path:
+    """Return the folder of the runs of whoever asks; ``runs`` outside of a studio.
+
+    The folder that ``PLACE`` holds is ``.studio/temporary/NAME`` in it.
+    """
+    place = PLACE.get()
+    return Path("runs") if place is None else place.parents[2]
+
+
 class Roots:
     """Folders below which paths are allowed; relative paths start from the first.
 

@@ -140,6 +140,10 @@ export const begin = (root) => {
       tell((await act("resume", { run: find(".one").dataset.run })).html);
       button.remove();
     },
+    elsewhere: async () => {
+      const format = find(".one [name=format]").value;
+      tell((await act("elsewhere", { run: find(".one").dataset.run, format })).html);
+    },
     stop: async (button) => { tell((await act("stop", { job: button.dataset.job })).html); await look(); },
   };
 

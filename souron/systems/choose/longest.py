@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.choose import Chooser, Item
 
 
@@ -26,6 +27,7 @@ class Config:
 
 
 class Longest(Chooser):
+    blocked = NO_NETWORK
     year = 1965
     ja = "いちばん長い選択肢を選ぶ。出題者の癖だけでどこまで当たるかのものさし"
     needs_fit = False

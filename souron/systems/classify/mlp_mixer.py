@@ -14,12 +14,14 @@ dropout and no stochastic depth; images too small for seven patches a side get s
 least two pixels, and padding where they do not fill the side.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from math import ceil
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks.portable import Portable
 from souron.tasks.classify import Classifier, Spec
 
 
@@ -102,6 +104,11 @@ class MLPMixer(Classifier):
         for block in self.blocks:
             x = block(x)
         return self.get_submodule("head")(self.norm(x).mean(1))  # (B, labels)
+
+    def portable(self) -> Portable:
+        whole = copy(self)
+        vars(whole)["head"] = self._modules["head"]  # torch.export asks for layers as attributes
+        return Classifier.portable(whole)
 
     def get_submodule(self, target: str) -> nn.Module:
         return dict(self.named_modules())[target]

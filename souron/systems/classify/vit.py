@@ -130,6 +130,6 @@ class ViT(Classifier):
     def forward(self, image: Tensor) -> Tensor:
         image = F.pad(image, (0, self.border, 0, self.border))
         patches = self.conv_proj(image).flatten(2).transpose(1, 2)  # (B, T, width)
-        first = self.class_token.expand(len(image), -1, -1)
+        first = self.class_token.expand(image.shape[0], -1, -1)
         tokens = self.encoder(torch.cat([first, patches], 1))  # (B, 1 + T, width)
         return self.heads(tokens[:, 0])  # (B, labels)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from souron.blocks.portable import Portable
 from souron.tasks.classify_text import Batch, Spec, TextClassifier, padded, tokens_of
 from souron.utils.messages import UserError, _
 
@@ -73,6 +74,9 @@ class BERT(TextClassifier):
         from souron.tasks.classify_text import Tokenizer
 
         return Tokenizer.unpacked(self.spec.tokenizer)
+
+    def portable(self) -> Portable:
+        return self.carried(self.tokenizer, self.config.context)
 
     def batch(self, rows: Any) -> Batch:
         return Batch(padded(list(rows.input), PAD), rows.target)

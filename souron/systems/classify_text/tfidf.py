@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.classify_text import Spec, TextClassifier
 from souron.training.loop import Progress, Run
 
@@ -41,6 +42,7 @@ class Config:
 
 
 class TFIDF(TextClassifier):
+    blocked = NO_NETWORK
     year = 1972
     ja = "珍しい単語ほど重く数え、直線で分ける。文章の分類のものさし"
     full_batch = True

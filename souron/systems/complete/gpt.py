@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from souron.blocks.decoder import Cache, Decoder, named
 from souron.blocks.muon import MuonAdamW
+from souron.blocks.portable import Portable
 from souron.tasks.complete import LanguageModel, Spec
 
 MATRICES = 2.0  # Muon's learning rate, relative to ``rate``
@@ -71,6 +72,9 @@ class GPT(LanguageModel):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.decoder(tokens)  # (B, T, vocabulary)
+
+    def portable(self) -> Portable:
+        return self.carried()
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         matrices = [weight for weight in self.decoder.matrices() if weight.requires_grad]

@@ -25,6 +25,7 @@ from souron.hub import open_models
 from souron.tasks.complete import LanguageModel, Spec, lesson_of
 from souron.training import checkpoint
 from souron.utils import files
+from souron.utils.messages import N_
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Frozen:
 
 
 class LoRA(LanguageModel):
+    blocked = N_("most of its weights are those of a published model, which is another file")
     year = 2021
     ja = "公開モデルの重みは動かさず、行列ごとに添えた二つの細い行列だけを学習する"
     SIZES = {

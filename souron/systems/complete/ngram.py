@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.complete import LanguageModel, Spec
 from souron.training.loop import Data, Progress, Run
 
@@ -32,6 +33,7 @@ class Config:
 
 
 class Ngram(LanguageModel):
+    blocked = NO_NETWORK
     year = 1948
     ja = "直前の二つのトークンの後に何が来たかを数えるだけの、比較の基準となる方法"
     full_batch = True

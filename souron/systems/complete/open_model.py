@@ -5,8 +5,10 @@ Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502
     souron predict open_model prompt.txt model=folder/or/file.gguf
 
 ``smollm2`` can be downloaded; larger ones are files that the user provides. Decoders with the
-architecture of Llama, Mistral, Qwen2 or GPT-2 run here: prompts are read in bf16, and tokens are
-generated with 8-bit matrices. Others run through the library transformers, in bf16.
+architecture of Llama, Mistral, Qwen2 or GPT-2 run here: prompts are read in bf16, or fp16 where
+that is faster, and tokens are generated with 8-bit matrices, or 4-bit ones where the file had no
+more. Others run through the library transformers, in bf16; with ``engine=llama`` a .gguf file runs
+through llama.cpp, in the bits of the file.
 
 Differs from the paper: nothing is trained, and the weights are those of the file, which may have
 fewer bits than were published.
@@ -20,44 +22,55 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron.blocks import int8
 from souron.blocks.decoder import Decoder
-from souron.blocks.int8 import Int8Decoder
 from souron.hub import open_models
 from souron.hub.open_models import Described
 from souron.tasks.complete import LanguageModel, Spec, lesson_of
 from souron.training.loop import Data, Progress, Run
+from souron.utils import hardware
+from souron.utils.messages import N_, UserError
+
+ENGINES = ("souron", "llama")
 
 
 @dataclass(frozen=True)
 class Config:
     model: str = "smollm2"  # or a .gguf file, or a folder
     context: int = 2048  # tokens
-    bits: int = 8  # of the matrices during generation; 16: bf16
+    bits: int = 8  # of the matrices during generation, at most; 16: as prompts are read
+    engine: str = "souron"  # or "llama": llama.cpp, for a .gguf file
 
 
 class OpenModel(LanguageModel):
+    blocked = N_("its file is the published one, which other programs read as it is")
     year = 2025
     ja = "公開された言語モデルを、このコンピューターにあるファイルからそのまま使う"
     needs_fit = False
     full_batch = True
     SIZES = {"tiny": Config("gpt", context=64), "small": Config(), "large": Config(context=8192)}
     WEIGHTS = {}
+    BEFORE = {"engine": "souron"}
 
     def __init__(self, config: Config, spec: Spec | None) -> None:
         open_models.check_context(config.context)
+        if config.engine not in ENGINES:
+            raise UserError("option", f"engine={config.engine}", expected=", ".join(ENGINES))
         super().__init__(config, spec)
 
     @cached_property
     def held(self) -> tuple[Described, Any, Any]:
-        """The description, tokenizer and model; not saved with a run."""
-        return open_models.load_any(self.config.model)
+        """The description, tokenizer and model, which reads prompts; not saved with a run."""
+        load = open_models.load_llama if self.config.engine == "llama" else open_models.load_any
+        about, tokenizer, model = load(self.config.model)
+        return about, tokenizer, int8.reading(model) if isinstance(model, Decoder) else model
 
     @cached_property
     def quick(self) -> Decoder:
         """The model for generating single tokens, quantised to 8 bits where configured."""
         decoder = self.held[2]
         own = isinstance(decoder, Decoder) and self.config.bits == 8
-        return Int8Decoder(decoder) if own else decoder
+        return int8.generating(decoder) if own else decoder
 
     @classmethod
     def spec_for(cls, train: Any) -> Spec:
@@ -66,6 +79,13 @@ class OpenModel(LanguageModel):
     @property
     def tokenizer(self) -> Any:
         return self.held[1]
+
+    @property
+    def software(self) -> str:
+        """The engine with its version, "" where it is PyTorch."""
+        if self.config.engine != "llama":
+            return ""
+        return f"xllamacpp {hardware.installed('xllamacpp')}, cpu, {self.held[0].quantised}"
 
     @property
     def template(self) -> str:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.compose import HOLD, OWN, PLACE, REST, TOKEN, TOKENS, VOICE, Composer, Spec
 from souron.training.loop import Data, Progress, Run
 
@@ -38,6 +39,7 @@ class Config:
 
 
 class NgramVoices(Composer):
+    blocked = NO_NETWORK
     year = 1995
     ja = "直前の音と他の声部の音の後に何が来たかを数えるだけの、比較の基準となる方法"
     full_batch = True

@@ -36,6 +36,7 @@ from torch.nn import functional as F
 
 from souron.blocks.boxes import NOTHING, decode, drawn, encode, overlaps, roi_pool
 from souron.blocks.csp import Convolution, CSPBackbone
+from souron.blocks.portable import REGIONS
 from souron.blocks.selective_search import moved_along, of_rows, proposals, search_all
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import Detector, Explained, Spec, suppressed
@@ -82,6 +83,7 @@ def match(region: Tensor, true: Tensor) -> Tensor:
 
 
 class FastRCNN(Detector):
+    blocked = REGIONS
     year = 2015
     ja = "選択的探索が挙げた領域を一枚の特徴マップから切り出し、名前を付けて位置を直す"
     status = "reduced"

@@ -36,6 +36,7 @@ from torch.nn import functional as F
 
 from souron.blocks.boxes import around, clipped, decode, encode, overlaps
 from souron.blocks.csp import CSPBackbone
+from souron.blocks.portable import Portable, refused
 from souron.blocks.single_shot import OPEN_IMAGES, Features, renamed
 from souron.blocks.ssd_networks import VGG, Branch, MobileNet, halved
 from souron.hub.backbones import Backbone
@@ -228,6 +229,13 @@ class SSD(Detector):
         if self.as_published:
             return picture.resized((self.spec.side, self.spec.side))
         return super().framed(picture)
+
+    def portable(self) -> Portable:
+        if self.as_published:
+            raise refused("SSD", _("its published weights take images that are resized by a rule of their own"))
+        most = float(self.spec.side)
+        within = (lambda out: (out[0].clamp(0, most), out[1])) if self.published_layout else None
+        return self.carried(self, ("box", "score"), "boxes", within)
 
     def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:
         if not self.published_layout:

@@ -30,6 +30,7 @@ from torch.nn import functional as F
 
 from souron.blocks.encoder import Encoder, begin
 from souron.blocks.muon import MuonAdamW
+from souron.blocks.portable import Portable
 from souron.tasks.fill_mask import Batch, MaskFiller, Spec, shorter
 
 MATRICES = 7.0  # Muon's learning rate, relative to ``rate``
@@ -70,6 +71,9 @@ class BERTMask(MaskFiller):
     @property
     def hidden(self) -> float:
         return HIDDEN
+
+    def portable(self) -> Portable:
+        return self.carried()
 
     def example(self) -> None:
         self(torch.zeros(1, self.context, dtype=torch.long, device=self.device))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.fill_mask import MaskFiller, Spec
 from souron.training.loop import Data, Progress, Run
 
@@ -30,6 +31,7 @@ class Config:
 
 
 class Neighbours(MaskFiller):
+    blocked = NO_NETWORK
     year = 1948
     ja = "隣り合うトークンを数え、左右の隣から隠されたトークンを当てる、比較の基準となる方法"
     full_batch = True

@@ -293,8 +293,4 @@ class BigGAN(Generator):
             float, Choice(N_("the farthest from 0 that noise may lie: small is less varied"), 0.01)
         ] = 5.0,
     ) -> Iterator[Tensor]:
-        # truncated normal by inverting the CDF, the distribution that resampling would give
-        low = torch.special.ndtr(torch.tensor(-truncation, dtype=torch.float64))
-        share = torch.special.ndtr(noise.normal(self.numbers).double())
-        within = torch.special.ndtri(low + share * (1 - 2 * low)).float()
-        yield self.average(within.clamp(-truncation, truncation), label)
+        yield self.average(noise.truncated(truncation, self.numbers), label)

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks.portable import PIECES
 from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.training.loop import Data, Progress, Run, descend
@@ -98,6 +99,7 @@ class Layer(nn.Module):
 
 
 class ImageGPT(Generator):
+    blocked = PIECES
     year = 2020
     ja = "画素を文章のように一つずつ、それまでの画素から次の色を予測して描く"
     completes = True

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follower, lead
+from souron.blocks.portable import Portable
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 FADE = 0.5  # fade-in, as a share of a stage's budget
@@ -147,6 +148,7 @@ class ProGAN(Generator):
     channels_last = True
     SIZES = {"tiny": Config(8, 16, 16, 2e-3, 0.99, 32), "small": Config(16, 64, 64, 4e-3, 0.99, 32), "paper": Config()}
     SHOWN = {"paper": (3, 1024, 1)}
+    final: float | None = None  # ``grown``, once it no longer changes
     grown: Tensor  # (), number of doublings so far; 2.4: the third is faded in by 0.4
     grows = True
     used = 1.0  # before training, so that memory is measured at the last stage
@@ -216,10 +218,14 @@ class ProGAN(Generator):
         lead(self.average, self.generator, self.config.average, step)
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
-        grown = float(self.grown)
+        grown = float(self.grown) if self.final is None else self.final
         image = self.average(noise.normal(self.config.noise), grown)
         whole = F.interpolate(image, scale_factor=float(2 ** (self.steps - ceil(grown))))
         yield whole[..., : self.spec.side, : self.spec.side]
+
+    def portable(self) -> Portable:
+        self.final = float(self.grown)
+        return super().portable()
 
     def example(self) -> None:
         """Run fully grown: on the meta device the stage buffer holds no number."""

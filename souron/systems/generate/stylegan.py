@@ -141,7 +141,7 @@ class Painter(nn.Module):
 
     def forward(self, styles: Tensor, noise: Callable[[int], Tensor]) -> Tensor:
         """Map styles (B, layers, style) to (B, C, H, W); ``noise(s)`` is (B, 1, s, s)."""
-        x = self.constant.expand(len(styles), -1, -1, -1)
+        x = self.constant.expand(styles.shape[0], -1, -1, -1)
         for i, layer in enumerate(self.layers):
             doubles = i > 1 and i % 2 == 0  # the first of two layers doubles the side
             x = layer(x, styles[:, i], noise(x.shape[-1] << doubles))
@@ -252,7 +252,7 @@ class StyleGAN(Generator):
     ) -> Iterator[Tensor]:
         both = noise.normal(2, self.config.style).transpose(0, 1)
         first, second = self.mean.lerp(self.average.style(both), truncation)
-        begin = torch.full((len(noise),), mix or len(self.average.layers), device=self.device)
+        begin = torch.full((both.shape[1],), mix or len(self.average.layers), device=self.device)
         styles = self.cross(first, second, begin)
         image = self.average(styles, lambda side: noise.normal(1, side, side))
         yield image[..., : self.spec.side, : self.spec.side]

@@ -146,7 +146,7 @@ class Painter(nn.Module):
 
     def forward(self, styles: Tensor, noise: Callable[[int], Tensor]) -> Tensor:
         """Map styles (B, layers + 1, style) to (B, C, H, W); ``noise(s)`` is (B, 1, s, s)."""
-        x = self.constant.expand(len(styles), -1, -1, -1)
+        x = self.constant.expand(styles.shape[0], -1, -1, -1)
         image = torch.zeros_like(x[:1, :1])  # sum of each side's colours
         for i, layer in enumerate(self.layers):
             x = layer(x, styles[:, i], noise(x.shape[-1] << i % 2))
@@ -265,7 +265,7 @@ class StyleGAN2(Generator):
     ) -> Iterator[Tensor]:
         both = noise.normal(2, self.config.style).transpose(0, 1)
         first, second = self.mean.lerp(self.average.style(both), truncation)
-        begin = torch.full((len(noise),), mix or len(self.average.layers) + 1, device=self.device)
+        begin = torch.full((both.shape[1],), mix or len(self.average.layers) + 1, device=self.device)
         styles = self.cross(first, second, begin)
         image = self.average(styles, lambda side: noise.normal(1, side, side))
         yield image[..., : self.spec.side, : self.spec.side]

@@ -63,6 +63,7 @@ def stack(*layers: tuple[int, int, int, int], norm: bool = True) -> nn.Sequentia
 
 
 class Colorizer(ImageTranslator):
+    blocked = N_("its colours are mixed with the image in CIE Lab, outside of the network")
     year = 2016
     ja = "白黒画像の各点の色を多数の色のクラスとみなして予測し、珍しい色を重くみて学ぶ"
     channels_last = True

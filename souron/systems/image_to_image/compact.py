@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.esrgan_names import renamed
+from souron.blocks.portable import Portable
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.tasks.image_to_image import (
@@ -112,6 +113,9 @@ class Compact(ImageTranslator):
     def loss(self, batch: Batch) -> Tensor:
         part = cropped(batch.image, CROP)
         return F.l1_loss(self(self.given(part)).float(), self.truth(part))
+
+    def portable(self) -> Portable:
+        return self.carried(self)
 
     def predict(
         self,

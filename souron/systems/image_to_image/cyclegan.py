@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks.portable import Portable
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.tasks.image_to_image import Batch, ImageTranslator, Made, Spec, check_domains
@@ -249,6 +250,9 @@ class CycleGAN(ImageTranslator):
             values = images.float().transpose(0, 1).flatten(1).sort(1).values  # (C, B H W)
             place = torch.linspace(0, values.shape[1] - 1, STEPS, device=values.device).long()
             self.histogram[domain].lerp_(values[:, place], 1 / float(self.seen))
+
+    def portable(self) -> Portable:
+        return self.carried(self.forth, 16, 4, coloured=self.spec.channels == 3)
 
     def predict(
         self,

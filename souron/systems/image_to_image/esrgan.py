@@ -38,6 +38,7 @@ from torch.nn import functional as F
 
 from souron.blocks.averaging import in_a_row, unrolled
 from souron.blocks.esrgan_names import renamed
+from souron.blocks.portable import Portable
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.tasks.image_to_image import (
@@ -230,6 +231,9 @@ class ESRGAN(ImageTranslator):
             return self(low)
         weights = torch.lerp(self.before, in_a_row(self.generator), sharpness)
         return functional_call(self.generator, unrolled(weights, self.generator), low)
+
+    def portable(self) -> Portable:
+        return self.carried(self)
 
     def predict(
         self,

@@ -99,6 +99,7 @@ def mirrored(x: Tensor, border: int) -> Tensor:
 
 
 class Style(ImageTranslator):
+    blocked = N_("it takes two images")
     year = 2017
     ja = "ある画像の画風を数値に読み取り、別の画像をその画風で描き直す"
     status = "reduced"

@@ -23,7 +23,7 @@ of its centre times that of its fourth best point.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from souron.blocks.folded import Norm, named
 from souron.blocks.folded_mobilenet import MobileNetV2
+from souron.blocks.portable import Portable
 from souron.tasks.pose import Batch, Poser, Spec, body
 
 STRIDE = 4  # pixels per cell
@@ -128,19 +129,33 @@ class MoveNet(Poser):
         return {name: head(x).float() for name, head in self.heads.items()}
 
     def poses(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
-        maps = self.predicted(image)
-        centre = maps["centre"].sigmoid()
-        found = []
+        maps, found = self.predicted(image), []
         for row in range(len(image)):
-            label, cell = self.centres(centre[row])
-            point = located(cell, *(maps[name][row] for name in ("points", "regress", "offset")))
-            score = point[..., 2].topk(min(BEST, point.shape[1]), 1).values[:, -1]
-            score = score * centre[row][label, cell[:, 0], cell[:, 1]]
+            label, score, point = self.figures({name: part[row] for name, part in maps.items()})
             box = torch.cat([label[:, None].float(), hull(point), score[:, None]], 1)
             kept = (score > conf).nonzero().flatten()
             kept = kept[score[kept].argsort(descending=True)]
             found.append((box[kept], point[kept]))
         return found
+
+    def figures(self, maps: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return labels (n,), scores (n,) and points (n, K, 3) of the outputs for one image."""
+        centre = maps["centre"].sigmoid()
+        label, cell = self.centres(centre)
+        point = located(cell, *(maps[name] for name in ("points", "regress", "offset")))
+        score = point[..., 2].topk(min(BEST, point.shape[1]), 1).values[:, -1]
+        return label, score * centre[label, cell[:, 0], cell[:, 1]], point
+
+    def each(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return boxes (1, n, 4), scores (1, n, labels) and points (1, n, K, 3) of one image."""
+        label, score, point = self.figures({name: part[0] for name, part in self.predicted(image).items()})
+        scores = F.one_hot(label, len(self.spec.labels)) * score[:, None]
+        return hull(point)[None], scores[None], point[None]
+
+    def portable(self) -> Portable:
+        points = list(self.spec.points)  # an overlap above 1: nothing is suppressed
+        carried = self.carried(self.each, ("box", "score", "point"), "poses", points=points, iou=2.0)
+        return replace(carried, batch=False)
 
     def centres(self, centre: Tensor) -> tuple[Tensor, Tensor]:
         """Return labels (n,) and cells (n, 2), row and column, of peaks of the map (labels, h, w).

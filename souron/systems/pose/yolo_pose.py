@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.averaging import follower
+from souron.blocks.portable import Portable
 from souron.blocks.yolo import Branch, Network, Said, in_a_row, lead, learn, places
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import chosen
@@ -61,8 +62,8 @@ class Posing(Network):
         maps = max(self.maps[0] // 4, 3 * points)
         self.points = nn.ModuleList(Branch(c, maps, 3 * points, 0.0) for c in self.maps)
 
-    def posed(self, image: Tensor) -> tuple[Said, Tensor]:
-        """Return the output of ``forward`` and the keypoints of each cell, (B, A, K, 3).
+    def forward(self, image: Tensor) -> tuple[Said, Tensor]:  # type: ignore[override]
+        """Return the edges and labels (``said``) and the keypoints of each cell, (B, A, K, 3).
 
         A keypoint is x and y in pixels, and its confidence as a logit.
         """
@@ -97,7 +98,7 @@ class YOLOPose(Poser):
 
     def poses(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         network = self.network if self.training else self.average
-        (edge, label, sizes), point = network.posed(image)
+        (edge, label, sizes), point = network(image)
         boxes = network.boxes(edge.float(), *places(sizes, image.device))
         answered = []
         for row, score in enumerate(label.float().sigmoid()):
@@ -106,8 +107,17 @@ class YOLOPose(Poser):
             answered.append((found, torch.cat([own[..., :2], own[..., 2:].sigmoid()], 2)))
         return answered
 
+    def each(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return boxes (B, A, 4), scores (B, A, labels) and keypoints (B, A, K, 3) of images."""
+        (edge, label, sizes), point = self.average(image)
+        box = self.average.boxes(edge.float(), *places(sizes, image.device))
+        return box, label.float().sigmoid(), torch.cat([point[..., :2], point[..., 2:].sigmoid()], 3)
+
+    def portable(self) -> Portable:
+        return self.carried(self.each, ("box", "score", "point"), "poses", points=list(self.spec.points))
+
     def loss(self, batch: Batch) -> Tensor:
-        said, point = self.network.posed(batch.image)
+        said, point = self.network(batch.image)
         learnt = learn(self.network, said, batch.target)
         loss = learnt.loss
         if learnt.on.any():
@@ -124,7 +134,7 @@ class YOLOPose(Poser):
     def example(self) -> None:
         """Run one pass of the trained network, for the table of layers."""
         side = self.spec.side
-        self.network.posed(torch.empty(1, self.spec.channels, side, side, device=self.device))
+        self.network(torch.empty(1, self.spec.channels, side, side, device=self.device))
 
 
 def pose_loss(point: Tensor, on: Tensor, owner: Tensor, batch: Batch) -> Tensor:

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.retrieve import Retriever, Spec
 
 ASIAN = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
@@ -43,6 +44,7 @@ class Index(NamedTuple):
 
 
 class BM25(Retriever):
+    blocked = NO_NETWORK
     year = 2009
     ja = "質問にある珍しい語を最も多く含む文を答えとする"
     SIZES = {"tiny": Config(), "small": Config()}

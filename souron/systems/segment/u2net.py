@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.folded import Norm, named
+from souron.blocks.portable import Input, Pixels, Portable
 from souron.kinds.cutout import Cutout
 from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
@@ -171,6 +172,27 @@ class U2Net(Segmenter):
         each = [cross_entropy(logits.float(), batch.target) for logits in self.outputs(batch.image)]
         return torch.stack(each).sum()
 
+    def portable(self) -> Portable:
+        side, channels = self.spec.side, self.spec.channels
+        return Portable(
+            Pixels(self, lambda logits: (logits.float(),)),
+            (Input("image", (channels, side, side)),),
+            ("score",),
+            "stretched",
+            "mask",
+            self.spec.labels,
+            {"score": 1},
+            {"side": side, "channels": channels},
+            of_rows=lambda rows: (rows,),
+            of_kind=lambda picture: (self.stretched(picture),),
+        )
+
+    def stretched(self, picture: Picture) -> Tensor:
+        """Return the image as the network's input (1, channels, side, side) in 0..255."""
+        image = picture.image if picture.image.mode == "F" else picture.image.convert("RGB")
+        small = Picture(image.resize((self.spec.side, self.spec.side)))
+        return small.square(self.spec.side, self.spec.channels)[None].to(self.device)
+
     @torch.inference_mode()
     def predict(
         self,
@@ -182,11 +204,8 @@ class U2Net(Segmenter):
 
         The image is stretched to a square, as in the training of the published weights.
         """
-        side, (width, height) = self.spec.side, picture.size
-        image = picture.image if picture.image.mode == "F" else picture.image.convert("RGB")
-        small = Picture(image.resize((side, side)))
-        pixels = small.square(side, self.spec.channels)[None].to(self.device)
-        logits = self(pixels.float() / 255)[0].float()
+        width, height = picture.size
+        logits = self(self.stretched(picture).float() / 255)[0].float()
         names = ["", *self.spec.labels[1:]]
         area = enlarged(logits, height, width).cpu().numpy()
         if not cut or len(names) != 2:

@@ -33,6 +33,7 @@ from torch.nn import functional as F
 
 from souron.blocks.averaging import follower
 from souron.blocks.csp import Convolution
+from souron.blocks.portable import Portable
 from souron.blocks.yolo import BOX, Branch, Network, Said, in_a_row, lead, learn, places
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import OVERLAP, SURE, Explained, Maps, chosen
@@ -76,8 +77,8 @@ class Segmenting(Network):
         maps = max(self.maps[0] // 4, PROTOTYPES)
         self.coefficients = nn.ModuleList(Branch(c, maps, PROTOTYPES, 0.0) for c in self.maps)
 
-    def mixed(self, image: Tensor) -> tuple[Said, Tensor, Tensor]:
-        """Return the output of ``forward``, the coefficients and the prototypes."""
+    def forward(self, image: Tensor) -> tuple[Said, Tensor, Tensor]:  # type: ignore[override]
+        """Return the edges and labels (``said``), the coefficients and the prototypes."""
         levels = self.levels(image)
         parts = zip(self.coefficients, levels, strict=True)
         coefficient = torch.cat([in_a_row(part(x)) for part, x in parts], 1)
@@ -106,7 +107,7 @@ class YOLOSeg(InstanceSegmenter):
 
     def segment(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         network = self.network if self.training else self.average
-        (edge, label, sizes), coefficient, prototype = network.mixed(image)
+        (edge, label, sizes), coefficient, prototype = network(image)
         boxes = network.boxes(edge.float(), *places(sizes, image.device))
         answered = []
         for row, score in enumerate(label.float().sigmoid()):
@@ -116,10 +117,19 @@ class YOLOSeg(InstanceSegmenter):
             answered.append((found, (logit > 0) & inside(found[:, 1:5], *image.shape[2:])))
         return answered
 
+    def each(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return boxes (B, A, 4), scores (B, A, labels), coefficients and prototypes of images."""
+        (edge, label, sizes), coefficient, prototype = self.average(image)
+        box = self.average.boxes(edge.float(), *places(sizes, image.device))
+        return box, label.float().sigmoid(), coefficient, prototype
+
+    def portable(self) -> Portable:
+        return self.carried(self.each, ("box", "score", "coefficient", "prototype"), "objects")
+
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
         """Return the main prototypes of the highest-scoring object's mask, and that mask."""
         steps: list[Explained | Maps] = [self.surest(image)]
-        (edge, label, sizes), coefficient, prototype = self.average.mixed(image)
+        (edge, label, sizes), coefficient, prototype = self.average(image)
         box = self.average.boxes(edge.float(), *places(sizes, image.device))[0]
         found, place = chosen(box, label[0].float().sigmoid(), SURE, OVERLAP)
         if not len(found):
@@ -161,7 +171,7 @@ class YOLOSeg(InstanceSegmenter):
         return steps
 
     def loss(self, batch: Batch) -> Tensor:
-        said, coefficient, prototype = self.network.mixed(batch.image)
+        said, coefficient, prototype = self.network(batch.image)
         learnt = learn(self.network, said, batch.target)
         loss = learnt.loss
         if learnt.on.any():
@@ -178,7 +188,7 @@ class YOLOSeg(InstanceSegmenter):
     def example(self) -> None:
         """Run one pass of the trained network, for the table of layers."""
         side = self.spec.side
-        self.network.mixed(torch.empty(1, self.spec.channels, side, side, device=self.device))
+        self.network(torch.empty(1, self.spec.channels, side, side, device=self.device))
 
 
 def mask_loss(coefficient: Tensor, prototype: Tensor, on: Tensor, owner: Tensor, batch: Batch) -> Tensor:

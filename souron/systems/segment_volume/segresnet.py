@@ -28,6 +28,7 @@ from souron.blocks.volume_patches import around, dice_loss, slid
 from souron.kinds.finding import Familiarity
 from souron.kinds.volume import Volume
 from souron.tasks.segment_volume import Batch, Spec, VolumeSegmenter
+from souron.utils.messages import N_
 
 GROUPS = 8
 OVERLAP = 0.25  # of neighbouring windows
@@ -105,6 +106,7 @@ class Block(nn.Module):
 
 
 class SegResNet(VolumeSegmenter):
+    blocked = N_("it moves a window over the volume, in a program around the network")
     year = 2018
     ja = "残差ブロックを深く重ねたエンコーダーと、途中の特徴を足し戻す軽いデコーダーで3次元の領域を求める"
     clip = 5.0

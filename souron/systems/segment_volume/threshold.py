@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.segment_volume import Spec, VolumeSegmenter
 from souron.training.loop import Data, Progress, Run
 
@@ -33,6 +34,7 @@ class Config:
 
 
 class Threshold(VolumeSegmenter):
+    blocked = NO_NETWORK
     year = 1979
     ja = "臓器ごとに濃度値の範囲を一つ選び、その中で最も大きい塊を残す"
     full_batch = True

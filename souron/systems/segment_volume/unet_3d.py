@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks import volume_plan
+from souron.blocks.portable import Answer, Input, Portable
 from souron.blocks.volume_patches import around, dice_loss, shares
 from souron.blocks.volume_plan import Axes
 from souron.tasks.segment_volume import Batch, Spec, VolumeSegmenter
@@ -122,6 +123,22 @@ class UNet3D(VolumeSegmenter):
         for up in reversed(self.up):
             x = up(x, fine.pop())
         return self.last(x)
+
+    def portable(self) -> Portable:
+        inward = Input("volume", (self.spec.channels, *self.spec.size), torch.float32)
+        return Portable(
+            Answer(self, lambda volume: (self(self.channels(volume[0])[None]).float(),)),
+            (inward,),
+            ("score",),
+            "array",
+            "voxels",
+            self.spec.labels,
+            {"score": 1},
+            {"type": "float32", "spacing": list(self.spec.spacing)},
+            of_rows=lambda rows: (torch.stack(list(rows)).float(),),
+            batch=False,
+            cases=2,
+        )
 
     def channels(self, volume: Tensor, cut: tuple[slice, ...] = WHOLE) -> Tensor:
         """Convert (C, D, H, W) to intensity channels and three position channels.

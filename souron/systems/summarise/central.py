@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.blocks.sentences import SentenceEncoder
 from souron.tasks.summarise import Summariser
 
@@ -36,6 +37,7 @@ class Config:
 
 
 class Central(Summariser):
+    blocked = NO_NETWORK
     year = 2004
     ja = "ほかの多くの文に意味が近い文を、内容が重ならないように選ぶ"
     status = "pretrained"

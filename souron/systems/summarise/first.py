@@ -14,6 +14,7 @@ Differs from the paper: k is what suits the training texts best, in place of a g
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.summarise import Summariser
 
 
@@ -23,6 +24,7 @@ class Config:
 
 
 class First(Summariser):
+    blocked = NO_NETWORK
     year = 1995
     ja = "最初の数文をそのまま抜き出す。要約のものさし"
     SIZES = {"tiny": Config(), "small": Config()}

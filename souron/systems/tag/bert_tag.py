@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from souron.blocks.encoder import PAD, Encoder, begin
 from souron.blocks.muon import MuonAdamW
+from souron.blocks.portable import Answer, Free, Input, Portable
 from souron.tasks.tag import Sentence, Spec, Tagger, spans_of, tags_of, units
 
 MATRICES = 10.0  # Muon's learning rate, relative to ``rate``
@@ -70,6 +71,27 @@ class BERTTag(Tagger):
         self.fc = nn.Linear(config.width, 1 + 2 * len(spec.labels))
         begin(self.fc)
         self.pieces: dict[str, list[int]] = {}
+
+    def portable(self) -> Portable:
+        context = self.config.context
+        tags = ["-", *(f"{way} {label}" for label in self.spec.labels for way in ("B", "I"))]
+        return Portable(
+            Answer(self, lambda tokens: (self(tokens).float().softmax(2),)),
+            (Input("tokens", (min(8, context),), torch.int64, {0: Free(2, context)}, self.spec.vocabulary),),
+            ("probability",),
+            "tokens",
+            "each_token",
+            tuple(tags),
+            {"probability": 2},
+            {"context": context},
+            of_rows=self.rows,
+            beside={"tokenizer.json": self.tokenizer.backend.to_str(pretty=False)},
+        )
+
+    def rows(self, texts: Any) -> tuple[Tensor]:
+        """Return the first part of each sentence as tokens, (B, T)."""
+        some = [self.parts("".join(words), units("".join(words)))[:1] for words in texts]
+        return (padded([[token for unit in part for token in unit] for each in some for _start, part in each]),)
 
     def example(self) -> None:
         self(torch.zeros(1, self.config.context, dtype=torch.long, device=self.device))

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.tag import Spec, Tagger, units
 from souron.training.loop import Data, Progress, Run
 
@@ -29,6 +30,7 @@ class Config:
 
 
 class Lexicon(Tagger):
+    blocked = NO_NETWORK
     year = 2003
     ja = "学習データで印のついた語句を覚え、最も長く一致するものに印をつける、比較の基準となる方法"
     full_batch = True

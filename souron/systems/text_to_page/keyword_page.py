@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.tasks.text_to_page import PageSystem, Part, Spec, Written, grammar, pages, requests_of, tallies
 from souron.training.loop import Progress, Run
 
@@ -40,6 +41,7 @@ class Config:
 
 
 class KeywordPage(PageSystem):
+    blocked = NO_NETWORK
     year = 1966
     ja = "部品をほぼ必ず伴う語を手掛かりに部品を並べる。ページ作りのものさし"
     full_batch = True

@@ -20,6 +20,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from souron.blocks.portable import NO_NETWORK
 from souron.kinds.signature import Choice
 from souron.tasks.text_to_video import Batch, FilmGenerator, Noise, Spec, words
 from souron.training.loop import Data, Progress, Run
@@ -34,6 +35,7 @@ class Config:
 
 
 class StillPicture(FilmGenerator):
+    blocked = NO_NETWORK
     year = 2008
     ja = "説明文の言葉がいちばん合う学習用の動画の最初のフレームを、動かさずに見せる"
     full_batch = True

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from souron.tasks.transcribe import Piece, Recording, Rows, Spec, Transcriber, plain
+from souron.blocks.portable import Answer, Free, Input, Portable
+from souron.tasks.transcribe import HOP, RATE, LogMel, Piece, Recording, Rows, Spec, Transcriber, plain
 
 BLANK = 0
 STRIDE = 0.02  # seconds of one output
@@ -103,6 +104,26 @@ class CTC(Transcriber):
         for lstm in self.lstms:
             x = lstm(self.drop(x), lengths)
         return self.out(self.drop(x)).float().log_softmax(2), lengths
+
+    def portable(self) -> Portable:
+        mel, length = LogMel(self.config.mels), Free(RATE // 10, int(self.window) * RATE, HOP)
+
+        def answer(sound: Tensor) -> tuple[Tensor]:
+            bands = mel(sound)
+            frames = torch.full_like(sound[:, 0], bands.shape[2], dtype=torch.long)
+            return (self(bands, frames)[0],)
+
+        return Portable(
+            Answer(nn.ModuleList([self, mel]), answer),
+            (Input("sound", (RATE,), torch.float32, {0: length}),),
+            ("log_probability",),
+            "sound",
+            "spelling",
+            ("", *self.spec.characters),
+            {"log_probability": 2},
+            {"rate": RATE, "step": HOP},
+            cases=8,
+        )
 
     def nats(self, batch: Batch, training: bool) -> Tensor:
         """Return -log p(text), (B,). A text longer than the outputs has none: in training 0."""

@@ -1,0 +1,1 @@
+"""Trained systems as folders that others run without souron."""

@@ -1,0 +1,1 @@
+"""Decoders of published language models that other packages run."""
