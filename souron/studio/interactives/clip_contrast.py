@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, slider
+from souron.studio.interactive import button, canvas, choice, controls, images, slider, tick
 from souron.studio.interactives import _own_image
 from souron.utils.messages import N_, UserError, _
 
@@ -57,8 +57,8 @@ WORDS = {
     "none": N_("Choose an image and write a sentence."),
     "unread": N_("This file is no image that the browser can read."),
     "vector": N_(
-        "dark: the image's vector; orange: the sentence's; thick arrows: the pull of this cell on each, its square root"
-        " as length; dashed: that of all sentences on the image"
+        "thin: the two vectors; thick: the pull of this cell on each, its square root as length; dashed: that of all"
+        " sentences on the image"
     ),
 }
 TOUR = (
@@ -134,23 +134,21 @@ def stage() -> Markup:
         + Markup('<div class="controls sentences">{}</div>').format(sentences)
         + controls(
             choice("shown", _("shown"), shown),
-            Markup('<label><input type="checkbox" name="own" checked> {}</label>').format(
-                _("the temperature that the model has learnt")
-            ),
-            slider("temperature", _("temperature"), 0.01, 0.5, 0.07, 0.005),
+            tick("own", _("the temperature that the model has learnt")),
+            slider("temperature", _("temperature"), 0.01, 0.5, 0.2, 0.005),
             button("compare", _("Compare"), first=True),
         )
-        + Markup('<div class="scores" data-part="matrix"></div>')
-        + interactive.part("loss")
         + images(
+            Markup('<div class="scores" data-part="matrix"></div>'),
             canvas(
                 "plane",
                 _("the vectors of the chosen image and sentence, and the pull on each"),
                 320,
                 320,
                 _("Both vectors in the plane that they span"),
-            )
+            ),
         )
+        + interactive.part("loss")
         + interactive.part("read")
         + interactive.part("pull")
         + Markup("<h3>{}</h3>").format(_("Zero-shot classification"))

@@ -56,7 +56,7 @@ WORDS = {
         "Its attention, layer {layer}, head {head}: {best} % to the patch in row {y}, column {x}, {first} % to the"
         " class token, {own} % to itself."
     ),
-    "says": N_("The ViT says: {said}"),
+    "says": N_("The ViT, which knows ten kinds of clothes and nothing else, says: {said}"),
     "word": N_("word"),
     "query": N_("query"),
     "key": N_("key"),

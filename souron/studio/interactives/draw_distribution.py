@@ -129,8 +129,18 @@ def stage() -> Markup:
     wanted = [("0", _("blue")), ("1", _("orange")), ("2", _("no colour"))]
     arrows = [("score", _("score: towards likelier points")), ("velocity", _("the next step"))]
     panels = [
-        canvas(name, _("points that {model} generates").format(model=_(WORDS[name])), 240, 240, _(WORDS[name]))
-        for name in MODELS
+        canvas(
+            "paint",
+            _("the drawing: arrow keys move the frame, the space bar paints"),
+            200,
+            200,
+            _("The shape. Paint with the mouse or finger; or arrow keys and space bar."),
+            keys=True,
+        ),
+        *(
+            canvas(name, _("points that {model} generates").format(model=_(WORDS[name])), 200, 200, _(WORDS[name]))
+            for name in MODELS
+        ),
     ]
     return (
         controls(
@@ -140,17 +150,7 @@ def stage() -> Markup:
             slider("length", _("length of training, in %"), 10, 100, 100, 10),
             button("learn", _("Train"), first=True),
         )
-        + images(
-            canvas(
-                "paint",
-                _("the drawing: arrow keys move the frame, the space bar paints"),
-                240,
-                240,
-                _("The shape. Paint with the mouse or finger; or arrow keys and space bar."),
-                keys=True,
-            ),
-            *panels,
-        )
+        + Markup('<div class="pictures panels">{}</div>').format(Markup("").join(panels))
         + player(_("frames of the training"))
         + interactive.part("now")
         + Markup('<div class="scores" data-part="scores"></div>')

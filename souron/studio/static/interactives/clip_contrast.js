@@ -24,7 +24,7 @@ export const start = async (root, tools) => {
   const { ask, canvas, colour, field, keep, kept, on, part, repaint, say, show, words } = tools;
   if (!field("model")) return;
   const plane = canvas("plane");
-  let about = null, tiles = [], taken = kept.taken ?? [0, 1, 2, 3], found = null, cell = { image: 0, text: 0 };
+  let about = null, tiles = [], taken = kept.taken ?? [0, 1, 2, 3], found = null, cell = { image: 1, text: 2 };
 
   const size = () => about.side;
   const rgba = (rgb, count) => {
@@ -72,7 +72,7 @@ export const start = async (root, tools) => {
       const images = taken.map((i) => (i < about.examples.length ? i : { width: tiles[i].width, height: tiles[i].height, rgb: tiles[i].rgb }));
       found = await ask({ model: field("model").value, images, texts: texts() });
     } else say(words.none);
-    cell = { image: 0, text: 0 };
+    if (found && (cell.image >= found.cosine.length || cell.text >= found.cosine[0].length)) cell = { image: 0, text: 0 };
     draw();
   };
   const scale = () => (field("own").checked ? found.scale : 1 / Number(field("temperature").value));
@@ -177,12 +177,10 @@ export const start = async (root, tools) => {
     line([0, 0], image, colour("ink"), 2);
     line([0, 0], text, colour("class1"), 2);
     context.font = "13px system-ui, sans-serif";
-    for (const [at, name, tint] of [[image, fill(words.image, { number: k + 1 }), "ink"], [text, fill(words.sentence, { number: j + 1 }), "class1"]]) {
-      const [x, y] = spot([1.14 * at[0], 1.14 * at[1]]);
+    for (const [at, name, tint, side] of [[image, fill(words.image, { number: k + 1 }), "ink", -1], [text, fill(words.sentence, { number: j + 1 }), "class1", 1]]) {
+      const [x, y] = spot([1.14 * at[0], 1.14 * at[1]]), wide = context.measureText(name).width, left = side < 0 ? x + 6 - wide : x - 6;
       context.fillStyle = colour(tint);
-      context.textAlign = at[0] < -0.2 ? "right" : at[0] > 0.2 ? "left" : "center";
-      const wide = context.measureText(name).width, from = context.textAlign === "right" ? wide : context.textAlign === "left" ? 0 : wide / 2;
-      context.fillText(name, Math.min(Math.max(x, from + 2), plane.width - (wide - from) - 2), y);
+      context.fillText(name, Math.min(Math.max(left, 2), plane.width - wide - 2), y);
     }
     if (!with_) { show("pull", loss ? fill(words.unpaired, { image: k + 1, text: j + 1 }) : ""); return; }
     const pull = loss.pull[k][j];
