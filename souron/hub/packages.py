@@ -6,7 +6,7 @@ and size, and nothing is imported. For a source archive, pip runs its ``setup.py
 metadata, after comparing the checksum.
 """
 
-import importlib.util
+import importlib.metadata
 import shutil
 import sys
 import tarfile
@@ -267,14 +267,15 @@ def command(package: Package, folder: Path) -> list[str] | None:
     if registry == "npm":
         npm = shutil.which("npm")
         return [npm, "pack", name, "--ignore-scripts", "--silent"] if npm else None
-    pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else None
-    if pip is None:
+    if not any(importlib.metadata.distributions(name="pip")):
         return None
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{name} --hash=sha256:{package.sha256}\n", encoding="utf-8")
     sort = "--only-binary" if package.archive.endswith(".whl") else "--no-binary"
     return [
-        *pip,
+        sys.executable,
+        "-m",
+        "pip",
         "download",
         "--no-deps",
         "--require-hashes",
