@@ -4,6 +4,7 @@
     .venv/bin/python benchmarks/studio.py --only jobs
     .venv/bin/python benchmarks/studio.py --only lecture
     .venv/bin/python benchmarks/studio.py --only taught
+    .venv/bin/python benchmarks/studio.py --only pages
 
 Each start is a process of its own with an empty cache, looked at by a real Chromium that runs
 already. Jobs (drawing, an estimate) are asked for on the page, with the worker and without it by
@@ -359,42 +360,23 @@ def report_jobs(times: int, turns: int) -> None:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--starts", type=int, default=5)
-    parser.add_argument("--times", type=int, default=5, help="of each job, in each turn")
-    parser.add_argument("--turns", type=int, default=2, help="with the worker and without")
-    parts = {
-        "jobs": lambda: report_jobs(chosen.times, chosen.turns),
-        "lecture": report_lecture,
-        "taught": report_taught,
-    }
-    parser.add_argument("--only", choices=list(parts))
-    chosen = parser.parse_args()
-    starts = []
-    for name, report in parts.items():
-        if chosen.only in (None, name):
-            rest()
-            report()
-    rest()
-    if chosen.only:
-        print("\n" + where(hardware.cores(), "souron", "gradio"))
-        return
-    print()
-    for _number in range(chosen.starts):
+def report_pages(starts: int) -> None:
+    """From the command to a usable page, from a click to the first result, and axe-core's findings."""
+    found = []
+    for _number in range(starts):
         with tempfile.TemporaryDirectory() as folder:
-            starts.append(cold(Path(folder)))
+            found.append(cold(Path(folder)))
     with tempfile.TemporaryDirectory() as folder:
         clicks, seconds = first_result(Path(folder))
     rest()
     with tempfile.TemporaryDirectory() as folder:
         rows = accessibility(Path(folder))
-    told, usable, again, used = zip(*starts, strict=True)
+    address, usable, again, used = zip(*found, strict=True)
     print(
         table(
             ["what", "figure", "goal"],
             [
-                ["seconds from the command to the address", spread(told), ""],
+                ["seconds from the command to the address", spread(address), ""],
                 ["seconds from the command to a usable page", spread(usable), "under 2"],
                 ["processor seconds of the server until then", spread(used), "under 2"],
                 ["seconds to the same page again", spread(again, 2), "under 0.3"],
@@ -404,10 +386,28 @@ def main() -> None:
         )
     )
     print("\n" + table(["page, by axe-core", "critical", "serious", "moderate", "minor"], rows))
-    print(
-        f"\n{chosen.starts} starts with an empty cache, median (least to most). What others "
-        "took was measured before and after."
-    )
+    print(f"\n{starts} starts with an empty cache, median (least to most).")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--times", type=int, default=5, help="of each job, in each turn")
+    parser.add_argument("--turns", type=int, default=2, help="with the worker and without")
+    parts = {
+        "jobs": lambda: report_jobs(chosen.times, chosen.turns),
+        "lecture": report_lecture,
+        "taught": report_taught,
+        "pages": lambda: report_pages(chosen.starts),
+    }
+    parser.add_argument("--only", choices=list(parts))
+    chosen = parser.parse_args()
+    for name, report in parts.items():
+        if chosen.only in (None, name):
+            rest()
+            report()
+    rest()
+    print("What others took was measured before and after.")
     print(where(hardware.cores(), "souron", "gradio"))
 
 

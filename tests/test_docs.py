@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from babel.messages.pofile import read_po
 
 from souron import registry
@@ -121,6 +122,28 @@ def test_what_has_no_layers_is_drawn_by_its_stages():
     assert [box.shape[-1] for box in line[2:]] == [len(weights[name]) for name in thin], (
         "as many numbers as the matrix has rows"
     )
+
+
+def test_other_threads_keep_autocast_while_a_system_is_drawn():
+    seen = []
+
+    class Drawn:
+        def batch(self, rows):
+            return rows
+
+        def train(self):
+            return self
+
+        def eval(self):
+            return self
+
+        def updates(self, batch, step):
+            with torch.autocast("meta", torch.bfloat16):
+                seen.append(torch.autocast("cpu", torch.bfloat16)(lambda: torch.is_autocast_enabled("cpu"))())
+            yield
+
+    diagram.learn_once(Drawn(), None)
+    assert seen == [True]
 
 
 def test_a_picture_shows_the_layers_in_order_with_their_shapes(docs):

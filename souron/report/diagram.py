@@ -8,12 +8,13 @@ Vectors are bars whose height grows with the logarithm of their length.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
 from torch import Tensor, nn
 
 from souron import registry
@@ -119,8 +120,13 @@ def take_turns(model: Any) -> bool:
 def learn_once(model: Any, rows: Rows) -> None:
     """Run one round of updates on the meta device, so that each network is called on its own."""
     batch = model.batch(rows)
-    # autocast does not support the meta device
-    with mock.patch("torch.autocast", lambda *_about, **_more: nullcontext()):
+    autocast = torch.autocast
+
+    def without_meta(device_type: str, *options: Any, **named: Any) -> AbstractContextManager[Any]:
+        """Leave out the meta device, which autocast does not support; other threads may use other devices."""
+        return nullcontext() if device_type == "meta" else autocast(device_type, *options, **named)
+
+    with mock.patch("torch.autocast", without_meta):
         for _update in model.train().updates(batch, 0):
             pass
     model.eval()
