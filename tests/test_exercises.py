@@ -187,7 +187,8 @@ def test_an_answer_is_marked_and_kept_and_a_hint_comes_first(client, tmp_path):
 @pytest.mark.parametrize(
     "asked",
     [3, [], {}, {"exercise": 1, "answer": 55}, {"exercise": True, "answer": 55}, {"exercise": -1, "answer": 5},
-     {"exercise": 0}, {"exercise": 0, "answer": 10**400}, {"exercise": 0, "answer": "5"}, {"exercise": 0, "answer": True}, {"exercise": 0, "answer": [5]}],
+     {"exercise": 0}, {"exercise": 0, "answer": 10**400},
+     {"exercise": 0, "answer": "5"}, {"exercise": 0, "answer": True}, {"exercise": 0, "answer": [5]}],
 )  # fmt: skip
 def test_nonsense_is_refused_and_not_kept(client, tmp_path, asked):
     assert client.post("/lecture/en/V1/mark", json=asked).status_code == 400

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import browsing
 import pytest
@@ -200,7 +201,7 @@ def test_a_teacher_drops_files_and_saves_the_table(looked_at, folder):
         view.get_by_text("ito.jsonl").wait_for()
         with view.expect_download() as download:
             view.locator("[data-save]").click()
-        saved = open(download.value.path(), encoding="utf-8-sig").read()
+        saved = Path(download.value.path()).read_text(encoding="utf-8-sig")
         assert saved.startswith("row,exercise,title") and download.value.suggested_filename.endswith(".csv")
         view.locator(".class-results input[type=file]").set_input_files(
             [{"name": "a.jsonl", "mimeType": "", "buffer": b"hello"}]

@@ -105,7 +105,7 @@ class ExercisesRecord(Record):
             ],
             _("Exercises, the most difficult first"),
             right=(tries, right, interval, later),
-            text=_("Right later: after the hint, before the solution was shown. Who saw the solution first is not counted."),
+            text=_("Right later: after the hint, before the solution was shown. Who saw it first is not counted."),
         )  # fmt: skip
         if not self.names:
             return [table]

@@ -6,7 +6,6 @@ The script (``static/exercises.js``) sends the files to the studio on this compu
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
