@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import souron
@@ -70,7 +72,7 @@ def test_a_mixer_takes_no_image_of_another_side():
 
 
 def test_a_classifier_names_a_class_in_noise():
-    noise = torch.randint(0, 256, (3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     answer = souron.load("efficientnet_lite", pretrained=True).answer(Picture(noise))
     assert len(answer.labels) == 1000 and "sum to 1" in chosen("V8")
     assert float(sum(answer.probabilities)) == pytest.approx(1, abs=1e-4) and max(answer.probabilities) > 0.01
@@ -98,7 +100,7 @@ def test_only_the_assistants_tokens_count_in_instruction_tuning():
     model = SimpleNamespace(
         spec=SimpleNamespace(lesson="conversations"), config=None, log_likelihoods=lambda _tokens: -losses
     )
-    batch = Batch(torch.zeros(1, 4, dtype=torch.long), counts)
+    batch = Batch(torch.zeros(1, 4, dtype=torch.long), counts, torch.zeros(1), torch.zeros(1))
     assert float(LanguageModel.loss(model, batch)) == exercise("L2").answer
 
 
@@ -110,7 +112,7 @@ def test_a_cycle_of_inverted_colours_loses_nothing():
 
 def test_a_style_replaces_mean_and_spread_as_stylegan_does():
     kind, _config = registry.load_system("stylegan")
-    adain = __import__("sys").modules[kind.__module__].AdaIN(1, 1)
+    adain = sys.modules[kind.__module__].AdaIN(1, 1)
     with torch.no_grad():
         for parameter in adain.parameters():
             parameter.zero_()

@@ -67,9 +67,8 @@ class Exercise:
 
     @property
     def explanation(self) -> str:
-        return self.words.explanation.replace(
-            "{answer}", f"{self.answer:,.4g}" if self.answer % 1 else f"{self.answer:,.0f}"
-        )
+        number = f"{self.answer:,.4g}" if self.answer % 1 else f"{self.answer:,.0f}"
+        return self.words.explanation.replace("{answer}", number.replace(",", " "))
 
 
 @dataclass(frozen=True)

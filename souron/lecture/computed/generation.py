@@ -133,7 +133,7 @@ def frechet_distance(real: Sequence[float], generated: Sequence[float]) -> float
 
     from souron.metrics.generation import frechet
 
-    sides = [mean + deviation * np.sqrt([[0.5], [0.5]]) * [[-1], [1]] for mean, deviation in (real, generated)]
+    sides = [mean + deviation * np.array([[-1.0], [0.0], [1.0]]) for mean, deviation in (real, generated)]
     return frechet(*sides).value
 
 

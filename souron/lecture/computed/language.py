@@ -75,9 +75,11 @@ def winning_share(points: float) -> float:
 
 
 def tokens_per_second(billions: float, gigabytes_per_second: float) -> float:
-    """Return the highest rate of a model with so many billion parameters of 4 bits, at that memory bandwidth.
+    """Return the highest rate of a model with so many billion parameters at that memory bandwidth.
 
-    >>> tokens_per_second(4, 20)
+    The parameters are rounded to 4 bits, with their scales 4.5.
+
+    >>> tokens_per_second(8, 45)
     10.0
     """
     from souron.hub.model_table import Row

@@ -21,7 +21,7 @@ COLUMNS = ("row", "exercise", "title", "question", "tries", "right", "share", "l
 
 @dataclass
 class ExercisesRecord(Record):
-    """How many students of a class were right at the first try, the most difficult exercise first."""
+    """Results of a class: right first tries, the most difficult exercise first."""
 
     eyebrow = N_("exercises")
     json_file = "exercises.json"
