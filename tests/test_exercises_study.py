@@ -87,7 +87,7 @@ def test_broken_lines_equal_files_and_unknown_exercises_are_reported():
     assert found.results.same == [(3, 1)] and len(found.results.students) == 2
     notes = " ".join(found.notes())
     assert "file 2, line 4: an exercise that this version does not have" in notes and "equals file 1" in notes
-    assert "9.9999" not in notes and "left out: 10" in notes
+    assert "9.9999" not in notes and "Lines left out: 10 (" in notes
     many = record(student(*["{"] * 50, line("V1", 55)))
     assert "and 30 more" in many.notes()[0]
 
@@ -193,6 +193,7 @@ def test_a_teacher_drops_files_and_saves_the_table(looked_at, folder):
     with browsing.visiting() as visit:
         view = visit.page
         view.goto(f"{looked_at.address}/en/exercises")
+        assert view.locator("[data-save]").is_hidden()
         files = sorted(map(str, folder.glob("*.jsonl")))
         view.locator(".class-results input[type=file]").set_input_files(files)
         view.get_by_text("1 of 4 right at the first try").wait_for()

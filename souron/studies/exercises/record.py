@@ -81,7 +81,7 @@ class ExercisesRecord(Record):
         said = []
         if found.faults:
             shown = [_("file {file}, line {line}: {why}").format(**vars(fault)) for fault in found.faults[:MOST_FAULTS]]
-            text = _("Lines that were left out: {count}. {lines}")
+            text = _("Lines left out: {count} ({lines}).")
             more = len(found.faults) - len(shown)
             shown += [_("and {count} more").format(count=more)] if more else []
             said.append(text.format(count=len(found.faults), lines="; ".join(shown)))
@@ -171,7 +171,7 @@ def shares(item: Item) -> tuple[str, str]:
     if not item.tries:
         return "–", "–"
     share = item.share
-    return units.percent(share.value, 0), units.interval("share", share.low, share.high)
+    return units.percent(share.value, 0), f"{100 * share.low:.0f}–{units.percent(share.high, 0)}"
 
 
 def answer(item: Item) -> str:
