@@ -86,10 +86,23 @@ def test_broken_lines_equal_files_and_unknown_exercises_are_reported():
     assert [(fault.file, fault.line) for fault in found.results.faults] == [(2, n + 1) for n in range(len(broken))]
     assert found.results.same == [(3, 1)] and len(found.results.students) == 2
     notes = " ".join(found.notes())
-    assert "file 2, line 4: an exercise that this version does not have" in notes and "equals file 1" in notes
+    assert (
+        "file 2, line 4: an exercise that this version does not have" in notes
+        and "file 1 begins with the same lines" in notes
+    )
     assert "9.9999" not in notes and "Lines left out: 10 (" in notes
     many = record(student(*["{"] * 50, line("V1", 55)))
     assert "and 30 more" in many.notes()[0]
+
+
+def test_a_student_who_saved_twice_counts_once():
+    later = student(*CLASS[0].text.split("\n"), line("C5", 1))
+    found = record(CLASS[0], CLASS[1], later).results
+    assert found.same == [(1, 3)] and [(i.exercise.row, i.tries) for i in found.items] == [
+        ("D2", 2),
+        ("V1", 2),
+        ("C5", 1),
+    ]
 
 
 def test_names_are_shown_only_where_they_are_asked_for():

@@ -86,7 +86,7 @@ class ExercisesRecord(Record):
             shown += [_("and {count} more").format(count=more)] if more else []
             said.append(text.format(count=len(found.faults), lines="; ".join(shown)))
         said += [
-            _("File {file} was left out: it equals file {other}.").format(file=file, other=other)
+            _("File {file} was left out: file {other} begins with the same lines.").format(file=file, other=other)
             for file, other in found.same
         ]
         if len(found.students) < FEW:

@@ -57,7 +57,7 @@ class Results:
     items: Sequence[Item]
     students: Sequence[Student]
     faults: Sequence[Fault]
-    same: Sequence[tuple[int, int]]  # numbers of a file that was left out, and of the equal one before it
+    same: Sequence[tuple[int, int]]  # numbers of a file that was left out, and of the one that begins with its lines
 
     @property
     def tries(self) -> int:
@@ -77,13 +77,11 @@ def judge(texts: Sequence[Text]) -> Results:
     known = {(one.row, one.number): one for row in rows.rows().values() for one in exercises.of_row(row)}
     faults: list[Fault] = []
     students: list[Student] = []
-    before: dict[str, int] = {}
-    same = []
+    same = saved_twice([text.text for text in texts])
+    left_out = {number for number, _other in same}
     for number, text in enumerate(texts, 1):
-        if text.text in before:
-            same.append((number, before[text.text]))
+        if number in left_out:
             continue
-        before[text.text] = number
         student = Student(text.file)
         faults += (Fault(number, line, why) for line, why in _marked(student, text.text, known))
         if student.first or student.looked:
@@ -99,6 +97,23 @@ def judge(texts: Sequence[Text]) -> Results:
             exit=3,
         )
     return Results(sorted(items, key=_difficulty), students, faults, same)
+
+
+def saved_twice(texts: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the numbers, from 1, of each file whose lines another one begins with, and of that one.
+
+    Answers are only appended, so that a student who saved twice gave such files. Of equal ones the first stays.
+
+    >>> saved_twice(["a", "a\\nb", "c", "a"])
+    [(1, 2), (4, 2)]
+    """
+    whole = [text.strip() + "\n" for text in texts]
+    found = []
+    for number, own in enumerate(whole):
+        longest = max((n for n, text in enumerate(whole) if text.startswith(own)), key=lambda n: (len(whole[n]), -n))
+        if longest != number:
+            found.append((number + 1, longest + 1))
+    return found
 
 
 def _marked(student: Student, text: str, known: dict[Key, Exercise]) -> Iterator[tuple[int, str]]:
