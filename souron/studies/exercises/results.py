@@ -107,7 +107,7 @@ def saved_twice(texts: Sequence[str]) -> list[tuple[int, int]]:
     >>> saved_twice(["a", "a\\nb", "c", "a"])
     [(1, 2), (4, 2)]
     """
-    whole = [text.strip() + "\n" for text in texts]
+    whole = [text.strip().replace("\r\n", "\n") + "\n" for text in texts]
     found = []
     for number, own in enumerate(whole):
         longest = max((n for n, text in enumerate(whole) if text.startswith(own)), key=lambda n: (len(whole[n]), -n))
