@@ -152,12 +152,14 @@ def test_too_many_or_too_large_files_are_refused(folder, monkeypatch):
     with pytest.raises(UserError, match="4 files") as error:
         record(str(folder))
     assert error.value.expected
-    monkeypatch.setattr(study, "MOST_BYTES", 10)
-    with pytest.raises(UserError):
-        record(str(folder / "ito.jsonl"))
     monkeypatch.setattr(study, "MOST_LETTERS", 10)
     with pytest.raises(UserError):
         record(CLASS[0])
+    monkeypatch.undo()
+    monkeypatch.setattr(study, "MOST_BYTES", 10)
+    for one in (str(folder / "ito.jsonl"), CLASS[0]):
+        with pytest.raises(UserError):
+            record(one)
 
 
 def test_files_without_an_answer_say_what_is_expected(folder):

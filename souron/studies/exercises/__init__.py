@@ -65,13 +65,19 @@ class Exercises(Study):
 def read(given: Sequence[Any]) -> list[Text]:
     """Return the files of answers; a ``Text`` may stand in place of a file. Raises UserError."""
     texts: list[Text] = []
+    letters = 0
     for one in _each(given):
-        texts.append(one if isinstance(one, Text) else _text(one))
-        if len(texts) > MOST_FILES or sum(len(text.text) for text in texts) > MOST_LETTERS:
+        text = one if isinstance(one, Text) else _text(one)
+        texts.append(text)
+        letters += len(text.text)
+        if len(text.text) > MOST_BYTES:
+            why = _("more than {count} MB").format(count=MOST_BYTES // 10**6)
+            raise kind_files.trouble(Path(text.file or SUFFIX), "too large", why)
+        if len(texts) > MOST_FILES or letters > MOST_LETTERS:
             raise UserError(
                 "too large",
                 _("{files} files with {letters} characters, or more").format(
-                    files=len(texts), letters=units.whole(sum(len(text.text) for text in texts))
+                    files=len(texts), letters=units.whole(letters)
                 ),
                 expected=_("at most {files} files and {letters} characters").format(
                     files=MOST_FILES, letters=units.whole(MOST_LETTERS)
