@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from souron.kinds import files as kind_files
+from souron.kinds.codecs.limits import trouble
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
 from souron.studies.exercises import results
@@ -72,7 +73,7 @@ def read(given: Sequence[Any]) -> list[Text]:
         letters += len(text.text)
         if len(text.text) > MOST_BYTES:
             why = _("more than {count} MB").format(count=MOST_BYTES // 10**6)
-            raise kind_files.trouble(Path(text.file or SUFFIX), "too large", why)
+            raise trouble(Path(text.file or SUFFIX), "too large", why)
         if len(texts) > MOST_FILES or letters > MOST_LETTERS:
             raise UserError(
                 "too large",
