@@ -39,6 +39,7 @@ NAMED = {  # folders whose files are found by name -> how a test walks through a
     "souron/data/formats": r"\bFORMATS\b",
     "souron/data/targets": r"\btarget_of\(",
     "souron/lecture/rows": r"\brows\.\w+\(",
+    "souron/lecture/computed": r"\bexercises\.of_row\(",
     "souron/studio/pages": r"\bPAGES\b",
     "souron/serve/endpoints": r"\b(application|Gate)\(",
     "souron/studio/interactives": r"\binteractives?\b",

@@ -19,11 +19,11 @@ from souron.data.dataset import Rows
 from souron.evaluation.generators import sampling
 from souron.hub import zoo
 from souron.kinds import signature
-from souron.lecture import chapters, society_tour
 from souron.runs import compare, evaluate, ready, train
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
 from souron.studio.forms import generate_form
+from souron.tour import chapters, society_tour
 from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError
 

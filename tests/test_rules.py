@@ -21,7 +21,7 @@ SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "engines", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
     "evaluation", "system", "task", "report", "tasks", "systems", "runs", "inference", "exports", "study", "model",
-    "studies", "lecture", "pipelines", "serve", "cli", "studio",
+    "lecture", "studies", "tour", "pipelines", "serve", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
 
@@ -131,6 +131,7 @@ FACES = {  # (a special face, its study): why what is made from the contract is 
     ("souron.studio.any_file.films", "watch"): "the same on the page Any file, in its player",
     ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",
     ("souron.studio.pages.exam", "exam"): "a person answers question by question",
+    ("souron.studio.pages.exercises", "exercises"): "several students' files at once, none of which is kept",
     ("souron.studio.pages.read", "ask"): "questions one after the other, with the text beside them",
     ("souron.studio.pages.work", "work"): "own tasks are typed, and occupations are searched for",
     ("souron.studio.interactives.occupations_day", "work"): "an interactive page of the lecture",

@@ -14,11 +14,11 @@ from interrupting import stop_after
 
 from souron import registry
 from souron.data import load
-from souron.lecture import chapters
 from souron.runs import evaluate, prepare, train
 from souron.runs import events as runs_events
 from souron.runs import folder as run_folder
 from souron.stats.records import Measure
+from souron.tour import chapters
 from souron.training import checkpoint, forecast, trainer
 from souron.utils import files
 from souron.utils.messages import UserError

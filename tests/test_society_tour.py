@@ -6,8 +6,8 @@ import pytest
 
 from souron.evaluation.harmful import judges
 from souron.hub import zoo
-from souron.lecture import society_tour
 from souron.stats.records import Measure
+from souron.tour import society_tour
 from souron.utils.messages import use_language
 
 

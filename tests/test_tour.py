@@ -10,10 +10,10 @@ from PIL import Image
 from souron.cli import main
 from souron.cli import tour as command
 from souron.hub import zoo
-from souron.lecture import chapters, highlights, tour
-from souron.lecture.highlights import Highlight, Part
 from souron.report.page import Plot
 from souron.runs.events import Event, Interrupted
+from souron.tour import chapters, highlights, tour
+from souron.tour.highlights import Highlight, Part
 from souron.utils.messages import UserError, use_language
 
 IMAGE = Plot("data:image/png;base64,AAAA", "a <cat>", 320)

@@ -56,7 +56,7 @@ def tour(
 
 def highlights(**given: Any) -> None:
     """Run all parts of the highlights; print a line for each, and the page's path."""
-    from souron.lecture import tour as touring
+    from souron.tour import tour as touring
 
     record: Any = None
     for record in follow(touring.touring(**given)):
@@ -90,7 +90,7 @@ def part(outcome: Any) -> None:
 
 
 def one(chapter: str, given: dict[str, Any]) -> None:
-    from souron.lecture import chapters
+    from souron.tour import chapters
 
     record = None
     for record in follow(chapters.touring(chapter, chapters.Given(**given))):

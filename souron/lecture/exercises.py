@@ -7,18 +7,18 @@
     ja = {...}
 
     [[exercise]]
-    kind = "number"              type a number; the function ``compute`` of ``computed.py`` has the
+    kind = "number"              type a number; the function ``compute`` of ``computed/`` has the
     compute = "box_overlap"      right one, from the arguments ``given``
     given = {one = [0, 0, 10, 10], other = [5, 0, 15, 10]}
     tolerance = 0.01             the largest difference that counts as right
     en = {question = "...", hint = "...", explanation = "... {answer} ..."}
     ja = {...}
 
-Answers are kept without names, a line of JSON each, in ``exercises.jsonl`` of the project.
+Answers are kept without names, a line of JSON each, in ``exercises.jsonl`` of the project. A line without an answer
+says that the solution was shown.
 """
 
 import json
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ KEPT = "exercises.jsonl"
 MOST_BYTES = 4_000_000  # of that file
 CHOICES = (2, 6)  # minimum, maximum
 TEXTS = ("question", "hint", "explanation")
+LARGEST = 1e300  # number that is understood as an answer
 writing = threading.Lock()
 
 
@@ -66,9 +67,18 @@ class Exercise:
 
     @property
     def explanation(self) -> str:
-        return self.words.explanation.replace(
-            "{answer}", f"{self.answer:,.4g}" if self.answer % 1 else f"{self.answer:,.0f}"
-        )
+        number = f"{self.answer:,.4g}" if self.answer % 1 else f"{self.answer:,.0f}"
+        return self.words.explanation.replace("{answer}", number.replace(",", " "))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One line of a file of answers."""
+
+    row: str
+    number: int
+    answer: float | None  # None: the solution was shown
+    right: bool  # as it was marked then
 
 
 def of_row(row: Row) -> list[Exercise]:
@@ -88,9 +98,9 @@ def _checked(row: Row, number: int, found: Mapping[str, Any]) -> Exercise:
         if not isinstance(answer, int) or not 0 <= answer < len(en.choices) or len(en.choices) != len(ja.choices):
             raise wrong(file, f"exercise: right = {answer!r}", _("the place of a choice, from 0"))
     else:
-        function, tolerance = computed.COMPUTED.get(found["compute"]), found["tolerance"]
+        function, tolerance = computed.functions().get(str(found["compute"])), found["tolerance"]
         if function is None:
-            raise wrong(file, f"compute = {found['compute']!r}"[:120], ", ".join(computed.COMPUTED))
+            raise wrong(file, f"compute = {found['compute']!r}"[:120], ", ".join(computed.functions()))
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance > 0:
             raise wrong(file, f"tolerance = {tolerance!r}"[:120], "tolerance = 0.01")
         try:
@@ -115,7 +125,7 @@ def _words(file: Path, found: Any, kind: str) -> Words:
 
 def right(exercise: Exercise, answer: Any) -> bool:
     """Return whether an answer is right: a choice's place, or a number within the tolerance. Raises UserError."""
-    plain = isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer)
+    plain = isinstance(answer, int | float) and not isinstance(answer, bool) and abs(answer) < LARGEST
     if not plain or (exercise.kind == "predict" and answer not in range(len(exercise.en.choices))):
         raise UserError(
             "value",
@@ -125,8 +135,11 @@ def right(exercise: Exercise, answer: Any) -> bool:
     return abs(answer - exercise.answer) <= exercise.tolerance
 
 
-def keep(project: Path, exercise: Exercise, answer: float, is_right: bool) -> None:
-    """Append an answer to the project's file of answers. Raises UserError where that is full or cannot be written."""
+def keep(project: Path, exercise: Exercise, answer: float | None, is_right: bool) -> None:
+    """Append an answer to the project's file of answers, or None where the solution was shown.
+
+    Raises UserError where the file is full or cannot be written.
+    """
     path = project / KEPT
     line = {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -157,12 +170,26 @@ def solved(project: Path) -> set[tuple[str, int]]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return set()
-    found = set()
-    for line in lines:
-        try:
-            kept = json.loads(line)
-            if kept["right"] is True:
-                found.add((str(kept["row"]), int(kept["exercise"])))
-        except (ValueError, TypeError, KeyError):
-            continue
-    return found
+    kept = filter(None, map(read_line, lines))
+    return {(one.row, one.number) for one in kept if one.right}
+
+
+def read_line(line: str) -> Kept | None:
+    """Return a line of a file of answers; None for one that is no such line.
+
+    >>> read_line('{"row": "V1", "exercise": 0, "answer": 55, "right": true}')
+    Kept(row='V1', number=0, answer=55, right=True)
+    >>> read_line("[]") is None
+    True
+    """
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    row, number, answer, is_right = (fields.get(name) for name in ("row", "exercise", "answer", "right"))
+    plain = answer is None or (isinstance(answer, int | float) and not isinstance(answer, bool))
+    if not isinstance(row, str) or type(number) is not int or not plain or not isinstance(is_right, bool):
+        return None
+    return Kept(row, number, answer, is_right)

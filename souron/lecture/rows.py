@@ -24,7 +24,7 @@ name is the letter of a chapter and a number, which is the row's place.
     fails = "..."                where it fails
     spoken = "..."               to be read aloud: 120-200 words, in Japanese 300-500 characters
 
-    [[exercise]]                 marks itself, see ``exercises``; may be left out
+    [[exercise]]                 marks itself, see ``exercises``; at least one
 """
 
 import re

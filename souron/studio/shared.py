@@ -24,6 +24,7 @@ ORDER = (
     "interactives",
     "courses",
     "teach",
+    "exercises",
     "my_data",
     "data",
     "annotate",

@@ -110,6 +110,16 @@ def add_rows(app: FastAPI, replies: Replies) -> None:
     def watched(language: str, id: str) -> Response:
         return replies.answer(language, lambda studio: seen(studio, studio.jobs.get(id)))
 
+    @app.get("/lecture/{language}/answers.jsonl")
+    def answers(language: str) -> Response:
+        try:
+            name, content = marking.saved(replies.studio(language))
+        except UserError as error:
+            raise HTTPException(404) from error
+        return Response(
+            content, media_type="application/jsonl", headers={"Content-Disposition": f"attachment; filename={name}"}
+        )
+
     @app.get("/lecture/{language}/{id}")
     def row(language: str, id: str) -> Response:
         return replies.page(language, lambda studio: lesson.page(studio, rows.find(id)))

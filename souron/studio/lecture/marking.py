@@ -1,9 +1,11 @@
-"""Exercises on a row's page: the form, and the mark that an answer gets."""
+"""Exercises on a row's page: the form, the mark that an answer gets, and the file of all answers."""
 
+import hashlib
 from typing import Any
 
 from markupsafe import Markup
 
+from souron.kinds import files
 from souron.lecture import exercises
 from souron.lecture.exercises import Exercise
 from souron.lecture.rows import Row
@@ -12,9 +14,9 @@ from souron.utils.messages import UserError, _
 
 
 def panel(studio: Studio, row: Row) -> Markup:
-    """Return a form for each exercise of a row."""
+    """Return a form for each exercise of a row, and a link to the file of all answers so far."""
     solved = exercises.solved(studio.project)
-    return Markup("").join(
+    forms = Markup("").join(
         Markup(
             '<form class="exercise" data-mark="/lecture/{language}/{row}/mark" data-exercise="{number}">'
             '<fieldset><legend>{question}</legend>{fields}</fieldset><p class="actions">'
@@ -34,6 +36,28 @@ def panel(studio: Studio, row: Row) -> Markup:
         )
         for one in exercises.of_row(row)
     )
+    return forms + Markup(
+        '<p class="actions answers"{hidden}><a href="/lecture/{language}/answers.jsonl" download>{save}</a> '
+        '<span class="faint">{about}</span></p>'
+    ).format(
+        hidden="" if (studio.project / exercises.KEPT).exists() else Markup(" hidden"),
+        language=studio.language,
+        save=_("Save my answers as a file"),
+        about=_("for your teacher; it holds no name"),
+    )
+
+
+def saved(studio: Studio) -> tuple[str, bytes]:
+    """Return the file of all answers of this project, with a name that differs from other students'.
+
+    Raises UserError where nothing was answered yet.
+    """
+    content = b""
+    if (studio.project / exercises.KEPT).exists():
+        content = files.content(studio.project / exercises.KEPT, 2 * exercises.MOST_BYTES)
+    if not content:
+        raise UserError("missing", _("no exercise was answered yet"), expected=_("an answer"), exit=3)
+    return f"answers-{hashlib.sha256(content).hexdigest()[:8]}.jsonl", content
 
 
 def fields(one: Exercise) -> Markup:
@@ -50,7 +74,7 @@ def fields(one: Exercise) -> Markup:
 def answer(studio: Studio, row: Row, asked: Any) -> dict[str, Any]:
     """Mark ``answer`` to the exercise numbered ``exercise`` and keep it; ``show`` true asks for the solution.
 
-    Raises UserError.
+    That the solution was shown before a right answer is kept, too. Raises UserError.
     """
     every = exercises.of_row(row)
     number = asked.get("exercise") if isinstance(asked, dict) else None
@@ -62,6 +86,8 @@ def answer(studio: Studio, row: Row, asked: Any) -> dict[str, Any]:
         )
     one = every[number]
     if asked.get("show") is True:
+        if (row.id, one.number) not in exercises.solved(studio.project):
+            exercises.keep(studio.project, one, None, False)
         text = one.explanation
         if one.kind == "predict":
             text = f"{one.words.choices[int(one.answer)]}. {text}"

@@ -48,6 +48,11 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
             _("Name two things, show them to the camera, and train a network in seconds, in front of everybody."),
             studio.url("teach"),
         ),
+        (
+            _("Results of a class"),
+            _("Every row has an exercise that marks itself. Drop your students' files, and see what was difficult."),
+            studio.url("exercises"),
+        ),
     )
     cards = Markup("").join(
         Markup(

@@ -165,6 +165,7 @@ for (const form of $$("form.exercise")) {
     const said = await ask(form.dataset.mark, { exercise: number, ...asked }).catch((error) => ({ html: error.message }));
     fill(told, said.html);
     told.className = said.right ? "right" : "";
+    if ("right" in said) $("p.answers").hidden = false;
   };
   form.addEventListener("submit", (event) => {
     event.preventDefault();

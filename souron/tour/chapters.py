@@ -10,11 +10,11 @@ from functools import partial
 
 from souron.data import load
 from souron.hub import zoo
-from souron.lecture import society_tour
 from souron.runs import compare, ready, train
 from souron.runs import events as runs_events
 from souron.runs.events import Event
 from souron.runs.options import TourOptions
+from souron.tour import society_tour
 from souron.utils.messages import N_, Message, UserError, _, near
 
 SAMPLES = 200  # images generated to evaluate each generator
