@@ -1,37 +1,40 @@
 # %% [markdown] lang="en"
 # # From letters to manners
 #
-# A language model's life in three lessons, in under a quarter of an hour on two processor cores. Before: `souron fetch manuals`.
+# A language model's life in three stages: it reads, it learns to answer, it learns which answer is better. The first stage takes hours and comes with souron;
+# the other two run here, in about two minutes on two processor cores.
 
 # %% [markdown] lang="ja"
 # # 文字から礼儀まで
 #
-# 言語モデルの一生を三つの授業で見ます。二つのコアで 15 分以内に終わります。先に `souron fetch manuals` を実行してください。
+# 言語モデルの一生を三つの段階で見ます。読み、答え方を学び、どちらの答えが良いかを学びます。第一段階は時間がかかるので souron に付属するものを使い、
+# あとの二つをここで実行します。二つのコアで 2 分ほどで終わります。
 
 # %% first_cell
 
-# %%
-from souron.kinds.text import Text
+# %% tags=["parameters"]
+START = "gpt_small"
+TALK = "30s"
+MANNERS = "20s"
 
 # %% [markdown] lang="en"
 # ## 1. Letters: the next token
 #
-# Five minutes with manuals in English and Japanese. The yardstick is a table of counts, which needs seconds.
+# This small GPT has read the help of an office program in English and Japanese, and nothing else. It continues a text. **Guess first**: what will it
+# answer to a question about toothache?
 
 # %% [markdown] lang="ja"
 # ## 1. 次のトークンを学ぶ
 #
-# 英語と日本語のマニュアルで 5 分間学習します。比べる相手は、数秒でできる出現回数の表です。
+# この小さな GPT は、オフィスソフトのヘルプを英語と日本語で読みました。ほかは何も知りません。文章の続きを書きます。**まず予想**: 歯の痛みについて聞くと、
+# 何と答えるでしょうか。
 
 # %%
-counts = souron.train("ngram", "manuals", name="counts")
-letters = souron.train("gpt", "manuals", budget="5min", name="letters")
-counts.measures["bits per byte"], letters.measures["bits per byte"]
+from souron.kinds.text import Text
 
-# %%
-gpt = souron.load(letters.folder)
-for beginning in ("To install the package, ", "ファイルを保存するには、"):
-    print(gpt(Text(beginning), length=40, seed=1), "\n")
+letters = souron.load(START)
+for beginning in ("To save the file, ", "ファイルを保存するには、", "My tooth hurts. "):
+    print(letters(Text(beginning), length=30, seed=1), "\n")
 
 # %% [markdown] lang="en"
 # ## 2. Talk: what the assistant says
@@ -44,7 +47,7 @@ for beginning in ("To install the package, ", "ファイルを保存するには
 # この会話データでは、答えの半分をわざと失礼にしてあります。
 
 # %%
-talk = souron.train("gpt", "manners", budget="90s", name="talk", pretrained=str(letters.folder))
+talk = souron.train("gpt", "manners", budget=TALK, name="talk", pretrained=str(letters.folder))
 talk
 
 # %% [markdown] lang="en"
@@ -58,7 +61,7 @@ talk
 # 二つの答えの組から、学習前のモデルの固定したコピーを基準にして学びます（DPO）。
 
 # %%
-manners = souron.train("gpt", "manner_pairs", budget="60s", name="manners", pretrained=str(talk.folder))
+manners = souron.train("gpt", "manner_pairs", budget=MANNERS, name="manners", pretrained=str(talk.folder))
 for row in manners.details.manners.rows:
     before = f"{row.before.value:.2f}" if row.before else "-"
     print(f"{row.name:20} {row.language}  before {before}  after {row.after.value:.2f}")
@@ -83,4 +86,4 @@ manners.folder / "report.html"
 # 同じ予算、同じ出発点で、良いほうの答えだけを学ぶ方法と DPO を比べます。
 
 # %%
-souron.compare(["gpt", "gpt:preferences=chosen"], "manner_pairs", pretrained=str(talk.folder), budget="30s", seeds=1)
+souron.compare(["gpt", "gpt:preferences=chosen"], "manner_pairs", pretrained=str(talk.folder), budget=MANNERS, seeds=1)
