@@ -1,4 +1,4 @@
-"""What runs a notebook in a test, without a network and with small budgets: in a kernel of its own, or in this process."""
+"""What runs a notebook in a test: in a kernel of its own or in this process, no network, small budgets."""
 
 import ast
 import contextlib
@@ -77,7 +77,7 @@ def stepped(name: str, parameters: dict[str, Any]) -> tuple[dict[str, Any], list
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(tree, name, "exec"), known)
             if last is not None:
-                value = eval(compile(ast.Expression(last.value), name, "eval"), known)
+                value = eval(compile(ast.Expression(last.value), name, "eval"), known)  # noqa: S307
                 drawn = getattr(value, "_repr_html_", None)
                 print(drawn() if drawn else repr(value))
         if "parameters" in cell.metadata.get("tags", ()):

@@ -34,10 +34,10 @@ from souron.data.load import load
 digits = load("digits")
 chance = np.random.default_rng(0)
 pixels = digits.input.flatten(1).numpy() / 255
-noisy = pixels + chance.normal(0, 0.5, pixels.shape)
+noisy = pixels + chance.normal(0, 0.35, pixels.shape)
 ill = digits.target.numpy() == 8
 train, test = np.arange(600), np.arange(600, len(ill))
-model = LogisticRegression(C=10, max_iter=2000).fit(noisy[train], ill[train])
+model = LogisticRegression(C=0.1, max_iter=2000).fit(noisy[train], ill[train])
 probability, y_true = model.predict_proba(noisy[test])[:, 1], ill[test]
 y_true.mean(), (y_true == (probability >= 0.5)).mean()
 
@@ -73,6 +73,7 @@ for threshold in THRESHOLDS:
 right.set(xlabel="1 - specificity", ylabel="sensitivity")
 right.legend(title="threshold")
 figure.tight_layout()
+plt.show()
 
 # %%
 for threshold in THRESHOLDS:
@@ -127,8 +128,8 @@ for prevalence in (0.3, 0.01):
 # %% [markdown] lang="en"
 # ## Calibration
 #
-# Of the cases with a probability of about 80 %, are 80 % ill? Each dot is a group of cases; on the line the answer is yes. The network is then made
-# ten times more confident: the ranking, and so the ROC curve, stays; the calibration does not.
+# Of the cases with a probability of about 80 %, are 80 % ill? Each dot is a group of cases; on the line the answer is yes. The model is then made
+# more confident: the ranking, and so the ROC curve, stays; the calibration does not.
 
 # %% [markdown] lang="ja"
 # ## 較正
@@ -138,10 +139,11 @@ for prevalence in (0.3, 0.01):
 
 
 # %%
-def groups_of(probability, count=8):
-    """Sort cases by probability into groups: mean probability and share of ill ones of each."""
-    order = np.array_split(np.argsort(probability), count)
-    return [probability[rows].mean() for rows in order], [y_true[rows].mean() for rows in order]
+def groups_of(probability, width=0.2, fewest=10):
+    """Group cases of similar probability: mean probability and share of ill ones of each group."""
+    number = (probability / width).astype(int)
+    groups = [number == k for k in np.unique(number) if (number == k).sum() >= fewest]
+    return [probability[rows].mean() for rows in groups], [y_true[rows].mean() for rows in groups]
 
 
 odds = np.log(probability / (1 - probability))
@@ -152,6 +154,7 @@ axes.plot(*groups_of(probability), "o-", label="as learnt")
 axes.plot(*groups_of(bolder), "s--", label="odds to the power of 3")
 axes.set(xlabel="probability", ylabel="share of ill")
 axes.legend()
+plt.show()
 
 # %% [markdown] lang="en"
 # ## Is it worth using?
@@ -176,3 +179,4 @@ axes.plot(thresholds, [treat_all(y_true, t).value for t in thresholds], label="t
 axes.axhline(0, color="black", linewidth=0.8, label="treat none")
 axes.set(xlabel="threshold", ylabel="net benefit", ylim=(-0.02, y_true.mean() * 1.1))
 axes.legend()
+plt.show()

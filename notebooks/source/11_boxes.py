@@ -59,6 +59,7 @@ for number in range(4):
     draw(panels[0, number], images[number], truth[number][:, 1:], "lime")
     draw(panels[1, number], images[number], sure[:, 1:5], "red", sure[:, 5])
 figure.tight_layout()
+plt.show()
 
 # %% [markdown] lang="en"
 # Above, the true boxes; below, the predicted ones with their scores.
@@ -107,6 +108,7 @@ for panel, iou in zip(panels, (0.95, 0.6, 0.05), strict=True):
         [several] = yolo.detect(images[:1], conf=0.1, iou=iou)
     draw(panel, images[0], several[:, 1:5], "red")
     panel.set_title(f"IoU {iou}: {len(several)}")
+plt.show()
 
 # %% [markdown] lang="en"
 # ## From boxes to one number
@@ -132,6 +134,7 @@ for label, name in enumerate(scenes.classes):
     axes.plot(recall, precision, ".-", label=name)
 axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.05), ylim=(0, 1.05))
 axes.legend(fontsize=7)
+plt.show()
 
 # %% [markdown] lang="en"
 # ## Your turn: average precision

@@ -52,6 +52,7 @@ for number in range(6):
 for panel in panels.flat:
     panel.axis("off")
 figure.tight_layout()
+plt.show()
 
 # %% [markdown] lang="en"
 # ## Accuracy flatters
@@ -109,6 +110,7 @@ for one, other in zip(predicted.numpy(), true.numpy(), strict=True):
 figure, axes = plt.subplots(figsize=(6, 3.2))
 axes.scatter(areas, scores, s=8)
 axes.set(xscale="log", xlabel="true area (pixels)", ylabel="Dice")
+plt.show()
 
 # %% [markdown] lang="en"
 # ## One pixel
@@ -128,6 +130,7 @@ figure, axes = plt.subplots(figsize=(6, 3.2))
 axes.plot(radii, shifted, "o-", markersize=3)
 axes.axhline(0.8, color="grey", linestyle=":")
 axes.set(xlabel="radius (pixels)", ylabel="Dice", ylim=(0, 1.02))
+plt.show()
 
 # %% [markdown] lang="en"
 # So a Dice of 0.8 may be excellent for a lymph node and poor for a liver. Distances between the edges, in millimetres, do not depend on the size:

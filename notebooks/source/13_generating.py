@@ -88,7 +88,7 @@ network = torch.nn.Sequential(
 )
 optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
 losses = []
-for step in range(STEPS):
+for _ in range(STEPS):
     clean = data[torch.randint(len(data), (256,))]
     level = torch.randint(LEVELS, (256, 1))
     noise = torch.randn_like(clean)
@@ -101,6 +101,7 @@ for step in range(STEPS):
 figure, axes = plt.subplots(figsize=(6, 2.4))
 axes.plot(torch.tensor(losses).unfold(0, 10, 10).mean(1))
 axes.set(xlabel="step / 10", ylabel="loss")
+plt.show()
 
 # %% [markdown] lang="en"
 # ## Backwards: out of noise

@@ -77,12 +77,13 @@ from sklearn.metrics.pairwise import cosine_similarity
 table = cosine_similarity(vectors)
 
 
-def show_table(table, right=None):
+def show_table(table):
     """Draw a table of cosines with its numbers."""
-    figure, axes = plt.subplots(figsize=(5, 4))
+    _, axes = plt.subplots(figsize=(5, 4))
     axes.imshow(table, cmap="Blues")
     for row, column in np.ndindex(table.shape):
-        axes.text(column, row, f"{table[row, column]:.2f}", ha="center", va="center", fontsize=8)
+        colour = "white" if table[row, column] > 0.6 else "black"
+        axes.text(column, row, f"{table[row, column]:.2f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set(xticks=range(table.shape[1]), yticks=range(table.shape[0]))
 
 

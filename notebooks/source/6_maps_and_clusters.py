@@ -73,7 +73,6 @@ show_map(plane, digits.target, "PCA")
 # 隣だったかを数えます（1 が最高）。画素ごとに並べ替えた `shuffled` のデータには、地図に描くべきものが何もありません。
 
 # %%
-from souron.evaluation.unsupervised import learn_anew
 from souron.metrics.reduction import shuffled_columns, trustworthiness
 
 record = souron.train("umap", "digits", budget=BUDGET)
@@ -108,6 +107,7 @@ figure, panels = plt.subplots(1, GROUPS, figsize=(9, 1.2))
 for panel, centre in zip(panels, kmeans.centres, strict=True):
     panel.imshow(centre.view(8, 8), cmap="gray")
     panel.axis("off")
+plt.show()
 
 # %%
 cluster = kmeans(points)

@@ -93,6 +93,7 @@ for layer in range(layers):
         panels[layer, head].imshow(attention[layer, head], cmap="Blues", vmin=0, vmax=1)
         panels[layer, head].set(xticks=[], yticks=[], title=f"{layer + 1}.{head + 1}")
 figure.tight_layout()
+plt.show()
 
 # %% [markdown] lang="en"
 # ## Your turn: attention

@@ -46,6 +46,7 @@ for row, line in enumerate(panels):
     for image, panel in zip(images[patient == row], line, strict=True):
         panel.imshow(image.reshape(8, 8), cmap="gray")
         panel.axis("off")
+plt.show()
 
 # %% [markdown] lang="en"
 # The classifier answers with the diagnosis of the most similar training image. Once the *images* are divided by chance, once the *patients*.

@@ -11,8 +11,8 @@ One file each, found by its name, ``box_overlap.py``. It holds
 
 and may hold ``TOLERANCE``. ``chance`` is a NumPy generator with a fixed seed, so every check has the same cases.
 
-The function runs in this process, on copies of the inputs. All cases together have ``SECONDS``: time is looked at before
-each line of Python, so one call of a library that never returns is not interrupted.
+The function runs in this process, on copies of the inputs. All cases together have ``SECONDS``: time is looked at
+before each line of Python, so one call of a library that never returns is not interrupted.
 """
 
 import importlib

@@ -23,5 +23,5 @@ def inputs(chance: Generator) -> Iterator[tuple[Any, ...]]:
     yield [0, 0, 9, 9], [3, 3, 6, 6]  # one within the other
     yield [0, 0, 4, 4], [4, 0, 8, 4]  # only an edge in common
     for _case in range(12):
-        corners = np.sort(chance.integers(0, 12, (2, 2, 2)), axis=1) + [[0, 0], [1, 1]]
+        corners = np.sort(chance.integers(0, 12, (2, 2, 2)), axis=1) + np.array([[0, 0], [1, 1]])
         yield tuple(corners.reshape(2, 4).tolist())
