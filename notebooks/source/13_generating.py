@@ -13,8 +13,8 @@
 # %% first_cell
 
 # %% tags=["parameters"]
-STEPS = 3000
-DRAWN = 12
+STEPS = 2000
+DRAWN = 10
 
 # %% [markdown] lang="en"
 # ## Forwards: into noise

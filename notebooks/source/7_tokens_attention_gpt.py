@@ -18,20 +18,20 @@ BUDGET = "20s"
 # %% [markdown] lang="en"
 # ## A text as tokens
 #
-# The tokenizer of a small GPT that comes with souron and has read the help of an office program in both languages. **Guess first**: does a frequent word have one token? And a Japanese one?
+# The number of characters, of tokens, and the tokens, by the tokenizer of a small GPT that comes with souron and has read the help of an office program in both languages. **Guess first**: does a frequent word have one token? And a Japanese one?
 
 # %% [markdown] lang="ja"
 # ## 文章をトークンに
 #
-# souron に付属する小さな GPT のトークナイザーです。オフィスソフトのヘルプを両方の言語で読んでいます。**まず予想**: よく使う単語は 1 トークンで
+# 文字数、トークン数、トークンの順に示します。souron に付属する小さな GPT のトークナイザーです。オフィスソフトのヘルプを両方の言語で読んでいます。**まず予想**: よく使う単語は 1 トークンで
 # しょうか。日本語の単語はどうでしょうか。
 
 # %%
 gpt = souron.load("gpt_small")
 tokenizer = gpt.system.tokenizer
 for text in ("Save the file in the folder.", "ファイルをフォルダーに保存します。"):
-    numbers = tokenizer.encode(text)
-    print(len(text), len(numbers), [tokenizer.decode([number]) for number in numbers])
+    pieces = tokenizer.pieces(text)
+    print(len(text), len(pieces), [piece.text for piece in pieces])
 
 # %% [markdown] lang="en"
 # ## Your turn: one step of byte-pair encoding
@@ -84,7 +84,7 @@ from souron.evaluation.language.inside_decoder import trace
 
 numbers = tokenizer.encode("To save the file, open the menu and save the")
 with torch.no_grad():
-    seen = trace(gpt.system.decoder, torch.tensor([numbers]))
+    seen = trace(gpt.system.decoder, torch.tensor(numbers))
 attention = seen.attention  # (layers, heads, T, T)
 layers, heads = attention.shape[:2]
 figure, panels = plt.subplots(layers, heads, figsize=(2 * heads, 2 * layers), squeeze=False)

@@ -91,7 +91,7 @@ lesson_plots.gallery(
 # 同じです。**まず予想**: 何ポイント違うでしょうか。
 
 # %%
-result = souron.compare(SYSTEMS, "few images", budget=BUDGET, seeds=SEEDS, imgsz=64)
+result = souron.compare(SYSTEMS, "few images", budget=BUDGET, seeds=SEEDS, side=64)
 result
 
 # %% [markdown] lang="en"
