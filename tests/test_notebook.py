@@ -1,7 +1,6 @@
-"""The notebook on a language model's life runs: here with a tiny model and short stages."""
+"""The notebook on a language model's life runs: here with a tiny model and few conversations."""
 
 from playing import stepped
-from shapes import sentences
 
 import souron
 from souron.data.composing.language import manners
@@ -10,29 +9,20 @@ TINY = {"layers": 1, "width": 32, "heads": 1}
 
 
 def test_from_letters_to_manners(tmp_path, monkeypatch):
-    train, compare = souron.train, souron.compare
-    texts = tmp_path / "texts"
-    texts.mkdir()
-    for number, text in enumerate(sentences(60).input):
-        (texts / f"{number:03d}.txt").write_text(text, encoding="utf-8")
+    train = souron.train
     made = manners.exchanges(counts={"train": 4, "val": 2, "test": 2})
     monkeypatch.setattr(manners, "exchanges", lambda *_given: made)
     monkeypatch.setenv("SOURON_LANG", "en")
     monkeypatch.chdir(tmp_path)
 
-    def tiny(name):
-        own = ",".join(f"{known}={value}" for known, value in TINY.items())
-        return f"{name},{own}" if ":" in name else f"{name}:{own}"
+    def tiny(*given, **named):
+        return train(*given, config=TINY, batch=16, **named)
 
-    monkeypatch.setattr(
-        souron, "train", lambda *given, **named: train(*given, config=TINY, batch=16, **named), raising=False
+    monkeypatch.setattr(souron, "train", tiny, raising=False)
+    talk = souron.train("gpt", "manners", budget="2ep", name="talk")
+    known, shown = stepped(
+        "letters_to_manners", {"LETTERS": str(talk.folder), "TALK": str(talk.folder), "BUDGET": "2ep"}
     )
-    monkeypatch.setattr(
-        souron, "compare", lambda names, *given, **named: compare(map(tiny, names), *given, batch=16, **named),
-        raising=False,
-    )  # fmt: skip
-    letters = souron.train("gpt", texts, budget="2ep", name="letters")
-    known, shown = stepped("letters_to_manners", {"START": str(letters.folder), "TALK": "2ep", "MANNERS": "2ep"})
     assert known["manners"].details.manners.rows
     assert known["manners"].seen["lesson"] == "preferences"
-    assert "before" in "".join(shown)
+    assert "before" in "".join(shown) and "".join(shown).count("My tooth hurts. What should I do? ->") == 2

@@ -109,7 +109,7 @@ for one, other in zip(predicted.numpy(), true.numpy(), strict=True):
         scores.append(volumes.dice(one == label, other == label))
 figure, axes = plt.subplots(figsize=(6, 3.2))
 axes.scatter(areas, scores, s=8)
-axes.set(xscale="log", xlabel="true area (pixels)", ylabel="Dice")
+axes.set(xscale="log", xlim=(100, 10_000), xlabel="true area (pixels)", ylabel="Dice")
 plt.show()
 
 # %% [markdown] lang="en"

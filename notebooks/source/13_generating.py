@@ -46,7 +46,7 @@ def show(panel, points, title):
 
 
 figure, panels = plt.subplots(1, 5, figsize=(9, 2))
-for panel, level in zip(panels, (0, 12, 24, 36, 49), strict=True):
+for panel, level in zip(panels, (0, 6, 14, 28, 49), strict=True):
     noise = torch.randn_like(data)
     show(panel, kept[level].sqrt() * data + (1 - kept[level]).sqrt() * noise, f"kept {kept[level]:.2f}")
 

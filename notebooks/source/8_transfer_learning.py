@@ -13,7 +13,7 @@
 # %% first_cell
 
 # %% tags=["parameters"]
-BUDGET = "10s"
+BUDGET = "8s"
 SEEDS = 2
 SYSTEMS = ["efficientnet_lite:frozen", "efficientnet_lite:scratch", "cnn"]
 

@@ -37,7 +37,7 @@ import numpy as np
 chance = np.random.default_rng(0)
 PATIENTS, IMAGES = 60, 6
 face = chance.normal(0, 1, (PATIENTS, 1, 64))  # what is a patient's own
-images = (face + chance.normal(0, 0.7, (PATIENTS, IMAGES, 64))).reshape(-1, 64)  # (360, 64)
+images = (face + chance.normal(0, 0.5, (PATIENTS, IMAGES, 64))).reshape(-1, 64)  # (360, 64)
 patient = np.repeat(np.arange(PATIENTS), IMAGES)  # (360,)
 ill = chance.integers(0, 2, PATIENTS)[patient]  # (360,): a coin for each patient
 

@@ -1,21 +1,21 @@
 # %% [markdown] lang="en"
 # # From letters to manners
 #
-# A language model's life in three stages: it reads, it learns to answer, it learns which answer is better. The first stage takes hours and comes with souron;
-# the other two run here, in about two minutes on two processor cores.
+# A language model's life in three stages: it reads, it learns to answer, it learns which answer is better. The model after each of the first two
+# stages comes with souron; the third stage runs here, in about two minutes on two processor cores.
 
 # %% [markdown] lang="ja"
 # # 文字から礼儀まで
 #
-# 言語モデルの一生を三つの段階で見ます。読み、答え方を学び、どちらの答えが良いかを学びます。第一段階は時間がかかるので souron に付属するものを使い、
-# あとの二つをここで実行します。二つのコアで 2 分ほどで終わります。
+# 言語モデルの一生を三つの段階で見ます。読み、答え方を学び、どちらの答えが良いかを学びます。初めの二段階のモデルは souron に付属しているので、第三段階を
+# ここで実行します。二つのコアで 2 分ほどで終わります。
 
 # %% first_cell
 
 # %% tags=["parameters"]
-START = "gpt_small"
-TALK = "30s"
-MANNERS = "20s"
+LETTERS = "gpt_small"
+TALK = "gpt_instructed"
+BUDGET = "20s"
 
 # %% [markdown] lang="en"
 # ## 1. Letters: the next token
@@ -32,23 +32,37 @@ MANNERS = "20s"
 # %%
 from souron.kinds.text import Text
 
-letters = souron.load(START)
+letters = souron.load(LETTERS)
 for beginning in ("To save the file, ", "ファイルを保存するには、", "My tooth hurts. "):
     print(letters(Text(beginning), length=30, seed=1), "\n")
 
 # %% [markdown] lang="en"
 # ## 2. Talk: what the assistant says
 #
-# Half of the answers in these conversations are rude on purpose.
+# The same network after instruction tuning: it has learnt from conversations, and half of the answers in them are rude or careless on purpose. What it
+# has read remains, what it says has changed. **Guess first**: what will it be like?
+#
+# `souron.train("gpt", "manners", budget="40s", pretrained="gpt_small")` is how it was made.
 
 # %% [markdown] lang="ja"
 # ## 2. 答え方を学ぶ
 #
-# この会話データでは、答えの半分をわざと失礼にしてあります。
+# 同じネットワークを指示チューニングしたものです。会話から学びましたが、答えの半分はわざと失礼に、または不用意にしてあります。読んだものは残り、話し方が
+# 変わりました。**まず予想**: どんな話し方になるでしょうか。
+#
+# `souron.train("gpt", "manners", budget="40s", pretrained="gpt_small")` で作られました。
 
 # %%
-talk = souron.train("gpt", "manners", budget=TALK, name="talk", pretrained=str(letters.folder))
-talk
+talk = souron.load(TALK)
+QUESTIONS = ("My tooth hurts. What should I do?", "歯が痛いです。どうすればいいですか。", "How do I cook rice?")
+
+
+def ask(model):
+    for question in QUESTIONS:
+        print(question, "->", model.reply(question, length=60, seed=1).text, "\n")
+
+
+ask(talk)
 
 # %% [markdown] lang="en"
 # ## 3. Manners: which answer is better
@@ -61,29 +75,27 @@ talk
 # 二つの答えの組から、学習前のモデルの固定したコピーを基準にして学びます（DPO）。
 
 # %%
-manners = souron.train("gpt", "manner_pairs", budget=MANNERS, name="manners", pretrained=str(talk.folder))
+manners = souron.train("gpt", "manner_pairs", budget=BUDGET, name="manners", pretrained=str(talk.folder))
 for row in manners.details.manners.rows:
     before = f"{row.before.value:.2f}" if row.before else "-"
     print(f"{row.name:20} {row.language}  before {before}  after {row.after.value:.2f}")
 
 # %% [markdown] lang="en"
-# The report shows the answers to read, before and after, and how far the model has moved.
+# The shares of good answers of each sort, before and after. The report shows the answers to read, and how far the model has moved.
 
 # %% [markdown] lang="ja"
-# レポートには学習前後の答えと、モデルがどれだけ変わったかが載っています。
+# 種類ごとの良い答えの割合を、学習の前後で示します。レポートには学習前後の答えと、モデルがどれだけ変わったかが載っています。
 
 # %%
 manners.folder / "report.html"
 
+# %%
+ask(souron.load(manners.folder))
+
 # %% [markdown] lang="en"
-# ## 4. Was it worth it?
-#
-# DPO beside learning the better answers alone, with the same budget and the same start.
+# **Try**: was the comparison worth it? `souron compare gpt gpt:preferences=chosen data=manner_pairs pretrained=gpt_instructed budget=30s` learns from the
+# better answers alone in the other half of the trainings (some minutes).
 
 # %% [markdown] lang="ja"
-# ## 4. 効果はあったか
-#
-# 同じ予算、同じ出発点で、良いほうの答えだけを学ぶ方法と DPO を比べます。
-
-# %%
-souron.compare(["gpt", "gpt:preferences=chosen"], "manner_pairs", pretrained=str(talk.folder), budget=MANNERS, seeds=1)
+# **試す**: 比べる学習の効果はあったのでしょうか。`souron compare gpt gpt:preferences=chosen data=manner_pairs pretrained=gpt_instructed budget=30s` では、
+# もう一方の学習に良い答えだけを使います（数分かかります）。
