@@ -94,6 +94,7 @@ for layer in range(layers):
         panels[layer, head].set(xticks=[], yticks=[], title=f"{layer + 1}.{head + 1}")
 figure.tight_layout()
 plt.show()
+print([tokenizer.decode([number]) for number in numbers])
 
 # %% [markdown] lang="en"
 # ## Your turn: attention
