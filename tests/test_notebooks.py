@@ -1,11 +1,14 @@
 """The lessons run from top to bottom: offline, with small budgets, in both languages."""
 
 import ast
+import importlib.util
 import json
 import re
 import socket
+import sys
 
 import matplotlib
+import nbformat
 import numpy as np
 import pytest
 from playing import NOTEBOOKS, build, played, shown, stepped, told
@@ -183,6 +186,23 @@ def test_where_nothing_may_be_written_runs_go_elsewhere_and_the_network_is_shut(
     lesson = played("first_cell", folder, before=REFUSED)
     assert re.search(r"no network here.* [1-9]", told(lesson))
     assert "/souron-" in told(lesson) and not any(folder.iterdir())
+
+
+def test_running_them_in_full_ends_with_an_error_where_one_fails(tmp_path, monkeypatch, capsys):
+    found = importlib.util.spec_from_file_location("lessons", NOTEBOOKS.parent / "benchmarks" / "lessons.py")
+    lessons = importlib.util.module_from_spec(found)
+    found.loader.exec_module(lessons)
+    for name, source in (("1_fails", "1 / 0"), ("2_runs", "1")):
+        cells = [nbformat.v4.new_code_cell(source)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+    monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["lessons.py"])
+    with pytest.raises(SystemExit) as ended:
+        lessons.main()
+    assert ended.value.code == "failed: 1_fails"
+    printed = capsys.readouterr()
+    assert re.findall(r"^(\w+) +\d+ s", printed.out, re.MULTILINE) == ["1_fails", "2_runs"]
+    assert "ZeroDivisionError" in printed.err
 
 
 def test_the_notebooks_are_in_their_order():
