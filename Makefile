@@ -47,8 +47,9 @@ strace:  # for the test that no engine opens a connection
 docs: install-dev
 	$(BIN)/python docs/build.py
 
-notebooks: install-dev  # after the text of a lesson in notebooks/source has changed
+notebooks: install-dev  # after a lesson in notebooks/source has changed: write both languages, run each in full
 	$(BIN)/python notebooks/build.py
+	$(BIN)/python benchmarks/lessons.py
 
 mutants: install-dev  # make mutants NAME=tour, or all: each removes a mechanism, and a test must fail
 	$(BIN)/python tests/mutants/run.py $(or $(NAME),all)

@@ -1,7 +1,8 @@
-"""How long each lesson takes as it is: ``python benchmarks/lessons.py [NAME ...]``.
+"""How long each notebook takes as it is: ``python benchmarks/lessons.py [NAME ...]``, a part of ``make notebooks``.
 
-Each notebook runs from top to bottom in a kernel and an empty folder of its own. Printed are the
-seconds that pass, and the processor's seconds, which other work on the machine changes less.
+Each runs from top to bottom in a kernel and an empty folder of its own; a cell that fails ends it with exit code 1 once
+the others have run. Printed are the seconds that pass, and the processor's seconds, which other work on the machine
+changes less.
 """
 
 import resource
@@ -13,22 +14,30 @@ from pathlib import Path
 import nbclient
 import nbformat
 import torch
+from nbclient.exceptions import CellExecutionError
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks" / "en"
 
 
 def main() -> None:
-    names = sys.argv[1:] or sorted(file.stem for file in NOTEBOOKS.glob("[0-9]*.ipynb"))
+    found = sys.argv[1:] or [file.stem for file in NOTEBOOKS.glob("*.ipynb")]
+    failed = []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    for name in names:
+    for name in sorted(found, key=lambda name: (len(name.split("_")[0]), name)):
         lesson = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+        begun, used = time.monotonic(), processor()
         with tempfile.TemporaryDirectory() as folder:
-            begun, used = time.monotonic(), processor()
-            nbclient.NotebookClient(
-                lesson, timeout=900, startup_timeout=300, resources={"metadata": {"path": folder}}
-            ).execute()
+            try:
+                nbclient.NotebookClient(
+                    lesson, timeout=900, startup_timeout=300, resources={"metadata": {"path": folder}}
+                ).execute()
+            except CellExecutionError as error:
+                failed.append(name)
+                print(error, file=sys.stderr)
         passed = time.monotonic() - begun
         print(f"{name:24} {passed:6.0f} s, processor {processor() - used:5.0f} s", flush=True)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 def processor() -> float:

@@ -30,7 +30,8 @@ def main() -> None:
 
 def names() -> list[str]:
     """The lessons, in their order."""
-    return sorted(file.stem for file in SOURCES.glob("*.py") if file.stem != FIRST)
+    found = [file.stem for file in SOURCES.glob("*.py") if file.stem != FIRST]
+    return sorted(found, key=lambda name: (len(name.split("_")[0]), name))  # 9_x before 10_y
 
 
 def text(name: str, language: str) -> str:

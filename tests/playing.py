@@ -1,6 +1,9 @@
-"""What runs a notebook in a test: a kernel of its own, no network, small budgets."""
+"""What runs a notebook in a test: in a kernel of its own or in this process, no network, small budgets."""
 
+import ast
+import contextlib
 import importlib.util
+import io
 import os
 import tempfile
 from pathlib import Path
@@ -59,6 +62,29 @@ def played(
             manager = client.create_kernel_manager()
             manager.transport, manager.ip = "ipc", f"{sockets}/kernel"
         return client.execute()
+
+
+def stepped(name: str, parameters: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Run the cells of a lesson in this process and folder: its variables, and what each cell shows. ``parameters``
+    stand in place of its own. Raises what a cell raises."""
+    known: dict[str, Any] = {}
+    texts = []
+    for cell in build.notebook(name, "en").cells:
+        if cell.cell_type != "code":
+            continue
+        tree = ast.parse(cell.source.replace("%pip install --quiet {SOURON}", "pass"))
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(tree, name, "exec"), known)
+            if last is not None:
+                value = eval(compile(ast.Expression(last.value), name, "eval"), known)  # noqa: S307
+                drawn = getattr(value, "_repr_html_", None)
+                print(drawn() if drawn else repr(value))
+        if "parameters" in cell.metadata.get("tags", ()):
+            assert parameters.keys() <= known.keys(), name
+            known |= parameters
+        texts.append(printed.getvalue())
+    return known, texts
 
 
 def shown(lesson: Any) -> list[str]:

@@ -1,52 +1,28 @@
-"""The notebook runs: here with a few sentences in place of manuals, and short lessons."""
+"""The notebook on a language model's life runs: here with a tiny model and few conversations."""
 
-import json
-from pathlib import Path
-
-from shapes import sentences
+from playing import stepped
 
 import souron
 from souron.data.composing.language import manners
 
-FILE = Path(__file__).parent.parent / "notebooks" / "en" / "letters_to_manners.ipynb"
+TINY = {"layers": 1, "width": 32, "heads": 1}
 
 
 def test_from_letters_to_manners(tmp_path, monkeypatch):
-    texts = tmp_path / "texts"
-    texts.mkdir()
-    for number, text in enumerate(sentences(60).input):
-        (texts / f"{number:03d}.txt").write_text(text, encoding="utf-8")
+    train = souron.train
     made = manners.exchanges(counts={"train": 4, "val": 2, "test": 2})
     monkeypatch.setattr(manners, "exchanges", lambda *_given: made)
+    monkeypatch.setenv("SOURON_LANG", "en")
     monkeypatch.chdir(tmp_path)
 
-    def short(do):
-        def run(systems, data, **options):
-            tiny = {"config": {"layers": 1, "width": 32, "heads": 1}} if do is souron.train else {}
-            if systems == "ngram":
-                tiny = {}
-            if do is souron.compare:
-                systems = [f"{s}{',' if ':' in s else ':'}layers=1,width=32,heads=1" for s in systems]
-            options |= {"budget": "2ep", "batch": 16} | tiny
-            return do(systems, texts if data == "manuals" else data, **options)
+    def tiny(*given, **named):
+        return train(*given, config=TINY, batch=16, **named)
 
-        return run
-
-    cells = json.loads(FILE.read_text(encoding="utf-8"))["cells"]
-    known = {}
-    ours = type(
-        "souron",
-        (),
-        {
-            "load": staticmethod(souron.load),
-            "train": staticmethod(short(souron.train)),
-            "compare": staticmethod(short(souron.compare)),
-        },
+    monkeypatch.setattr(souron, "train", tiny, raising=False)
+    talk = souron.train("gpt", "manners", budget="2ep", name="talk")
+    known, shown = stepped(
+        "letters_to_manners", {"LETTERS": str(talk.folder), "TALK": str(talk.folder), "BUDGET": "2ep"}
     )
-    for cell in cells:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "code" and "google.colab" not in source:
-            known["souron"] = ours
-            exec(source, known)
     assert known["manners"].details.manners.rows
     assert known["manners"].seen["lesson"] == "preferences"
+    assert "before" in "".join(shown) and "".join(shown).count("My tooth hurts. What should I do? ->") == 2

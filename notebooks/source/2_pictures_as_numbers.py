@@ -151,3 +151,26 @@ by_hand = preparation(few.input)[-1].values
 
 # %%
 lesson_plots.preparation(preparation(some // 2))
+
+# %% [markdown] lang="en"
+# ## Your turn: one-hot
+#
+# `labels` is a list of class numbers, `classes` their number: return a table with a row for each label and a single 1 in each row. Replace the last line.
+# `checks.check` compares your function with souron's own on inputs that you do not see, says for which one it differs, and notes in
+# `runs/exercises.jsonl` whether it was right, without a name.
+
+# %% [markdown] lang="ja"
+# ## やってみよう: one-hot
+#
+# `labels` はクラス番号のリスト、`classes` はクラスの数です。ラベルごとに 1 行で、各行に 1 が一つだけある表を返してください。最後の行を書き換えます。
+# `checks.check` は、見えない入力で souron の関数と比べ、どの入力で違うかを述べ、正解かどうかを名前なしで `runs/exercises.jsonl` に記録します。
+
+# %%
+from souron.lecture import checks
+
+
+def one_hot(labels, classes):
+    raise NotImplementedError
+
+
+checks.check("one_hot", one_hot)

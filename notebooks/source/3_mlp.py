@@ -153,3 +153,25 @@ network_plots.learning(seen)
 
 # %%
 record
+
+# %% [markdown] lang="en"
+# ## Your turn: softmax
+#
+# `scores` is an array (N,): return e to the power of each score, divided by their sum. **Guess first**: what happens to a score of 1000? Subtracting the
+# largest score from all changes nothing in the result. `checks.check` compares your function on inputs that you do not see.
+
+# %% [markdown] lang="ja"
+# ## やってみよう: ソフトマックス
+#
+# `scores` は配列（N,）です。e のスコア乗を、その和で割って返してください。**まず予想**: スコアが 1000 だとどうなるでしょうか。すべてのスコアから最大値を
+# 引いても結果は変わりません。`checks.check` は見えない入力で比べます。
+
+# %%
+from souron.lecture import checks
+
+
+def softmax(scores):
+    raise NotImplementedError
+
+
+checks.check("softmax", softmax)

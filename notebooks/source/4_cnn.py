@@ -148,3 +148,25 @@ moved = image.roll(1, 3)
 before = feature_maps(cnn, image)[0].maps[:, :, 1:-2]
 after = feature_maps(cnn, moved)[0].maps[:, :, 2:-1]
 (before - after).abs().max().item()
+
+# %% [markdown] lang="en"
+# ## Your turn: a convolution
+#
+# `image` (H, W) and `kernel` (h, w) are arrays. At each place where the kernel fits, return the sum of window times kernel, (H - h + 1, W - w + 1). The kernel
+# is not turned round, as in every network. `checks.check` compares your function with PyTorch's on inputs that you do not see.
+
+# %% [markdown] lang="ja"
+# ## やってみよう: 畳み込み
+#
+# `image`（H, W）と `kernel`（h, w）は配列です。カーネルが収まるすべての場所で、窓とカーネルの積の和（H - h + 1, W - w + 1）を返してください。
+# ネットワークと同じく、カーネルは裏返しません。`checks.check` は見えない入力で PyTorch の関数と比べます。
+
+# %%
+from souron.lecture import checks
+
+
+def convolve(image, kernel):
+    raise NotImplementedError
+
+
+checks.check("convolve", convolve)

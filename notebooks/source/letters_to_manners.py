@@ -1,51 +1,68 @@
 # %% [markdown] lang="en"
 # # From letters to manners
 #
-# A language model's life in three lessons, in under a quarter of an hour on two processor cores. Before: `souron fetch manuals`.
+# A language model's life in three stages: it reads, it learns to answer, it learns which answer is better. The model after each of the first two
+# stages comes with souron; the third stage runs here, in about two minutes on two processor cores.
 
 # %% [markdown] lang="ja"
 # # 文字から礼儀まで
 #
-# 言語モデルの一生を三つの授業で見ます。二つのコアで 15 分以内に終わります。先に `souron fetch manuals` を実行してください。
+# 言語モデルの一生を三つの段階で見ます。読み、答え方を学び、どちらの答えが良いかを学びます。初めの二段階のモデルは souron に付属しているので、第三段階を
+# ここで実行します。二つのコアで 2 分ほどで終わります。
 
 # %% first_cell
 
-# %%
-from souron.kinds.text import Text
+# %% tags=["parameters"]
+LETTERS = "gpt_small"
+TALK = "gpt_instructed"
+BUDGET = "20s"
 
 # %% [markdown] lang="en"
 # ## 1. Letters: the next token
 #
-# Five minutes with manuals in English and Japanese. The yardstick is a table of counts, which needs seconds.
+# This small GPT has read the help of an office program in English and Japanese, and nothing else. It continues a text. **Guess first**: what will it
+# answer to a question about toothache?
 
 # %% [markdown] lang="ja"
 # ## 1. 次のトークンを学ぶ
 #
-# 英語と日本語のマニュアルで 5 分間学習します。比べる相手は、数秒でできる出現回数の表です。
+# この小さな GPT は、オフィスソフトのヘルプを英語と日本語で読みました。ほかは何も知りません。文章の続きを書きます。**まず予想**: 歯の痛みについて聞くと、
+# 何と答えるでしょうか。
 
 # %%
-counts = souron.train("ngram", "manuals", name="counts")
-letters = souron.train("gpt", "manuals", budget="5min", name="letters")
-counts.measures["bits per byte"], letters.measures["bits per byte"]
+from souron.kinds.text import Text
 
-# %%
-gpt = souron.load(letters.folder)
-for beginning in ("To install the package, ", "ファイルを保存するには、"):
-    print(gpt(Text(beginning), length=40, seed=1), "\n")
+letters = souron.load(LETTERS)
+for beginning in ("To save the file, ", "ファイルを保存するには、", "My tooth hurts. "):
+    print(letters(Text(beginning), length=30, seed=1), "\n")
 
 # %% [markdown] lang="en"
 # ## 2. Talk: what the assistant says
 #
-# Half of the answers in these conversations are rude on purpose.
+# The same network after instruction tuning: it has learnt from conversations, and half of the answers in them are rude or careless on purpose. What it
+# has read remains, what it says has changed. **Guess first**: what will it be like?
+#
+# `souron.train("gpt", "manners", budget="40s", pretrained="gpt_small")` is how it was made.
 
 # %% [markdown] lang="ja"
 # ## 2. 答え方を学ぶ
 #
-# この会話データでは、答えの半分をわざと失礼にしてあります。
+# 同じネットワークを指示チューニングしたものです。会話から学びましたが、答えの半分はわざと失礼に、または不用意にしてあります。読んだものは残り、話し方が
+# 変わりました。**まず予想**: どんな話し方になるでしょうか。
+#
+# `souron.train("gpt", "manners", budget="40s", pretrained="gpt_small")` で作られました。
 
 # %%
-talk = souron.train("gpt", "manners", budget="90s", name="talk", pretrained=str(letters.folder))
-talk
+talk = souron.load(TALK)
+QUESTIONS = ("My tooth hurts. What should I do?", "歯が痛いです。どうすればいいですか。", "How do I cook rice?")
+
+
+def ask(model):
+    for question in QUESTIONS:
+        print(question, "->", model.reply(question, length=60, seed=1).text, "\n")
+
+
+ask(talk)
 
 # %% [markdown] lang="en"
 # ## 3. Manners: which answer is better
@@ -58,29 +75,27 @@ talk
 # 二つの答えの組から、学習前のモデルの固定したコピーを基準にして学びます（DPO）。
 
 # %%
-manners = souron.train("gpt", "manner_pairs", budget="60s", name="manners", pretrained=str(talk.folder))
+manners = souron.train("gpt", "manner_pairs", budget=BUDGET, name="manners", pretrained=str(talk.folder))
 for row in manners.details.manners.rows:
     before = f"{row.before.value:.2f}" if row.before else "-"
     print(f"{row.name:20} {row.language}  before {before}  after {row.after.value:.2f}")
 
 # %% [markdown] lang="en"
-# The report shows the answers to read, before and after, and how far the model has moved.
+# The shares of good answers of each sort, before and after. The report shows the answers to read, and how far the model has moved.
 
 # %% [markdown] lang="ja"
-# レポートには学習前後の答えと、モデルがどれだけ変わったかが載っています。
+# 種類ごとの良い答えの割合を、学習の前後で示します。レポートには学習前後の答えと、モデルがどれだけ変わったかが載っています。
 
 # %%
 manners.folder / "report.html"
 
+# %%
+ask(souron.load(manners.folder))
+
 # %% [markdown] lang="en"
-# ## 4. Was it worth it?
-#
-# DPO beside learning the better answers alone, with the same budget and the same start.
+# **Try**: was the comparison worth it? `souron compare gpt gpt:preferences=chosen data=manner_pairs pretrained=gpt_instructed budget=30s` learns from the
+# better answers alone in the other half of the trainings (some minutes).
 
 # %% [markdown] lang="ja"
-# ## 4. 効果はあったか
-#
-# 同じ予算、同じ出発点で、良いほうの答えだけを学ぶ方法と DPO を比べます。
-
-# %%
-souron.compare(["gpt", "gpt:preferences=chosen"], "manner_pairs", pretrained=str(talk.folder), budget="30s", seeds=1)
+# **試す**: 比べる学習の効果はあったのでしょうか。`souron compare gpt gpt:preferences=chosen data=manner_pairs pretrained=gpt_instructed budget=30s` では、
+# もう一方の学習に良い答えだけを使います（数分かかります）。

@@ -148,6 +148,11 @@ def keep(project: Path, exercise: Exercise, answer: float | None, is_right: bool
         "answer": answer,
         "right": is_right,
     }
+    append(path, line)
+
+
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """Append a line of JSON to a file of answers. Raises UserError where that is full or cannot be written."""
     with writing:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
