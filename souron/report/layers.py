@@ -1,4 +1,4 @@
-"""Layers of a system: shape, weights, and the source lines that create them.
+"""Layers of a system: formula, shape, parameters, FLOPs, and the source lines that make them.
 
 ``found`` builds the system on the meta device and notes the source line of each layer. ``kept``
 reads the result stored beside souron, valid as long as no source file has changed: then nothing is
@@ -6,40 +6,43 @@ built and torch is not imported.
 """
 
 import hashlib
-import inspect
 import json
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import souron
 from souron import registry
+from souron.report import layer_formulas, layer_places, layer_steps
+from souron.report.layer_places import HOME, Place, below
 
-HOME = Path(souron.__file__).parent
 STORED = Path(__file__).parent / "layer_files"  # <system>.json, made by docs/layers.py
-LONGEST = 44  # lines of an excerpt
+READ_BY = tuple(f"report/{name}.py" for name in ("layers", "layer_formulas", "layer_places", "layer_steps", "diagram"))
 one_at_a_time = threading.Lock()  # building patches torch's modules
-AROUND = 4  # lines before and after the one that makes a layer
 
 
 @dataclass(frozen=True)
 class Layer:
     """One block of the diagram."""
 
-    name: str  # as in the weights file: "layer1.0"; "" of the input
+    name: str  # as in the weights file: "layer1.0"; of a step the name of its function; "" of the input
     kind: str  # a key of ``layer_kinds.COLOURS``
     shape: tuple[int, ...]  # of the output for one case
     towers: int = 1
     type: str = ""  # of the module: "Conv2d", "Block"
+    base: str = "input"  # for ``layer_formulas.meaning``
+    formula: str = "x"
+    output: str = ""  # of a step: the type of its result
     parameters: int = 0
-    file: str = ""  # below souron's folder: "systems/classify/alexnet.py"
-    line: int = 0  # that creates it, from 1
-    told: tuple[str, int, int] | None = None  # file, first and last line of its own class
+    flops: int = 0  # of all its calls for one case; a multiplication and an addition are two
+    calls: int = 0  # for one case
+    learning: bool = False  # called in training only
+    made: tuple[Place, ...] = ()  # the statement that creates it, and the one that names it
+    own_class: Place | None = None  # its class, where souron defines it
 
 
 @dataclass(frozen=True)
@@ -48,19 +51,30 @@ class Layers:
 
     system: str
     size: str
+    flops: int  # of one pass for one case; 0 where PyTorch counts none
     lines: tuple[tuple[Layer, ...], ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return a dict for JSON, with a hash of each source file that was read."""
-        files = {layer.file for line in self.lines for layer in line if layer.file}
-        files |= {layer.told[0] for line in self.lines for layer in line if layer.told}
-        files.add(own_file(registry.entries()[self.system]))
+        files = {place.file for line in self.lines for layer in line for place in places(layer)}
+        files |= {own_file(registry.entries()[self.system]), *READ_BY}
         return {
             "system": self.system,
             "size": self.size,
+            "flops": self.flops,
             "files": {name: mark(name) for name in sorted(files)},
-            "lines": [[asdict(layer) for layer in line] for line in self.lines],
+            "lines": [[_without_defaults(layer) for layer in line] for line in self.lines],
         }
+
+
+def places(layer: Layer) -> list[Place]:
+    """Return the lines that make a layer, with its class."""
+    return [*layer.made, *([layer.own_class] if layer.own_class else [])]
+
+
+def _without_defaults(layer: Layer) -> dict[str, Any]:
+    plain = {field.name: field.default for field in fields(Layer)}
+    return {name: value for name, value in asdict(layer).items() if value != plain[name]}
 
 
 def layers(entry: registry.Entry) -> Layers:
@@ -76,24 +90,22 @@ def kept(entry: registry.Entry, folder: Path = STORED) -> Layers | None:
             return None
         if any(mark(name) != value for name, value in held["files"].items()):
             return None
-        return Layers(held["system"], held["size"], tuple(tuple(map(_layer, line)) for line in held["lines"]))
+        lines = tuple(tuple(map(_layer, line)) for line in held["lines"])
+        return Layers(held["system"], held["size"], held["flops"], lines)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _layer(held: Mapping[str, Any]) -> Layer:
-    told = held["told"]
-    return Layer(**{**held, "shape": tuple(held["shape"]), "told": tuple(told) if told else None})
+    own = held.get("own_class")
+    made = tuple(Place(**each) for each in held.get("made", ()))
+    shape = tuple(held.get("shape", ()))
+    return Layer(**{**held, "shape": shape, "made": made, "own_class": Place(**own) if own else None})
 
 
 def own_file(entry: registry.Entry) -> str:
     """Return the system's file relative to souron's folder; the full path if it lies elsewhere."""
     return below(entry.file) or str(entry.file)
-
-
-def below(file: str | Path) -> str:
-    path = Path(file)
-    return path.relative_to(HOME).as_posix() if path.is_relative_to(HOME) else ""
 
 
 def mark(name: str) -> str:
@@ -103,39 +115,94 @@ def mark(name: str) -> str:
 
 
 def found(entry: registry.Entry) -> Layers:
-    """Build the system at its ``small`` size on the meta device and read its layers."""
+    """Build the system at its ``small`` size on the meta device and read its layers.
+
+    Of a system without parameters, these are the values that it stores and the functions of its file.
+    """
     from souron.evaluation import summary
     from souron.report import diagram
 
     size = "small" if "small" in entry.sizes else entry.sizes[0]
     with sites() as made:
         model, seen = summary.drawn(entry, size)
+        if not any(True for _weight in model.parameters()):
+            return Layers(entry.name, size, 0, (tuple(_method(model, entry, summary.describe(seen))),))
+        calls = {} if model.sketch() else diagram.watched(model, seen)
         parts = dict(model.named_modules())
         lines = [
-            tuple(_described(model, parts.get(box.name), box, made) for box in line)
-            for line in diagram.boxes(model, seen)
+            tuple(_described(model, parts.get(box.name), box, calls.get(box.name), made) for box in line)
+            for line in diagram.boxes(model, seen, calls)
         ]
-    return Layers(entry.name, size, tuple(lines))
+    return Layers(entry.name, size, summary.flops(model, seen), tuple(lines))
 
 
-def _described(model: Any, part: Any, box: Any, made: Mapping[int, tuple[Any, str, int]]) -> Layer:
-    plain = {"name": box.name, "kind": box.kind, "shape": box.shape, "towers": box.towers}
+def _method(model: Any, entry: registry.Entry, taken: tuple[int, ...]) -> Iterator[Layer]:
+    """Yield the input, the stored values and the steps of a method that is no network."""
+    yield Layer("", "input", taken)
+    for name, values in model.named_buffers():
+        if 0 not in values.shape:
+            yield _stored(model, Layer(name, "kept", tuple(values.shape)), values)
+    for step in layer_steps.steps(entry.file):
+        made = (Place(own_file(entry), step.first, step.last),)
+        yield Layer(step.name, "step", (), 1, "step", "step", step.formula, step.output, made=made)
+
+
+def _described(model: Any, part: Any, box: Any, call: Any, made: Mapping[int, tuple[Any, str, int]]) -> Layer:
+    plain = Layer(box.name, box.kind, box.shape, box.towers)
     if box.kind == "input":
-        return Layer(**plain)
-    if part is None:  # stored values, such as the centres of groups; a step that no module takes
+        return plain
+    if part is None:  # values of the system's own; a step that no module takes
         values = {**dict(model.named_parameters()), **dict(model.named_buffers())}.get(box.name)
-        file, first, last = defined(type(model)) or ("", 0, 0)
-        return Layer(
-            **plain,
-            type="step" if values is None else type(values).__name__,
-            parameters=0 if values is None else values.numel(),
-            file=file,
-            line=first,
-            told=(file, first, last) if file else None,
-        )
+        if values is not None:
+            return _stored(model, plain, values)
+        formula = layer_formulas.computed(type(model).forward)
+        place = layer_places.method(type(model), "forward")
+        return replace(plain, type="step", base="own", formula=formula, made=(place,) if place else ())
     _part, file, line = made.get(id(part)) or twin(model, part, box.name, made)
-    count = sum(weight.numel() for weight in part.parameters())
-    return Layer(**plain, type=type(part).__name__, parameters=count, file=file, line=line, told=defined(type(part)))
+    base, formula = layer_formulas.described(part)
+    return replace(
+        plain,
+        type=type(part).__name__,
+        base=base,
+        formula=formula,
+        parameters=sum(weight.numel() for weight in part.parameters()),
+        flops=call.flops if call else 0,
+        calls=call.calls if call else 0,
+        learning=call.learning if call else False,
+        made=tuple(_made(model, box.name, layer_places.statement(file, line) if file else None)),
+        own_class=layer_places.class_place(type(part)),
+    )
+
+
+def _stored(model: Any, plain: Layer, values: Any) -> Layer:
+    """Describe values that a system keeps beside its modules."""
+    trained = values.requires_grad
+    kind = "ℝ" if values.is_floating_point() else "{0, 1}" if str(values.dtype) == "torch.bool" else "ℤ"
+    return replace(
+        plain,
+        type=type(values).__name__,
+        base="parameter" if trained else "stored",
+        formula=f"{plain.name} ∈ {kind}^({' × '.join(map(str, values.shape))})"
+        if values.shape
+        else f"{plain.name} ∈ {kind}",
+        parameters=values.numel(),
+        made=tuple(_made(model, plain.name, None)),
+    )
+
+
+def _made(model: Any, name: str, creating: Place | None) -> Iterator[Place]:
+    """Yield the statement that creates a layer, and the one that gives it its name.
+
+    Where souron's files have neither, this is the system's class.
+    """
+    kind, attr = layer_places.owner(model, name)
+    naming = layer_places.attribute(kind, attr)
+    if creating and not (naming and naming.contains(creating)):
+        yield creating
+    if naming and not (creating and creating.contains(naming) and creating != naming):
+        yield naming
+    if not (creating or naming) and (own := layer_places.class_place(type(model))):
+        yield own
 
 
 def twin(model: Any, part: Any, name: str, made: Mapping[int, tuple[Any, str, int]]) -> tuple[Any, str, int]:
@@ -149,15 +216,6 @@ def twin(model: Any, part: Any, name: str, made: Mapping[int, tuple[Any, str, in
         if same and within and (other == within or other.endswith(f".{within}")):
             return made[id(each)]
     return part, "", 0
-
-
-def defined(kind: type) -> tuple[str, int, int] | None:
-    """Return the file, first and last line of a class defined in souron; None for other classes."""
-    file = below(inspect.getsourcefile(kind) or "") if kind.__module__ != "builtins" else ""
-    if not file:
-        return None
-    lines, first = inspect.getsourcelines(kind)
-    return file, first, first + len(lines) - 1
 
 
 @contextmanager
@@ -187,21 +245,3 @@ def _site(module: Any) -> tuple[str, int]:
             return file, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return "", 0
-
-
-def excerpt(layer: Layer) -> tuple[str, int, list[str]]:
-    """Return the file, the first line's number and the source lines that show a layer.
-
-    These are the layer's own class where it has one, else the lines around its creation.
-    """
-    if layer.told is not None:
-        file, first, last = layer.told
-    else:
-        file, first, last = layer.file, max(1, layer.line - AROUND), layer.line + AROUND
-    if not file:
-        return "", 0, []
-    try:
-        lines = (HOME / file).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "", 0, []
-    return file, first, lines[first - 1 : min(last, first + LONGEST - 1)]
