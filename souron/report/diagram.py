@@ -7,7 +7,7 @@ Vectors are bars whose height grows with the logarithm of their length.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from souron.system import System
 
 MOST = 26  # boxes on one line; deeper systems are drawn by their blocks
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+ATTENTION = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,23 @@ def noted(model: Any, use: Callable[[], object]) -> dict[str, Call]:
     hooks = [part.register_forward_pre_hook(begin(name)) for name, part in model.named_modules()]
     hooks += [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
     try:
-        with FlopCounterMode(display=False) as counter:
+        counter: Any = FlopCounterMode(display=False)
+        counter.mod_tracker = Untracked()
+        with counter:
             use()
     finally:
         for hook in hooks:
             hook.remove()
     return calls
+
+
+class Untracked:
+    """Stand in for PyTorch's tracker of modules, which forbids ``autograd.grad`` of a gradient penalty."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *raised: object) -> None: ...
 
 
 def unused(model: Any, calls: Mapping[str, Call]) -> bool:
@@ -148,21 +160,27 @@ def learn_once(model: Any, rows: Rows) -> None:
 
 
 def line(model: nn.Module, calls: Mapping[str, Call], network: str) -> list[Box]:
-    """Return the parts of one network at the deepest level that fits on a line."""
-    for depth in range(summary.deepest(model), network.count("."), -1):
-        rows = [row for row in shown(model, calls, depth) if row.name.startswith(network)]
-        if len(rows) <= MOST:
-            break
-    return rows
+    """Return the parts of one network at the deepest level that fits on a line.
+
+    A single block is opened: it would be the whole diagram.
+    """
+    closed = blocks(model)
+    while True:
+        for depth in range(summary.deepest(model), network.count("."), -1):
+            rows = [row for row in shown(model, calls, depth, closed) if row.name.startswith(network)]
+            if len(rows) <= MOST:
+                break
+        if len(rows) != 1 or rows[0].name not in closed:
+            return rows
+        closed -= {rows[0].name}
 
 
-def shown(model: nn.Module, calls: Mapping[str, Call], depth: int) -> Iterator[Box]:
-    """Yield the parts down to ``depth`` that have weights or change the shape.
+def shown(model: nn.Module, calls: Mapping[str, Call], depth: int, closed: Set[str]) -> Iterator[Box]:
+    """Yield the parts down to ``depth`` that have weights or change the shape; ``closed`` are not opened.
 
     Norms and activations are left out.
     """
     parts = dict(model.named_modules())
-    closed = blocks(model)
     for name, call in calls.items():
         level, part = name.count(".") + 1, parts[name]
         ends = level == depth or name in closed or next(part.children(), None) is None
@@ -179,7 +197,8 @@ def shown(model: nn.Module, calls: Mapping[str, Call], depth: int) -> Iterator[B
 
 
 def blocks(model: nn.Module) -> set[str]:
-    """Return the names of blocks: parts of a type defined by the system that occurs more than once.
+    """Return the names of blocks: parts of a type defined by the system that occurs more than once, and
+    PyTorch's layers with attention, whose parts compute by themselves.
 
     The modules inside such a block need not form a sequence, so it is drawn as one box.
     """
@@ -188,8 +207,8 @@ def blocks(model: nn.Module) -> set[str]:
         parts = {title: part for title, part in parent.named_children() if title != "average"}
         types = Counter(map(type, parts.values()))
         for title, child in parts.items():
-            own = not type(child).__module__.startswith("torch.nn")
-            if own and types[type(child)] > 1 and next(child.children(), None) is not None:
+            own = not type(child).__module__.startswith("torch.nn") and types[type(child)] > 1
+            if (own or isinstance(child, ATTENTION)) and next(child.children(), None) is not None:
                 found.add(f"{name}.{title}".lstrip("."))
     return found
 
@@ -205,6 +224,8 @@ def sort(part: nn.Module) -> str:
     within = list(part.modules())
     if any("Attention" in type(each).__name__ for each in within):
         return "attention"
+    if any(isinstance(each, nn.RNNBase) for each in within):
+        return "recurrent"
     convolving = sum(map(convolves, within))
     if convolving:
         return "convolution" if convolving == 1 else "convolutions"

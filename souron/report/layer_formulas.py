@@ -123,21 +123,12 @@ def statements(node: ast.FunctionDef) -> list[str]:
     >>> statements(ast.parse("def forward(self, x: Tensor) -> Tensor: return F.relu(self.conv(x)) + x").body[0])
     ['y = relu(conv(x)) + x']
     """
-    return [line for each in node.body if _computes(each) for line in _text(each).splitlines()]
+    body = [Plain().visit(each) for each in node.body]
+    return [line for each in body if each for line in ast.unparse(ast.fix_missing_locations(each)).splitlines()]
 
 
 def cut(lines: list[str]) -> str:
     return "\n".join(lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "…"])
-
-
-def _computes(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # a docstring
-        return False
-    return not isinstance(node, ast.Assert | ast.Raise | ast.Pass | ast.Import | ast.ImportFrom)
-
-
-def _text(node: ast.stmt) -> str:
-    return ast.unparse(ast.fix_missing_locations(Plain().visit(node)))
 
 
 class Plain(ast.NodeTransformer):
@@ -157,12 +148,29 @@ class Plain(ast.NodeTransformer):
         self.generic_visit(node)
         return ast.Assign([ast.Name("y", ast.Store())], node.value) if node.value else node
 
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        return ast.Pass()
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return node  # its ``return`` is not that of the function around it
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        told = isinstance(node.value, ast.Constant) or _progress(getattr(node.value, "value", None))
+        return None if told else self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        self.generic_visit(node)
+        return node if node.body else None
+
+    def _left_out(self, _node: ast.AST) -> None:
+        return None
+
+    visit_Assert = visit_Raise = visit_Pass = visit_Import = visit_ImportFrom = _left_out
+
+
+def _progress(node: Any) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Progress"
 
 
 def results(node: ast.FunctionDef) -> str:
-    """Return what a step of a method computes: its results, or, where it has none, its statements.
+    """Return what a step of a method computes: its results, or its statements where these are but names.
 
     >>> results(ast.parse("def nearest(self, points): return torch.cdist(points, self.centres).argmin(1)").body[0])
     'nearest(points) = cdist(points, centres).argmin(1)'
@@ -172,9 +180,14 @@ def results(node: ast.FunctionDef) -> str:
     lines = [
         f"{call} {sign} {ast.unparse(Plain().visit(value))}"
         for sign, value in _values(node)
-        if not (isinstance(value, ast.Call) and getattr(value.func, "id", "") == "Progress")
+        if not _progress(value) and not _names_only(value)
     ]
     return cut(lines or statements(node) or [call])
+
+
+def _names_only(node: ast.expr) -> bool:
+    parts = node.elts if isinstance(node, ast.Tuple | ast.List) else [node]
+    return all(isinstance(each, ast.Name | ast.Constant | ast.Attribute) for each in parts)
 
 
 def _values(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:

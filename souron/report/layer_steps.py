@@ -12,8 +12,9 @@ from souron.report import layer_formulas
 
 MACHINERY = (  # functions that describe a system to souron and compute nothing of its method
     "sketch", "example", "optimizers", "reading", "portable", "plan", "spec_for", "published_spec", "renamed",
-    "forget", "progress", "whole", "device", "checked",
+    "forget", "load_state_dict", "whole", "device", "remarks", "software",
 )  # fmt: skip
+NO_RESULT = ("None", "Iterator[Progress]")
 SHAPE = re.compile(r"#.*?(\([\w.\s,+*/-]*\))")  # "# (N,)" after a result
 MOST = 14  # steps
 MOST_LINES = 12  # of an equation
@@ -33,6 +34,7 @@ class Step:
 def steps(file: Path) -> list[Step]:
     """Return the public functions of a system's file and the methods of its class, in their order.
 
+    Properties are left out.
     Methods of its other classes follow only where these are fewer than two. Raises OSError.
     """
     text = file.read_text(encoding="utf-8")
@@ -53,17 +55,20 @@ def _assigned(node: ast.stmt) -> set[str]:
 
 def _functions(parent: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDef]:
     for node in parent.body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name not in MACHINERY:
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_") or node.name in MACHINERY:
+            continue
+        if not any("property" in ast.unparse(each) for each in node.decorator_list):
             yield node
 
 
 def _step(node: ast.FunctionDef, lines: list[str]) -> Step:
     first, last = node.lineno, node.end_lineno or node.lineno
     output = ast.unparse(node.returns) if node.returns else ""
+    output = "" if output in NO_RESULT else output
     results = [each for each in ast.walk(node) if isinstance(each, ast.Return | ast.Yield)]
     noted = [SHAPE.search(lines[(each.end_lineno or each.lineno) - 1]) for each in results]
     shapes = dict.fromkeys(found[1] for found in noted if found)
-    return Step(node.name, layer_formulas.results(node), " ".join([output, *shapes]), first, last)
+    return Step(node.name, layer_formulas.results(node), " ".join(filter(None, [output, *shapes])), first, last)
 
 
 def equation(entry: Entry) -> str:

@@ -141,7 +141,7 @@ def _method(model: Any, entry: registry.Entry, taken: tuple[int, ...]) -> Iterat
     yield Layer("", "input", taken)
     for name, values in model.named_buffers():
         if 0 not in values.shape:
-            yield _stored(model, Layer(name, "kept", tuple(values.shape)), values)
+            yield _stored(model, Layer(name, "kept", tuple(values.shape) or (1,)), values)
     for step in layer_steps.steps(entry.file):
         made = (Place(own_file(entry), step.first, step.last),)
         yield Layer(step.name, "step", (), 1, "step", "step", step.formula, step.output, made=made)

@@ -136,8 +136,8 @@ def counted(held: layers.Layers) -> str:
     if not held.flops:
         return ""
     return _(
-        "One case takes {count}: those of convolutions, matrix products and attention, as PyTorch counts them. "
-        "A multiplication and an addition are two."
+        "One case takes {count} in all layers, shown or not: those of convolutions, matrix products and attention, "
+        "as PyTorch counts them. A multiplication and an addition are two."
     ).format(count=units.operations(held.flops))
 
 
@@ -190,10 +190,10 @@ def facts_of(layer: layers.Layer) -> list[tuple[str, str]]:
 
 def operations(layer: layers.Layer) -> str:
     """Return the FLOPs of a layer's forward pass, with the number of its calls where there are several."""
-    text = units.operations(layer.flops)
-    if layer.calls > 1 and not layer.learning:
-        text = _("{flops} in {count} calls").format(flops=text, count=layer.calls)
-    return _("{flops} in a training step, forward pass only").format(flops=text) if layer.learning else text
+    text, count = units.operations(layer.flops), layer.calls
+    if layer.learning:
+        return _("{flops} in a training step (forward pass; calls: {count})").format(flops=text, count=count)
+    return _("{flops} in {count} calls").format(flops=text, count=count) if count > 1 else text
 
 
 def numbers(place: Place) -> str:
