@@ -29,7 +29,7 @@ STORED = N_("Values that fitting stores. Steps of the method compute with them."
 LEARNT = N_("Values that training changes. Steps of the system compute with them.")
 STEP = N_("A step of the method: a function of its file, and its result.")
 OWN = N_("A layer of its own class: the steps of its forward pass, in their order.")
-INPUT = N_("One case, as the system receives it.")
+INPUT = N_("The input for one case. That of a generator is noise.")
 
 SENTENCES = {  # class of torch.nn, or a name of ``base`` -> meaning
     **dict.fromkeys(("Conv1d", "Conv2d", "Conv3d"), CONVOLUTION),
@@ -152,8 +152,8 @@ class Plain(ast.NodeTransformer):
         return node  # its ``return`` is not that of the function around it
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        told = isinstance(node.value, ast.Constant) or _progress(getattr(node.value, "value", None))
-        return None if told else self.generic_visit(node)
+        idle = isinstance(node.value, ast.Constant) or _progress(getattr(node.value, "value", None))
+        return None if idle else self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         self.generic_visit(node)

@@ -103,10 +103,10 @@ def attribute(kind: type, name: str) -> Place | None:
     statement that has ``"name"`` as a text, such as a key. None where there is none in souron.
     """
     own = [(file, node) for base in kind.__mro__ if (file := _file_of(base)) and (node := _class(file, base.__name__))]
-    for found in (_assigns, _mentions):
+    for makes in (_assigns, _mentions):
         for file, node in own:
             for each in _statements(node):
-                if found(each, name):
+                if makes(each, name):
                     return _place(file, each)
     return None
 

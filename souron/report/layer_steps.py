@@ -67,7 +67,7 @@ def _step(node: ast.FunctionDef, lines: list[str]) -> Step:
     output = "" if output in NO_RESULT else output
     results = [each for each in ast.walk(node) if isinstance(each, ast.Return | ast.Yield)]
     noted = [SHAPE.search(lines[(each.end_lineno or each.lineno) - 1]) for each in results]
-    shapes = dict.fromkeys(found[1] for found in noted if found)
+    shapes = dict.fromkeys(match[1] for match in noted if match)
     return Step(node.name, layer_formulas.results(node), " ".join(filter(None, [output, *shapes])), first, last)
 
 

@@ -157,10 +157,9 @@ def panel(number: int, layer: layers.Layer) -> Markup:
     if layer.kind == "step":
         title = layer.name
     facts = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in facts_of(layer))
-    parts = [
-        *((_("made in"), each) for each in layer.made),
-        *([(_("its class"), layer.own_class)] if layer.own_class else []),
-    ]
+    first = _("source code") if layer.kind == "step" else _("made in")
+    parts = [(_("named in") if at else first, each) for at, each in enumerate(layer.made)]
+    parts += [(_("its class"), layer.own_class)] if layer.own_class else []
     buttons = Markup("").join(
         Markup(
             '<button type="button" data-do="lines" data-file="{0}" data-first="{1}" data-last="{2}">'
@@ -177,9 +176,10 @@ def facts_of(layer: layers.Layer) -> list[tuple[str, str]]:
     """Return what is known about a layer, as name and value."""
     if layer.kind == "step":
         return [(_("result"), layer.output)] if layer.output else []
-    facts = [(_("output shape"), layer_buttons.shape(layer) or _("a text"))]
+    shape = layer_buttons.shape(layer) or _("a text")
     if layer.kind == "input":
-        return facts
+        return [(_("shape"), shape)]
+    facts = [(_("output shape"), shape)]
     if layer.base == "stored":
         return [*facts, (_("stored numbers"), units.whole(layer.parameters))]
     facts.append((_("parameters"), units.whole(layer.parameters)))
