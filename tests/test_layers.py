@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from souron import registry
 from souron.evaluation import summary
-from souron.report import diagram, layer_formulas, layer_places, layers
-from souron.report.layer_places import Place
+from souron.report import diagram, layers
+from souron.report.layers import formulas, places
+from souron.report.layers.places import Place
 
 
 @pytest.mark.parametrize("name", registry.entries())
@@ -20,7 +21,7 @@ def test_every_system_shows_its_layers(name):
     every = [layer for line in held.lines for layer in line]
     assert len(every) > 1
     for layer in every:
-        assert layer.formula.strip() and layer_formulas.meaning(layer.base)
+        assert layer.formula.strip() and formulas.meaning(layer.base)
         if layer.kind == "input":
             continue
         text = "\n".join(place.text() for place in layer.made)
@@ -108,10 +109,10 @@ def test_a_layer_made_in_a_container_shows_both_lines():
 def test_a_statement_over_several_lines_is_shown_whole(tmp_path, monkeypatch):
     file = tmp_path / "one.py"
     file.write_text("a = f(\n    1,\n    2,\n)\nfor b in (\n    1,\n):\n    c = 2\n", encoding="utf-8")
-    monkeypatch.setattr(layer_places, "HOME", tmp_path)
-    assert layer_places.statement("one.py", 2) == Place("one.py", 1, 4)
-    assert layer_places.statement("one.py", 6) == Place("one.py", 5, 7)
-    assert layer_places.statement("one.py", 8) == Place("one.py", 8, 8)
+    monkeypatch.setattr(places, "HOME", tmp_path)
+    assert places.statement("one.py", 2) == Place("one.py", 1, 4)
+    assert places.statement("one.py", 6) == Place("one.py", 5, 7)
+    assert places.statement("one.py", 8) == Place("one.py", 8, 8)
 
 
 def value(formula, module, given):
@@ -156,14 +157,14 @@ def weight(module, at):
 @torch.no_grad()
 def test_the_formula_of_a_convolution_computes_its_output(module):
     torch.manual_seed(0)
-    base, formula = layer_formulas.described(module)
+    base, formula = formulas.described(module)
     assert base == "Conv2d"
     torch.testing.assert_close(*value(formula, module, torch.randn(module.in_channels, 6, 5)))
 
 
 def test_formulas_say_a_layers_own_numbers():
     def said(module):
-        return layer_formulas.described(module)[1]
+        return formulas.described(module)[1]
 
     assert said(nn.Linear(5, 7)) == "y[o] = b[o] + Σ w[o, c] · x[c]\no < 7,  c < 5"
     assert "b[o]" not in said(nn.Linear(5, 7, bias=False))
@@ -191,14 +192,14 @@ def test_a_class_may_name_its_formula_and_else_shows_its_forward_pass():
     class Derived(nn.ReLU):
         pass
 
-    assert layer_formulas.described(Plain()) == ("own", "more = 1\ny = relu(x) + more")
-    assert layer_formulas.described(Named()) == ("own", "y = x + 1")
-    assert layer_formulas.described(Derived()) == ("ReLU", "y = max(0, x)")
+    assert formulas.described(Plain()) == ("own", "more = 1\ny = relu(x) + more")
+    assert formulas.described(Named()) == ("own", "y = x + 1")
+    assert formulas.described(Derived()) == ("ReLU", "y = max(0, x)")
 
 
 def test_a_long_formula_is_cut():
-    lines = layer_formulas.cut([str(number) for number in range(30)]).splitlines()
-    assert len(lines) == layer_formulas.MOST_LINES and lines[-1] == "…"
+    lines = formulas.cut([str(number) for number in range(30)]).splitlines()
+    assert len(lines) == formulas.MOST_LINES and lines[-1] == "…"
 
 
 def test_a_gradient_penalty_is_no_obstacle():

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from souron import registry
 from souron.data.dataset import Rows
 from souron.evaluation import summary
-from souron.report.layer_kinds import COLOURS, meaning, short
+from souron.report.layers.kinds import COLOURS, meaning, short
 from souron.system import System
 
 MOST = 26  # boxes on one line; deeper systems are drawn by their blocks
@@ -30,7 +30,7 @@ ATTENTION = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.Multihea
 @dataclass(frozen=True)
 class Box:
     name: str  # as in the weights file: "layer1.0"
-    kind: str  # a key of ``layer_kinds.COLOURS``
+    kind: str  # a key of ``layers.kinds.COLOURS``
     shape: tuple[int, ...]  # of the output for one case
     towers: int = 1  # groups of channels, computed independently
 
@@ -107,8 +107,8 @@ def noted(model: Any, use: Callable[[], object]) -> dict[str, Call]:
             spent = counter.get_total_flops() - begun[name].pop()
             given = given[0] if isinstance(given, tuple) and given else given
             if isinstance(given, Tensor) and taken and isinstance(taken[0], Tensor):
-                shapes = (tuple(value.shape[1:]) or (1,) for value in (taken[0], given))
-                first = calls.setdefault(name, Call(*shapes, calls=0))
+                inward, outward = (tuple(value.shape[1:]) or (1,) for value in (taken[0], given))
+                first = calls.get(name, Call(inward, outward, calls=0))
                 calls[name] = replace(first, flops=first.flops + spent, calls=first.calls + 1)
 
         return note

@@ -11,9 +11,10 @@ from markupsafe import Markup
 from souron import registry
 from souron.lecture import rows
 from souron.lecture.rows import Row
-from souron.report import layer_buttons, layer_formulas, layer_steps, layers
-from souron.report.layer_kinds import COLOURS, meaning
-from souron.report.layer_places import HOME, Place
+from souron.report import layers
+from souron.report.layers import buttons, formulas, steps
+from souron.report.layers.kinds import COLOURS, meaning
+from souron.report.layers.places import HOME, Place
 from souron.studio.pages import lecture
 from souron.studio.shared import Studio
 from souron.utils import files, units
@@ -111,14 +112,14 @@ def diagram(held: layers.Layers) -> Markup:
         hint=hint(held, every).format(system=named),
         equation=equation(entry),
         name=name,
-        svg=layer_buttons.drawn(held, name),
+        svg=buttons.drawn(held, name),
         legend=legend,
         counted=counted(held),
         layer=_("the selected layer"),
         code=_("source code"),
         activation=_("its activations for the example above"),
         panels=Markup("").join(panel(number, layer) for number, layer in enumerate(every)),
-        sources=Markup("").join(map(source, sorted({each.file for layer in every for each in layers.places(layer)}))),
+        sources=Markup("").join(map(source, sorted({each.file for layer in every for each in layers.lines_of(layer)}))),
     )
 
 
@@ -143,7 +144,7 @@ def counted(held: layers.Layers) -> str:
 
 def equation(entry: registry.Entry) -> Markup:
     """Return the equation of the system's file."""
-    text = layer_steps.equation(entry)
+    text = steps.equation(entry)
     return formula(text) if text else Markup()
 
 
@@ -160,7 +161,7 @@ def panel(number: int, layer: layers.Layer) -> Markup:
     first = _("source code") if layer.kind == "step" else _("made in")
     parts = [(_("named in") if at else first, each) for at, each in enumerate(layer.made)]
     parts += [(_("its class"), layer.own_class)] if layer.own_class else []
-    buttons = Markup("").join(
+    openers = Markup("").join(
         Markup(
             '<button type="button" data-do="lines" data-file="{0}" data-first="{1}" data-last="{2}">'
             "{3} <code>{0}:{4}</code></button>"
@@ -169,14 +170,14 @@ def panel(number: int, layer: layers.Layer) -> Markup:
     )
     return Markup(
         '<section data-layer="{}" data-made="{}"><h3>{}</h3><p>{}</p>{}<dl>{}</dl><p class="lines">{}</p></section>'
-    ).format(number, len(layer.made), title, layer_formulas.meaning(layer.base), formula(layer.formula), facts, buttons)
+    ).format(number, len(layer.made), title, formulas.meaning(layer.base), formula(layer.formula), facts, openers)
 
 
 def facts_of(layer: layers.Layer) -> list[tuple[str, str]]:
     """Return what is known about a layer, as name and value."""
     if layer.kind == "step":
         return [(_("result"), layer.output)] if layer.output else []
-    shape = layer_buttons.shape(layer) or _("a text")
+    shape = buttons.shape(layer) or _("a text")
     if layer.kind == "input":
         return [(_("shape"), shape)]
     facts = [(_("output shape"), shape)]

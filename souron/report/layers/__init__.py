@@ -17,11 +17,11 @@ from typing import Any
 from unittest import mock
 
 from souron import registry
-from souron.report import layer_formulas, layer_places, layer_steps
-from souron.report.layer_places import HOME, Place, below
+from souron.report.layers import formulas, places, steps
+from souron.report.layers.places import HOME, Place, below
 
-STORED = Path(__file__).parent / "layer_files"  # <system>.json, made by docs/layers.py
-READ_BY = tuple(f"report/{name}.py" for name in ("layers", "layer_formulas", "layer_places", "layer_steps", "diagram"))
+STORED = Path(__file__).parent.parent / "layer_files"  # <system>.json, made by docs/layers.py
+READ_BY = ("report/diagram.py", *(f"report/layers/{name}.py" for name in ("__init__", "formulas", "places", "steps")))
 one_at_a_time = threading.Lock()  # building patches torch's modules
 
 
@@ -30,11 +30,11 @@ class Layer:
     """One block of the diagram."""
 
     name: str  # as in the weights file: "layer1.0"; of a step the name of its function; "" of the input
-    kind: str  # a key of ``layer_kinds.COLOURS``
+    kind: str  # a key of ``kinds.COLOURS``
     shape: tuple[int, ...]  # of the output for one case
     towers: int = 1
     type: str = ""  # of the module: "Conv2d", "Block"
-    base: str = "input"  # for ``layer_formulas.meaning``
+    base: str = "input"  # for ``formulas.meaning``
     formula: str = "x"
     output: str = ""  # of a step: the type of its result
     parameters: int = 0
@@ -56,7 +56,7 @@ class Layers:
 
     def as_json(self) -> dict[str, Any]:
         """Return a dict for JSON, with a hash of each source file that was read."""
-        files = {place.file for line in self.lines for layer in line for place in places(layer)}
+        files = {place.file for line in self.lines for layer in line for place in lines_of(layer)}
         files |= {own_file(registry.entries()[self.system]), *READ_BY}
         return {
             "system": self.system,
@@ -67,7 +67,7 @@ class Layers:
         }
 
 
-def places(layer: Layer) -> list[Place]:
+def lines_of(layer: Layer) -> list[Place]:
     """Return the lines that make a layer, with its class."""
     return [*layer.made, *([layer.own_class] if layer.own_class else [])]
 
@@ -142,7 +142,7 @@ def _method(model: Any, entry: registry.Entry, taken: tuple[int, ...]) -> Iterat
     for name, values in model.named_buffers():
         if 0 not in values.shape:
             yield _stored(model, Layer(name, "kept", tuple(values.shape) or (1,)), values)
-    for step in layer_steps.steps(entry.file):
+    for step in steps.steps(entry.file):
         made = (Place(own_file(entry), step.first, step.last),)
         yield Layer(step.name, "step", (), 1, "step", "step", step.formula, step.output, made=made)
 
@@ -155,11 +155,11 @@ def _described(model: Any, part: Any, box: Any, call: Any, made: Mapping[int, tu
         values = {**dict(model.named_parameters()), **dict(model.named_buffers())}.get(box.name)
         if values is not None:
             return _stored(model, plain, values)
-        formula = layer_formulas.computed(type(model).forward)
-        place = layer_places.method(type(model), "forward")
+        formula = formulas.computed(type(model).forward)
+        place = places.method(type(model), "forward")
         return replace(plain, type="step", base="own", formula=formula, made=(place,) if place else ())
     _part, file, line = made.get(id(part)) or twin(model, part, box.name, made)
-    base, formula = layer_formulas.described(part)
+    base, formula = formulas.described(part)
     return replace(
         plain,
         type=type(part).__name__,
@@ -169,8 +169,8 @@ def _described(model: Any, part: Any, box: Any, call: Any, made: Mapping[int, tu
         flops=call.flops if call else 0,
         calls=call.calls if call else 0,
         learning=call.learning if call else False,
-        made=tuple(_made(model, box.name, layer_places.statement(file, line) if file else None)),
-        own_class=layer_places.class_place(type(part)),
+        made=tuple(_made(model, box.name, places.statement(file, line) if file else None)),
+        own_class=places.class_place(type(part)),
     )
 
 
@@ -195,13 +195,13 @@ def _made(model: Any, name: str, creating: Place | None) -> Iterator[Place]:
 
     Where souron's files have neither, this is the system's class.
     """
-    kind, attr = layer_places.owner(model, name)
-    naming = layer_places.attribute(kind, attr)
+    kind, attr = places.owner(model, name)
+    naming = places.attribute(kind, attr)
     if creating and not (naming and naming.contains(creating)):
         yield creating
     if naming and not (creating and creating.contains(naming) and creating != naming):
         yield naming
-    if not (creating or naming) and (own := layer_places.class_place(type(model))):
+    if not (creating or naming) and (own := places.class_place(type(model))):
         yield own
 
 
@@ -241,7 +241,7 @@ def _site(module: Any) -> tuple[str, int]:
     frame = sys._getframe(2)
     while frame is not None:
         file = below(frame.f_code.co_filename)
-        if file and frame.f_locals.get("self") is not module and file != "report/layers.py":
+        if file and frame.f_locals.get("self") is not module and file != "report/layers/__init__.py":
             return file, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return "", 0

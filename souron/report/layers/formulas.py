@@ -15,6 +15,7 @@ from souron.utils.messages import N_, _
 
 MOST_LINES = 14  # of a formula
 PLAIN = ("F", "torch", "nn", "functional", "self", "math", "ops", "np")  # left out before a dot
+IDLE = (ast.Assert, ast.Raise, ast.Pass, ast.Import, ast.ImportFrom)  # statements that compute nothing
 CONVOLUTION = N_("Convolution: each output is a weighted sum over a window of the input, the same weights everywhere.")
 TRANSPOSED = N_("Transposed convolution: each input is spread over a window of the output, and overlaps are added.")
 NORM = N_("Normalisation: mean and standard deviation are brought to values that are learnt.")
@@ -103,7 +104,7 @@ def described(part: Any) -> tuple[str, str]:
                 return name, "y = " + ACTIVATIONS[name].format(**vars(part))
         elif "forward" in vars(kind):
             text = vars(kind).get("formula")
-            return "own", text if isinstance(text, str) else computed(kind.forward)
+            return "own", text if isinstance(text, str) else computed(vars(kind)["forward"])
     return "own", f"y = {type(part).__name__}(x)"
 
 
@@ -134,6 +135,9 @@ def cut(lines: list[str]) -> str:
 class Plain(ast.NodeTransformer):
     """Python as one would write it on a board: ``self.conv(x)`` is conv(x), ``return`` is y."""
 
+    def visit(self, node: ast.AST) -> Any:
+        return None if isinstance(node, IDLE) else super().visit(node)
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.value, ast.Name) and node.value.id in PLAIN:
@@ -158,11 +162,6 @@ class Plain(ast.NodeTransformer):
     def visit_If(self, node: ast.If) -> ast.AST | None:
         self.generic_visit(node)
         return node if node.body else None
-
-    def _left_out(self, _node: ast.AST) -> None:
-        return None
-
-    visit_Assert = visit_Raise = visit_Pass = visit_Import = visit_ImportFrom = _left_out
 
 
 def _progress(node: Any) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from souron.report.layer_kinds import COLOURS, short
 from souron.report.layers import Layer, Layers
+from souron.report.layers.kinds import COLOURS, short
 from souron.utils.messages import _
 
 UNIT = 100  # SVG units for one unit of the diagram

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from souron.registry import Entry
-from souron.report import layer_formulas
+from souron.report.layers import formulas
 
 MACHINERY = (  # functions that describe a system to souron and compute nothing of its method
     "sketch", "example", "optimizers", "reading", "portable", "plan", "spec_for", "published_spec", "renamed",
@@ -41,7 +41,8 @@ def steps(file: Path) -> list[Step]:
     module = ast.parse(text)
     classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
     systems = [node for node in classes if any("SIZES" in _assigned(each) for each in node.body)]
-    own = [each for parent in (module, *systems) for each in _functions(parent)]
+    parents: list[ast.Module | ast.ClassDef] = [module, *systems]
+    own = [each for parent in parents for each in _functions(parent)]
     if len(own) < 2:
         own += [each for parent in classes if parent not in systems for each in _functions(parent)]
     lines = text.splitlines()
@@ -68,7 +69,7 @@ def _step(node: ast.FunctionDef, lines: list[str]) -> Step:
     results = [each for each in ast.walk(node) if isinstance(each, ast.Return | ast.Yield)]
     noted = [SHAPE.search(lines[(each.end_lineno or each.lineno) - 1]) for each in results]
     shapes = dict.fromkeys(match[1] for match in noted if match)
-    return Step(node.name, layer_formulas.results(node), " ".join(filter(None, [output, *shapes])), first, last)
+    return Step(node.name, formulas.results(node), " ".join(filter(None, [output, *shapes])), first, last)
 
 
 def equation(entry: Entry) -> str:
