@@ -141,7 +141,7 @@ class System(nn.Module, ABC):
     def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
         """List the stages for the diagram of the layers: name, kind and output shape.
 
-        Kinds are those of ``report.layer_kinds``. [] where the modules themselves are shown.
+        Kinds are those of ``report.layers.kinds``. [] where the modules themselves are shown.
         """
         return []
 

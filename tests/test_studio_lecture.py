@@ -20,9 +20,10 @@ from souron.cli import main
 from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.report import layers
+from souron.report.layers.places import HOME
 from souron.studio import files, page_routes
 from souron.studio.jobs.job_queue import Jobs
-from souron.studio.lecture import lecture_routes
+from souron.studio.lecture import layer_pages, lecture_routes
 from souron.studio.security import access
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
@@ -40,6 +41,11 @@ COURSE = {
         {"row": "V1"},
         {"heading": "A break", "before": "Ten minutes."},
     ],
+}
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+AT_WORK = {
+    "html": "a cat",
+    "layers": [{"name": "features.4", "shape": "64 × 13 × 13", "strength": 0.5, "image": PIXEL}],
 }
 
 
@@ -110,10 +116,37 @@ def test_the_picture_has_a_button_for_each_layer_with_its_source(client):
     assert buttons[3].get("aria-label").startswith("features.4, Conv2d: 2 · 32 × 13 × 13")
     towers = buttons[3].findall(f"{SVG}polygon")
     assert len(towers) == 6  # two of three faces each
-    told = re.findall(r'<section data-layer="(\d+)">(.*?)</section>', text, re.DOTALL)
+    told = re.findall(r'<section data-layer="(\d+)"[^>]*>(.*?)</section>', text, re.DOTALL)
     assert [number for number, _said in told] == [str(at) for at in range(12)]
-    assert "25,664" in told[3][1] and "alexnet.py" in told[3][1] and 'class="here"' in told[3][1]
-    assert "class Pool" in html.unescape(told[2][1])
+    conv2 = html.unescape(told[3][1])
+    assert "25,664" in conv2 and "MFLOP" in conv2 and "x[16 ⌊o / 32⌋ + c, i + u − 2, j + v − 2]" in conv2
+    file, first = re.search(r'data-file="([^"]+)" data-first="(\d+)"', told[3][1]).groups()
+    code = re.search(rf'<figure data-file="{file}">.*?</figure>', text, re.DOTALL)[0]
+    assert "conv2 = nn.Conv2d" in re.findall("<span>(.*?)</span>", code)[int(first) - 1]
+    assert "max" in told[2][1] and "class" in told[2][1]
+
+
+def test_every_system_has_a_page_of_its_layers_with_its_source_escaped(client):
+    for name in ("mlp", "kmeans", "mobilenet", "bm25"):
+        text = page(client, f"/lecture/ja/layers/{name}")
+        held = layer_pages.cached(name)
+        shown = client.get(f"/lecture/ja/layers/{name}/diagram").json()["html"]
+        assert shown.count('role="button"') == sum(map(len, held.lines))
+        assert shown in text or "data-picture=" in text
+        for file in {place.file for line in held.lines for layer in line for place in layers.lines_of(layer)}:
+            source = (HOME / file).read_text(encoding="utf-8")
+            held_code = shown.split(f'<figure data-file="{file}">')[1].split("</figure>")[0]
+            lines = re.findall("<span>(.*?)</span>", held_code)
+            assert list(map(html.unescape, lines)) == source.splitlines()
+            assert all("<" not in line for line in lines)
+    assert "<code>" in shown and "-&gt;" in shown
+    page(client, "/lecture/en/layers/nothing", 404)
+    assert client.get("/lecture/en/layers/nothing/diagram").status_code == 400
+
+
+def test_a_row_leads_to_the_layers_of_its_other_systems(client):
+    text = page(client, "/lecture/en/C9")
+    assert 'href="/lecture/en/layers/hdbscan"' in text and 'href="/lecture/en/layers/kmeans"' not in text
 
 
 def test_what_is_stored_of_layers_is_what_is_found():
@@ -121,13 +154,8 @@ def test_what_is_stored_of_layers_is_what_is_found():
         entry = registry.entries()[name]
         stored, found = layers.kept(entry), layers.found(entry)
         assert stored == found, "run .venv/bin/python docs/layers.py"
-    parts = {layer.name: layer for line in found.lines for layer in line}
-    assert parts["centres"].kind == "kept"
     told = {layer.name: layer for line in layers.found(registry.entries()["alexnet"]).lines for layer in line}
-    conv2 = told["features.4"]
-    source = (layers.HOME / conv2.file).read_text(encoding="utf-8").splitlines()
-    assert "conv2 = nn.Conv2d" in source[conv2.line - 1]
-    assert conv2.parameters == 64 * (32 // 2) * 25 + 64
+    assert told["features.4"].parameters == 64 * (32 // 2) * 25 + 64
 
 
 def test_layers_of_a_changed_file_are_found_anew(client, monkeypatch, tmp_path):
@@ -141,16 +169,16 @@ def test_layers_of_a_changed_file_are_found_anew(client, monkeypatch, tmp_path):
     row = replace(rows.find("V1"), systems=("mlp",))
     monkeypatch.setitem(rows.rows(), "V1", row)
     assert "data-picture=" in page(client, "/lecture/en/V1")
-    found = client.get("/lecture/en/V1/layers").json()["html"]
+    found = client.get("/lecture/en/layers/mlp/diagram").json()["html"]
     assert found.count('role="button"') == 4
     monkeypatch.setattr(layers, "found", None)  # it is kept from then on
-    assert client.get("/lecture/en/V1/layers").json()["html"] == found
+    assert client.get("/lecture/en/layers/mlp/diagram").json()["html"] == found
 
 
 def test_a_copy_of_a_part_is_shown_where_the_part_was_made():
     told = layers.found(registry.entries()["ddpm"])
     part = next(layer for layer in told.lines[0] if layer.name == "average.conv_in")
-    assert part.file == "blocks/unet.py" and part.line > 0
+    assert part.made[0].file == "blocks/unet.py" and "self.conv_in = " in part.made[0].text()
 
 
 def test_training_for_ten_seconds_is_the_ordinary_job(client, jobs):
@@ -301,6 +329,7 @@ def test_a_page_is_used_by_keyboard_and_in_large_type(tmp_path, jobs):
         assert view.locator(".part:visible").count() > 5
         view.goto(f"{server}/lecture/en/course/clinic-b")
         view.click("a[rel=next]")
+        view.wait_for_load_state()  # its script has begun
         view.click("[data-do=beamer]")
         for _step in range(view.locator(".part").count()):
             view.keyboard.press("PageDown")
@@ -312,4 +341,40 @@ def test_a_page_is_used_by_keyboard_and_in_large_type(tmp_path, jobs):
         view.click("[data-do=save]")
         view.wait_for_url("**/course/clinic-b")
         assert view.locator("ol.course li").first.inner_text().startswith("AlexNet")
+        assert visit.errors == [] and visit.outside == []
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_a_pressed_layer_opens_its_code_beside_the_diagram(tmp_path, jobs):
+    from axe_playwright_python.sync_playwright import Axe
+
+    with serving(tmp_path, jobs) as server, browsing.visiting() as visit:
+        view = visit.page
+        view.route("**/work", lambda route: route.fulfill(json=AT_WORK))
+        view.goto(f"{server}/lecture/en/V1")
+        view.set_viewport_size({"width": 1280, "height": 900})
+        layer = view.locator("[data-layer='3'][role=button]")
+        layer.focus()
+        view.keyboard.press("Enter")
+        code, drawing = view.locator(".source"), view.locator(".drawing")
+        marked = view.locator(".source .here").all_inner_texts()
+        assert any("conv2 = nn.Conv2d" in line for line in marked)
+        assert any("self.features = " in line for line in marked)
+        assert view.locator(".activation img").get_attribute("src") == AT_WORK["layers"][0]["image"]
+        assert code.bounding_box()["x"] > drawing.bounding_box()["x"] + 300
+        assert [one["id"] for one in Axe().run(view).response["violations"]] == []
+        view.set_viewport_size({"width": 390, "height": 800})
+        assert code.bounding_box()["y"] >= drawing.bounding_box()["y"] + drawing.bounding_box()["height"]
+        assert view.evaluate("document.documentElement.scrollWidth") <= 390
+        view.keyboard.press("Escape")
+        expect(code).to_be_hidden()
+        assert layer.get_attribute("aria-pressed") == "false"
+        view.locator("[data-layer='2'][role=button]").focus()
+        view.keyboard.press("Enter")
+        view.locator(".layer [data-do=lines]").last.press("Enter")
+        assert "class Pool" in view.locator(".source .here").first.inner_text()
+        view.goto(f"{server}/lecture/en/layers/kmeans")
+        view.locator("[data-name=move]").press(" ")
+        assert "def move(" in view.locator(".source .here").first.inner_text()
+        assert view.locator(".activation").count() == 0
         assert visit.errors == [] and visit.outside == []

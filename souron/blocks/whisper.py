@@ -41,6 +41,12 @@ class Attention(nn.Module):
 class Layer(nn.Module):
     """One Transformer layer; ``across=True`` adds cross-attention (decoder)."""
 
+    formula = (
+        "x = x + self_attn(layer_norm(x), layer_norm(x))\n"
+        "x = x + encoder_attn(layer_norm(x), sound)      decoder only\n"
+        "y = x + fc2(gelu(fc1(layer_norm(x))))"
+    )
+
     def __init__(self, width: int, heads: int, across: bool) -> None:
         super().__init__()
         self.self_attn_layer_norm = nn.LayerNorm(width)

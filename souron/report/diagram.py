@@ -6,10 +6,10 @@ Vectors are bars whose height grows with the logarithm of their length.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,30 +20,32 @@ from torch import Tensor, nn
 from souron import registry
 from souron.data.dataset import Rows
 from souron.evaluation import summary
-from souron.report.layer_kinds import COLOURS, meaning, short
+from souron.report.layers.kinds import COLOURS, meaning, short
 from souron.system import System
 
 MOST = 26  # boxes on one line; deeper systems are drawn by their blocks
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+ATTENTION = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
 class Box:
     name: str  # as in the weights file: "layer1.0"
-    kind: str  # a key of ``layer_kinds.COLOURS``
+    kind: str  # a key of ``layers.kinds.COLOURS``
     shape: tuple[int, ...]  # of the output for one case
     towers: int = 1  # groups of channels, computed independently
 
 
-def boxes(model: Any, seen: Any) -> list[list[Box]]:
+def boxes(model: Any, seen: Any, calls: Mapping[str, "Call"] | None = None) -> list[list[Box]]:
     """Return the lines of boxes to draw: one line, or one for each network with its own optimizer.
 
     ``model`` has no numbers (meta device) and ``seen`` is an input for it. Where the modules do not
-    show the stages, the system names them (``sketch``).
+    show the stages, the system names them (``sketch``). ``calls`` are those of ``watched``, where they
+    are known.
     """
     if stages := model.sketch():
         return [[Box("", "input", summary.describe(seen)), *(Box(*stage) for stage in stages)]]
-    calls = watched(model, seen)
+    calls = watched(model, seen) if calls is None else calls
     if not any(True for _weight in model.parameters()):
         named = ((name, tuple(held.shape)) for name, held in model.named_buffers())
         kept = [Box(name, "kept", shape) for name, shape in named if 0 not in shape]
@@ -60,47 +62,78 @@ def boxes(model: Any, seen: Any) -> list[list[Box]]:
 
 @dataclass(frozen=True)
 class Call:
+    """Calls of a part for one case: the shapes of the first one, and the FLOPs of all."""
+
     taken: tuple[int, ...]
     given: tuple[int, ...]
+    flops: int = 0  # of the forward pass; a multiplication and an addition are two
+    calls: int = 1
+    learning: bool = False  # called in training only
 
 
 def watched(model: Any, seen: Any) -> dict[str, Call]:
-    """Return the input and output shape of each part for one case, in order of completion."""
+    """Return the calls of each part for one case, in order of completion."""
     calls = noted(model, lambda: summary.try_once(model, seen))
     rows = registry.load_task(model.task).example_rows(seen)
     if rows is None:
         return calls
-    if take_turns(model):
-        return calls | {
-            name: call for name, call in noted(model, lambda: learn_once(model, rows)).items() if name not in calls
+    turns = take_turns(model)
+    if turns or unused(model, calls):  # such as the encoder of a VAE, which generates with its decoder alone
+        learning = {
+            name: replace(call, flops=call.flops // len(rows.input), learning=True)
+            for name, call in noted(model, lambda: learn_once(model, rows)).items()
         }
-    if unused(model, calls):  # such as the encoder of a VAE, which generates with its decoder alone
-        learning = noted(model, lambda: learn_once(model, rows))
+        if turns:
+            return calls | {name: call for name, call in learning.items() if name not in calls}
         if not unused(model, learning):
             return {name: calls.get(name, call) for name, call in learning.items()}
     return calls
 
 
 def noted(model: Any, use: Callable[[], object]) -> dict[str, Call]:
-    """Record the input and output shape of each part at its first call in ``use``."""
+    """Record the shapes of each part at its first call in ``use``, and count its calls and FLOPs.
+
+    PyTorch counts the FLOPs: those of convolutions, matrix products and attention.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
     calls: dict[str, Call] = {}
+    begun: dict[str, list[int]] = defaultdict(list)
+
+    def begin(name: str) -> Any:
+        return lambda part, taken: begun[name].append(counter.get_total_flops())
 
     def watch(name: str) -> Any:
         def note(part: nn.Module, taken: Any, given: Any) -> None:
+            spent = counter.get_total_flops() - begun[name].pop()
             given = given[0] if isinstance(given, tuple) and given else given
             if isinstance(given, Tensor) and taken and isinstance(taken[0], Tensor):
-                shapes = (tuple(value.shape[1:]) or (1,) for value in (taken[0], given))
-                calls.setdefault(name, Call(*shapes))
+                inward, outward = (tuple(value.shape[1:]) or (1,) for value in (taken[0], given))
+                first = calls.get(name, Call(inward, outward, calls=0))
+                calls[name] = replace(first, flops=first.flops + spent, calls=first.calls + 1)
 
         return note
 
-    hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
+    hooks = [part.register_forward_pre_hook(begin(name)) for name, part in model.named_modules()]
+    hooks += [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
     try:
-        use()
+        counter: Any = FlopCounterMode(display=False)
+        counter.mod_tracker = Untracked()
+        with counter:
+            use()
     finally:
         for hook in hooks:
             hook.remove()
     return calls
+
+
+class Untracked:
+    """Stand in for PyTorch's tracker of modules, which forbids ``autograd.grad`` of a gradient penalty."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *raised: object) -> None: ...
 
 
 def unused(model: Any, calls: Mapping[str, Call]) -> bool:
@@ -132,22 +165,28 @@ def learn_once(model: Any, rows: Rows) -> None:
     model.eval()
 
 
-def line(model: nn.Module, calls: dict[str, Call], network: str) -> list[Box]:
-    """Return the parts of one network at the deepest level that fits on a line."""
-    for depth in range(summary.deepest(model), network.count("."), -1):
-        rows = [row for row in shown(model, calls, depth) if row.name.startswith(network)]
-        if len(rows) <= MOST:
-            break
-    return rows
+def line(model: nn.Module, calls: Mapping[str, Call], network: str) -> list[Box]:
+    """Return the parts of one network at the deepest level that fits on a line.
+
+    A single block is opened: it would be the whole diagram.
+    """
+    closed = blocks(model)
+    while True:
+        for depth in range(summary.deepest(model), network.count("."), -1):
+            rows = [row for row in shown(model, calls, depth, closed) if row.name.startswith(network)]
+            if len(rows) <= MOST:
+                break
+        if len(rows) != 1 or rows[0].name not in closed:
+            return rows
+        closed -= {rows[0].name}
 
 
-def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]:
-    """Yield the parts down to ``depth`` that have weights or change the shape.
+def shown(model: nn.Module, calls: Mapping[str, Call], depth: int, closed: Set[str]) -> Iterator[Box]:
+    """Yield the parts down to ``depth`` that have weights or change the shape; ``closed`` are not opened.
 
     Norms and activations are left out.
     """
     parts = dict(model.named_modules())
-    closed = blocks(model)
     for name, call in calls.items():
         level, part = name.count(".") + 1, parts[name]
         ends = level == depth or name in closed or next(part.children(), None) is None
@@ -164,7 +203,8 @@ def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]
 
 
 def blocks(model: nn.Module) -> set[str]:
-    """Return the names of blocks: parts of a type defined by the system that occurs more than once.
+    """Return the names of blocks: parts of a type defined by the system that occurs more than once, and
+    PyTorch's layers with attention, whose parts compute by themselves.
 
     The modules inside such a block need not form a sequence, so it is drawn as one box.
     """
@@ -173,8 +213,8 @@ def blocks(model: nn.Module) -> set[str]:
         parts = {title: part for title, part in parent.named_children() if title != "average"}
         types = Counter(map(type, parts.values()))
         for title, child in parts.items():
-            own = not type(child).__module__.startswith("torch.nn")
-            if own and types[type(child)] > 1 and next(child.children(), None) is not None:
+            own = not type(child).__module__.startswith("torch.nn") and types[type(child)] > 1
+            if (own or isinstance(child, ATTENTION)) and next(child.children(), None) is not None:
                 found.add(f"{name}.{title}".lstrip("."))
     return found
 
@@ -190,6 +230,8 @@ def sort(part: nn.Module) -> str:
     within = list(part.modules())
     if any("Attention" in type(each).__name__ for each in within):
         return "attention"
+    if any(isinstance(each, nn.RNNBase) for each in within):
+        return "recurrent"
     convolving = sum(map(convolves, within))
     if convolving:
         return "convolution" if convolving == 1 else "convolutions"

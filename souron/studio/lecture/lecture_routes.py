@@ -13,16 +13,13 @@ from urllib.parse import quote
 from fastapi import Body, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-from souron import registry
 from souron.lecture import rows
-from souron.report import layers
 from souron.studio.files import PLAIN
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job
-from souron.studio.lecture import at_work, before_after, course_pages, lesson, marking
+from souron.studio.lecture import at_work, before_after, course_pages, layer_pages, lesson, marking
 from souron.studio.pages import train
 from souron.studio.shared import Studio, trouble
-from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
 
@@ -124,9 +121,13 @@ def add_rows(app: FastAPI, replies: Replies) -> None:
     def row(language: str, id: str) -> Response:
         return replies.page(language, lambda studio: lesson.page(studio, rows.find(id)))
 
-    @app.get("/lecture/{language}/{id}/layers")
-    def image(language: str, id: str) -> Response:
-        return replies.answer(language, lambda _studio: {"html": lesson.diagram(found(rows.find(id)))})
+    @app.get("/lecture/{language}/layers/{name}")
+    def all_layers(language: str, name: str) -> Response:
+        return replies.page(language, lambda studio: lesson.layers_page(studio, name))
+
+    @app.get("/lecture/{language}/layers/{name}/diagram")
+    def diagram(language: str, name: str) -> Response:
+        return replies.answer(language, lambda _studio: {"html": layer_pages.diagram(layer_pages.cached(name))})
 
     @app.post("/lecture/{language}/{id}/work")
     def work(language: str, id: str, asked: Annotated[Any, Body()]) -> Response:
@@ -139,23 +140,6 @@ def add_rows(app: FastAPI, replies: Replies) -> None:
     @app.post("/lecture/{language}/{id}/train")
     def train_row(language: str, id: str) -> Response:
         return replies.answer(language, lambda studio: {"job": begun(studio, training(id)).id})
-
-
-def found(row: rows.Row) -> layers.Layers:
-    """Return the layers of the row's first system, cached until a source file changes.
-
-    Raises UserError where the row has no system.
-    """
-    if not row.systems:
-        raise UserError("row", _("{row} has no system").format(row=row.id), expected=_("a row with a system"))
-    entry, _size = registry.find(row.systems[0])
-    folder = files.cache_folder() / "layers"
-    with layers.one_at_a_time:
-        held = layers.kept(entry) or layers.kept(entry, folder)
-        if held is None:
-            held = layers.found(entry)
-            files.write_json(folder / f"{entry.name}.json", held.as_json())
-    return held
 
 
 def training(id: str) -> list[str]:

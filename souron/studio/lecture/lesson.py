@@ -17,14 +17,11 @@ from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.lecture.course import Course, Part
 from souron.lecture.rows import Row
-from souron.report import layer_buttons, layers
-from souron.report.layer_kinds import COLOURS, meaning
 from souron.studio import interactive, layout
 from souron.studio.forms import command_form
-from souron.studio.lecture import at_work, marking
+from souron.studio.lecture import at_work, layer_pages, marking
 from souron.studio.pages import lecture, train
 from souron.studio.shared import PAGES, Studio, same_thing, words
-from souron.utils import units
 from souron.utils.messages import _
 
 BUDGET = "10s"  # of a training on a page
@@ -59,6 +56,12 @@ def page(studio: Studio, row: Row) -> str:
         ),
     )
     return whole(studio, f"{row.id} {row.text.title}", body, row.id)
+
+
+def layers_page(studio: Studio, name: str) -> str:
+    """Return the page of a system's layers. Raises UserError."""
+    title, body = layer_pages.page(studio, name)
+    return whole(studio, title, body, "layers", name)
 
 
 def step(studio: Studio, name: str, course: Course, number: int) -> str:
@@ -152,7 +155,7 @@ def content(studio: Studio, row: Row) -> list[Markup]:
     experiments = interactives(row)
     parts = [working] if at_work.stage(row).here else [*experiments, working]
     if row.systems:
-        parts.append(section("picture", _("Its layers"), diagram_place(studio, row)))
+        parts.append(section("picture", _("Its layers"), layer_pages.of_row(studio, row)))
     parts.append(section("mechanism", _("How it works"), listed(row.text.mechanism)))
     parts += experiments if at_work.stage(row).here else []
     if row.systems:
@@ -171,64 +174,6 @@ def content(studio: Studio, row: Row) -> list[Markup]:
 def listed(texts: Sequence[str]) -> Markup:
     items = Markup("").join(Markup("<li>{}</li>").format(text) for text in texts)
     return Markup('<ol class="mechanism">{}</ol>').format(items)
-
-
-def diagram_place(studio: Studio, row: Row) -> Markup:
-    """Return the diagram of layers, or a placeholder that requests it where it is not cached."""
-    entry, _size = registry.find(row.systems[0])
-    held = layers.kept(entry)
-    if held is not None:
-        return diagram(held)
-    return Markup('<div data-picture="{}"><p class="faint" role="status">{}</p></div>').format(
-        address(studio.language, row.id, "layers"), _("finding out its layers …")
-    )
-
-
-def diagram(held: layers.Layers) -> Markup:
-    """Return the layers as buttons, with the panel that each one opens."""
-    entry = registry.entries()[held.system]
-    named = registry.full_name(entry, held.size)
-    every = [layer for line in held.lines for layer in line]
-    legend = Markup("").join(
-        Markup('<li><i style="background:{}"></i>{}</li>').format(COLOURS[kind], meaning(kind))
-        for kind in dict.fromkeys(layer.kind for layer in every)
-    )
-    told = Markup("").join(panel(number, layer) for number, layer in enumerate(every))
-    return Markup(
-        '<p class="faint">{hint}</p><div class="plotted" tabindex="0" role="region" '
-        'aria-label="{name}">{svg}</div><ul class="legend">{legend}</ul>'
-        '<div class="layer"></div><div class="told" hidden>{told}</div>'
-    ).format(
-        hint=_(
-            "{system}, from left to right. Press a layer to see its shape, its parameters and the lines that make it."
-        ).format(system=named),
-        name=_("the layers of {name}").format(name=named),
-        svg=layer_buttons.drawn(held, _("the layers of {name}").format(name=named)),
-        legend=legend,
-        told=told,
-    )
-
-
-def panel(number: int, layer: layers.Layer) -> Markup:
-    """Return the facts about a layer with its source code."""
-    rows_ = [(_("output shape"), layer_buttons.shape(layer) or "1")]
-    if layer.kind != "input":
-        rows_.append((_("parameters"), units.whole(layer.parameters)))
-    if layer.file:
-        rows_.append((_("made in"), f"souron/{layer.file}:{layer.line}"))
-    facts = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows_)
-    file, first, lines = layers.excerpt(layer)
-    code = Markup("\n").join(
-        Markup('<span class="{}">{:>4}  {}</span>').format(
-            "here" if first + at == layer.line and file == layer.file else "", first + at, text
-        )
-        for at, text in enumerate(lines)
-    )
-    title = _("input") if layer.kind == "input" else f"{layer.name or layer.type} · {layer.type}"
-    shown = Markup('<pre tabindex="0" aria-label="{}">{}</pre>').format(f"souron/{file}", code)
-    return Markup('<section data-layer="{}"><h3>{}</h3><dl>{}</dl>{}</section>').format(
-        number, title, facts, shown if lines else ""
-    )
 
 
 def trying(studio: Studio, row: Row) -> Markup:

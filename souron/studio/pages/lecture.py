@@ -115,6 +115,7 @@ def links(studio: Studio, entry: registry.Entry) -> Markup:
     """Return what can be done with a system, and its row of the lecture."""
     row = rows.of_system(entry.name)
     told = [(_("How it works"), f"/lecture/{studio.language}/{row.id}", "")] if row else []
+    told.append((_("Layers"), f"/lecture/{studio.language}/layers/{entry.name}", ""))
     return Markup("").join(
         Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(kind, address, entry.name, text, text)
         for text, address, kind in [*actions(studio, entry), *told]

@@ -4,18 +4,53 @@ import { ask, complain, encoded, fill, make, photograph, reduced } from "./plain
 const $ = (selector, within = document) => within.querySelector(selector);
 const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-// a layer that is pressed shows what it is
+// a layer that is pressed opens its facts, its activations for the row's example, and its code
+const activations = new Map(); // name of a layer -> {image, shape}
+const activate = (part) => {
+  const group = $("[data-layer][aria-pressed=true]", part);
+  $(".activation", part)?.remove();
+  const seen = group && activations.get(group.dataset.name);
+  if (!seen) return;
+  const about = $("template.panels", part).dataset.activation;
+  $(".layer dl", part).after(make("figure", { className: "activation" },
+    make("img", { src: seen.image, alt: "" }), make("figcaption", { textContent: `${about}: ${seen.shape}` })));
+};
+const showLines = (part, buttons) => {
+  const code = $(".source", part);
+  code.hidden = !buttons.length;
+  part.querySelector(".layered").classList.toggle("open", buttons.length > 0);
+  for (const each of $$("[data-do=lines]", part)) each.setAttribute("aria-pressed", String(buttons.includes(each)));
+  if (!buttons.length) return code.replaceChildren();
+  const { file } = buttons[0].dataset;
+  if (code.firstElementChild?.dataset.file !== file) {
+    code.replaceChildren($(`[data-file="${CSS.escape(file)}"]`, $("template.sources", part).content).cloneNode(true));
+  }
+  const lines = $$("code > span", code);
+  for (const line of lines) line.classList.remove("here");
+  for (const { dataset } of buttons.filter((each) => each.dataset.file === file)) {
+    for (const line of lines.slice(dataset.first - 1, dataset.last)) line.classList.add("here");
+  }
+  const pre = $("pre", code);
+  pre.scrollTop = Math.max(0, lines[buttons[0].dataset.first - 1].offsetTop - pre.clientHeight / 3);
+  pre.scrollLeft = 0;
+};
 const press = (group) => {
   const part = group.closest(".part");
   const pressed = group.getAttribute("aria-pressed") === "true";
   for (const other of $$("[data-layer][role=button]", part)) other.setAttribute("aria-pressed", "false");
   const shown = $(".layer", part);
-  if (pressed) return shown.replaceChildren();
+  if (pressed) {
+    shown.replaceChildren();
+    return showLines(part, []);
+  }
   group.setAttribute("aria-pressed", "true");
-  const told = $(`.told [data-layer="${group.dataset.layer}"]`, part);
-  shown.replaceChildren(...told.cloneNode(true).childNodes);
-  const here = $(".here", shown);
-  if (here) here.parentElement.scrollTop = Math.max(0, here.offsetTop - here.parentElement.offsetTop - 60);
+  const panel = $(`[data-layer="${group.dataset.layer}"]`, $("template.panels", part).content);
+  shown.replaceChildren(...panel.cloneNode(true).childNodes);
+  activate(part);
+  showLines(part, $$("[data-do=lines]", shown).slice(0, Number(panel.dataset.made)));
+  const plotted = group.closest(".plotted");
+  const [box, frame] = [group.getBoundingClientRect(), plotted.getBoundingClientRect()];
+  plotted.scrollLeft += box.left + box.width / 2 - frame.left - frame.width / 2;
 };
 
 for (const place of $$("[data-picture]")) {
@@ -31,6 +66,9 @@ const light = (layers) => {
       setTimeout(() => group.style.setProperty("--lit", Math.min(1, 0.25 + 2 * strength)), 40 * place);
     }
   });
+  activations.clear();
+  for (const { name, shape, image } of layers) activations.set(name, { shape, image });
+  for (const part of $$("[data-part=picture]")) if ($(".layered", part)) activate(part);
   const shown = $(".work .lit");
   shown.hidden = !layers.length;
   shown.replaceChildren(...layers.map(({ name, shape, image }) => make("figure", {},
@@ -248,6 +286,11 @@ addEventListener("keydown", (event) => {
     all[all.indexOf(group) + STEPS[event.key]]?.focus();
     return event.preventDefault();
   }
+  if (event.key === "Escape" && !beaming() && !speaking) {
+    const open = event.target.closest?.(".layered") && $("[data-layer][aria-pressed=true]", event.target.closest(".layered"));
+    if (open) { press(open); open.focus(); }
+    return;
+  }
   if (!beaming() && !speaking) return;
   if (event.key === "Escape") speaking ? close() : beam(false);
   else if (used && !used.matches("pre, .plotted")) return;
@@ -317,6 +360,7 @@ document.addEventListener("click", (event) => {
   const item = button?.closest("ol.chosen > li");
   const does = {
     beamer: () => beam(true), leave: () => beam(false), back: () => go(-1), on: () => go(1),
+    lines: () => showLines(button.closest(".part"), [button]),
     notes: openNotes, train: () => watch(button), camera: () => film(button),
     add: () => tell(words.added, add({ row: button.dataset.row }, button.dataset.title)),
     up: () => move(item, -1), down: () => move(item, 1),

@@ -58,6 +58,13 @@ class Batch(NamedTuple):
 class BothWays(nn.Module):
     """An LSTM that reads from the beginning, and one from each recording's own end."""
 
+    formula = (
+        "i, f, o = σ(W x + U h + b)\n"
+        "s = f · s + i · tanh(W_s x + U_s h + b_s)\n"
+        "h = o · tanh(s)\n"
+        "y = [h of the LSTM forth, h of the LSTM back]"
+    )
+
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         self.forth, self.back = (nn.LSTM(inputs, width, batch_first=True) for _way in range(2))

@@ -12,6 +12,8 @@ COLOURS = {
     "attention": "#b0588d",
     "embedding": "#c97b4a",
     "kept": "#8a6fb3",
+    "recurrent": "#a8574f",
+    "step": "#5b7f86",
     "other": "#8d9199",
 }
 
@@ -28,6 +30,8 @@ def meaning(kind: str) -> str:
         "attention": _("block with attention"),
         "embedding": _("embedding"),
         "kept": _("stored values"),
+        "recurrent": _("recurrent layer"),
+        "step": _("step of the method"),
         "other": _("other"),
     }[kind]
 

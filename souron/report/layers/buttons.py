@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from souron.report.layer_kinds import COLOURS, short
 from souron.report.layers import Layer, Layers
+from souron.report.layers.kinds import COLOURS, short
 from souron.utils.messages import _
 
 UNIT = 100  # SVG units for one unit of the diagram
@@ -124,6 +124,8 @@ def spoken(layer: Layer) -> str:
     """Return the label of a layer for screen readers."""
     if layer.kind == "input":
         return _("input: {shape}").format(shape=shape(layer) or _("a text"))
+    if layer.kind == "step":
+        return _("{name}: step of the method").format(name=layer.name)
     return _("{name}, {type}: {shape}, {count} parameters").format(
         name=layer.name or layer.type, type=layer.type, shape=shape(layer) or "1", count=layer.parameters
     )
