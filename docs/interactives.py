@@ -160,6 +160,28 @@ def voted(page: Any) -> None:
     press(page, "rest")
 
 
+def generators(page: Any) -> None:
+    press(page, "learn")
+    page.locator("[data-part=guided]", has_text="%").wait_for()
+
+
+def splits(page: Any) -> None:
+    press(page, "twenty")
+
+
+def boxes(page: Any) -> None:
+    page.locator("[name=truth]").check()
+    slide(page, "frame", 40)
+
+
+def rare(page: Any) -> None:
+    slide(page, "threshold", 35)
+
+
+def matrix(page: Any) -> None:
+    press(page, "compare")
+
+
 DONE: dict[str, Callable[[Any], None]] = {
     "playground": playground,
     "kmeans_by_hand": kmeans,
@@ -171,6 +193,11 @@ DONE: dict[str, Callable[[Any], None]] = {
     "inside_gpt": next_token,
     "backpropagation": chain_rule,
     "alignment": voted,
+    "draw_distribution": generators,
+    "luck_of_a_split": splits,
+    "boxes_by_hand": boxes,
+    "prevalence": rare,
+    "clip_contrast": matrix,
 }
 
 
