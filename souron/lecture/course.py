@@ -11,7 +11,7 @@
     after = ""
     say = "..."                  speaker notes: replaces the row's text to read aloud
     ask = "..."                  speaker notes: the question to the class
-    see = "..."                  speaker notes: what the class sees, the result
+    see = "..."                  speaker notes: what to do, and what the class sees
 
     [[part]]
     interactive = "which_luck"   an interactive in place of a row

@@ -114,27 +114,28 @@ def saved(studio: Studio, asked: Any) -> dict[str, Any]:
     return {"address": address(studio.language, "course", kept)}
 
 
+def choices() -> Markup:
+    """Return the rows of each chapter and the interactives as buttons that add a step."""
+    button = Markup('<button type="button" data-do="add" data-{}="{}" data-title="{}">{}</button>')
+    groups = {
+        _(chapter.title): [
+            button.format("row", row.id, row.text.title, f"{row.id} {row.text.title}") for row in chapter.rows
+        ]
+        for chapter in rows.chapters()
+    }
+    titles = {name: _(interactive.find(name).TITLE) for name in interactive.names()}
+    groups[_("Interactives")] = [button.format("interactive", name, title, title) for name, title in titles.items()]
+    return Markup("").join(
+        Markup('<details><summary>{}</summary><ul class="choose">{}</ul></details>').format(
+            name, Markup("").join(Markup("<li>{}</li>").format(each) for each in buttons)
+        )
+        for name, buttons in groups.items()
+    )
+
+
 def maker(studio: Studio, name: str = "") -> str:
     """Return the page that creates a course, or edits the one of that name."""
     course = find(studio, name) if name else None
-    chapters = Markup("").join(
-        Markup('<details><summary>{}</summary><ul class="choose">{}</ul></details>').format(
-            _(chapter.title),
-            Markup("").join(
-                Markup(
-                    '<li><button type="button" data-do="add" data-row="{0}" data-title="{1}">{0} {1}</button></li>'
-                ).format(row.id, row.text.title)
-                for row in chapter.rows
-            ),
-        )
-        for chapter in rows.chapters()
-    )
-    tried = Markup("").join(
-        Markup('<li><button type="button" data-do="add" data-interactive="{}" data-title="{}">{}</button></li>').format(
-            each, _(interactive.find(each).TITLE), _(interactive.find(each).TITLE)
-        )
-        for each in interactive.names()
-    )
     said = {
         "up": _("up"),
         "down": _("down"),
@@ -145,7 +146,7 @@ def maker(studio: Studio, name: str = "") -> str:
         "minutes": _("minutes"),
         "say": _("what to say"),
         "ask": _("what to ask"),
-        "see": _("what they see"),
+        "see": _("what to show"),
         "text": _("own text"),
         "texts": _("heading and texts"),
         "moved": _("{title} is now step {number}"),
@@ -159,7 +160,7 @@ def maker(studio: Studio, name: str = "") -> str:
         'data-to="{to}"><label>{called}<input name="title" maxlength="{longest}" required></label>'
         '<div class="sides"><section aria-labelledby="there"><h2 id="there">{choose}</h2>'
         '<p><button type="button" data-do="add" data-row="" data-title="{own}">{add}</button></p>'
-        '{chapters}<details><summary>{interactives}</summary><ul class="choose">{tried}</ul></details></section><section aria-labelledby="chosen"><h2 id="chosen">{steps}</h2>'
+        '{choices}</section><section aria-labelledby="chosen"><h2 id="chosen">{steps}</h2>'
         '<ol class="chosen"></ol><p class="faint" role="status"></p></section></div>'
         '<p class="actions"><button type="button" class="first" data-do="save">{save}</button>'
         "</p></div>"
@@ -172,8 +173,8 @@ def maker(studio: Studio, name: str = "") -> str:
         title=_("Change a course") if course else _("Make a course"),
         about=_(
             "Choose rows of the lecture and interactives, put them in order, and add texts of your own. "
-            "Texts are Markdown: **bold**, *emphasis*, lists, links. What to say, what to ask and what "
-            "they see are speaker notes, and minutes are the plan."
+            "Texts are Markdown: **bold**, *emphasis*, lists, links. What to say, to ask and to show "
+            "are speaker notes, and minutes are the plan."
         ),
         course=json.dumps(course.as_json() if course else None, ensure_ascii=False),
         words=json.dumps(said, ensure_ascii=False),
@@ -184,9 +185,7 @@ def maker(studio: Studio, name: str = "") -> str:
         choose=_("Rows of the lecture"),
         own=_("own text"),
         add=_("Add a text of your own"),
-        chapters=chapters,
-        interactives=_("Interactives"),
-        tried=tried,
+        choices=choices(),
         steps=_("Steps of the course"),
         save=_("Save the course"),
         bring=_("Open a course"),

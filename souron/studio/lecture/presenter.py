@@ -111,7 +111,7 @@ def keys() -> Markup:
 
 
 def notes(part: Part, row: Row | None) -> Markup:
-    """Return the speaker notes of a page, folded: what to say, what to ask, what the class sees.
+    """Return the speaker notes of a page, folded: what to say, what to ask, what to show.
 
     Without notes of the course these are the row's text to read aloud, or an interactive's question
     and its answer. Raises UserError.
@@ -124,7 +124,7 @@ def notes(part: Part, row: Row | None) -> Markup:
         ask = ask or plain.format(_(module.QUESTION))
         right = _("Right: {answer}").format(answer=_(module.CHOICES[module.RIGHT]))
         see += Markup("<p><strong>{}</strong></p><p>{}</p>").format(right, _(module.ANSWER))
-    texts = ((_("Say"), say), (_("Ask"), ask), (_("They see"), see))
+    texts = ((_("Say"), say), (_("Ask"), ask), (_("Show"), see))
     if row is not None and not (part.ask or part.see):
         return _folded(_("Text to read aloud"), say)
     inside = Markup("").join(Markup("<h3>{}</h3>{}").format(name, text) for name, text in texts if text)

@@ -21,7 +21,9 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
             '<a class="first" href="{page}">{open}</a><a href="{edit}">{change}</a></p></li>'
         ).format(
             title=course.title,
-            steps=" · ".join(filter(None, (_("{count} steps").format(count=len(course.parts)), course_pages.length(course)))),
+            steps=" · ".join(
+                filter(None, (_("{count} steps").format(count=len(course.parts)), course_pages.length(course)))
+            ),
             page=lesson.address(studio.language, "course", name),
             open=_("Open"),
             edit=lesson.address(studio.language, "course", name, "edit"),
@@ -41,8 +43,8 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
         (
             _("Present a row"),
             _(
-                "Each row of the lecture has a presentation mode: one part at a time in large type, with a pen, a timer, "
-                "and the speaker notes in a window of their own."
+                "Each row of the lecture has a presentation mode: one part at a time in large type, with a pen, a "
+                "timer, and the speaker notes in a window of their own."
             ),
             lesson.address(studio.language, "V4") + "#beamer",
         ),
