@@ -17,7 +17,7 @@ BUTTONS = (
     ("back", N_("part before"), "←"),
     ("on", N_("next part"), "→"),
     ("question", N_("Next question"), ""),
-    ("answer", N_("Answer"), ""),
+    ("answer", N_("The answer"), ""),
     ("pen", N_("Pen"), ""),
     ("notes", N_("Speaker notes"), ""),
     ("full", N_("Full screen"), ""),
