@@ -2,6 +2,7 @@
 
 import html
 import re
+from pathlib import Path
 
 import browsing
 import pytest
@@ -148,7 +149,7 @@ def test_a_shipped_course_is_found_by_its_name(tmp_path, capsys):
     assert main.run(["lecture", "course=forty_five_minutes"]) == 0
     told = capsys.readouterr().out
     assert "AI in 45 minutes" in told and "(playground)  5 min" in told and "Ask: " in told
-    assert courses.bring(courses.Path("ninety_minutes"), tmp_path) == "ninety_minutes" and not list(tmp_path.iterdir())
+    assert courses.bring(Path("ninety_minutes"), tmp_path) == "ninety_minutes" and not list(tmp_path.iterdir())
     studio = Studio(tmp_path, Roots([tmp_path]), Jobs(tmp_path), "en")
     saved = course_pages.saved(studio, {**courses.shipped()["ninety_minutes"].as_json(), "name": "ninety_minutes"})
     assert saved["address"].endswith("/course/ai-in-90-minutes")  # a changed one becomes a copy
@@ -350,6 +351,33 @@ def test_the_short_course_fits_a_projector_from_the_first_step_to_the_last(tmp_p
                 view.wait_for_url(f"**/forty_five_minutes/{step + 1}#beamer-1")
         assert view.evaluate("window.stays") is True
         assert visit.errors == [] and visit.outside == []
+
+
+@needs_browser
+def test_type_becomes_smaller_until_the_part_fits(tmp_path):
+    with serving(tmp_path, Jobs(tmp_path / "runs")) as server, browsing.visiting(width=1024) as visit:
+        view = visit.page
+        view.set_viewport_size({"width": 1024, "height": 768})
+        view.goto(f"{server}/lecture/en/G12#beamer")
+        while view.locator(".part.now").get_attribute("data-part") != "mechanism":
+            view.keyboard.press("ArrowRight")
+        assert view.evaluate("document.documentElement.scrollHeight") <= 768
+        size = "parseFloat(getComputedStyle(document.body).fontSize)"
+        small = view.evaluate(size)
+        view.goto(f"{server}/lecture/en/course/ninety_minutes/1#beamer")
+        assert small < view.evaluate(size), "a part with little text keeps the largest type"
+
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def test_the_page_of_the_plan_has_the_minutes_of_the_courses():
+    table = (DOCS / "ninety.md").read_text(encoding="utf-8")
+    told = [re.split(r"\s*\|\s*", line)[1:3] for line in table.splitlines() if re.match(r"\| \d+-\d+ \|", line)]
+    for column, name in enumerate(LENGTHS):
+        course = courses.shipped()[name]
+        spans = [f"{course.begin(at):g}-{course.begin(at + 1):g}" for at in range(1, len(course.parts) + 1)]
+        assert [row[column] for row in told if row[column]] == spans
 
 
 @needs_browser
