@@ -26,6 +26,7 @@ import browsing  # noqa: E402
 from souron.studio import interactive  # noqa: E402
 
 WIDTH, PATIENCE = 1000, 300_000  # pixels; milliseconds
+HIGHEST, WIDEST = 1400, 760  # pixels of a screen that is kept, and of its picture
 WEIGHT = (
     "performance.getEntriesByType('resource').filter(e => e.name.includes('/interactive'))"
     ".reduce((sum, e) => sum + e.encodedBodySize, 0)"
@@ -70,6 +71,9 @@ def settled(page: Any) -> None:
 def shoot(page: Any, path: Path) -> None:
     data = page.locator(".interactive").screenshot()
     image = Image.open(io.BytesIO(data)).convert("RGB")
+    image = image.crop((0, 0, image.width, min(image.height, HIGHEST)))
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.LANCZOS)
     image.save(path, quality=82, optimize=True)
 
 
@@ -152,6 +156,7 @@ def next_token(page: Any) -> None:
 
 
 def chain_rule(page: Any) -> None:
+    press(page, "ten")
     slide(page, "frame", 9)
 
 

@@ -74,7 +74,8 @@ class Part:
         return self.heading or (rows.find(self.row).text.title if self.row else self.interactive.replace("_", " "))
 
     def as_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in FIELDS if getattr(self, name)}
+        values = {name: getattr(self, name) for name in FIELDS}
+        return {name: list(value) if name == "show" else value for name, value in values.items() if value}
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Course:
         return "\n".join(lines) + "\n"
 
 
-def _quoted(value: str | float | tuple[str, ...]) -> str:
+def _quoted(value: str | float | list[str]) -> str:
     return json.dumps(CONTROL.sub("", value) if isinstance(value, str) else value, ensure_ascii=False)
 
 

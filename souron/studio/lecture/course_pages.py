@@ -60,7 +60,7 @@ def overview(studio: Studio, name: str) -> str:
         home=studio.url("courses"),
         lecture=_("Courses"),
         title=course.title,
-        plan=Markup("<p>{}</p>").format(length(course)) if course.minutes else "",
+        plan=Markup("<p>{}</p>").format(length(course)),
         items=items,
         present=_("Present it"),
         first=address(studio.language, "course", name, 1),
@@ -74,8 +74,9 @@ def overview(studio: Studio, name: str) -> str:
 
 
 def length(course: Course) -> str:
-    """Return the minutes of the whole plan; "" without one."""
-    return _("{minutes} minutes").format(minutes=f"{course.minutes:g}") if course.minutes else ""
+    """Return the number of steps, and the minutes of the plan where there is one."""
+    steps = _("{count} steps").format(count=len(course.parts))
+    return f"{steps} · " + _("{minutes} minutes").format(minutes=f"{course.minutes:g}") if course.minutes else steps
 
 
 def span(course: Course, number: int) -> str:

@@ -21,9 +21,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
             '<a class="first" href="{page}">{open}</a><a href="{edit}">{change}</a></p></li>'
         ).format(
             title=course.title,
-            steps=" · ".join(
-                filter(None, (_("{count} steps").format(count=len(course.parts)), course_pages.length(course)))
-            ),
+            steps=course_pages.length(course),
             page=lesson.address(studio.language, "course", name),
             open=_("Open"),
             edit=lesson.address(studio.language, "course", name, "edit"),

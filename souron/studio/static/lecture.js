@@ -216,10 +216,10 @@ const add = (part, title) => {
       button.setAttribute("aria-label", `${title}: ${words[does]}`);
       return button;
     })),
+    minutesOf(part.minutes),
     make("details", { open: !(part.row || part.interactive) || Boolean(part.heading || part.before || part.after) },
       make("summary", { textContent: words.texts }),
       field("heading", "input", part.heading),
-      minutesOf(part.minutes),
       field("before", "textarea", part.before),
       ...(part.row || part.interactive || part.after ? [field("after", "textarea", part.after)] : []),
       ...["say", "ask", "see"].map((name) => field(name, "textarea", part[name]))));

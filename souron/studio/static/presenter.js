@@ -40,9 +40,9 @@ const reading = () => {
   return { text: texts.join(" · "), over: Boolean(plan) && here > plan, running: timer.running };
 };
 const showTime = ({ text, over, running }) => {
-  $(".timer").textContent = text;
-  $(".timer").classList.toggle("over", over);
-  $("[data-do=pause]").textContent = word(running ? "pause" : "resume");
+  $(".timer", bar()).textContent = text;
+  $(".timer", bar()).classList.toggle("over", over);
+  $("[data-do=pause]", bar()).textContent = word(running ? "pause" : "resume");
 };
 const count = () => {
   const now = Date.now(), passed = timer.running ? now - timer.now : 0;
@@ -59,11 +59,11 @@ const tell = () => channel.postMessage({ path: location.pathname, at, time: read
 const titleOf = (part) => (part ? $("h1, h2", part)?.textContent ?? "" : $("a[rel=next]")?.textContent ?? "");
 const showPlace = () => {
   const all = parts(), place = `${at + 1} / ${all.length}`, next = titleOf(all[at + 1]);
-  $(".place").textContent = speaking ? `${place} · ${titleOf(all[at])}${next && ` → ${next}`}` : place;
+  $(".place", bar()).textContent = speaking ? `${place} · ${titleOf(all[at])}${next && ` → ${next}`}` : place;
 };
 const openNotes = () => {
   const opened = open(`${location.pathname}#speaker`, "souron-notes", "popup,width=760,height=640");
-  $(".told").textContent = opened ? "" : word("blocked");
+  $(".told", bar()).textContent = opened ? "" : word("blocked");
   opened?.focus();
 };
 const follow = async ({ path, at: place, time }) => {
@@ -91,7 +91,7 @@ const show = () => {
   showPlace();
   history.replaceState(null, "", `${location.pathname}#beamer-${at + 1}`);
   document.body.classList.remove("blank");
-  $(".told").textContent = "";
+  $(".told", bar()).textContent = "";
   pen.wipe();
   count();
   size = 1;
@@ -172,7 +172,7 @@ const nextQuestion = () => {
   const all = $$(QUESTIONS), order = parts();
   const place = (question) => order.indexOf(question.closest(".part"));
   const next = all[asked ? all.indexOf(asked) + 1 : all.findIndex((question) => place(question) >= at)];
-  if (!next) { $(".told").textContent = word("none"); return; }
+  if (!next) { $(".told", bar()).textContent = word("none"); return; }
   at = place(next);
   show();
   ask(next);
