@@ -156,7 +156,8 @@ def next_token(page: Any) -> None:
 
 
 def chain_rule(page: Any) -> None:
-    press(page, "ten")
+    for _step in range(3):
+        press(page, "once")
     slide(page, "frame", 9)
 
 
