@@ -45,7 +45,7 @@ KEYS = (
 WORDS = {
     "late": N_("{time} late"),
     "ahead": N_("{time} ahead"),
-    "step": N_("here {time} of {plan}"),
+    "step": N_("{time} of {plan}"),
     "pause": N_("Pause"),
     "resume": N_("Go on"),
     "none": N_("no further question on this page"),
