@@ -298,9 +298,7 @@ def test_the_notes_have_a_window_that_follows_and_leads(tmp_path):
         expect(view.locator("[data-do=pause]")).to_have_text("Go on")
         notes.keyboard.press("q")
         expect(view.locator(".guess")).to_be_visible()
-        expect(notes.locator(".beaming .place")).to_contain_text(
-            "network learns a plane → ResNet"
-        )
+        expect(notes.locator(".beaming .place")).to_contain_text("network learns a plane → ResNet")
         notes.keyboard.press("ArrowRight")
         expect(view.locator(".part.now h1")).to_have_text("ResNet")
         expect(notes.locator("details.spoken")).to_contain_text("The bypass.")
@@ -353,6 +351,22 @@ def test_the_short_course_fits_a_projector_from_the_first_step_to_the_last(tmp_p
                 view.wait_for_url(f"**/forty_five_minutes/{step + 1}#beamer-1")
         assert view.evaluate("window.stays") is True
         assert visit.errors == [] and visit.outside == []
+
+
+@needs_browser
+def test_an_answer_that_comes_after_its_page_was_left_does_no_harm(tmp_path):
+    held = []
+    with serving(tmp_path, Jobs(tmp_path / "runs")) as server, browsing.visiting() as visit:
+        view = visit.page
+        view.route("**/V1/work", lambda route: held.append(route))
+        view.goto(f"{server}/lecture/en/course/ninety_minutes/4#beamer-1")
+        for _part in range(view.locator(".part").count()):
+            view.keyboard.press("ArrowRight")
+        view.wait_for_url("**/ninety_minutes/5#beamer-1")
+        with view.expect_response("**/V1/work"):
+            held[0].fulfill(json={"html": "<p>late</p>", "layers": []})
+        view.evaluate("new Promise((done) => setTimeout(done, 50))")
+        assert visit.errors == [] and "late" not in view.content()
 
 
 @needs_browser

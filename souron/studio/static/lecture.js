@@ -101,6 +101,7 @@ addEventListener("paste", (event) => {
   bring([...event.clipboardData.files].find((file) => file.type.startsWith("image/")));
 });
 const startWork = () => {
+  asking += 1; // an answer to the page before comes too late
   work = $("form.work");
   own = {};
   if (!work) return;
