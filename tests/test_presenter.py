@@ -364,9 +364,9 @@ def test_an_answer_that_comes_after_its_page_was_left_does_no_harm(tmp_path):
             view.keyboard.press("ArrowRight")
         view.wait_for_url("**/ninety_minutes/5#beamer-1")
         with view.expect_response("**/V1/work"):
-            held[0].fulfill(json={"html": "<p>late</p>", "layers": []})
+            held[0].fulfill(json={"html": "<p>belated</p>", "layers": []})
         view.evaluate("new Promise((done) => setTimeout(done, 50))")
-        assert visit.errors == [] and "late" not in view.content()
+        assert visit.errors == [] and "belated" not in view.content()
 
 
 @needs_browser
