@@ -26,6 +26,7 @@ import browsing  # noqa: E402
 from souron.studio import interactive  # noqa: E402
 
 WIDTH, PATIENCE = 1000, 300_000  # pixels; milliseconds
+HIGHEST, WIDEST = 1400, 760  # pixels of a screen that is kept, and of its picture
 WEIGHT = (
     "performance.getEntriesByType('resource').filter(e => e.name.includes('/interactive'))"
     ".reduce((sum, e) => sum + e.encodedBodySize, 0)"
@@ -70,6 +71,9 @@ def settled(page: Any) -> None:
 def shoot(page: Any, path: Path) -> None:
     data = page.locator(".interactive").screenshot()
     image = Image.open(io.BytesIO(data)).convert("RGB")
+    image = image.crop((0, 0, image.width, min(image.height, HIGHEST)))
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.LANCZOS)
     image.save(path, quality=82, optimize=True)
 
 
@@ -152,12 +156,36 @@ def next_token(page: Any) -> None:
 
 
 def chain_rule(page: Any) -> None:
+    for _step in range(3):
+        press(page, "once")
     slide(page, "frame", 9)
 
 
 def voted(page: Any) -> None:
     page.locator("[name=voter]").select_option("cautious")
     press(page, "rest")
+
+
+def generators(page: Any) -> None:
+    press(page, "learn")
+    page.locator("[data-part=guided]", has_text="%").wait_for()
+
+
+def splits(page: Any) -> None:
+    press(page, "twenty")
+
+
+def boxes(page: Any) -> None:
+    page.locator("[name=truth]").check()
+    slide(page, "frame", 40)
+
+
+def rare(page: Any) -> None:
+    slide(page, "threshold", 35)
+
+
+def matrix(page: Any) -> None:
+    press(page, "compare")
 
 
 DONE: dict[str, Callable[[Any], None]] = {
@@ -171,6 +199,11 @@ DONE: dict[str, Callable[[Any], None]] = {
     "inside_gpt": next_token,
     "backpropagation": chain_rule,
     "alignment": voted,
+    "draw_distribution": generators,
+    "luck_of_a_split": splits,
+    "boxes_by_hand": boxes,
+    "prevalence": rare,
+    "clip_contrast": matrix,
 }
 
 

@@ -58,6 +58,16 @@ def test_each_is_whole(name):
         assert action in ("play", "earlier", "later") or f'on("{action}"' in script
 
 
+def test_the_docs_show_and_count_each():
+    docs = interactive.Path(__file__).parent.parent / "docs"
+    page = (docs / "interactives.md").read_text(encoding="utf-8")
+    for name in interactive.names():
+        assert f"](_static/interactives/{name}.jpg)" in page
+        for ending in (".jpg", ".ja.jpg"):
+            assert 0 < (docs / "_static" / "interactives" / (name + ending)).stat().st_size < 400_000
+    assert len(interactive.names()) == 18 and "Eighteen interactives" in (docs / "index.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", interactive.names())
 @pytest.mark.parametrize("asked", [[], 3, None, NONSENSE])
 def test_nonsense_is_refused(name, asked):

@@ -317,8 +317,8 @@ def test_a_page_is_used_by_keyboard_and_in_large_type(tmp_path, jobs):
         notes = opened.value
         notes.wait_for_selector("details.spoken p")
         assert not view.locator("details.spoken").is_visible(), "the wall shows no notes"
-        expect(notes.locator(".beaming span")).to_contain_text("3 / ")
-        expect(notes.locator(".beaming span")).to_contain_text("Its layers → How it works")
+        expect(notes.locator(".beaming .place")).to_contain_text("3 / ")
+        expect(notes.locator(".beaming .place")).to_contain_text("Its layers → How it works")
         notes.keyboard.press("ArrowRight")
         expect(view.locator(".part.now h2")).to_have_text("How it works")
         view.goto(f"{server}/lecture/en/start")

@@ -37,7 +37,10 @@ def lecture(
     names: Annotated[
         list[str] | None, Argument(metavar="[NAMES]", help=N_("the interactives to export; without any: all"))
     ] = None,
-    course: Annotated[str | None, Option(metavar="FILE", help=N_("a course's file: its steps in order"))] = None,
+    course: Annotated[
+        str | None,
+        Option(metavar="FILE", help=N_("a course's file, or the name of one that is here: its steps in order")),
+    ] = None,
 ) -> None:
     if row == "export":
         export(out, names or [])
@@ -131,11 +134,16 @@ def tell_course(course: courses.Course) -> None:
         return
     show(course.title, "")
     for number, part in enumerate(course.parts, 1):
-        show(f"{number}. {part.title}" + (f"  ({part.row})" if part.row else ""))
-        for text in (part.before, part.after):
+        shown = part.row or part.interactive
+        plan = _("{minutes} min").format(minutes=f"{part.minutes:g}") if part.minutes else ""
+        show("  ".join(filter(None, (f"{number}. {part.title}", f"({shown})" if shown else "", plan))))
+        notes = ((_("Say"), part.say), (_("Ask"), part.ask), (_("Show"), part.see))
+        for text in (part.before, part.after, *(f"{name}: {note}" for name, note in notes if note)):
             if text:
                 show(text)
     show("", _("in the browser: {command}").format(command="souron studio course=FILE"))
+    if there := courses.shipped():
+        show(_("courses that come with souron: {names}").format(names=", ".join(there)))
 
 
 def summary(row: Row) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def studio(
     ] = None,
     cert: Annotated[str | None, Option("--cert", metavar="FILE", help=N_("a certificate, for TLS (PEM)"))] = None,
     key: Annotated[str | None, Option("--key", metavar="FILE", help=N_("its key (PEM)"))] = None,
-    course: Annotated[str | None, Option(metavar="FILE", help=N_("open this course of the lecture's rows"))] = None,
+    course: Annotated[
+        str | None, Option(metavar="FILE", help=N_("open this course: a file, or ninety_minutes"))
+    ] = None,
 ) -> None:
     if (cert is None) != (key is None):
         raise UserError(

@@ -1,16 +1,27 @@
-"""A teacher's course: rows of the lecture in a chosen order, with texts of one's own.
+"""A teacher's course: rows of the lecture and interactives in a chosen order, with texts of one's own.
 
     title = "AI in the clinic"
 
     [[part]]
     row = "V1"                   a row of the lecture
+    show = ["work", "picture"]   the parts of its page, without which all are shown (see ``SECTIONS``)
     heading = "Where it began"   replaces the row's own heading; "" keeps it
+    minutes = 5                  the plan, for the timer of presentation mode
     before = "Who has ..."       Markdown, before and after the row's text
     after = ""
+    say = "..."                  speaker notes: replaces the row's text to read aloud
+    ask = "..."                  speaker notes: the question to the class
+    see = "..."                  speaker notes: what to do, and what the class sees
 
     [[part]]
-    heading = "A break"          a part without a row has only these texts
+    interactive = "which_luck"   an interactive in place of a row
+
+    [[part]]
+    heading = "A break"          a part without either has only these texts
     before = "Ten minutes."
+
+``lecture/courses/en`` and ``lecture/courses/ja`` hold the courses that come with souron, under the
+same names in both languages.
 
 A course file may come from anybody: its size is limited, and its Markdown becomes text, lists,
 emphasis and links to pages; HTML and images in it are shown as text.
@@ -26,14 +37,17 @@ from typing import Any
 
 from souron.lecture import rows
 from souron.utils import files
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, language
 
 MOST_BYTES = 500_000  # of a file
 MOST_PARTS = 100
 MOST_COURSES = 500  # in a folder
 LONGEST_TITLE = 200  # characters
 LONGEST_TEXT = 5_000
-FIELDS = ("row", "heading", "before", "after")
+LONGEST_PLAN = 600  # minutes of a part
+TITLES, TEXTS = ("row", "interactive", "heading"), ("before", "after", "say", "ask", "see")
+FIELDS = (*TITLES, "minutes", "show", *TEXTS)
+SECTIONS = ("work", "interactive", "picture", "mechanism", "try", "train", "marked", "used", "fails", "more")
 NAME = re.compile(r"[\w-]{1,60}")  # file name of a saved course
 LINK = re.compile(r"https?://[^\s<>\"']+")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # except tab and newline
@@ -44,14 +58,24 @@ class Part:
     """One step of a course."""
 
     row: str = ""  # an id; "" for a part with texts only
+    interactive: str = ""  # a name, in place of a row
     heading: str = ""
+    minutes: float = 0  # of the plan; 0 without one
+    show: tuple[str, ...] = ()  # of SECTIONS; () for all
     before: str = ""  # Markdown
     after: str = ""
+    say: str = ""  # Markdown of the speaker notes
+    ask: str = ""
+    see: str = ""
 
     @property
     def title(self) -> str:
-        """The part's own heading, or else the row's title in the reader's language."""
-        return self.heading or (rows.find(self.row).text.title if self.row else "")
+        """The part's own heading, or else the row's title in the reader's language, or the interactive's name."""
+        return self.heading or (rows.find(self.row).text.title if self.row else self.interactive.replace("_", " "))
+
+    def as_json(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in FIELDS}
+        return {name: list(value) if name == "show" else value for name, value in values.items() if value}
 
 
 @dataclass(frozen=True)
@@ -59,24 +83,34 @@ class Course:
     title: str
     parts: tuple[Part, ...]
 
+    @property
+    def minutes(self) -> float:
+        """The minutes of the whole plan; 0 without one."""
+        return sum(part.minutes for part in self.parts)
+
+    def begin(self, number: int) -> float:
+        """Return the minute of the plan at which a step begins, numbered from 1."""
+        return sum(part.minutes for part in self.parts[: number - 1])
+
     def as_json(self) -> dict[str, Any]:
-        return {"title": self.title, "parts": [{name: getattr(part, name) for name in FIELDS} for part in self.parts]}
+        return {"title": self.title, "parts": [part.as_json() for part in self.parts]}
 
     def as_toml(self) -> str:
         """Return the course as TOML that ``read`` accepts."""
         lines = [f"title = {_quoted(self.title)}"]
         for part in self.parts:
-            said = [(name, getattr(part, name)) for name in FIELDS]
-            lines += ["", "[[part]]", *(f"{name} = {_quoted(text)}" for name, text in said if text)]
+            lines += ["", "[[part]]", *(f"{name} = {_quoted(value)}" for name, value in part.as_json().items())]
         return "\n".join(lines) + "\n"
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(CONTROL.sub("", text), ensure_ascii=False)
+def _quoted(value: str | float | list[str]) -> str:
+    return json.dumps(CONTROL.sub("", value) if isinstance(value, str) else value, ensure_ascii=False)
 
 
 def load(path: Path) -> Course:
-    """Load a course from a file. Raises UserError."""
+    """Load a course from a file, or the one of that name that comes with souron. Raises UserError."""
+    if not path.suffix and not path.exists() and (course := shipped().get(str(path))):
+        return course
     try:
         if not path.is_file():
             raise OSError(_("not a regular file") if path.exists() else _("there is no such file"))
@@ -132,20 +166,38 @@ def _part(held: Any, number: int) -> Part:
     where = _("part {number}").format(number=number)
     if not isinstance(held, Mapping):
         raise _wrong(f"{where}: {held!r}"[:80], ", ".join(FIELDS))
-    for name, text in held.items():
-        if name not in FIELDS:
-            found = _("no field is named {name!r}").format(name=str(name)[:40])
-            raise _wrong(f"{where}: {found}", ", ".join(FIELDS))
-        most = LONGEST_TEXT if name in ("before", "after") else LONGEST_TITLE
-        if not isinstance(text, str) or len(text) > most:
-            expected = _("a text of at most {count} characters").format(count=most)
-            raise _wrong(f"{where}: {name} = {text!r}"[:80], expected)
-    said = {name: _plain(str(held.get(name, ""))).strip() for name in FIELDS}
-    if said["row"]:
-        said["row"] = rows.find(said["row"]).id
-    if not any(said.values()):
-        raise _wrong(where, _("a row, a heading or a text"))
-    return Part(**said)
+    for name, value in held.items():
+        _check_field(where, name, value)
+    texts = {name: _plain(held.get(name, "")).strip() for name in (*TITLES, *TEXTS)}
+    if texts["row"] and texts["interactive"]:
+        found = f"{where}: row = {texts['row']!r}, interactive = {texts['interactive']!r}"
+        raise _wrong(found[:120], _("a row or an interactive"))
+    if texts["row"]:
+        texts["row"] = rows.find(texts["row"]).id
+    if not any(texts.values()):
+        raise _wrong(where, _("a row, an interactive, a heading or a text"))
+    return Part(**texts, minutes=held.get("minutes", 0), show=tuple(held.get("show", ())))
+
+
+def _check_field(where: str, name: Any, value: Any) -> None:
+    """Check a field of a part. Raises UserError."""
+    if name == "minutes":
+        is_right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_PLAN
+        expected = _("a number from {low} to {high}").format(low=0, high=LONGEST_PLAN)
+    elif name == "show":
+        is_right = isinstance(value, list) and all(each in SECTIONS for each in value)
+        expected = ", ".join(SECTIONS)
+    elif name in FIELDS:
+        most = LONGEST_TEXT if name in TEXTS else LONGEST_TITLE
+        is_right = isinstance(value, str) and len(value) <= most
+        expected = _("a text of at most {count} characters").format(count=most)
+        if name == "interactive" and is_right and value:
+            is_right, expected = rows.NAME.fullmatch(value) is not None, _("the name of an interactive")
+    else:
+        found = _("no field is named {name!r}").format(name=str(name)[:40])
+        raise _wrong(f"{where}: {found}", ", ".join(FIELDS))
+    if not is_right:
+        raise _wrong(f"{where}: {name} = {value!r}"[:80], expected)
 
 
 def _plain(text: str) -> str:
@@ -201,11 +253,20 @@ def saved(folder: Path) -> dict[str, Course]:
     return there
 
 
+def shipped() -> dict[str, Course]:
+    """Return the courses that come with souron, by name, in the reader's language."""
+    folders = files.package_folders(f"lecture/courses/{language()}")
+    return {path.stem: load(path) for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
 def bring(path: Path, folder: Path) -> str:
     """Copy a course's file into ``folder``, unless an equal course is there; return its name.
 
-    Raises UserError.
+    ``path`` may also name a course that comes with souron, of which nothing is copied. Raises
+    UserError.
     """
+    if not path.exists() and str(path) in shipped():
+        return str(path)
     course = load(path)
     same = [name for name, other in saved(folder).items() if other == course]
     return same[0] if same else save(course, folder)

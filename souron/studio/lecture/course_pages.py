@@ -9,6 +9,7 @@ from markupsafe import Markup
 from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.lecture.course import Course
+from souron.studio import interactive
 from souron.studio.lecture import lesson
 from souron.studio.lecture.lesson import address
 from souron.studio.shared import Studio
@@ -21,17 +22,20 @@ def folder(studio: Studio) -> Path:
 
 
 def find(studio: Studio, name: str) -> Course:
-    """Load the course of that name. Raises UserError."""
+    """Load the course of that name, saved here or shipped. Raises UserError."""
     path = courses.place(folder(studio), name)
-    if path is None:
-        there = ", ".join(courses.saved(folder(studio)))
+    if path is not None:
+        return courses.load(path)
+    shipped = courses.shipped()
+    if name not in shipped:
+        there = ", ".join([*courses.saved(folder(studio)), *shipped])
         raise UserError(
             "course",
             _("there is no course {name!r}").format(name=name[:40]),
             expected=there or _("a course that was made or opened here"),
             exit=3,
         )
-    return courses.load(path)
+    return shipped[name]
 
 
 def overview(studio: Studio, name: str) -> str:
@@ -39,21 +43,26 @@ def overview(studio: Studio, name: str) -> str:
     course = find(studio, name)
     items = Markup("").join(
         Markup('<li><a href="{}">{}</a> <small>{}</small></li>').format(
-            address(studio.language, "course", name, number), part.title or number, part.row
+            address(studio.language, "course", name, number),
+            lesson.title(part) or number,
+            " · ".join(filter(None, (part.row, span(course, number)))),
         )
         for number, part in enumerate(course.parts, 1)
     )
     body = Markup(
         '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
-        '<section class="part"><h1>{title}</h1><ol class="course">{items}</ol></section>'
+        '<section class="part"><h1>{title}</h1>{plan}<ol class="course">{items}</ol></section>'
         '<p class="actions"><a class="first" rel="next" href="{first}">{begin}</a>'
+        '<a href="{first}#beamer">{present}</a>'
         '<a href="{edit}">{change}</a><a href="{file}" download>{save}</a></p>'
     ).format(
         where=_("where this page is"),
         home=studio.url("courses"),
         lecture=_("Courses"),
         title=course.title,
+        plan=Markup("<p>{}</p>").format(length(course)),
         items=items,
+        present=_("Present it"),
         first=address(studio.language, "course", name, 1),
         begin=_("Begin"),
         edit=address(studio.language, "course", name, "edit"),
@@ -62,6 +71,18 @@ def overview(studio: Studio, name: str) -> str:
         save=_("Save it as a file"),
     )
     return lesson.whole(studio, course.title, body, "course", name, here="courses")
+
+
+def length(course: Course) -> str:
+    """Return the number of steps, and the minutes of the plan where there is one."""
+    steps = _("{count} steps").format(count=len(course.parts))
+    return f"{steps} · " + _("{minutes} minutes").format(minutes=f"{course.minutes:g}") if course.minutes else steps
+
+
+def span(course: Course, number: int) -> str:
+    """Return the minutes of the plan for a step, such as ``5–12 min``; "" without a plan."""
+    begin, end = course.begin(number), course.begin(number + 1)
+    return _("{minutes} min").format(minutes=f"{begin:g}–{end:g}") if end > begin else ""
 
 
 def step(studio: Studio, name: str, number: int) -> str:
@@ -94,21 +115,28 @@ def saved(studio: Studio, asked: Any) -> dict[str, Any]:
     return {"address": address(studio.language, "course", kept)}
 
 
+def choices() -> Markup:
+    """Return the rows of each chapter and the interactives as buttons that add a step."""
+    button = Markup('<button type="button" data-do="add" data-{}="{}" data-title="{}">{}</button>')
+    groups = {
+        _(chapter.title): [
+            button.format("row", row.id, row.text.title, f"{row.id} {row.text.title}") for row in chapter.rows
+        ]
+        for chapter in rows.chapters()
+    }
+    titles = {name: _(interactive.find(name).TITLE) for name in interactive.names()}
+    groups[_("Interactives")] = [button.format("interactive", name, title, title) for name, title in titles.items()]
+    return Markup("").join(
+        Markup('<details><summary>{}</summary><ul class="choose">{}</ul></details>').format(
+            name, Markup("").join(Markup("<li>{}</li>").format(each) for each in buttons)
+        )
+        for name, buttons in groups.items()
+    )
+
+
 def maker(studio: Studio, name: str = "") -> str:
     """Return the page that creates a course, or edits the one of that name."""
     course = find(studio, name) if name else None
-    chapters = Markup("").join(
-        Markup('<details><summary>{}</summary><ul class="choose">{}</ul></details>').format(
-            _(chapter.title),
-            Markup("").join(
-                Markup(
-                    '<li><button type="button" data-do="add" data-row="{0}" data-title="{1}">{0} {1}</button></li>'
-                ).format(row.id, row.text.title)
-                for row in chapter.rows
-            ),
-        )
-        for chapter in rows.chapters()
-    )
     said = {
         "up": _("up"),
         "down": _("down"),
@@ -116,6 +144,10 @@ def maker(studio: Studio, name: str = "") -> str:
         "heading": _("own heading"),
         "before": _("text before it"),
         "after": _("text after it"),
+        "minutes": _("minutes"),
+        "say": _("what to say"),
+        "ask": _("what to ask"),
+        "see": _("what to show"),
         "text": _("own text"),
         "texts": _("heading and texts"),
         "moved": _("{title} is now step {number}"),
@@ -129,7 +161,7 @@ def maker(studio: Studio, name: str = "") -> str:
         'data-to="{to}"><label>{called}<input name="title" maxlength="{longest}" required></label>'
         '<div class="sides"><section aria-labelledby="there"><h2 id="there">{choose}</h2>'
         '<p><button type="button" data-do="add" data-row="" data-title="{own}">{add}</button></p>'
-        '{chapters}</section><section aria-labelledby="chosen"><h2 id="chosen">{steps}</h2>'
+        '{choices}</section><section aria-labelledby="chosen"><h2 id="chosen">{steps}</h2>'
         '<ol class="chosen"></ol><p class="faint" role="status"></p></section></div>'
         '<p class="actions"><button type="button" class="first" data-do="save">{save}</button>'
         "</p></div>"
@@ -141,8 +173,9 @@ def maker(studio: Studio, name: str = "") -> str:
         lecture=_("Courses"),
         title=_("Change a course") if course else _("Make a course"),
         about=_(
-            "Choose rows of the lecture, put them in order, and add texts of your own. Texts "
-            "are Markdown: **bold**, *emphasis*, lists, links."
+            "Choose rows of the lecture and interactives, put them in order, and add texts of your own. "
+            "Texts are Markdown: **bold**, *emphasis*, lists, links. What to say, to ask and to show "
+            "are speaker notes, and minutes are the plan."
         ),
         course=json.dumps(course.as_json() if course else None, ensure_ascii=False),
         words=json.dumps(said, ensure_ascii=False),
@@ -153,7 +186,7 @@ def maker(studio: Studio, name: str = "") -> str:
         choose=_("Rows of the lecture"),
         own=_("own text"),
         add=_("Add a text of your own"),
-        chapters=chapters,
+        choices=choices(),
         steps=_("Steps of the course"),
         save=_("Save the course"),
         bring=_("Open a course"),

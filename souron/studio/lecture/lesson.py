@@ -5,7 +5,8 @@ The pages are plain HTML without Gradio, so that they load at once and print wel
 by part in large type.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from souron.lecture.course import Course, Part
 from souron.lecture.rows import Row
 from souron.studio import interactive, layout
 from souron.studio.forms import command_form
-from souron.studio.lecture import at_work, layer_pages, marking
+from souron.studio.lecture import at_work, layer_pages, marking, presenter
 from souron.studio.pages import lecture, train
 from souron.studio.shared import PAGES, Studio, same_thing, words
 from souron.utils.messages import _
@@ -67,28 +68,52 @@ def layers_page(studio: Studio, name: str) -> str:
 def step(studio: Studio, name: str, course: Course, number: int) -> str:
     """Return the page of a course's step, numbered from 1, with links to its neighbours."""
     places = [
-        (address(studio.language, "course", name, at + 1), part.title or str(at + 1))
-        for at, part in enumerate(course.parts)
+        (address(studio.language, "course", name, at), title(part) or str(at))
+        for at, part in enumerate(course.parts, 1)
     ]
     way = [(studio.url("lecture"), _("Lecture")), (address(studio.language, "course", name), course.title)]
     part = course.parts[number - 1]
     body = lesson(
-        studio, part, way, places[number - 2] if number > 1 else None, places[number] if number < len(places) else None
+        studio,
+        part,
+        way,
+        places[number - 2] if number > 1 else None,
+        places[number] if number < len(places) else None,
+        Plan(name, part.minutes, course.begin(number)),
     )
-    return whole(studio, part.title or course.title, body, "course", name, number)
+    return whole(studio, title(part) or course.title, body, "course", name, number)
+
+
+def title(part: Part) -> str:
+    """Return the title of a course's step; "" for a text without a heading. Raises UserError."""
+    return part.heading or (_(interactive.find(part.interactive).TITLE) if part.interactive else part.title)
 
 
 Place = tuple[str, str] | None  # address and name of a neighbour
 
 
-def lesson(studio: Studio, part: Part, way: Sequence[tuple[str, str]], before: Place, after: Place) -> Markup:
+@dataclass(frozen=True)
+class Plan:
+    """The place of a page in the plan of a course, for the timer."""
+
+    course: str = ""  # its name; "" for a row by itself
+    minutes: float = 0  # of this page; 0 without a plan
+    begin: float = 0  # minute at which this page begins
+
+
+def lesson(
+    studio: Studio, part: Part, way: Sequence[tuple[str, str]], before: Place, after: Place, plan: Plan = Plan()
+) -> Markup:
     """Return the parts of a page, each of which fills the screen in presentation mode."""
     row = rows.find(part.row) if part.row else None
-    sections = [opening(part, row, way[-1][1])]
-    if part.before and row is not None:
-        sections.append(own_text(part.before, "before"))
+    if part.interactive:
+        sections = trial(part)
+    else:
+        sections = [opening(part, row, way[-1][1])]
+        if part.before and row is not None:
+            sections.append(own_text(part.before, "before"))
     if row is not None:
-        sections += content(studio, row)
+        sections += content(studio, row, part.show)
     if part.after:
         sections.append(own_text(part.after, "after"))
     trail = Markup(" › ").join(Markup('<a href="{}">{}</a>').format(*each) for each in way)
@@ -107,22 +132,19 @@ def lesson(studio: Studio, part: Part, way: Sequence[tuple[str, str]], before: P
         trail=trail,
         beamer=_("Presentation mode"),
         sections=Markup("").join(sections),
-        notes=notes(row) if row is not None else "",
+        notes=presenter.notes(part, row),
         around=_("before and after"),
         steps=steps,
-        bar=bar(),
+        bar=presenter.bar(plan.course, plan.minutes, plan.begin),
     )
 
 
-def bar() -> Markup:
-    """Return the buttons of presentation mode, for use without a keyboard."""
-    keys = (("back", _("part before")), ("on", _("next part")), ("notes", _("speaker notes")), ("leave", _("end")))
-    buttons = Markup("").join(
-        Markup('<button type="button" data-do="{}">{}</button>').format(does, text) for does, text in keys
-    )
-    return Markup('<div class="beaming" role="toolbar" aria-label="{}" hidden>{}<span></span></div>').format(
-        _("presentation"), buttons
-    )
+def trial(part: Part) -> list[Markup]:
+    """Return the parts of a step that is an interactive. Raises UserError where there is none of that name."""
+    sections = [own_text(part.before, "before")] if part.before else []
+    above = Markup('<p class="row">{}</p>').format(part.heading) if part.heading else ""
+    inside = Markup('<section class="part" data-part="interactive">{}{}</section>')
+    return [*sections, inside.format(above, interactive.html(part.interactive, "h1"))]
 
 
 def section(name: str, title: str, inside: Markup) -> Markup:
@@ -149,26 +171,27 @@ def own_text(text: str, name: str) -> Markup:
     return Markup('<section class="part own" data-part="{}">{}</section>').format(name, Markup(courses.markdown(text)))
 
 
-def content(studio: Studio, row: Row) -> list[Markup]:
-    """Return the parts of a row after its opening."""
-    working = section("work", _("At work"), at_work.panel(studio, row))
-    experiments = interactives(row)
-    parts = [working] if at_work.stage(row).here else [*experiments, working]
-    if row.systems:
-        parts.append(section("picture", _("Its layers"), layer_pages.of_row(studio, row)))
-    parts.append(section("mechanism", _("How it works"), listed(row.text.mechanism)))
-    parts += experiments if at_work.stage(row).here else []
-    if row.systems:
-        parts.append(section("try", _("Try it"), trying(studio, row)))
-    if row.systems and row.data:
-        parts.append(section("train", _("Train it for ten seconds"), training(studio, row)))
-    if row.exercise:
-        parts.append(section("marked", _("Be marked"), marking.panel(studio, row)))
-    paragraph = Markup("<p>{}</p>")
-    parts.append(section("used", _("Where it is used"), paragraph.format(row.text.used)))
-    parts.append(section("fails", _("Where it fails"), paragraph.format(row.text.fails)))
-    parts.append(section("more", _("Where to continue"), more(studio, row)))
-    return parts
+def content(studio: Studio, row: Row, show: Sequence[str] = ()) -> list[Markup]:
+    """Return the parts of a row after its opening; ``show`` names those of a course's step, () for all."""
+    text = Markup("<p>{}</p>")
+    trained = row.systems and row.data
+    made: dict[str, Callable[[], list[Markup]]] = {
+        "work": lambda: [section("work", _("At work"), at_work.panel(studio, row))],
+        "interactive": lambda: interactives(row),
+        "picture": lambda: (
+            [section("picture", _("Its layers"), layer_pages.of_row(studio, row))] if row.systems else []
+        ),
+        "mechanism": lambda: [section("mechanism", _("How it works"), listed(row.text.mechanism))],
+        "try": lambda: [section("try", _("Try it"), trying(studio, row))] if row.systems else [],
+        "train": lambda: [section("train", _("Train it for ten seconds"), training(studio, row))] if trained else [],
+        "marked": lambda: [section("marked", _("Be marked"), marking.panel(studio, row))] if row.exercise else [],
+        "used": lambda: [section("used", _("Where it is used"), text.format(row.text.used))],
+        "fails": lambda: [section("fails", _("Where it fails"), text.format(row.text.fails))],
+        "more": lambda: [section("more", _("Where to continue"), more(studio, row))],
+    }
+    first = ["work", "picture", "mechanism"]
+    first.insert(3 if at_work.stage(row).here else 0, "interactive")
+    return [each for name in show or (*first, *courses.SECTIONS[4:]) for each in made[name]()]
 
 
 def listed(texts: Sequence[str]) -> Markup:
@@ -250,10 +273,3 @@ def more(studio: Studio, row: Row) -> Markup:
         )
     rows_ = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*each) for each in facts)
     return Markup('<p class="actions">{}</p><ul class="typed">{}</ul><dl>{}</dl>').format(pages, typed, rows_)
-
-
-def notes(row: Row) -> Markup:
-    """Return the text to read aloud: folded on the page, speaker notes in presentation mode."""
-    return Markup('<details class="spoken"><summary>{}</summary><p>{}</p></details>').format(
-        _("Text to read aloud"), row.text.spoken
-    )

@@ -14,14 +14,14 @@ PLACE = "teach"
 
 
 def body(studio: Studio, query: Mapping[str, str]) -> Markup:
-    made = courses.saved(course_pages.folder(studio))
+    made = {**courses.shipped(), **courses.saved(course_pages.folder(studio))}
     items = Markup("").join(
         Markup(
             '<li class="card"><h3>{title}</h3><p>{steps}</p><p class="actions">'
             '<a class="first" href="{page}">{open}</a><a href="{edit}">{change}</a></p></li>'
         ).format(
             title=course.title,
-            steps=_("{count} steps").format(count=len(course.parts)),
+            steps=course_pages.length(course),
             page=lesson.address(studio.language, "course", name),
             open=_("Open"),
             edit=lesson.address(studio.language, "course", name, "edit"),
@@ -32,16 +32,19 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     ways = (
         (
             _("Make a course"),
-            _("Choose rows of the lecture, put them in order, and add texts of your own. A course is one small file."),
+            _(
+                "Choose rows of the lecture and interactives, put them in order, and add texts and a plan of your own. "
+                "A course is one small file."
+            ),
             lesson.address(studio.language, "course"),
         ),
         (
             _("Present a row"),
             _(
-                "Each row of the lecture has a presentation mode: one part at a time in large type, with the speaker "
-                "notes in a window of their own."
+                "Each row of the lecture has a presentation mode: one part at a time in large type, with a pen, a "
+                "timer, and the speaker notes in a window of their own."
             ),
-            lesson.address(studio.language, "V4") + "#beamer-1",
+            lesson.address(studio.language, "V4") + "#beamer",
         ),
         (
             _("Train with the class"),

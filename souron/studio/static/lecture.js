@@ -1,8 +1,6 @@
-// The lecture's pages: layers that are pressed, a training that is watched, large type, courses.
-import { ask, complain, encoded, fill, make, photograph, reduced } from "./plain.js";
-
-const $ = (selector, within = document) => within.querySelector(selector);
-const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
+// The lecture's pages: layers that are pressed, a training that is watched, exercises, courses.
+import { $, $$, ask, complain, encoded, fill, make, photograph, reduced } from "./plain.js";
+import { present, presenting } from "./presenter.js";
 
 // a layer that is pressed opens its facts, its activations for the row's example, and its code
 const activations = new Map(); // name of a layer -> {image, shape}
@@ -53,10 +51,12 @@ const press = (group) => {
   plotted.scrollLeft += box.left + box.width / 2 - frame.left - frame.width / 2;
 };
 
-for (const place of $$("[data-picture]")) {
-  ask(place.dataset.picture)
-    .then((said) => fill(place, said.html), (error) => fill(place, error.message));
-}
+const fetchLayers = () => {
+  for (const place of $$("[data-picture]")) {
+    ask(place.dataset.picture)
+      .then((said) => fill(place, said.html), (error) => fill(place, error.message));
+  }
+};
 
 // the row at work: each change asks again, and the layers light up
 const light = (layers) => {
@@ -74,8 +74,7 @@ const light = (layers) => {
   shown.replaceChildren(...layers.map(({ name, shape, image }) => make("figure", {},
     make("img", { src: image, alt: "" }), make("figcaption", { textContent: name }), make("small", { textContent: shape }))));
 };
-const work = $("form.work");
-const own = {};
+let work = null, own = {};
 let asking = 0;
 const gathered_ = () => ({
   ...own,
@@ -135,7 +134,15 @@ const film = async (button) => {
     complain(error.message);
   }
 };
-if (work) {
+addEventListener("paste", (event) => {
+  if (!work || !$("[data-own=image]", work)) return;
+  bring([...event.clipboardData.files].find((file) => file.type.startsWith("image/")));
+});
+const startWork = () => {
+  asking += 1; // an answer to the page before comes too late
+  work = $("form.work");
+  own = {};
+  if (!work) return;
   let waiting = 0;
   work.addEventListener("submit", (event) => event.preventDefault());
   work.addEventListener("input", (event) => {
@@ -151,10 +158,9 @@ if (work) {
   if ($("[data-own=image]", work)) {
     work.addEventListener("dragover", (event) => event.preventDefault());
     work.addEventListener("drop", (event) => { event.preventDefault(); bring(event.dataTransfer.files[0]); });
-    addEventListener("paste", (event) => bring([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
   }
   answerNow(true);
-}
+};
 
 // a training of ten seconds
 const watch = async (button) => {
@@ -196,7 +202,7 @@ if (search) {
 }
 
 // exercises: an answer is marked by the studio; a hint comes before the explanation
-for (const form of $$("form.exercise")) {
+const startExercise = (form) => {
   const told = $("[role=status]", form);
   const mark = async (asked) => {
     const number = Number(form.dataset.exercise);
@@ -211,67 +217,8 @@ for (const form of $$("form.exercise")) {
     if (field && field.value !== "") mark({ answer: Number(field.value) });
   });
   $("[data-do=show]", form).addEventListener("click", () => mark({ show: true }));
-}
+};
 
-// large type: one part of the page at a time, which the address names; the notes have a window
-// of their own, which follows
-const parts = () => $$("main.lesson .part");
-const beaming = () => document.body.classList.contains("beamer");
-const speaking = location.hash === "#speaker" && Boolean($(".beaming"));
-const channel = new BroadcastChannel("souron-lecture");
-let at = 0;
-const titleAt = (place) => $("h1, h2", parts()[place] ?? document.createElement("p"))?.textContent ?? "";
-const tellSpeaker = () => channel.postMessage({ path: location.pathname, at });
-const showPart = () => {
-  parts().forEach((part, place) => part.classList.toggle("now", place === at));
-  $(".beaming span").textContent = `${at + 1} / ${parts().length}`;
-  history.replaceState(null, "", `${location.pathname}#beamer-${at + 1}`);
-  tellSpeaker();
-  scrollTo(0, 0);
-  const heading = $("h1, h2, p", parts()[at]);
-  if (heading) { heading.tabIndex = -1; heading.focus({ preventScroll: true }); }
-};
-const beam = (on, place = 0) => {
-  if (!$(".beaming") || !parts().length) return;
-  document.body.classList.toggle("beamer", on);
-  $(".beaming").hidden = !on;
-  if (on) { at = Math.min(place < 0 ? Infinity : place, parts().length - 1); showPart(); }
-  else {
-    parts()[at].scrollIntoView();
-    history.replaceState(null, "", location.pathname);
-  }
-};
-const go = (by) => {
-  if (speaking) return channel.postMessage({ by });
-  if (parts()[at + by]) { at += by; return showPart(); }
-  const link = $(by > 0 ? "a[rel=next]" : "a[rel=prev]");
-  if (link) location.assign(`${link.getAttribute("href")}#${by > 0 ? "beamer" : "beamer-last"}`);
-};
-const openNotes = () => {
-  open(`${location.pathname}#speaker`, "souron-notes", "popup,width=760,height=640")?.focus();
-};
-const showNotes = () => {
-  const following = titleAt(at + 1);
-  $(".beaming span").textContent = `${at + 1} / ${parts().length} · ${titleAt(at)}${following && ` → ${following}`}`;
-};
-channel.onmessage = ({ data }) => {
-  if (!speaking) {
-    if (beaming() && data.by) go(data.by);
-    else if (beaming() && data.ask) tellSpeaker();
-  } else if (data.path && data.path !== location.pathname) location.assign(`${data.path}#speaker`);
-  else if (data.path) { at = data.at; showNotes(); }
-};
-const wanted = location.hash.match(/^#beamer(?:-(\d+|last))?$/);
-if (wanted) beam(true, wanted[1] === "last" ? -1 : Number(wanted[1] ?? 1) - 1);
-if (speaking) {
-  document.body.classList.add("speaker");
-  $(".beaming").hidden = false;
-  for (const notes of $$("details.spoken")) notes.open = true;
-  showNotes();
-  channel.postMessage({ ask: true });
-}
-
-const STEPS = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1 };
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
   const group = event.target.closest?.("[data-layer][role=button]");
@@ -279,24 +226,16 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     return press(group);
   }
-  // arrows belong to whatever is being moved
-  const used = event.target.closest?.("input, textarea, select, canvas, [contenteditable], [role=slider], .plotted, pre");
-  if (group && STEPS[event.key] && !beaming()) {
-    const all = $$("[data-layer][role=button]", group.closest("svg"));
-    all[all.indexOf(group) + STEPS[event.key]]?.focus();
-    return event.preventDefault();
-  }
-  if (event.key === "Escape" && !beaming() && !speaking) {
+  if (presenting()) return;
+  if (event.key === "Escape") {
     const open = event.target.closest?.(".layered") && $("[data-layer][aria-pressed=true]", event.target.closest(".layered"));
     if (open) { press(open); open.focus(); }
     return;
   }
-  if (!beaming() && !speaking) return;
-  if (event.key === "Escape") speaking ? close() : beam(false);
-  else if (used && !used.matches("pre, .plotted")) return;
-  else if (STEPS[event.key]) go(STEPS[event.key]);
-  else if (event.key === "n" && beaming()) openNotes();
-  else return;
+  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!group || !by) return;
+  const all = $$("[data-layer][role=button]", group.closest("svg"));
+  all[all.indexOf(group) + by]?.focus();
   event.preventDefault();
 });
 
@@ -311,29 +250,38 @@ const tell = (text, item) => {
 };
 const field = (name, tag, value) => make("label", {}, words[name],
   make(tag, { name, value: value ?? "", maxLength: tag === "input" ? 200 : 5000 }));
+const minutesOf = (value) => make("label", {}, words.minutes,
+  make("input", { name: "minutes", type: "number", min: 0, max: 600, step: "any", value: value || "" }));
 const add = (part, title) => {
   const item = make("li", {},
-    make("strong", { textContent: part.row ? `${part.row} ${title}` : words.text }),
+    make("strong", { textContent: part.row ? `${part.row} ${title}` : part.interactive ? title : words.text }),
     make("span", { className: "moves" }, ...["up", "down", "remove"].map((does) => {
       const button = make("button", { type: "button", textContent: words[does] });
       button.dataset.do = does;
       button.setAttribute("aria-label", `${title}: ${words[does]}`);
       return button;
     })),
-    make("details", { open: !part.row || Boolean(part.heading || part.before || part.after) },
+    minutesOf(part.minutes),
+    make("details", { open: !(part.row || part.interactive) || Boolean(part.heading || part.before || part.after) },
       make("summary", { textContent: words.texts }),
       field("heading", "input", part.heading),
       field("before", "textarea", part.before),
-      ...(part.row || part.after ? [field("after", "textarea", part.after)] : [])));
-  Object.assign(item.dataset, { row: part.row ?? "", title });
+      ...(part.row || part.interactive || part.after ? [field("after", "textarea", part.after)] : []),
+      ...["say", "ask", "see"].map((name) => field(name, "textarea", part[name]))));
+  Object.assign(item.dataset, {
+    row: part.row ?? "", interactive: part.interactive ?? "", show: JSON.stringify(part.show ?? []), title,
+  });
   chosen.append(item);
   return item;
 };
-const titleOf = (row) => $(`[data-do=add][data-row="${row}"]`)?.dataset.title ?? row;
+const titleOf = ({ row = "", interactive = "" }) => {
+  const button = interactive ? `[data-interactive="${interactive}"]` : `[data-row="${row}"]`;
+  return $(`[data-do=add]${button}`)?.dataset.title ?? (interactive || row);
+};
 if (making) {
   const course = JSON.parse(making.dataset.course);
   $("[name=title]", making).value = course?.title ?? "";
-  for (const part of course?.parts ?? []) add(part, part.row ? titleOf(part.row) : words.text);
+  for (const part of course?.parts ?? []) add(part, part.row || part.interactive ? titleOf(part) : words.text);
 }
 const move = (item, by) => {
   const other = by < 0 ? item.previousElementSibling : item.nextElementSibling;
@@ -349,7 +297,9 @@ const gathered = () => ({
   title: $("[name=title]", making).value,
   parts: [...chosen.children].map((item) => ({
     row: item.dataset.row,
-    ...Object.fromEntries($$("[name]", item).map((each) => [each.name, each.value])),
+    interactive: item.dataset.interactive,
+    show: JSON.parse(item.dataset.show),
+    ...Object.fromEntries($$("[name]", item).map((each) => [each.name, each.type === "number" ? Number(each.value) : each.value])),
   })),
 });
 
@@ -359,10 +309,9 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-do]");
   const item = button?.closest("ol.chosen > li");
   const does = {
-    beamer: () => beam(true), leave: () => beam(false), back: () => go(-1), on: () => go(1),
     lines: () => showLines(button.closest(".part"), [button]),
-    notes: openNotes, train: () => watch(button), camera: () => film(button),
-    add: () => tell(words.added, add({ row: button.dataset.row }, button.dataset.title)),
+    train: () => watch(button), camera: () => film(button),
+    add: () => tell(words.added, add({ ...button.dataset }, button.dataset.title)),
     up: () => move(item, -1), down: () => move(item, 1),
     remove: () => {
       const next = item.nextElementSibling ?? item.previousElementSibling;
@@ -372,11 +321,18 @@ document.addEventListener("click", (event) => {
     },
     save: () => save(gathered(), making.dataset.to),
   }[button?.dataset.do];
-  if (does && !button.closest("[data-interactive], [data-module]")) does();
+  if (does && !button.closest("[data-module]")) does();
 });
 document.addEventListener("change", async (event) => {
   if (!event.target.matches("input[type=file][data-do=open]") || !event.target.files[0]) return;
   const text = await event.target.files[0].slice(0, 600000).text();
   save({ toml: text }, event.target.dataset.to);
   event.target.value = "";
+});
+
+// a page, also one that follows another in presentation mode
+present(() => {
+  fetchLayers();
+  startWork();
+  for (const form of $$("form.exercise")) startExercise(form);
 });

@@ -1,4 +1,7 @@
 // Shared by the scripts of plain pages: elements, what the server wrote, requests, the camera.
+export const $ = (selector, within = document) => within.querySelector(selector);
+export const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
+
 export const make = (kind, fields = {}, ...inside) => {
   const made = Object.assign(document.createElement(kind), fields);
   made.append(...inside);
