@@ -374,7 +374,7 @@ def test_type_becomes_smaller_until_the_part_fits(tmp_path):
     with serving(tmp_path, Jobs(tmp_path / "runs")) as server, browsing.visiting(width=1024) as visit:
         view = visit.page
         view.set_viewport_size({"width": 1024, "height": 768})
-        view.goto(f"{server}/lecture/en/G12#beamer")
+        view.goto(f"{server}/lecture/en/course/ninety_minutes/14#beamer")
         while view.locator(".part.now").get_attribute("data-part") != "mechanism":
             view.keyboard.press("ArrowRight")
         body, largest = view.locator("body"), view.evaluate("getComputedStyle(document.body).fontSize")

@@ -47,15 +47,11 @@ def page(studio: Studio, row: Row) -> str:
     after = rows.find(order[place + 1]) if place + 1 < len(order) else None
     chapter = next(each for each in rows.chapters() if each.name == row.chapter)
     way = [(studio.url("lecture"), _("Lecture")), (studio.url("lecture") + f"#{chapter.name}", _(chapter.title))]
-    body = lesson(
-        studio,
-        Part(row.id),
-        way,
-        *(
-            (address(studio.language, each.id), f"{each.id} {each.text.title}") if each else None
-            for each in (before, after)
-        ),
-    )
+    places = [
+        (address(studio.language, each.id), f"{each.id} {each.text.title}") if each else None
+        for each in (before, after)
+    ]
+    body = lesson(studio, Part(row.id), way, places[0], places[1])
     return whole(studio, f"{row.id} {row.text.title}", body, row.id)
 
 
