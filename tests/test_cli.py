@@ -277,7 +277,7 @@ def test_a_command_is_one_file(tmp_path: Path) -> None:
         "from souron.cli.main import run; run(['--help']); run(['greet'])",
         SOURON_LANG="en",
     )
-    listed = r"^Teach\n  greet +Greet the reader\.\n  lecture"  # as wide as the longest name
+    listed = r"^Teach\n  exercises .*\n  greet +Greet the reader\.\n  lecture"  # as wide as the longest name
     assert re.search(listed, done.stdout, re.MULTILINE), done.stderr
     assert done.stdout.endswith("hello\n")
 

@@ -144,7 +144,11 @@ def test_a_folder_of_files_is_a_class(folder, tmp_path, capsys):
     assert main.run(["exercises", "class/", "project=kept"]) == 0
     made = tmp_path / "kept/exercises/class"
     assert {"exercises.json", "exercises.csv", "report.html"} <= {file.name for file in made.iterdir()}
-    assert "ito" not in (made / "report.html").read_text(encoding="utf-8")
+    report = (made / "report.html").read_text(encoding="utf-8")
+    assert "ito" not in report and exercises.of_row(rows.find("D2"))[0].en.question in report
+    assert (
+        exercises.of_row(rows.find("D2"))[0].en.question[:30] not in capsys.readouterr().out
+    )  # too long for a terminal
 
 
 def test_too_many_or_too_large_files_are_refused(folder, monkeypatch):

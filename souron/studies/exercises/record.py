@@ -8,7 +8,7 @@ from typing import Any
 from souron.kinds import files as kind_files
 from souron.lecture import rows
 from souron.studies.exercises.results import Item, Results
-from souron.study import Fact, Plain, Record, Table
+from souron.study import Fact, Plain, Record, Section, Table
 from souron.utils import files, units
 from souron.utils.messages import N_, _
 
@@ -94,31 +94,36 @@ class ExercisesRecord(Record):
         return said
 
     def tables(self) -> list[Table]:
-        exercise, tries, right = _("exercise"), _("tried"), _("right at first")
-        interval, later, wrong = _("95 % interval"), _("right later"), _("most frequent wrong answer")
+        return self._tables(questions=False)
+
+    def sections(self) -> list[Section]:
+        from souron.report import page
+
+        return page.section("tables", _("Result"), "macros.html", self._tables(questions=True))
+
+    def _tables(self, questions: bool) -> list[Table]:
+        """Return the table of the exercises, on a page with their questions, and that of the files."""
+        tries, right, interval, later = _("tried"), _("right at first"), _("95 % interval"), _("right later")
+        columns = [_("exercise"), tries, right, interval, later, _("most frequent wrong answer")]
+        rows_ = [
+            [name(item), str(item.tries), *shares(item), str(item.improved), wrong_answer(item)]
+            for item in self.results.items
+        ]
+        if questions:
+            columns.insert(1, _("question"))
+            for row, item in zip(rows_, self.results.items, strict=True):
+                row.insert(1, item.exercise.words.question)
         table = Table(
-            (exercise, tries, right, interval, later, wrong),
-            [
-                (f"{name(item)}: {item.exercise.words.question}", str(item.tries), shares(item)[0], shares(item)[1],
-                 str(item.improved), wrong_answer(item))
-                for item in self.results.items
-            ],
+            columns,
+            rows_,
             _("Exercises, the most difficult first"),
             right=(tries, right, interval, later),
             text=_("Right later: after the hint, before the solution was shown. Who saw it first is not counted."),
-        )  # fmt: skip
+        )
         if not self.names:
             return [table]
-        file = _("file")
-        return [
-            table,
-            Table(
-                (file, tries, right),
-                [(one, str(count), str(true)) for one, count, true in self._files()],
-                _("Each file"),
-                right=(tries, right),
-            ),
-        ]
+        files_ = [(one, str(count), str(true)) for one, count, true in self._files()]
+        return [table, Table((_("file"), tries, right), files_, _("Each file"), right=(tries, right))]
 
     def shown(self) -> list[Any]:
         return [Plain(self.as_csv())] if self.csv else super().shown()
