@@ -86,7 +86,7 @@ def here(tmp_path, monkeypatch):
         monkeypatch.setattr(socket.socket, name, refuse)
     monkeypatch.setattr(plotting, "DOTS", 48)
     for scenes in (plain_scenes, captioned_scenes):  # whose making takes most of the time
-        monkeypatch.setattr(scenes, "COUNTS", {"train": 300, "val": 40, "test": 300})
+        monkeypatch.setattr(scenes, "COUNTS", {name: min(count, 300) for name, count in scenes.COUNTS.items()})
     monkeypatch.setenv("SOURON_LANG", "en")
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
