@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from playing import NOTEBOOKS, build, played, shown, stepped, told
 
+from souron.data.sets import captioned_scenes
+from souron.data.sets import scenes as plain_scenes
 from souron.utils import plotting
 
 SMALL = {
@@ -83,6 +85,8 @@ def here(tmp_path, monkeypatch):
     for name in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, name, refuse)
     monkeypatch.setattr(plotting, "DOTS", 48)
+    for scenes in (plain_scenes, captioned_scenes):  # whose making takes most of the time
+        monkeypatch.setattr(scenes, "COUNTS", {name: min(count, 300) for name, count in scenes.COUNTS.items()})
     monkeypatch.setenv("SOURON_LANG", "en")
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")

@@ -45,7 +45,7 @@ found[0]
 # %%
 def draw(panel, image, boxes, colour, score=None):
     """Draw boxes (n, 4) on an image (3, H, W)."""
-    panel.imshow(image.permute(1, 2, 0))
+    panel.imshow(image.permute(1, 2, 0).numpy())
     panel.axis("off")
     for number, (left, top, right, bottom) in enumerate(boxes.tolist()):
         panel.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.5))

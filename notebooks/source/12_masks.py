@@ -45,10 +45,10 @@ with torch.no_grad():
 figure, panels = plt.subplots(4, 6, figsize=(9, 6))
 for number in range(6):
     column = panels[:, number]
-    column[0].imshow(images[number].permute(1, 2, 0))
-    column[1].imshow(true[number], cmap="tab10", vmin=0, vmax=9)
-    column[2].imshow(predicted[number], cmap="tab10", vmin=0, vmax=9)
-    column[3].imshow(true[number] != predicted[number], cmap="Reds")
+    column[0].imshow(images[number].permute(1, 2, 0).numpy())
+    column[1].imshow(true[number].numpy(), cmap="tab10", vmin=0, vmax=9)
+    column[2].imshow(predicted[number].numpy(), cmap="tab10", vmin=0, vmax=9)
+    column[3].imshow((true[number] != predicted[number]).numpy(), cmap="Reds")
 for panel in panels.flat:
     panel.axis("off")
 figure.tight_layout()

@@ -105,7 +105,7 @@ noise_plane = noise @ torch.linalg.svd(noise, full_matrices=False)[2][:2].T
 kmeans = souron.train("kmeans", "digits", config={"groups": GROUPS}).model
 figure, panels = plt.subplots(1, GROUPS, figsize=(9, 1.2))
 for panel, centre in zip(panels, kmeans.centres, strict=True):
-    panel.imshow(centre.view(8, 8), cmap="gray")
+    panel.imshow(centre.view(8, 8).numpy(), cmap="gray")
     panel.axis("off")
 plt.show()
 

@@ -85,7 +85,7 @@ from souron.evaluation.language.inside_decoder import trace
 numbers = tokenizer.encode("To save the file, open the menu and save the")
 with torch.no_grad():
     seen = trace(gpt.system.decoder, torch.tensor(numbers))
-attention = seen.attention  # (layers, heads, T, T)
+attention = seen.attention.numpy()  # (layers, heads, T, T)
 layers, heads = attention.shape[:2]
 figure, panels = plt.subplots(layers, heads, figsize=(2 * heads, 2 * layers), squeeze=False)
 for layer in range(layers):
