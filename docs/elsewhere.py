@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +33,7 @@ from souron.utils.messages import UserError, use_language  # noqa: E402
 
 PAGE, NOTES = (ROOT / "docs" / name for name in ("elsewhere.md", "elsewhere.json"))
 PACKAGES = ("torch", "openvino", "onnx", "onnxruntime")
+LONGEST = 120  # characters of a reason
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 SHUT = """
 import runpy, sys
@@ -129,11 +131,16 @@ def cells(note: dict[str, Any], formats: list[str]) -> Iterator[str]:
         return
     for one in (note[format] for format in formats):
         if "why" in one:
-            yield f"blocked: {one['why'].splitlines()[0][:120].replace('|', '/')}"
+            yield f"blocked: {shortened(one['why'])}"
         else:
             yield "validated" if one["batch"] == "any" else "validated, one case at a time"
     worst = [note[format]["worst"] for format in formats if "worst" in note[format]]
     yield f"{max(worst):.6f}" if worst else ""
+
+
+def shortened(why: str) -> str:
+    """The first line of a reason as a cell, cut after a word where it is long."""
+    return textwrap.shorten(why.strip().splitlines()[0].replace("|", "/"), LONGEST, placeholder=" …")
 
 
 def written(notes: dict[str, Any]) -> str:

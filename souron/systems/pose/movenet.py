@@ -167,7 +167,7 @@ class MoveNet(Poser):
             centre = centre / (away(centre, middle.to(centre.device)[None])[0] + NEAR)
         around = F.max_pool2d(centre[None], 3, 1, 1)[0]
         peaks = centre.where(centre == around, 0.0).flatten()
-        best = peaks.topk(min(self.config.most, len(peaks))).indices
+        best = peaks.sort(descending=True, stable=True).indices[: self.config.most]  # of equal ones the first
         height, width = centre.shape[1:]
         cell = torch.stack([best // width % height, best % width], 1)
         return best // (height * width), cell
