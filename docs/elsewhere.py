@@ -52,7 +52,12 @@ def built(entry: Any) -> Any:
 
     kind = registry.load_system(registry.full_name(entry, "tiny"))[0]
     torch.manual_seed(0)
-    return kind(kind.SIZES["tiny"], kind.spec_for(cases_for(entry.task, load.load("digits"), 64)))
+    system = kind(kind.SIZES["tiny"], kind.spec_for(cases_for(entry.task, load.load("digits"), 64)))
+    for name in system.last_layers:  # some begin near 0: any rounding would be large beside the spread of their outputs
+        for weight in system.get_submodule(name).parameters():
+            if weight.ndim > 1:
+                torch.nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+    return system
 
 
 def run_of(entry: Any, place: Path) -> Path:

@@ -160,7 +160,7 @@ def test_a_program_is_short_and_holds_nothing_of_a_user(portables):
         writer = exports._format(format)
         text = program(writer.PACKAGES, writer.RUN, "IMAGE")
         assert len(text.splitlines()) <= 40
-        assert imported(text) <= {"json", "os", "sys", "pathlib", "numpy", "answers", *RUNTIMES}
+        assert imported(text) <= {"json", "logging", "os", "sys", "pathlib", "numpy", "answers", *RUNTIMES}
     for reads, shows in ways:
         assert imported(answers(reads, shows)) <= {"json", "sys", "pathlib", "typing", "wave", "numpy", "PIL"}
 
@@ -425,7 +425,7 @@ def test_products_resample_as_pytorch_does(mode, size):
     expected = F.interpolate(image, mode=mode, antialias=True, **size)
     scale = size.get("scale_factor")
     kernel = {"bilinear": resampling.triangle, "bicubic": resampling.cubic}[mode]
-    resampled = resampling.resampling(kernel)(image, expected.shape[2:], False, scale, scale)
+    resampled = resampling.resampling(kernel)(image, size.get("size"), False, scale and (scale, scale))
     torch.testing.assert_close(resampled, expected, rtol=0, atol=1e-5)
 
 
@@ -453,8 +453,8 @@ def test_a_converter_that_answers_otherwise_leaves_nothing(tmp_path, monkeypatch
 # bad input of a program in the folder
 
 
-def exported(tmp_path):
-    return Path(souron.export(cnn(tmp_path / "run"), format="torch", out=tmp_path / "out").folder)
+def exported(tmp_path, format="openvino"):
+    return Path(souron.export(cnn(tmp_path / "run"), format=format, out=tmp_path / "out").folder)
 
 
 def sentence_of(place, *words):
@@ -467,37 +467,37 @@ def sentence_of(place, *words):
 def test_a_program_says_what_to_do_about_a_wrong_input(tmp_path):
     place = exported(tmp_path)
     (tmp_path / "notes.txt").write_text("no image")
-    for word in (str(tmp_path / "notes.txt"), "gone.png", str(tmp_path)):
+    for word in (str(tmp_path / "notes.txt"), "gone.png"):
         sentence = sentence_of(place, word)
         assert "cannot be answered" in sentence and "Next: python run.py IMAGE" in sentence
     assert "python run.py IMAGE: an answer" in sentence_of(place)
 
 
-def test_a_program_says_what_to_do_about_a_damaged_folder(tmp_path):
-    place = exported(tmp_path)
-    whole = (place / "model.pt2").read_bytes()
-    (place / "model.pt2").write_bytes(whole[: len(whole) // 2])
+@pytest.mark.parametrize(
+    ("format", "name"), [("openvino", "model.bin"), ("openvino", "model.json"), ("torch", "model.pt2")]
+)
+def test_a_program_says_what_to_do_about_a_damaged_folder(tmp_path, format, name):
+    place = exported(tmp_path, format)
+    whole = (place / name).read_bytes()
+    (place / name).write_bytes(whole[: len(whole) // 2])
     assert "damaged. Next: copy or export it again" in sentence_of(place, "--check")
-    (place / "model.pt2").unlink()
-    assert "damaged" in sentence_of(place, "--check")
-    (place / "model.pt2").write_bytes(whole)
-    (place / "model.json").write_text("{")
+    (place / name).unlink()
     assert "damaged" in sentence_of(place, "--check")
 
 
 def test_other_weights_under_the_same_name_are_noticed(tmp_path):
     place = exported(tmp_path)
-    other = Path(souron.export(cnn(tmp_path / "other", seed=1), format="torch", out=tmp_path / "else").folder)
-    (place / "model.pt2").write_bytes((other / "model.pt2").read_bytes())
+    other = Path(souron.export(cnn(tmp_path / "other", seed=1), out=tmp_path / "else").folder)
+    (place / "model.bin").write_bytes((other / "model.bin").read_bytes())
     assert "Other answers. Next: copy the folder again" in sentence_of(place, "--check")
 
 
 def test_a_missing_runtime_is_named(tmp_path):
     place = exported(tmp_path)
-    text = (place / "run.py").read_text(encoding="utf-8").replace("import torch\n", "import no_such_runtime\n")
+    text = (place / "run.py").read_text(encoding="utf-8").replace("import openvino\n", "import no_such_runtime\n")
     (place / "run.py").write_text(text, encoding="utf-8")
     said = sentence_of(place, "--check")
-    assert "no_such_runtime cannot be imported here. Next: pip install torch==" in said
+    assert "no_such_runtime cannot be imported here. Next: pip install openvino numpy pillow" in said
 
 
 ABOUT = {

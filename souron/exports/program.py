@@ -23,7 +23,6 @@ sys.dont_write_bytecode = True
 
 
 {network}
-
 try:
     import numpy as np
     from answers import compared, read, show

@@ -50,19 +50,26 @@ def resampling(kernel: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     """Return a function that takes the place of an antialiased operator of PyTorch."""
 
     def resampled(
-        image: Tensor, size: Sequence[int], _align_corners: bool, down: float | None = None, across: float | None = None
+        image: Tensor, size: Sequence[int] | None, _align_corners: bool, scales: Sequence[float] | None
     ) -> Tensor:
-        rows = weights(image.shape[-2], size[0], down, kernel)
-        columns = weights(image.shape[-1], size[1], across, kernel)
+        lengths = size or [longer(*pair) for pair in zip(image.shape[-2:], scales or (), strict=True)]
+        down, across = scales or (None, None)
+        rows = weights(image.shape[-2], lengths[0], down, kernel)
+        columns = weights(image.shape[-1], lengths[1], across, kernel)
         return rows @ (image @ columns.T)
 
     return resampled
+
+
+def longer(length: int, scale: float) -> int:
+    """Return a scaled length; a traced one stays a formula."""
+    return length * int(scale) if scale == int(scale) else int(length * scale)
 
 
 def decompositions() -> dict[Any, Callable[..., Tensor]]:
     """Return what replaces the antialiased operators in a traced program."""
     aten = torch.ops.aten
     return {
-        aten._upsample_bilinear2d_aa.default: resampling(triangle),
-        aten._upsample_bicubic2d_aa.default: resampling(cubic),
+        aten._upsample_bilinear2d_aa.vec: resampling(triangle),
+        aten._upsample_bicubic2d_aa.vec: resampling(cubic),
     }

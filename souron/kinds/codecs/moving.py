@@ -94,11 +94,15 @@ def length(path: Path) -> float | None:
 
 def ahead(coming: Iterator[Frame]) -> Iterator[Frame]:
     """Yield frames that a thread decodes while earlier ones are in use."""
-    run = copy_context().run  # in this language
+    context = copy_context()  # in this language
+
+    def decoded() -> Frame | None:
+        return context.run(next, coming, None)
+
     with ThreadPoolExecutor(1) as pool:
-        futures = deque(pool.submit(run, next, coming, None) for _number in range(AHEAD))
+        futures = deque(pool.submit(decoded) for _number in range(AHEAD))
         while (frame := futures.popleft().result()) is not None:
-            futures.append(pool.submit(run, next, coming, None))
+            futures.append(pool.submit(decoded))
             yield frame
 
 
