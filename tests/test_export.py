@@ -131,6 +131,13 @@ def test_the_page_is_that_of_the_notes():
     assert elsewhere.PAGE.read_text(encoding="utf-8") == elsewhere.written(NOTES), "python docs/elsewhere.py"
 
 
+def test_a_long_reason_ends_at_a_word():
+    reason = elsewhere.shortened("converted | " * 30 + "\nanother line")
+    assert reason.endswith("converted / …") or reason.endswith("converted …")
+    assert "|" not in reason and 100 < len(reason) <= elsewhere.LONGEST
+    assert elsewhere.shortened("short\n") == "short"
+
+
 MOSTLY = ("classify", "detect", "segment", "generate")
 
 
@@ -474,7 +481,8 @@ def test_a_program_says_what_to_do_about_a_wrong_input(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("format", "name"), [("openvino", "model.bin"), ("openvino", "model.json"), ("torch", "model.pt2")]
+    ("format", "name"),
+    [("openvino", "model.bin"), ("openvino", "model.json"), ("openvino", "check.npz"), ("torch", "model.pt2")],
 )
 def test_a_program_says_what_to_do_about_a_damaged_folder(tmp_path, format, name):
     place = exported(tmp_path, format)
@@ -600,6 +608,7 @@ def test_nothing_half_is_left(tmp_path, monkeypatch, trouble):
     assert sorted(tmp_path.rglob("*")) == before
     codes = {OSError: "disk", RuntimeError: "not converted"}
     assert getattr(raised.value, "code", None) == codes.get(type(trouble))
+    assert not isinstance(trouble, OSError) or raised.value.fix == "out=FOLDER"
 
 
 def test_nothing_is_overwritten(tmp_path, monkeypatch):

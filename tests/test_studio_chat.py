@@ -169,7 +169,7 @@ def test_a_gguf_file_of_the_reader_runs_with_llama(run, studio, monkeypatch):
     assert [value for _shown, value in chat_view.engines()] == [""]
     page = Chatting.__new__(Chatting)
     page.studio = studio
-    assert page.asked((run, "", 8, 0.8, 0, "", "llama"))[1]["engine"] == "llama"
+    assert page.asked(("smollm2", "", 8, 0.8, 0, "", "llama"))[1]["engine"] == "llama"
     same = page.the_same("model.gguf", "", 256, 0.8, 0, "", "llama")
     assert same.count("engine=llama") == 2 and "engine=&#39;llama&#39;" in same
     monkeypatch.setattr(model_cache.models_api, "load", lambda *given, **named: loaded.append(named) or Model("x"))

@@ -104,7 +104,7 @@ def export(run: str | Path, format: str = DEFAULT, out: str | Path | None = None
             raise _taken(place)
         part.rename(place)
     except OSError as error:
-        raise files.cannot_write(place, error) from error
+        raise files.cannot_write(place, error, "out=FOLDER") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Exported(format, str(place), **facts)

@@ -28,13 +28,13 @@ try:
     from answers import compared, read, show
     about, names = json.loads((here / "model.json").read_text("utf-8")), here / "labels.txt"
     labels = names.read_text("utf-8").split("\\n")[:-1] if names.exists() else []
-    run, cases = network(here / about["file"]), dict(np.load(here / "check.npz"))
+    run, checks = network(here / about["file"]), sys.argv[1:] == ["--check"]
+    worst, changed = compared(run, dict(np.load(here / "check.npz")), about) if checks else (0, 0)
 except ImportError as error:
     sys.exit(f"{{error.name}} cannot be imported here. Next: pip install {install}")
 except Exception as error:  # each runtime has errors of its own
     sys.exit(f"This folder is damaged. Next: copy or export it again ({{error}})")
-if sys.argv[1:] == ["--check"]:
-    worst, changed = compared(run, cases, about)
+if checks:
     equal = worst <= about["tolerance"] and not changed
     print(json.dumps({{"equal": equal, "max_difference": worst, "changed_labels": changed}}))
     sys.exit(0 if equal else "Other answers. Next: copy the folder again, or install the versions in model.json")

@@ -69,7 +69,4 @@ def longer(length: int, scale: float) -> int:
 def decompositions() -> dict[Any, Callable[..., Tensor]]:
     """Return what replaces the antialiased operators in a traced program."""
     aten = torch.ops.aten
-    return {
-        aten._upsample_bilinear2d_aa.vec: resampling(triangle),
-        aten._upsample_bicubic2d_aa.vec: resampling(cubic),
-    }
+    return {aten._upsample_bilinear2d_aa.vec: resampling(triangle), aten._upsample_bicubic2d_aa.vec: resampling(cubic)}
