@@ -19,7 +19,7 @@ from torch.nn import functional as F
 import souron
 from souron import model as models_api
 from souron import registry
-from souron.blocks.portable import Answer, Input, Pixels, Portable, portable_of
+from souron.blocks.portable import Answer, Free, Input, Pixels, Portable, portable_of
 from souron.cli import main
 from souron.exports import cases, graph, resampling
 from souron.exports import export as exports
@@ -423,6 +423,20 @@ def test_a_network_that_is_converted_wrongly_is_refused(tmp_path, monkeypatch):
 def test_antialiased_interpolation_is_written_as_products(tmp_path, writer):
     _run, agreement = checked(tmp_path, toy(Enlarging()), writer)
     assert agreement["max_difference"] < exports.TOLERANCE
+
+
+@pytest.mark.parametrize("writer", [onnx, openvino])
+def test_interpolation_follows_the_size_of_an_image(tmp_path, writer):
+    class Twice(nn.Module):
+        def forward(self, image):
+            return (F.interpolate(image.float(), scale_factor=2, mode="bicubic", antialias=True),)
+
+    port = Input("image", (1, 8, 8), free={1: Free(8, 64), 2: Free(8, 64)})
+    portable = replace(toy(Twice()), inputs=(port,), outputs=("image",), decides={})
+    writer.write(graph.traced(portable, "toy", many=True), portable, tmp_path / writer.FILE)
+    image = torch.randint(256, (2, 1, 12, 30), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    [large] = writer.network(tmp_path / writer.FILE)([image.numpy()])
+    torch.testing.assert_close(torch.from_numpy(large), Twice()(image)[0], rtol=0, atol=1e-2)
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])

@@ -173,11 +173,15 @@ def test_a_gguf_file_of_the_reader_runs_with_llama(run, studio, monkeypatch):
     same = page.the_same("model.gguf", "", 256, 0.8, 0, "", "llama")
     assert same.count("engine=llama") == 2 and "engine=&#39;llama&#39;" in same
     monkeypatch.setattr(model_cache.models_api, "load", lambda *given, **named: loaded.append(named) or Model("x"))
+    monkeypatch.setattr(model_cache, "stamp", lambda meaning: ())
     cache = model_cache.Loaded()
     for engine in ("llama", "", "llama"):
         with cache.answering("smollm2", engine):
             pass
     assert loaded == [{"engine": "llama"}, {"engine": None}]
+
+
+def test_only_a_published_model_has_another_engine(run):
     talk = answered(Talk(), run, engine="llama")
     assert "souron's own engine" in talk.error.found
 
