@@ -432,7 +432,7 @@ def test_interpolation_follows_the_size_of_an_image(tmp_path, writer):
             return (F.interpolate(image.float(), scale_factor=2, mode="bicubic", antialias=True),)
 
     port = Input("image", (1, 8, 8), free={1: Free(8, 64), 2: Free(8, 64)})
-    portable = replace(toy(Twice()), inputs=(port,), outputs=("image",), decides={})
+    portable = replace(toy(Twice()), inputs=(port,), outputs=("large",), decides={})
     with graph.quiet():
         writer.write(graph.traced(portable, "toy", many=True), portable, tmp_path / writer.FILE)
     image = torch.randint(256, (2, 1, 12, 30), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
