@@ -15,9 +15,10 @@ from talking import NAMES
 
 import souron
 from souron.cli import main
+from souron.evaluation.language.conversation import Voice
 from souron.evaluation.language.text_generation import Sampling, Writer
 from souron.kinds.chat import Chat, Turn
-from souron.serve import access
+from souron.serve import access, openai
 from souron.serve.api import Gate
 from souron.serve.service import Service
 from souron.serve.uploads import Limits
@@ -417,6 +418,36 @@ def test_openai_answers_a_chat(gate, run):
     assert told["usage"]["prompt_tokens"] == expected.prompt_tokens
     assert told["usage"]["completion_tokens"] == expected.tokens
     assert told["object"] == "chat.completion"
+
+
+def test_openai_reads_ahead_what_was_answered_to_the_end(gate, monkeypatch):
+    ahead = []
+    monkeypatch.setattr(Voice, "read_ahead", lambda self, turns: ahead.append(turns))
+    done = threading.Event()
+    own = openai.Words.read_ahead
+    monkeypatch.setattr(openai.Words, "read_ahead", lambda self: (own(self), done.set()))
+    answer = post(gate, "/v1/chat/completions", question(max_tokens=9, seed=3)).json()["choices"][0]["message"]
+    assert done.wait(20)
+    assert ahead == [(Turn("user", "What is water?"), Turn("assistant", answer["content"]))]
+    done.clear()
+    post(gate, "/v1/completions", {"prompt": "What is", "max_tokens": 5})
+    assert done.wait(20) and len(ahead) == 1, "a text is no conversation"
+
+
+def test_nothing_is_read_ahead_for_a_client_that_left(run, monkeypatch):
+    ahead = []
+    monkeypatch.setattr(Voice, "read_ahead", lambda self, turns: ahead.append(turns))
+    service = Service(souron.load(run), Limits(seconds=20))
+    for leaves in (True, False):
+        words = openai.Words(service, service.voice.answer(ask("What is water?"), 9, Sampling(seed=3)), [])
+        parts = words.parts()
+        next(parts)
+        if leaves:
+            words.answer.stop()
+        list(parts)
+        words.read_ahead()
+        assert words.text and len(ahead) == (not leaves)
+    service.close()
 
 
 def test_openai_streams_the_same_words(gate):

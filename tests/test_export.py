@@ -19,17 +19,17 @@ from torch.nn import functional as F
 import souron
 from souron import model as models_api
 from souron import registry
-from souron.blocks.portable import Answer, Input, Pixels, Portable, portable_of
+from souron.blocks.portable import Answer, Free, Input, Pixels, Portable, portable_of
 from souron.cli import main
-from souron.exports import cases, graph
+from souron.exports import cases, graph, resampling
 from souron.exports import export as exports
-from souron.exports.cases import Cases
 from souron.exports.formats import onnx, openvino
 from souron.exports.parts.compared import compared
 from souron.exports.program import answers, program
 from souron.hub import zoo
 from souron.kinds.picture import Picture
 from souron.kinds.signature import signature
+from souron.tasks.generate import Generator
 from souron.utils import extras, files
 from souron.utils.messages import UserError
 
@@ -48,11 +48,11 @@ PASSED = [
 ]
 
 
-def cnn(place, labels=tuple("0123456789"), data="gone"):
+def cnn(place, labels=tuple("0123456789"), data="gone", seed=0):
     """The folder of an untrained network with these labels, and data that is not there."""
     kind = registry.load_system("cnn_tiny")[0]
     spec = import_module("souron.tasks.classify").Spec(1, 28, labels, (0.3,), (0.4,))
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     system = kind(kind.SIZES["tiny"], spec)
     from souron.runs import folder
 
@@ -131,6 +131,13 @@ def test_the_page_is_that_of_the_notes():
     assert elsewhere.PAGE.read_text(encoding="utf-8") == elsewhere.written(NOTES), "python docs/elsewhere.py"
 
 
+def test_a_long_reason_ends_at_a_word():
+    reason = elsewhere.shortened("converted | " * 30 + "\nanother line")
+    assert reason.endswith("converted / …") or reason.endswith("converted …")
+    assert "|" not in reason and 100 < len(reason) <= elsewhere.LONGEST
+    assert elsewhere.shortened("short\n") == "short"
+
+
 MOSTLY = ("classify", "detect", "segment", "generate")
 
 
@@ -160,7 +167,7 @@ def test_a_program_is_short_and_holds_nothing_of_a_user(portables):
         writer = exports._format(format)
         text = program(writer.PACKAGES, writer.RUN, "IMAGE")
         assert len(text.splitlines()) <= 40
-        assert imported(text) <= {"json", "os", "sys", "pathlib", "numpy", "answers", *RUNTIMES}
+        assert imported(text) <= {"json", "logging", "os", "sys", "pathlib", "numpy", "answers", *RUNTIMES}
     for reads, shows in ways:
         assert imported(answers(reads, shows)) <= {"json", "sys", "pathlib", "typing", "wave", "numpy", "PIL"}
 
@@ -382,7 +389,7 @@ class Averaging(nn.Module):
 
 
 class Enlarging(nn.Module):
-    """Bicubic interpolation with a = -1/2, which is another one in the ONNX file that PyTorch 2.13 writes."""
+    """Bicubic interpolation with a = -1/2, of which PyTorch 2.13 makes another one in an ONNX file."""
 
     def forward(self, image):
         return (F.interpolate(image.float(), scale_factor=2, mode="bicubic", antialias=True).flatten(1),)
@@ -401,14 +408,58 @@ def checked(tmp_path, portable, writer):
         "inputs": {"image": []}, "outputs": ["probability"], "decides": {"probability": 1}, "batch": "any",
         "tolerance": exports.TOLERANCE, "format": "a format", "system": "toy",
     }  # fmt: skip
-    held = exports._held(portable, Cases(portable.sample(16), "noise"))
+    held = exports._check(portable, portable.sample(16))
     return exports._network(tmp_path / writer.FILE, writer, portable, about, [held])
 
 
-def test_a_network_that_is_converted_wrongly_is_refused(tmp_path):
+def test_a_network_that_is_converted_wrongly_is_refused(tmp_path, monkeypatch):
     checked(tmp_path, toy(), onnx)
+    monkeypatch.setattr(resampling, "decompositions", dict)
     with pytest.raises(UserError, match=r"other answers.*off by"):
         checked(tmp_path, toy(Enlarging()), onnx)
+
+
+@pytest.mark.parametrize("writer", [onnx, openvino])
+def test_antialiased_interpolation_is_written_as_products(tmp_path, writer):
+    _run, agreement = checked(tmp_path, toy(Enlarging()), writer)
+    assert agreement["max_difference"] < exports.TOLERANCE
+
+
+@pytest.mark.parametrize("writer", [onnx, openvino])
+def test_interpolation_follows_the_size_of_an_image(tmp_path, writer):
+    class Twice(nn.Module):
+        def forward(self, image):
+            return (F.interpolate(image.float(), scale_factor=2, mode="bicubic", antialias=True),)
+
+    port = Input("image", (1, 8, 8), free={1: Free(8, 64), 2: Free(8, 64)})
+    portable = replace(toy(Twice()), inputs=(port,), outputs=("large",), decides={})
+    with graph.quiet():
+        writer.write(graph.traced(portable, "toy", many=True), portable, tmp_path / writer.FILE)
+    image = torch.randint(256, (2, 1, 12, 30), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    [large] = writer.network(tmp_path / writer.FILE)([image.numpy()])
+    torch.testing.assert_close(torch.from_numpy(large), Twice()(image)[0], rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [{"size": (5, 17)}, {"size": (16, 9)}, {"scale_factor": 2.5}, {"scale_factor": 0.4}])
+def test_products_resample_as_pytorch_does(mode, size):
+    image = torch.rand(2, 3, 9, 12, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(image, mode=mode, antialias=True, **size)
+    scale = size.get("scale_factor")
+    kernel = {"bilinear": resampling.triangle, "bicubic": resampling.cubic}[mode]
+    resampled = resampling.resampling(kernel)(image, size.get("size"), False, scale and (scale, scale))
+    torch.testing.assert_close(resampled, expected, rtol=0, atol=1e-5)
+
+
+def test_a_flow_takes_the_inverses_of_its_matrices_along():
+    glow = elsewhere.built(ENTRIES["glow"]).eval()
+    portable = portable_of(glow)
+    program = graph.traced(portable, "glow", many=True)
+    assert "linalg_inv" not in str(program.graph)
+    noise = portable.sample(2)
+    [image] = portable.network(*noise)
+    [expected] = Generator.portable(glow).network(*noise)
+    assert torch.equal(image, expected)
 
 
 def test_a_converter_that_answers_otherwise_leaves_nothing(tmp_path, monkeypatch):
@@ -419,6 +470,57 @@ def test_a_converter_that_answers_otherwise_leaves_nothing(tmp_path, monkeypatch
     with pytest.raises(UserError, match="other answers"):
         souron.export(run, out=tmp_path / "out")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+# bad input of a program in the folder
+
+
+def exported(tmp_path, format="openvino"):
+    return Path(souron.export(cnn(tmp_path / "run"), format=format, out=tmp_path / "out").folder)
+
+
+def sentence_of(place, *words):
+    """What a program says that fails; never a traceback."""
+    done = elsewhere.outside(place / "run.py", *words)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    return done.stderr
+
+
+def test_a_program_says_what_to_do_about_a_wrong_input(tmp_path):
+    place = exported(tmp_path)
+    (tmp_path / "notes.txt").write_text("no image")
+    for word in (str(tmp_path / "notes.txt"), "gone.png"):
+        sentence = sentence_of(place, word)
+        assert "cannot be answered" in sentence and "Next: python run.py IMAGE" in sentence
+    assert "python run.py IMAGE: an answer" in sentence_of(place)
+
+
+@pytest.mark.parametrize(
+    ("format", "name"),
+    [("openvino", "model.bin"), ("openvino", "model.json"), ("openvino", "check.npz"), ("torch", "model.pt2")],
+)
+def test_a_program_says_what_to_do_about_a_damaged_folder(tmp_path, format, name):
+    place = exported(tmp_path, format)
+    whole = (place / name).read_bytes()
+    (place / name).write_bytes(whole[: len(whole) // 2])
+    assert "damaged. Next: copy or export it again" in sentence_of(place, "--check")
+    (place / name).unlink()
+    assert "damaged" in sentence_of(place, "--check")
+
+
+def test_other_weights_under_the_same_name_are_noticed(tmp_path):
+    place = exported(tmp_path)
+    other = Path(souron.export(cnn(tmp_path / "other", seed=1), out=tmp_path / "else").folder)
+    (place / "model.bin").write_bytes((other / "model.bin").read_bytes())
+    assert "Other answers. Next: copy the folder again" in sentence_of(place, "--check")
+
+
+def test_a_missing_runtime_is_named(tmp_path):
+    place = exported(tmp_path)
+    text = (place / "run.py").read_text(encoding="utf-8").replace("import openvino\n", "import no_such_runtime\n")
+    (place / "run.py").write_text(text, encoding="utf-8")
+    said = sentence_of(place, "--check")
+    assert "no_such_runtime cannot be imported here. Next: pip install openvino numpy pillow" in said
 
 
 ABOUT = {
@@ -521,6 +623,7 @@ def test_nothing_half_is_left(tmp_path, monkeypatch, trouble):
     assert sorted(tmp_path.rglob("*")) == before
     codes = {OSError: "disk", RuntimeError: "not converted"}
     assert getattr(raised.value, "code", None) == codes.get(type(trouble))
+    assert not isinstance(trouble, OSError) or raised.value.fix == "out=FOLDER"
 
 
 def test_nothing_is_overwritten(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from souron import model
 from souron.cli import main
 from souron.data import load
 from souron.hub import doctor
-from souron.inference import building, built, graph, int8, trial
+from souron.inference import building, built, dispatch, graph, int8, trial
 from souron.inference.agreement import Agreement
 from souron.inference.building import Build
 from souron.inference.cases import Parts
@@ -798,3 +798,12 @@ def test_the_program_ends_while_an_engine_is_built_and_leaves_nothing_half(recor
 
 def test_a_build_reports_its_precision():
     assert Build({}, {}, {}, {"precision": "bf16"}).precision == "bf16"
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_one_value_that_is_no_number_is_noticed(wrong):
+    tensor = torch.randn(3, 50, 7)
+    assert dispatch.is_finite(tensor)
+    tensor[1, 49, 2] = wrong
+    assert not dispatch.is_finite(tensor)
+    assert dispatch.is_finite(torch.zeros(0, 4)) and dispatch.is_finite(torch.zeros(2, dtype=torch.long))

@@ -269,6 +269,21 @@ def test_llama_says_what_souron_says_of_20_prompts(file, tokenizer):
 
 
 @llama
+def test_a_state_that_cannot_go_back_is_read_again(file, monkeypatch):
+    """llama.cpp keeps only the last state of recurrent architectures, and says so."""
+    monkeypatch.setattr("souron.evaluation.language.text_generation.CHUNK", 8)
+    voice = souron.load(str(file), engine="llama").voice
+    library = voice.reader.held[2].library
+    remove = library.llama_memory_seq_rm
+    monkeypatch.setattr(library, "llama_memory_seq_rm", lambda *given: given[2] == 0 and remove(*given))
+    tokens = [*range(5, 45)]
+    for end in (40, 30):
+        bits = [written.bits for written in voice.writer.write(tokens[:end], 4, Sampling(0))]
+        fresh = souron.load(str(file), engine="llama").voice.writer
+        assert bits == pytest.approx([written.bits for written in fresh.write(tokens[:end], 4, Sampling(0))], abs=0.02)
+
+
+@llama
 def test_llama_answers_and_nothing_listens(file):
     before, handler = listening(), signal.getsignal(signal.SIGINT)
     model = souron.load(str(file), engine="llama")

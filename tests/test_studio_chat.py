@@ -11,14 +11,17 @@ import pytest
 import talking
 from talking import NAMES
 
+from souron.evaluation.language.conversation import Voice
 from souron.evaluation.language.text_generation import Writer, Written
 from souron.hub import zoo
-from souron.studio import chat_view
+from souron.model import Model
+from souron.studio import chat_view, model_cache
 from souron.studio.chat_view import Talk
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages.chat import Chatting, temperature_of
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
+from souron.utils import extras
 from souron.utils.messages import UserError
 
 OPTIONS = {"system": "", "length": 8, "temperature": 0.8, "top": 0.95, "seed": 0}
@@ -113,7 +116,7 @@ def test_a_refused_question_comes_back(run, studio):
     assert "the last question needs" in chat_view.coming(talk)
     page = Chatting.__new__(Chatting)
     page.studio = studio
-    drawn = page.draw(talk, (run, "", 8, 0.8, 0))
+    drawn = page.draw(talk, (run, "", 8, 0.8, 0, "", ""))
     assert drawn[-1] == "water " * 300
     assert talk.asked == ""
 
@@ -136,7 +139,7 @@ def test_the_template_and_the_same_elsewhere(run, studio):
     assert "&lt;|user|&gt;What is water?" in shown
     page = Chatting.__new__(Chatting)
     page.studio = studio
-    same = page.the_same(run, "Be short.", 8, 0.8, 3, talk)
+    same = page.the_same(run, "Be short.", 8, 0.8, 3, "", "", talk)
     assert "length=8 seed=3" in same
     assert "souron.load(" in same
 
@@ -145,8 +148,42 @@ def test_the_temperature_is_the_models_own(run, studio):
     page = Chatting.__new__(Chatting)
     page.studio = studio
     assert (temperature_of("smollm2"), temperature_of(run), temperature_of(None)) == (0.2, 0.8, 0.2)
-    assert "temperature" not in page.the_same("smollm2", "", 256, 0.2, 0, "")
-    assert "temperature=0.8" in page.the_same("smollm2", "", 256, 0.8, 0, "")
+    assert "temperature" not in page.the_same("smollm2", "", 256, 0.2, 0, "", "")
+    assert "temperature=0.8" in page.the_same("smollm2", "", 256, 0.8, 0, "", "")
+
+
+def test_a_chat_reads_ahead_what_was_answered(run, monkeypatch):
+    ahead = []
+    monkeypatch.setattr(Voice, "read_ahead", lambda self, turns: ahead.append([turn.role for turn in turns]))
+    talk = answered(Talk(), run)
+    assert ahead == [["user", "assistant"]]
+    answered(talk, run, "water " * 300)
+    assert talk.error is not None and len(ahead) == 1
+
+
+def test_a_gguf_file_of_the_reader_runs_with_llama(run, studio, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(extras, "installed", lambda extra: extra == "llama")
+    assert [value for _shown, value in chat_view.engines()] == ["", "llama"]
+    monkeypatch.setattr(extras, "installed", lambda extra: False)
+    assert [value for _shown, value in chat_view.engines()] == [""]
+    page = Chatting.__new__(Chatting)
+    page.studio = studio
+    assert page.asked(("smollm2", "", 8, 0.8, 0, "", "llama"))[1]["engine"] == "llama"
+    same = page.the_same("model.gguf", "", 256, 0.8, 0, "", "llama")
+    assert same.count("engine=llama") == 2 and "engine=&#39;llama&#39;" in same
+    monkeypatch.setattr(model_cache.models_api, "load", lambda *given, **named: loaded.append(named) or Model("x"))
+    monkeypatch.setattr(model_cache, "stamp", lambda meaning: ())
+    cache = model_cache.Loaded()
+    for engine in ("llama", "", "llama"):
+        with cache.answering("smollm2", engine):
+            pass
+    assert loaded == [{"engine": "llama"}, {"engine": None}]
+
+
+def test_only_a_published_model_has_another_engine(run):
+    talk = answered(Talk(), run, engine="llama")
+    assert "souron's own engine" in talk.error.found
 
 
 def test_only_models_within_the_roots_are_asked(studio):

@@ -346,6 +346,13 @@ def test_blue_comes_first_and_a_box_is_the_mean_of_its_bins():
 # MoveNet
 
 
+def test_of_equal_peaks_the_first_is_taken():
+    """An engine elsewhere has to pick the same ones."""
+    model = MoveNet(MoveNet.SIZES["tiny"], MoveNet.published_spec("lightning"))
+    _label, cell = model.centres(torch.full((1, 12, 12), 0.5))
+    assert cell.tolist() == [[0, column] for column in range(model.config.most)]
+
+
 def test_a_point_is_the_peak_near_to_where_the_centre_expects_it():
     heat = torch.full((1, 12, 12), -9.0)
     heat[0, 2, 3], heat[0, 9, 9] = 1.0, 2.0  # the second is brighter, and somebody else's

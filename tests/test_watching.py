@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import threading
 import time
 from types import SimpleNamespace
 
@@ -375,3 +376,47 @@ def test_a_video_that_would_take_too_long_ends_with_what_was_seen(clip, tmp_path
     assert record.frames == 1 and "1 frames" in record.broken
     whole = watch.within(600.0, look, clip, tmp_path / "all", classes=("dark", "bright"))
     assert whole.frames == 50 and not whole.broken
+
+
+def frame_of(number):
+    return moving.Frame(np.full((4, 4, 3), number, np.uint8), 0.1, float(number))
+
+
+def test_frames_are_decoded_while_earlier_ones_are_in_use():
+    decoded = threading.Event()
+
+    def coming():
+        for number in range(10):
+            if number == 2:
+                decoded.set()
+            yield frame_of(number)
+
+    frames = moving.ahead(coming())
+    assert next(frames).at == 0
+    assert decoded.wait(5), "the third, though only the first was asked for"
+    assert [frame.at for frame in frames] == list(range(1, 10))
+
+
+def test_frames_before_a_break_come_before_its_error():
+    def coming():
+        yield from map(frame_of, range(3))
+        raise UserError("unreadable", "it breaks off")
+
+    seen = []
+    with pytest.raises(UserError, match="breaks off"):
+        for frame in moving.ahead(coming()):
+            seen.append(frame.at)
+    assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_a_frame_that_cannot_be_encoded_is_an_error_of_the_film(tmp_path, monkeypatch, count):
+    pytest.importorskip("av")
+
+    def full(self, pixels):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(moving.Writer, "_encode", full)
+    with pytest.raises(OSError, match="No space"), moving.Writer(tmp_path / "film.mp4", RATE) as writer:
+        for number in range(count):
+            writer.write(frame_of(number).pixels)

@@ -114,7 +114,7 @@ class Pixels(nn.Module):
     ) -> None:
         super().__init__()
         if not isinstance(network, nn.Module):
-            self.held = getattr(network, "__self__", None)  # of a method: its weights
+            self.owner = getattr(network, "__self__", None)  # of a method: its weights
         self.network, self.finish = network, finish
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float32), persistent=False)
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32), persistent=False)
@@ -126,9 +126,9 @@ class Pixels(nn.Module):
 class Answer(nn.Module):
     """A function of tensors with the module whose weights it uses, so that both are traced together."""
 
-    def __init__(self, held: nn.Module, answer: Callable[..., tuple[Tensor, ...]]) -> None:
+    def __init__(self, owner: nn.Module, answer: Callable[..., tuple[Tensor, ...]]) -> None:
         super().__init__()
-        self.held, self.answer = held, answer
+        self.owner, self.answer = owner, answer
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        return self.answer(*given)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return self.answer(*inputs)

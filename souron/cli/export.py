@@ -55,21 +55,21 @@ def export(
     with screen.err.status(_("exporting")):
         from souron.exports import export as exports
 
-        made = exports.export(name, format, out, cases)
+        exported = exports.export(name, format, out, cases)
     if screen.json:
-        print_json(made.as_json())
+        print_json(exported.as_json())
         return
-    show(_("saved: {path}").format(path=made.folder))
+    show(_("saved: {path}").format(path=exported.folder))
     show(
         _("the same answers as here on {count} cases: off by {worst:.1e} of the outputs' spread at most").format(
-            count=made.cases, worst=made.max_difference
+            count=exported.cases, worst=exported.max_difference
         )
     )
     table = console.table(_("file"), _("size"), right=(_("size"),))
-    for file, size in made.sizes():
+    for file, size in exported.sizes():
         table.add_row(file, units.size(size))
     show(table)
-    if made.kept != made.source:
+    if exported.kept != exported.source:
         note(_("the folder keeps random cases, and none of your data; cases=validation keeps those"))
-    if made.batch == "1":
+    if exported.batch == "1":
         note(_("it takes one case at a time"))

@@ -92,6 +92,7 @@ On = Annotated[
     "souron predict runs/image_to_image/srgan-photo_patches photo.jpg scale=4\n"
     "souron predict RealESRGAN_x4plus.pth photo.jpg tile=256\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
+    "souron predict model.gguf prompt.txt engine=llama    (llama.cpp writes the continuation)\n"
     "souron predict whisper_base talk.mp3 to=srt        (after: souron fetch whisper_base)\n"
     "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
     "souron predict resnet50 archive/ on=processes:2 out=answers    (a large folder, in shards)\n"
@@ -119,6 +120,7 @@ def predict(
     refer: Refer = None,
     on: On = None,
     fast: cli_options.Fast = None,
+    engine: cli_options.Engine = None,
     fields: cli_options.Fields = None,
 ) -> None:
     mode = modes.chosen_mode(fast)
@@ -128,6 +130,7 @@ def predict(
         raise arguments.missing("FILES", f"souron predict {meaning.name} cat.jpg")
     if on is not None:
         refuse_referral(refer)
+        refuse_engine(engine)
         answer_in_shards(meaning, wanted, Path(out) if out else place_of_answers(meaning), on, chosen, mode)
         return
     hardware.calm_allocator()
@@ -139,7 +142,7 @@ def predict(
         from souron.pipelines import default_system
 
         with console.warning_lines():
-            loaded = models_api.load(meaning, arguments.yes_or_no(pretrained) or False)
+            loaded = models_api.load(meaning, arguments.yes_or_no(pretrained) or False, engine=engine)
     least = least_confidence(meaning, refer)
     own, to, tile = own_settings(loaded, to, tile, overlap)
     chosen |= own
@@ -230,6 +233,16 @@ def refuse_referral(refer: str | None) -> None:
             "option",
             _("refer= marks single answers of a classifier"),
             expected=_("images that are processed whole, on this computer"),
+        )
+
+
+def refuse_engine(engine: str | None) -> None:
+    """Raise UserError if the parts of a folder are to be answered by llama.cpp."""
+    if engine is not None:
+        raise UserError(
+            "option",
+            _("engine= and on= are used together"),
+            expected=_("engine= for files that are answered here, or on= for a large folder"),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from souron.blocks.portable import Portable
+from souron.blocks.portable import Input, Portable
 from souron.data import load
 from souron.hub import zoo
 from souron.kinds.signature import signature
@@ -21,7 +21,7 @@ VALIDATION, EXAMPLES, NOISE = "validation", "examples", "noise"
 class Cases(NamedTuple):
     """Inputs of a network, and where they are from."""
 
-    given: list[Tensor]  # (cases, ...) each
+    inputs: list[Tensor]  # (cases, ...) each
     source: str  # VALIDATION, EXAMPLES or NOISE
     private: bool = False  # they are the user's own
 
@@ -33,8 +33,8 @@ def cases_for(system: Any, portable: Portable, folder: Path | None) -> Cases:
             return _validation(system, portable, folder)
         except UserError:  # the data is gone, or not as it was
             pass
-    if portable.of_kind is not None and folder is not None and (found := _examples(system, portable, folder)):
-        return Cases(found, EXAMPLES)
+    if portable.of_kind is not None and folder is not None and (inputs := _examples(system, portable, folder)):
+        return Cases(inputs, EXAMPLES)
     return noise(portable)
 
 
@@ -50,8 +50,9 @@ def _validation(system: Any, portable: Portable, folder: Path) -> Cases:
     data = evaluate.cases_of(args, args["data"], system.spec, task)
     split = prepare.read_split(folder, data, task)
     rows = split.val if len(split.val) else split.test
-    given = portable.of_rows(data.only(rows[: portable.cases]).input)
-    return Cases([fitted(*pair) for pair in zip(portable.inputs, given, strict=True)], VALIDATION, is_own(args["data"]))
+    tensors = portable.of_rows(data.only(rows[: portable.cases]).input)
+    inputs = [fitted(*pair) for pair in zip(portable.inputs, tensors, strict=True)]
+    return Cases(inputs, VALIDATION, is_own(args["data"]))
 
 
 def is_own(data: Any) -> bool:
@@ -59,23 +60,23 @@ def is_own(data: Any) -> bool:
     return str(data) not in load.names()
 
 
-def fitted(one: Any, given: Tensor) -> Tensor:
+def fitted(port: Input, tensor: Tensor) -> Tensor:
     """Convert inputs to the type of an exported network, whose images are bytes."""
-    if one.type == torch.uint8 and given.is_floating_point():
-        given = given.round().clamp(0, 255)
-    return given.to(one.type).contiguous()
+    if port.type == torch.uint8 and tensor.is_floating_point():
+        tensor = tensor.round().clamp(0, 255)
+    return tensor.to(port.type).contiguous()
 
 
 def _examples(system: Any, portable: Portable, folder: Path) -> list[Tensor]:
     """Return the ready-trained system's examples as inputs of one shape; [] without any."""
     assert portable.of_kind is not None
-    known = signature(type(system))
-    if known is None:
+    asked = signature(type(system))
+    if asked is None:
         return []
     rows: list[Sequence[Tensor]] = []
     for file in zoo.examples(folder)[: portable.cases]:
         try:
-            rows.append(portable.of_kind(known.given.read(file, **system.reading())))
+            rows.append(portable.of_kind(asked.given.read(file, **system.reading())))
         except UserError:
             continue
     if not rows:
@@ -83,4 +84,4 @@ def _examples(system: Any, portable: Portable, folder: Path) -> list[Tensor]:
     shapes = [part.shape for part in rows[0]]
     alike = [row for row in rows if [part.shape for part in row] == shapes]
     columns = zip(portable.inputs, zip(*alike, strict=True), strict=True)
-    return [fitted(one, torch.cat(parts)) for one, parts in columns]
+    return [fitted(port, torch.cat(parts)) for port, parts in columns]

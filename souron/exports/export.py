@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 import souron
 from souron import registry
@@ -98,15 +99,15 @@ def export(run: str | Path, format: str = DEFAULT, out: str | Path | None = None
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
-        done = _write(part, writer, portable, about, compared_on, cases)
+        facts = _write(part, writer, portable, about, compared_on, cases)
         if files.there(str(place)):  # made meanwhile
             raise _taken(place)
         part.rename(place)
     except OSError as error:
-        raise files.cannot_write(place, error) from error
+        raise files.cannot_write(place, error, "out=FOLDER") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Exported(format, str(place), **done)
+    return Exported(format, str(place), **facts)
 
 
 def _format(name: str) -> Any:
@@ -189,19 +190,19 @@ def _write(
     kept = compared_on
     if keep == "noise" or (keep == "auto" and compared_on.private):
         kept = export_cases.noise(portable)
-    held = [_held(portable, some) for some in ([compared_on] if kept is compared_on else [compared_on, kept])]
+    checks = [_check(portable, one.inputs) for one in ([compared_on] if kept is compared_on else [compared_on, kept])]
     for many in (True, False) if portable.batch else (False,):
         about |= {"batch": "any" if many else "1"}
         try:
-            run, found = _network(part / writer.FILE, writer, portable, about, held)
+            run, agreement = _network(part / writer.FILE, writer, portable, about, checks)
             break
         except UserError:  # it may be right for one case at a time
             if not many:
                 raise
-    about |= {**found, "compared": compared_on.source, "kept": kept.source}
-    milliseconds = _milliseconds(run, held[-1], about)
+    about |= {**agreement, "compared": compared_on.source, "kept": kept.source}
+    milliseconds = _milliseconds(run, checks[-1], about)
     with (part / "check.npz").open("wb") as stream:
-        np.savez_compressed(stream, **held[-1])  # type: ignore[arg-type]
+        np.savez_compressed(stream, **checks[-1])  # type: ignore[arg-type]
     for name, text in portable.beside.items():
         write_text(part / name, text)
     if portable.labels:
@@ -216,7 +217,7 @@ def _write(
         "max_difference": about["max_difference"],
         "changed_labels": about["changed_labels"],
         "milliseconds": round(milliseconds, 3),
-        "cases": len(compared_on.given[0]),
+        "cases": len(compared_on.inputs[0]),
         "source": compared_on.source,
         "kept": kept.source,
         "batch": about["batch"],
@@ -224,7 +225,7 @@ def _write(
 
 
 def _network(
-    file: Path, writer: Any, portable: Portable, about: dict[str, Any], held: Sequence[dict[str, np.ndarray]]
+    file: Path, writer: Any, portable: Portable, about: dict[str, Any], checks: Sequence[dict[str, np.ndarray]]
 ) -> tuple[Callable, dict[str, Any]]:
     """Write the network for any number of cases, or for one, and compare it; return how it is run.
 
@@ -234,11 +235,11 @@ def _network(
     program = graph.traced(portable, about["system"], about["batch"] == "any")
     try:
         with graph.quiet():
-            more = writer.write(program, portable, file)
+            versions = writer.write(program, portable, file)
             run = writer.network(file)
-            for cases in held:
-                off, wrong = compared(run, cases, about)
-                worst, changed = max(worst, off), changed + wrong
+            for cases in checks:
+                difference, labels = compared(run, cases, about)
+                worst, changed = max(worst, difference), changed + labels
     except OSError:
         raise
     except Exception as error:  # each library has errors of its own
@@ -253,7 +254,7 @@ def _network(
             exit=1,
         ) from error
     check_equal(worst, changed, about)
-    return run, {**more, "max_difference": worst, "changed_labels": changed}
+    return run, {**versions, "max_difference": worst, "changed_labels": changed}
 
 
 def reason(error: BaseException) -> str:
@@ -288,22 +289,20 @@ def check_equal(worst: float, changed: int, about: dict[str, Any]) -> None:
     )
 
 
-def _held(portable: Portable, some: Cases) -> dict[str, np.ndarray]:
+def _check(portable: Portable, inputs: Sequence[Tensor]) -> dict[str, np.ndarray]:
     """Return the content of ``check.npz``: inputs, and the answers of the network itself."""
-    answers = graph.eager(portable, some.given)
-    ports = zip((one.name for one in portable.inputs), some.given, strict=True)
-    given = {f"in_{name}": tensor.numpy() for name, tensor in ports}
-    return given | {f"out_{name}": one.numpy() for name, one in zip(portable.outputs, answers, strict=True)}
+    keys = [*(f"in_{port.name}" for port in portable.inputs), *(f"out_{name}" for name in portable.outputs)]
+    return {key: tensor.numpy() for key, tensor in zip(keys, [*inputs, *graph.eager(portable, inputs)], strict=True)}
 
 
-def _milliseconds(run: Callable, held: dict[str, np.ndarray], about: dict[str, Any]) -> float:
-    given = [np.ascontiguousarray(held[f"in_{name}"][:1]) for name in about["inputs"]]
-    taken = []
+def _milliseconds(run: Callable, check: dict[str, np.ndarray], about: dict[str, Any]) -> float:
+    inputs = [np.ascontiguousarray(check[f"in_{name}"][:1]) for name in about["inputs"]]
+    times = []
     for _pass in range(TIMED):
         begun = time.perf_counter()
-        run(given)
-        taken.append(1000 * (time.perf_counter() - begun))
-    return statistics.median(taken)
+        run(inputs)
+        times.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(times)
 
 
 def line(label: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from souron.blocks.portable import Portable
+from souron.exports import resampling
 from souron.utils.messages import UserError, _
 
 MOST = 4096  # cases of a batch
@@ -47,7 +48,7 @@ def _trace(portable: Portable, many: bool) -> Any:
         program = torch.export.export(
             portable.network.eval(), example, dynamic_shapes=(tuple(dims),) if _variadic(portable) else tuple(dims)
         )
-        return program.run_decompositions({})  # without changes in place
+        return program.run_decompositions(resampling.decompositions())  # without changes in place
 
 
 def _variadic(portable: Portable) -> bool:
@@ -71,7 +72,7 @@ def quiet() -> Iterator[None]:
 
 
 @torch.no_grad()
-def eager(portable: Portable, given: Sequence[Tensor]) -> list[Tensor]:
+def eager(portable: Portable, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Return the outputs of the network itself, case by case, as souron computes them."""
-    rows = [portable.network(*(one[n : n + 1] for one in given)) for n in range(len(given[0]))]
+    rows = [portable.network(*(one[n : n + 1] for one in inputs)) for n in range(len(inputs[0]))]
     return [torch.cat(parts) for parts in zip(*rows, strict=True)]

@@ -16,28 +16,35 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-
 os.environ["ORT_DISABLE_TELEMETRY"], sys.modules["openvino_telemetry"] = "1", None  # nothing is sent
 here = Path(__file__).resolve().parent
 sys.path.insert(0, str(here))
 sys.dont_write_bytecode = True
-from answers import compared, read, show  # noqa: E402
 
 
 {network}
-
-about, names = json.loads((here / "model.json").read_text("utf-8")), here / "labels.txt"
-labels = names.read_text("utf-8").split("\\n")[:-1] if names.exists() else []
-run = network(here / about["file"])
-if sys.argv[1:] == ["--check"]:
-    worst, changed = compared(run, dict(np.load(here / "check.npz")), about)
+try:
+    import numpy as np
+    from answers import compared, read, show
+    about, names = json.loads((here / "model.json").read_text("utf-8")), here / "labels.txt"
+    labels = names.read_text("utf-8").split("\\n")[:-1] if names.exists() else []
+    run, checks = network(here / about["file"]), sys.argv[1:] == ["--check"]
+    worst, changed = compared(run, dict(np.load(here / "check.npz")), about) if checks else (0, 0)
+except ImportError as error:
+    sys.exit(f"{{error.name}} cannot be imported here. Next: pip install {install}")
+except Exception as error:  # each runtime has errors of its own
+    sys.exit(f"This folder is damaged. Next: copy or export it again ({{error}})")
+if checks:
     equal = worst <= about["tolerance"] and not changed
     print(json.dumps({{"equal": equal, "max_difference": worst, "changed_labels": changed}}))
-    sys.exit(not equal)
-for word in sys.argv[1:]:
-    given, place = read(word, about)
-    show(run(given), place, about, labels)
+    sys.exit(0 if equal else "Other answers. Next: copy the folder again, or install the versions in model.json")
+for word in sys.argv[1:] or sys.exit(__doc__):
+    try:
+        inputs, place = read(word, about)
+        outputs = run(inputs)
+    except Exception as error:
+        sys.exit(f"{{word}} cannot be answered ({{error}}). Next: python run.py {word}")
+    show(outputs, place, about, labels)
 '''
 
 
@@ -47,7 +54,8 @@ def program(packages: tuple[str, ...], network: str, word: str) -> str:
     >>> len(program(("torch",), "def network(file):\\n    ...\\n", "IMAGE").splitlines()) < 40
     True
     """
-    return RUN.format(packages=", ".join([*packages, "numpy", "pillow"]), network=network, word=word)
+    needs = [*packages, "numpy", "pillow"]
+    return RUN.format(packages=", ".join(needs), install=" ".join(needs), network=network, word=word)
 
 
 def answers(reads: str, shows: str) -> str:

@@ -66,8 +66,6 @@ def build(
 
 def quantise(system: Any, made: list[Part], train: Dataset, cancelled: Callable[[], bool]) -> None:
     """Replace the graphs of the parts by 8-bit ones, with ranges from training cases. Raises Refused."""
-    nncf = silent.imported("nncf")
-    nncf.set_log_level(logging.CRITICAL)
     per_case = sum(sum(map(_numel, graph.signature.shapes)) for part in made for graph in part.graphs)
     count = max(1, min(CALIBRATION, MOST_VALUES // max(1, per_case)))
     some = sampled(train, count)
@@ -76,27 +74,35 @@ def quantise(system: Any, made: list[Part], train: Dataset, cancelled: Callable[
             if cancelled():
                 raise Cancelled
             system.validate(system.loader(some.only([row])))
-    fix = nncf.OverflowFix.DISABLE if hardware.vnni() else nncf.OverflowFix.ENABLE
-    advanced = nncf.AdvancedQuantizationParameters(overflow_fix=fix)
     for part in made:
         for place, graph in enumerate(part.graphs):
-            given = inputs[id(graph)]
-            if not given:
+            if not inputs[id(graph)]:
                 raise Refused(_("8 bits need training cases of the same size as the answers"))
-            with without_progress():
-                model = nncf.quantize(
-                    graph.model,
-                    nncf.Dataset(given, lambda tensors: [tensor.numpy() for tensor in tensors]),
-                    subset_size=len(given),
-                    preset=nncf.QuantizationPreset.MIXED,
-                    advanced_parameters=advanced,
-                )
-            part.graphs[place] = Graph(graph.signature, graph.layout, model, "int8")
+            part.graphs[place] = quantised(graph, inputs[id(graph)])
             if cancelled():
                 raise Cancelled
     reasons: list[str] = []
     if len(compiled(made, reasons)) < len(made):
         raise Refused(reasons[0])
+
+
+def quantised(graph: Graph, inputs: Sequence[Sequence[Tensor]]) -> Graph:
+    """Return an 8-bit graph, not compiled yet, with the ranges that ``inputs`` show: the tensors of some calls.
+
+    ``graph`` is compiled, so that it has the sizes of its signature: NNCF runs it for the inputs.
+    """
+    nncf = silent.imported("nncf")
+    nncf.set_log_level(logging.CRITICAL)
+    fix = nncf.OverflowFix.DISABLE if hardware.vnni() else nncf.OverflowFix.ENABLE
+    with without_progress():
+        model = nncf.quantize(
+            graph.model,
+            nncf.Dataset(inputs, lambda tensors: [tensor.numpy() for tensor in tensors]),
+            subset_size=len(inputs),
+            preset=nncf.QuantizationPreset.MIXED,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
+        )
+    return Graph(graph.signature, graph.layout, model, "int8")
 
 
 @contextmanager

@@ -218,6 +218,7 @@ class Words:
                 for part in self.parts():
                     tell(part)
                 tell(None)
+                self.read_ahead()
             except Exception as error:
                 tell(as_user_error(error))
 
@@ -239,6 +240,14 @@ class Words:
         finally:
             self.answer.stop()
             self.service.waiting -= 1
+
+    def read_ahead(self) -> None:
+        """Read the conversation with this answer, with which the next question is expected to come."""
+        prompt = self.answer.prompt
+        ended = self.ended_by_text or self.answer.stopped_by in ("end", "length")
+        if ended and self.text and prompt.turns and not prompt.dropped_turns:
+            with suppress(UserError):  # a template that renders no conversation without a last question
+                self.answer.voice.read_ahead((*prompt.turns, Turn("assistant", self.text)))
 
     def parts(self) -> Iterator[str]:
         """Yield the parts up to a stop text, holding back what may be the beginning of one."""

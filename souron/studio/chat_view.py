@@ -20,6 +20,7 @@ from souron.kinds.chat import Chat
 from souron.runs import folder as run_folder
 from souron.studio.runs import run_list
 from souron.studio.shared import Studio, remarks
+from souron.utils import extras
 from souron.utils.files import as_json
 from souron.utils.messages import N_, UserError, _, again
 
@@ -70,12 +71,14 @@ class Talk:
         from souron.studio.model_cache import models
 
         try:
-            with models.answering(name) as model:
-                self._ask(model, options, ask)
+            with models.answering(name, options.pop("engine", "")) as model:
+                talk = self._ask(model, options, ask)
+            talk.read_ahead()
         except Exception as error:
             self.error = as_user_error(error)
 
-    def _ask(self, model: Any, options: dict[str, Any], ask: Callable[[Any], Any]) -> None:
+    def _ask(self, model: Any, options: dict[str, Any], ask: Callable[[Any], Any]) -> Any:
+        """Answer, and return the ``Conversation``."""
         from souron.evaluation.language.conversation import Conversation
 
         system, length = options.pop("system"), options.pop("length")
@@ -95,6 +98,7 @@ class Talk:
         finally:
             self.reply = talk.keep(answer)
             self.chat = talk.chat
+        return talk
 
     def _filter(self, way: str) -> Any:
         """Return the chat's own filter, which keeps what it withholds; None without one."""
@@ -110,6 +114,12 @@ def filters() -> list[tuple[str, str]]:
     from souron.evaluation.harmful.ways import WAY_NAMES, WAYS
 
     return [(_("no filter"), ""), *((_(WAY_NAMES[way]), way) for way in WAYS)]
+
+
+def engines() -> list[tuple[str, str]]:
+    """Return (shown, value) of what runs a .gguf file here."""
+    own = [(_("souron's own"), "")]
+    return [*own, ("llama.cpp", "llama")] if extras.installed("llama") else own
 
 
 def withheld(talk: Talk) -> Markup:

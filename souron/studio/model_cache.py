@@ -12,6 +12,7 @@ from souron import model as models_api
 from souron import registry
 from souron.cli import main
 from souron.hub import fetch, names, open_models
+from souron.hub.decoders.llama_decoder import LlamaDecoder
 from souron.runs import folder
 from souron.utils.messages import UserError, _
 
@@ -34,24 +35,25 @@ class Loaded:
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self.most, self.most_bytes = most, most_bytes
-        self.places: OrderedDict[str, Place] = OrderedDict()  # most recently used last
+        self.places: OrderedDict[tuple[str, str], Place] = OrderedDict()  # by name and engine, the latest last
         self.guard = threading.Lock()  # of ``places``; never held while a model loads or answers
 
     @contextmanager
-    def answering(self, name: str) -> Iterator[models_api.Model]:
+    def answering(self, name: str, engine: str = "") -> Iterator[models_api.Model]:
         """Lend the model of a run, or of a system with published weights, to this thread alone.
 
-        Raises UserError where it is missing or damaged.
+        ``engine`` runs a .gguf file: "llama", or "" for souron's own. Raises UserError where the model
+        is missing or damaged, or not for that engine.
         """
         with self.guard:
-            place = self.places.setdefault(name, Place())
-            self.places.move_to_end(name)
+            place = self.places.setdefault((name, engine), Place())
+            self.places.move_to_end((name, engine))
         with place.lock:
             meaning = names.resolve(name)
             now = stamp(meaning)
             if place.model is None or place.stamp != now:
                 place.model, place.bytes = None, 0  # both at once may not fit into memory
-                place.model = read(meaning)
+                place.model = read(meaning, engine)
                 place.stamp, place.bytes = now, size(place.model)
                 self._make_room()
             yield place.model
@@ -93,12 +95,13 @@ def files_of(meaning: names.Meaning) -> list[Path]:
     return [weights] if weights else []
 
 
-def read(meaning: names.Meaning) -> models_api.Model:
+def read(meaning: names.Meaning, engine: str = "") -> models_api.Model:
     """Load a model. Raises UserError, whatever is wrong with its files."""
     try:
         if isinstance(meaning, names.Run):
             folder.read_args(meaning.folder)  # tells what is missing there
-        return models_api.load(meaning, pretrained=isinstance(meaning, names.System)).hasten()
+        published = isinstance(meaning, names.System)
+        return models_api.load(meaning, published, engine=engine or None).hasten()
     except UserError:
         raise
     except Exception as error:  # damaged files can raise anything
@@ -120,7 +123,10 @@ def size(model: models_api.Model) -> int:
         return 0
     tensors = list(model.system.state_dict().values())
     if hasattr(model.system, "held"):  # a published model, which is not part of the state_dict
-        tensors += model.system.held[2].state_dict().values()
+        decoder = model.system.held[2]
+        if isinstance(decoder, LlamaDecoder):
+            return decoder.bytes
+        tensors += decoder.state_dict().values()
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 

@@ -118,7 +118,7 @@ def locked(place: Path, busy: UserError) -> Iterator[None]:
         lock.release()
 
 
-def cannot_write(path: Path, error: OSError) -> UserError:
+def cannot_write(path: Path, error: OSError, fix: str = "project=FOLDER") -> UserError:
     place = next((folder for folder in path.parents if folder.exists()), Path())
     free = shutil.disk_usage(place).free
     return UserError(
@@ -127,7 +127,7 @@ def cannot_write(path: Path, error: OSError) -> UserError:
             path=path, why=error.strerror or error, free=free // 2**20
         ),
         expected=_("a folder that can be written, with room for the run"),
-        fix="project=FOLDER",
+        fix=fix,
         exit=4,
     )
 

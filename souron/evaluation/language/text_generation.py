@@ -30,8 +30,8 @@ class Reader(Protocol):
         ...
 
     def memory(self, rows: int = 1) -> Any:
-        """Return an empty cache for the tokens that will be read, with ``length`` and
-        ``back_to``.
+        """Return an empty cache for the tokens that will be read, with ``length`` and ``back_to``,
+        which may discard more than it is told to.
         """
         ...
 
@@ -200,6 +200,7 @@ class Writer:
         if self._memory is None:
             self._memory = self.reader.memory()
         self._memory.back_to(begin)
+        begin = self._memory.length
         self._known = tokens[:begin]
         for start in range(begin, _whole(tokens), CHUNK):
             self.reader.read(torch.tensor(tokens[start : start + CHUNK]), self._memory)

@@ -29,7 +29,7 @@ def network(file):
 def write(program: Any, portable: Portable, file: Path) -> dict[str, Any]:
     """Convert a traced network and write it, weights included up to 2 GB."""
     with contextlib.redirect_stdout(io.StringIO()):
-        made = torch.onnx.export(
+        model = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=OPSET,
@@ -37,8 +37,8 @@ def write(program: Any, portable: Portable, file: Path) -> dict[str, Any]:
             output_names=list(portable.outputs),
             verbose=False,
         )
-        assert made is not None
-        made.save(file)
+        assert model is not None
+        model.save(file)
     from onnx import checker
 
     checker.check_model(str(file), full_check=True)

@@ -14,7 +14,8 @@ FILE = "model.pt2"
 PACKAGES = (f"torch=={torch.__version__.partition('+')[0]}",)
 RUN = """\
 def network(file):
-    import torch
+    import logging, torch
+    logging.disable(logging.WARNING)
     model = torch.export.load(file).module()
     return lambda inputs: [part.detach().numpy() for part in model(*map(torch.tensor, inputs))]
 """

@@ -120,6 +120,7 @@ class LlamaDecoder:
             raise ValueError(_("llama.cpp cannot read it"))
         weakref.finalize(self, self.library.llama_model_free, self.model)
         self.vocabulary = self.library.llama_vocab_n_tokens(self.library.llama_model_get_vocab(self.model))
+        self.bytes = path.stat().st_size  # of memory, for the weights
         self.structure = SimpleNamespace(context=min(context, self.library.llama_model_n_ctx_train(self.model)))
 
     def memory(self, rows: int = 1, context: int = 0) -> "LlamaMemory":
@@ -172,15 +173,23 @@ class LlamaMemory:
         for _row in range(rows):
             parameters = decoder.library.llama_context_default_params()
             parameters.numbers[:2] = context, AT_ONCE
-            made = decoder.library.llama_init_from_model(decoder.model, parameters)
-            if not made or decoder.library.llama_n_ctx(made) < context:
+            handle = decoder.library.llama_init_from_model(decoder.model, parameters)
+            if handle:
+                weakref.finalize(self, decoder.library.llama_free, handle)
+            if not handle or decoder.library.llama_n_ctx(handle) < context:
                 raise UserError("memory", _("llama.cpp has no room for {count} tokens").format(count=context), exit=4)
-            weakref.finalize(self, decoder.library.llama_free, made)
-            decoder.library.llama_set_n_threads(made, *2 * [torch.get_num_threads()])
-            self.contexts.append(made)
+            decoder.library.llama_set_n_threads(handle, *2 * [torch.get_num_threads()])
+            self.contexts.append(handle)
 
     def back_to(self, length: int) -> None:
-        """Discard all but the first ``length`` tokens."""
+        """Discard all but the first ``length`` tokens; all of them where the architecture keeps only a last state."""
         self.length = min(length, self.length)
-        for context in self.contexts:
-            self.decoder.library.llama_memory_seq_rm(self.decoder.library.llama_get_memory(context), 0, self.length, -1)
+        if not all([self._discard(context) for context in self.contexts]):
+            self.length = 0
+            for context in self.contexts:
+                self._discard(context)
+
+    def _discard(self, context: int) -> bool:
+        """Remove the tokens after ``length`` from a context; return whether llama.cpp could."""
+        memory = self.decoder.library.llama_get_memory(context)
+        return bool(self.decoder.library.llama_memory_seq_rm(memory, 0, self.length, -1))

@@ -38,9 +38,9 @@ class OtherDecoder:
 
     @torch.inference_mode()
     def __call__(self, tokens: Tensor, memory: "OtherMemory | None" = None, last: bool = False) -> Tensor:
-        kept = {} if memory is None else {self.cache: memory.held}
+        past = {} if memory is None else {self.cache: memory.states}
         keep = 1 if last else 0
-        out = self.model(tokens, use_cache=memory is not None, logits_to_keep=keep, **kept)
+        out = self.model(tokens, use_cache=memory is not None, logits_to_keep=keep, **past)
         if memory is not None:
             memory.length += tokens.shape[1]
         return out.logits
@@ -50,14 +50,14 @@ class OtherMemory:
     """The cache of keys and values of transformers."""
 
     def __init__(self) -> None:
-        self.held, self.length = _nothing(), 0
+        self.states, self.length = _nothing(), 0
 
     def back_to(self, length: int) -> None:
         """Discard all but the first ``length`` tokens."""
         if length == 0:
-            self.held = _nothing()
+            self.states = _nothing()
         elif length < self.length:
-            self.held.crop(length)
+            self.states.crop(length)
         self.length = min(length, self.length)
 
 

@@ -5,7 +5,10 @@ need the package ``av``.
 """
 
 import sys
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -21,6 +24,7 @@ FORMATS = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
 BY_AV = (".mp4", ".webm", ".mov", ".mkv", ".avi")
 BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # first boxes of MP4 and MOV
 CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("dshow", "video={}")}
+AHEAD = 4  # frames that wait between a thread and what it works for
 MOST, MOST_BYTES = 10_000_000, 50_000_000_000  # frames and bytes of a file
 
 
@@ -88,8 +92,22 @@ def length(path: Path) -> float | None:
         return None
 
 
+def ahead(coming: Iterator[Frame]) -> Iterator[Frame]:
+    """Yield frames that a thread decodes while earlier ones are in use."""
+    context = copy_context()  # in this language
+
+    def decoded() -> Frame | None:
+        return context.run(next, coming, None)
+
+    with ThreadPoolExecutor(1) as pool:
+        futures = deque(pool.submit(decoded) for _number in range(AHEAD))
+        while (frame := futures.popleft().result()) is not None:
+            futures.append(pool.submit(decoded))
+            yield frame
+
+
 class Writer:
-    """Writer of an MP4, frame by frame.
+    """Writer of an MP4, frame by frame, which a thread encodes.
 
     The file is complete when the ``with`` ends, also by an error.
     """
@@ -104,17 +122,31 @@ class Writer:
             self.container.metadata["comment"] = comment
         self.rate = Fraction(rate).limit_denominator(1000)
         self.stream: Any = None
+        self.pool, self.pending = ThreadPoolExecutor(1), deque[Future[None]]()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.stream is not None:
-            self.container.mux(self.stream.encode())
-        self.container.close()
+        try:
+            with self.pool:
+                self._wait(0)
+            if self.stream is not None:
+                self.container.mux(self.stream.encode())
+        finally:
+            self.container.close()
 
     def write(self, pixels: np.ndarray) -> None:
-        """Append a frame (H, W, 3) uint8. H.264 drops an odd last row or column."""
+        """Append a frame (H, W, 3) uint8, which has to stay as it is. H.264 drops an odd last row or column."""
+        self._wait(AHEAD)
+        self.pending.append(self.pool.submit(self._encode, pixels))
+
+    def _wait(self, most: int) -> None:
+        """Wait until at most so many frames are left. Raises what their encoding raised."""
+        while len(self.pending) > most:
+            self.pending.popleft().result()
+
+    def _encode(self, pixels: np.ndarray) -> None:
         import av
 
         height, width = (side - side % 2 for side in pixels.shape[:2])

@@ -107,7 +107,7 @@ def watching(
 
 def _opened(source: Path | int) -> tuple[Frame, Iterator[Frame]]:
     """Return the first frame and the others. Raises UserError where there is none."""
-    coming = moving.camera(source) if isinstance(source, int) else moving.frames(source)
+    coming = moving.camera(source) if isinstance(source, int) else moving.ahead(moving.frames(source))
     first = next(coming, None)
     if first is None:
         raise UserError(

@@ -18,7 +18,7 @@ TITLE = N_("Chat")
 OFTEN = 0.3  # polling interval of an answer, seconds
 KEPT = 3600  # seconds that a page's chat is kept in memory
 SCREENING = "from souron.evaluation.harmful import filters\ntalk.screening = filters.named({filter!r}).screen\n"
-USUAL: dict[str, Any] = {"length": 256, "temperature": 0.8, "seed": 0, "filter": ""}  # as in souron chat
+USUAL: dict[str, Any] = {"length": 256, "temperature": 0.8, "seed": 0, "filter": "", "engine": ""}  # as in souron chat
 
 
 def page(studio: Studio) -> None:
@@ -90,7 +90,23 @@ class Chatting:
             label=_("withhold harmful sentences"),
             info=_("each sentence is judged before it is shown; see the page on harmful output"),
         )
-        self.settings: list[Any] = [self.model, self.system, self.length, self.temperature, self.seed, self.filter]
+        engines = chat_view.engines()
+        self.engine = gr.Dropdown(
+            engines,
+            value=USUAL["engine"],
+            label=_("engine"),
+            info=_("llama.cpp runs a .gguf file as it is, and often faster"),
+            visible=len(engines) > 1,
+        )
+        self.settings: list[Any] = [
+            self.model,
+            self.system,
+            self.length,
+            self.temperature,
+            self.seed,
+            self.filter,
+            self.engine,
+        ]
         with gr.Accordion(_("The model's template"), open=False):
             self.show = gr.Button(_("Show it"), **NARROW)
             self.template = gr.HTML()
@@ -160,7 +176,8 @@ class Chatting:
             offered.append((wanted, wanted))
         value = wanted or (offered[0][1] if offered else None)
         about = self.about(value)
-        same = self.the_same(value, "", USUAL["length"], temperature_of(value), USUAL["seed"], USUAL["filter"])
+        usual = [USUAL[key] for key in ("seed", "filter", "engine")]
+        same = self.the_same(value, "", USUAL["length"], temperature_of(value), *usual)
         return [gr.update(choices=offered, value=value), about, chat_view.shown(Talk()), same]
 
     def about(self, name: str | None) -> Markup | str:
@@ -254,13 +271,14 @@ class Chatting:
 
     def asked(self, settings: Any) -> tuple[str, dict[str, Any]]:
         """Return the model and the options of a ``Conversation``. Raises UserError."""
-        name, system, length, temperature, seed, filter = settings
+        name, system, length, temperature, seed, filter, engine = settings
         options = {
             "system": system or "",
             "length": int(length),
             "temperature": float(temperature),
             "seed": max(0, int(seed or 0)),
             "filter": str(filter or ""),
+            "engine": str(engine or ""),
         }
         return chat_view.model_name(self.studio, name), options
 
@@ -283,7 +301,7 @@ class Chatting:
 
     def the_same(self, *values: Any) -> Markup:
         """Return the settings and the chat as a command line, in Python, and over HTTP."""
-        name, system, length, temperature, seed, filter, *rest = values
+        name, system, length, temperature, seed, filter, engine, *rest = values
         talk: Talk | None = rest[0] if rest else None
         model = str(name or "smollm2")
         asked = [turn.text for turn in talk.chat.turns if turn.role == "user"] if talk else []
@@ -299,13 +317,15 @@ class Chatting:
             if value not in ("", None, temperature_of(name) if key == "temperature" else USUAL.get(key))
         }
         filtered = {"filter": filter} if filter else {}
+        run_by = {"engine": engine} if engine else {}
+        loaded = f"souron.load({model!r}, engine={engine!r})" if engine else f"souron.load({model!r})"
         said = ", ".join(f"{key}={value!r}" for key, value in changed.items())
         return same_thing(
-            command(words("chat", [model, str(last)], changed | filtered)),
-            f"import souron\ntalk = souron.load({model!r}).chat({said})\n"
+            command(words("chat", [model, str(last)], changed | filtered | run_by)),
+            f"import souron\ntalk = {loaded}.chat({said})\n"
             + (SCREENING.format(filter=filter) if filter else "")
             + f"print(talk.say({str(last)!r}))",
-            (_("for programs that speak OpenAI's API"), command(words("serve", [model], filtered))),
+            (_("for programs that speak OpenAI's API"), command(words("serve", [model], filtered | run_by))),
         )
 
 

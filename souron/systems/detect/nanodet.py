@@ -120,6 +120,12 @@ class Lateral(nn.Module):
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:
+    """Resize bilinearly to the sides of another map.
+
+    Half of the sides are means of 2x2 cells: OpenVINO 2026.4 interpolates another value where one cell is left.
+    """
+    if x.shape[2] == 2 * like.shape[2] and x.shape[3] == 2 * like.shape[3]:
+        return F.avg_pool2d(x, 2)
     return F.interpolate(x, like.shape[2:], mode="bilinear")
 
 

@@ -18,6 +18,7 @@ infinite numbers; one cycle of the rate; fewer levels where a folded image would
 pixels. The last row and column of an odd side are split off first, as normal given the rest.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks.portable import Portable
 from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
@@ -91,6 +93,8 @@ class NormedConv(nn.Conv2d):
 class Mixing(nn.Module):
     """Invertible 1x1 convolution, y = W x at every pixel."""
 
+    inverted: Tensor | None = None  # the inverse of W, where it is computed beforehand
+
     def __init__(self, channels: int):
         super().__init__()
         self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(channels, channels)))
@@ -100,7 +104,8 @@ class Mixing(nn.Module):
         return y, self.weight.slogdet().logabsdet * x[0, 0].numel()
 
     def inverse(self, y: Tensor) -> Tensor:
-        return F.conv2d(y, self.weight.inverse()[..., None, None])
+        inverted = self.weight.inverse() if self.inverted is None else self.inverted
+        return F.conv2d(y, inverted[..., None, None])
 
 
 class Coupling(nn.Module):
@@ -295,6 +300,14 @@ class Glow(Generator):
         with torch.autocast(label.device.type, enabled=False):  # errors grow in the inverse
             grey = 256 * (self.inverse(normal) + 0.5)
         yield (grey - 0.5) / 127.5 - 1
+
+    def portable(self) -> Portable:
+        """Return the generator with inverted matrices: the formats of others cannot invert them."""
+        generator = copy.deepcopy(self)
+        for layer in generator.modules():
+            if isinstance(layer, Mixing):
+                layer.inverted = layer.weight.detach().inverse()
+        return super(Glow, generator).portable()
 
     def example(self) -> None:
         self(torch.empty(1, self.spec.channels, self.spec.side, self.spec.side, device=self.device))

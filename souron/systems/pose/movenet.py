@@ -167,10 +167,13 @@ class MoveNet(Poser):
             centre = centre / (away(centre, middle.to(centre.device)[None])[0] + NEAR)
         around = F.max_pool2d(centre[None], 3, 1, 1)[0]
         peaks = centre.where(centre == around, 0.0).flatten()
-        best = peaks.topk(min(self.config.most, len(peaks))).indices
+        best, cells = list[Tensor](), torch.arange(len(peaks), device=peaks.device)
+        for _figure in range(min(self.config.most, len(peaks))):
+            best.append(peaks.argmax(keepdim=True))  # of equal ones the first, in every engine
+            peaks = peaks.where(cells != best[-1], -1.0)
         height, width = centre.shape[1:]
-        cell = torch.stack([best // width % height, best % width], 1)
-        return best // (height * width), cell
+        place = torch.cat(best)
+        return place // (height * width), torch.stack([place // width % height, place % width], 1)
 
     def loss(self, batch: Batch) -> Tensor:
         maps = self.predicted(batch.image)
