@@ -184,7 +184,7 @@ class LlamaMemory:
     def back_to(self, length: int) -> None:
         """Discard all but the first ``length`` tokens; all of them where the architecture keeps only a last state."""
         self.length = min(length, self.length)
-        if not all([self._discard(context) for context in self.contexts]):
+        if not all(self._discard(context) for context in self.contexts):
             self.length = 0
             for context in self.contexts:
                 self._discard(context)
