@@ -134,19 +134,22 @@ def tried(entry: Any, formats: list[str]) -> dict[str, Any]:
 
 
 def table(notes: dict[str, Any]) -> str:
-    """The rows of the page, by task."""
+    """The systems that can be exported, by task, and below them the others with their reasons."""
     formats = exports.format_names()
+    entries = sorted(registry.entries().values(), key=lambda one: (one.task, one.year, one.name))
+    others = [entry for entry in entries if notes[entry.name].get("blocked")]
     rows = ["| task | system | " + " | ".join(formats) + " | difference |", "|" + "---|" * (3 + len(formats))]
-    for entry in sorted(registry.entries().values(), key=lambda one: (one.task, one.year, one.name)):
-        rows.append(f"| `{entry.task}` | `{entry.name}` | {' | '.join(cells(notes[entry.name], formats))} |")
-    return "\n".join(rows) + "\n"
+    rows += [
+        f"| `{entry.task}` | `{entry.name}` | {' | '.join(cells(notes[entry.name], formats))} |"
+        for entry in entries
+        if entry not in others
+    ]
+    reasons = ["| task | system | blocked, since |", "|---|---|---|"]
+    reasons += [f"| `{entry.task}` | `{entry.name}` | {notes[entry.name]['blocked']} |" for entry in others]
+    return "\n".join([*rows, "", "These are blocked in every format:", "", *reasons]) + "\n"
 
 
 def cells(note: dict[str, Any], formats: list[str]) -> Iterator[str]:
-    if note.get("blocked"):
-        yield f"blocked: {note['blocked']}"
-        yield from [""] * len(formats)
-        return
     for one in (note[format] for format in formats):
         if "why" in one:
             yield f"blocked: {shortened(one['why'])}"
