@@ -56,6 +56,24 @@ def test_first_tries_count_and_the_most_difficult_exercise_comes_first():
     assert found.share.groups == 4
 
 
+def test_functions_of_the_notebooks_are_counted_by_students():
+    def checked(name, *right):
+        kept = {"time": "2026-01-01", "kind": "function", "row": "D2", "exercise": name, "answer": None}
+        return [json.dumps(kept | {"right": one}) for one in right]
+
+    found = record(
+        student(*checked("box_overlap", False, True), *checked("dice", True)),
+        student(*checked("box_overlap", True, False), *checked("rm_rf", True)),
+        student(*checked("box_overlap", False), line("V1", 55)),
+    )
+    told = [(one.name, one.students, one.first, one.right) for one in found.results.functions]
+    assert told == [("box_overlap", 3, 1, 2), ("dice", 1, 1, 1)]
+    assert found.results.functions[0].share == proportion_interval(2, 3)
+    assert [(fault.file, fault.line) for fault in found.results.faults] == [(2, 3)]
+    _exercises, table = found.tables()
+    assert table.rows[0][:4] == ["box_overlap", "3", "1", "2"]
+
+
 def test_answers_are_marked_anew():
     """Who writes "right" into the file is not right."""
     found = record(student(line("V1", 3, right=True)), student(line("V1", 55, right=False)))

@@ -32,6 +32,7 @@ from souron.utils import files
 from souron.utils.messages import UserError, _, language
 
 KEPT = "exercises.jsonl"
+FUNCTION = "function"  # kind of a line about a function of ``checks``
 MOST_BYTES = 4_000_000  # of that file
 CHOICES = (2, 6)  # minimum, maximum
 TEXTS = ("question", "hint", "explanation")
@@ -177,6 +178,22 @@ def solved(project: Path) -> set[tuple[str, int]]:
         return set()
     kept = filter(None, map(read_line, lines))
     return {(one.row, one.number) for one in kept if one.right}
+
+
+def read_function(line: str) -> tuple[str, bool] | None:
+    """Return the name of a function that was checked and whether it was right; None for any other line.
+
+    >>> read_function('{"kind": "function", "row": "D2", "exercise": "box_overlap", "answer": null, "right": true}')
+    ('box_overlap', True)
+    """
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or fields.get("kind") != FUNCTION:
+        return None
+    name, is_right = fields.get("exercise"), fields.get("right")
+    return (name, is_right) if isinstance(name, str) and isinstance(is_right, bool) else None
 
 
 def read_line(line: str) -> Kept | None:

@@ -37,7 +37,6 @@ from souron.lecture import exercises
 from souron.utils import files
 from souron.utils.messages import UserError, _, near
 
-KIND = "function"
 SEED = 0
 MOST = 40  # cases
 SECONDS = 10.0  # of all cases together
@@ -91,7 +90,7 @@ def check(name: str, function: Any, project: str | Path = "runs") -> Outcome:
         return outcome
     line = {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "kind": KIND,
+        "kind": exercises.FUNCTION,
         "row": find(name).ROW,
         "exercise": name,
         "answer": None,

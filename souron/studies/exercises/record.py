@@ -7,7 +7,7 @@ from typing import Any
 
 from souron.kinds import files as kind_files
 from souron.lecture import rows
-from souron.studies.exercises.results import Item, Results
+from souron.studies.exercises.results import Function, Item, Results
 from souron.study import Fact, Plain, Record, Section, Table
 from souron.utils import files, units
 from souron.utils.messages import N_, _
@@ -42,6 +42,7 @@ class ExercisesRecord(Record):
             "tries": found.tries,
             "share": None if share is None else vars(share),
             "exercises": [_as_json(item) for item in found.items],
+            "functions": [vars(one) for one in found.functions],
             "left_out": [vars(fault) for fault in found.faults],
             "same": [list(pair) for pair in found.same],
             **({"files": [dict(zip(("name", "tries", "right"), row, strict=True)) for row in self._files()]}
@@ -64,8 +65,8 @@ class ExercisesRecord(Record):
             said.append(
                 text.format(share=units.percent(share.value), interval=units.interval("share", share.low, share.high))
             )
-        hardest = found.items[0]
-        if hardest.tries:
+        hardest = found.items[0] if found.items else None
+        if hardest is not None and hardest.tries:
             text = _("Most difficult: {name}, right at the first try for {right} of {tries}.")
             said.append(text.format(name=name(hardest), right=hardest.right, tries=hardest.tries))
         return said
@@ -120,10 +121,13 @@ class ExercisesRecord(Record):
             right=(tries, right, interval, later),
             text=_("Right later: after the hint, before the solution was shown. Who saw it first is not counted."),
         )
+        tables = [table] if self.results.items else []
+        if self.results.functions:
+            tables.append(_function_table(self.results.functions))
         if not self.names:
-            return [table]
+            return tables
         files_ = [(one, str(count), str(true)) for one, count, true in self._files()]
-        return [table, Table((_("file"), tries, right), files_, _("Each file"), right=(tries, right))]
+        return [*tables, Table((_("file"), tries, right), files_, _("Each file"), right=(tries, right))]
 
     def shown(self) -> list[Any]:
         return [Plain(self.as_csv())] if self.csv else super().shown()
@@ -145,6 +149,27 @@ class ExercisesRecord(Record):
         if self.folder is not None:
             files.write_text(self.folder / CSV, self.as_csv())
         return super().write()
+
+
+def _function_table(functions: Sequence[Function]) -> Table:
+    students, first, last, interval = _("students"), _("right at first"), _("right in the end"), _("95 % interval")
+    rows_ = [
+        [
+            one.name,
+            str(one.students),
+            str(one.first),
+            str(one.right),
+            units.interval("share", one.share.low, one.share.high),
+        ]
+        for one in functions
+    ]
+    return Table(
+        (_("function"), students, first, last, interval),
+        rows_,
+        _("Functions of the notebooks, the one that fewest wrote first"),
+        right=(students, first, last, interval),
+        text=_("As the notebooks recorded it: the functions themselves are not in the files."),
+    )
 
 
 def _as_json(item: Item) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from souron.kinds.text import Text
-from souron.lecture import exercises, rows
+from souron.lecture import checks, exercises, rows
 from souron.lecture.exercises import Exercise
 from souron.stats.intervals import interval, proportion_interval
 from souron.stats.records import Measure
@@ -31,6 +31,22 @@ class Student:
     first: dict[Key, tuple[float, bool]] = field(default_factory=dict)  # the first try, and whether it was right
     looked: set[Key] = field(default_factory=set)  # the solution was shown before the first try
     improved: set[Key] = field(default_factory=set)  # right at a later try, before the solution was shown
+    functions: dict[str, list[bool]] = field(default_factory=dict)  # name -> whether each check was right
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the notebooks, with the checks of all students."""
+
+    name: str
+    students: int  # who had it checked
+    first: int  # of these, right at the first check
+    right: int  # of these, right in the end
+
+    @property
+    def share(self) -> Measure:
+        """The share of students who wrote it, with Wilson's 95 % interval."""
+        return proportion_interval(self.right, self.students)
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,14 @@ class Results:
         return sum(item.tries for item in self.items)
 
     @property
+    def functions(self) -> list[Function]:
+        """The functions that were checked, the one that fewest wrote first."""
+        names = sorted({name for one in self.students for name in one.functions})
+        checked = ((name, [one.functions[name] for one in self.students if name in one.functions]) for name in names)
+        found = [Function(name, len(own), sum(each[0] for each in own), sum(map(any, own))) for name, own in checked]
+        return sorted(found, key=lambda one: (one.right / one.students, -one.students))
+
+    @property
     def share(self) -> Measure | None:
         """The share of right first tries over all exercises; its interval counts students. None with one student."""
         tries = [(right, number) for number, one in enumerate(self.students) for _answer, right in one.first.values()]
@@ -84,10 +108,10 @@ def judge(texts: Sequence[Text]) -> Results:
             continue
         student = Student(text.file)
         faults += (Fault(number, line, why) for line, why in _marked(student, text.text, known))
-        if student.first or student.looked:
+        if student.first or student.looked or student.functions:
             students.append(student)
     items = [item for key, one in known.items() if (item := _item(one, key, students)) is not None]
-    if not items:
+    if not items and not any(one.functions for one in students):
         raise UserError(
             "no answers",
             _("none of {count} files holds an answer to an exercise").format(count=len(texts)),
@@ -121,6 +145,12 @@ def _marked(student: Student, text: str, known: dict[Key, Exercise]) -> Iterator
     shown: set[Key] = set()
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
+            continue
+        if (function := exercises.read_function(line)) is not None:
+            if function[0] in checks.names():
+                student.functions.setdefault(function[0], []).append(function[1])
+            else:
+                yield number, _("an exercise that this version does not have")
             continue
         kept = exercises.read_line(line)
         if kept is None:

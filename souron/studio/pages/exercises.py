@@ -83,7 +83,7 @@ def html(studio: Studio, record: ExercisesRecord) -> Markup:
     sentences = Markup("").join(Markup("<p>{}</p>").format(text) for text in record.sentences())
     notes = Markup("").join(Markup("<li>{}</li>").format(text) for text in record.notes())
     items = Markup("").join(_item(studio, item) for item in record.results.items)
-    tables = record.tables()[1:]
+    tables = record.tables()[bool(record.results.items) :]
     return Markup('<div class="verdict" role="status">{}</div>{}<h2>{}</h2><ol class="exercises">{}</ol>{}').format(
         sentences,
         Markup('<ul class="remarks">{}</ul>').format(notes) if notes else "",
