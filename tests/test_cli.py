@@ -643,7 +643,7 @@ def predictor(pretend: Any) -> None:
             yield Path(file), broken if "bad" in file else Answer()
 
     loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=ASKED, **EAGER)
-    pretend("model", Model=object, load=lambda name, pretrained: loaded, predict=predict)
+    pretend("model", Model=object, load=lambda name, pretrained, engine: loaded, predict=predict)
 
 
 def test_predict_json_is_one_object_a_line(souron_says: Said, predictor: None) -> None:
@@ -670,7 +670,7 @@ def test_predict_csv_and_table(souron_says: Said, predictor: None) -> None:
 def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: Any) -> None:
     loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=ASKED, **EAGER)
     nothing = lambda *given: iter(())  # noqa: E731
-    pretend("model", Model=object, load=lambda *given: loaded, predict=nothing)
+    pretend("model", Model=object, load=lambda *given, **named: loaded, predict=nothing)
     code, _out, err = souron_says("predict", "mlp", "*.png")
     assert code == 3
     assert "[no files]" in err

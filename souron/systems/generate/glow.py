@@ -7,15 +7,14 @@ https://arxiv.org/abs/1807.03039
     a step:  y = s x + b  ->  y = W x  ->  (x_1, x_2) -> (s(x_2) x_1 + t(x_2), x_2)
     a level: fold 2x2 pixels into channels, steps, then half of the channels are done
 
-Uniform noise is added within an image's 256 grey levels (dequantisation). The density is exact for
-dequantised pixels, and a bound for the 8-bit image, which costs at most the bits stated. The halves
-split off are normal, with mean and spread predicted from the other half (Dinh and others: Real NVP,
-2016): one invertible map to as many standard normal numbers. Size `paper` is the published one for
-32 pixels a side.
+Uniform noise is added within an image's 256 grey levels (dequantisation). The density is exact for dequantised pixels,
+and a bound for the 8-bit image, which costs at most the bits stated. The halves split off are normal, with mean and
+spread predicted from the other half (Dinh and others: Real NVP, 2016): one invertible map to as many standard normal
+numbers. Size `paper` is the published one for 32 pixels a side.
 
-Differs from the paper: scales and spreads are bounded by tanh, else an early flow generates
-infinite numbers; one cycle of the rate; fewer levels where a folded image would be smaller than 4
-pixels. The last row and column of an odd side are split off first, as normal given the rest.
+Differs from the paper: scales and spreads are bounded by tanh, else an early flow generates infinite numbers; one cycle
+of the rate; fewer levels where a folded image would be smaller than 4 pixels. The last row and column of an odd side
+are split off first, as normal given the rest.
 """
 
 import copy
@@ -33,6 +32,7 @@ from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
+SPREAD = Choice(N_("spread of the noise: 0.7 gives likelier, plainer images"), 0, 2)
 Change = tuple[Tensor, Tensor]  # a layer's output and its log |det|, (B,) or ()
 
 
@@ -47,10 +47,9 @@ class Config:
 class Actnorm(nn.Module):
     """Activation normalisation, y = s x + b per channel, initialised from the first batch."""
 
-    ready: Tensor
-
     def __init__(self, channels: int):
         super().__init__()
+        self.ready: Tensor
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
         self.register_buffer("ready", torch.tensor(False))
@@ -68,8 +67,7 @@ class Actnorm(nn.Module):
         if not self.training or self.ready:
             return
         variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
-        # bounds the scale of channels that hardly vary, as in the corners of images
-        scale = (variance + 1e-6).rsqrt()
+        scale = (variance + 1e-6).rsqrt()  # bounded for channels that hardly vary, as in the corners of images
         self.log_scale.copy_(scale.log())
         self.shift.copy_(-mean * scale)
         self.ready.fill_(True)
@@ -93,10 +91,9 @@ class NormedConv(nn.Conv2d):
 class Mixing(nn.Module):
     """Invertible 1x1 convolution, y = W x at every pixel."""
 
-    inverted: Tensor | None = None  # the inverse of W, where it is computed beforehand
-
     def __init__(self, channels: int):
         super().__init__()
+        self.inverted: Tensor | None = None  # of W, where it is computed beforehand
         self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(channels, channels)))
 
     def forward(self, x: Tensor) -> Change:
@@ -104,8 +101,7 @@ class Mixing(nn.Module):
         return y, self.weight.slogdet().logabsdet * x[0, 0].numel()
 
     def inverse(self, y: Tensor) -> Tensor:
-        inverted = self.weight.inverse() if self.inverted is None else self.inverted
-        return F.conv2d(y, inverted[..., None, None])
+        return F.conv2d(y, (self.weight.inverse() if self.inverted is None else self.inverted)[..., None, None])
 
 
 class Coupling(nn.Module):
@@ -287,15 +283,7 @@ class Glow(Generator):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"model": torch.optim.Adam(self.parameters(), self.config.rate)}
 
-    def drawing(
-        self,
-        noise: Noise,
-        label: Tensor,
-        *,
-        temperature: Annotated[
-            float, Choice(N_("spread of the noise: 0.7 gives likelier, plainer images"), 0, 2)
-        ] = 1.0,
-    ) -> Iterator[Tensor]:
+    def drawing(self, noise: Noise, label: Tensor, *, temperature: Annotated[float, SPREAD] = 1.0) -> Iterator[Tensor]:
         normal = [[temperature * noise.normal(*s) for s in shapes] for shapes in self.shapes]
         with torch.autocast(label.device.type, enabled=False):  # errors grow in the inverse
             grey = 256 * (self.inverse(normal) + 0.5)
@@ -304,9 +292,8 @@ class Glow(Generator):
     def portable(self) -> Portable:
         """Return the generator with inverted matrices: the formats of others cannot invert them."""
         generator = copy.deepcopy(self)
-        for layer in generator.modules():
-            if isinstance(layer, Mixing):
-                layer.inverted = layer.weight.detach().inverse()
+        for layer in [each for each in generator.modules() if isinstance(each, Mixing)]:
+            layer.inverted = layer.weight.detach().inverse()
         return super(Glow, generator).portable()
 
     def example(self) -> None:

@@ -81,11 +81,7 @@ class Attention(nn.Module):
 class Layer(nn.Module):
     """One Transformer layer; ``across=True`` adds cross-attention (decoder)."""
 
-    formula = (
-        "x = x + attention(norm1(x), norm1(x))\n"
-        "x = x + across(norm3(x), memory)      decoder only\n"
-        "y = x + down(relu(up(norm2(x))))"
-    )
+    formula = "x = x + attention(norm1(x))\nx = x + across(norm3(x), memory)\ny = x + down(relu(up(norm2(x))))"
 
     def __init__(self, config: Config, across: bool) -> None:
         super().__init__()
