@@ -179,9 +179,10 @@ def long(one, other):
 
 
 def long_and_deaf(one, other):
-    for _turn in range(3_000_000):
+    for _turn in range(30):
         try:
-            sum(one)
+            for _inner in range(100_000):
+                sum(one)
         except Exception:
             continue
 

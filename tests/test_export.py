@@ -455,7 +455,7 @@ def test_a_flow_takes_the_inverses_of_its_matrices_along():
     glow = elsewhere.built(ENTRIES["glow"]).eval()
     portable = portable_of(glow)
     program = graph.traced(portable, "glow", many=True)
-    assert "linalg_inv" not in str(program.graph)
+    assert not any("inv" in str(node.target) for node in program.graph.nodes if node.op == "call_function")
     noise = portable.sample(2)
     [image] = portable.network(*noise)
     [expected] = Generator.portable(glow).network(*noise)
