@@ -64,17 +64,19 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
         for way in ways
     )
     return Markup(
-        '<h1>{title}</h1><p>{about}</p>{made}<ul class="cards">{cards}</ul><h2>{exercises}</h2><p>{notebooks}</p>'
+        '<h1>{title}</h1><p>{about}</p>{made}<h2>{begin}</h2><ul class="cards">{cards}</ul>'
+        "<h2>{exercises}</h2><p>{notebooks}</p>"
         "<pre><code>pip install -e '.[notebooks]'\njupyter lab notebooks/{language}</code></pre>"
     ).format(
         title=_("Teach with it"),
         about=_("Everything runs on this computer, also in a room without a network."),
         made=Markup('<h2>{}</h2><ul class="cards">{}</ul>').format(_("Courses that are here"), items) if made else "",
+        begin=_("Prepare and evaluate"),
         cards=cards,
-        exercises=_("Exercises"),
+        exercises=_("Notebooks"),
         notebooks=_(
-            "Six notebooks run from top to bottom without a network: a first run, pictures as numbers, an MLP and a "
-            "CNN looked at from within, augmentation, and a language model from letters to manners."
+            "Fifteen notebooks run from top to bottom without a network, from a first run to a language model's life, "
+            "with functions to write that are checked."
         ),
         language=studio.language,
     )
