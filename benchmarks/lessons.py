@@ -1,4 +1,4 @@
-"""How long each notebook takes as it is: ``python benchmarks/lessons.py [NAME ...]``, a part of ``make notebooks``.
+"""Seconds of each notebook as it is: ``python benchmarks/lessons.py [NAME ...]``, a part of ``make notebooks``.
 
 Each runs from top to bottom in a kernel and an empty folder of its own; a cell that fails ends it with exit code 1 once
 the others have run. Printed are the seconds that pass, and the processor's seconds, which other work on the machine

@@ -1,4 +1,4 @@
-"""What runs a notebook in a test: in a kernel of its own or in this process, no network, small budgets."""
+"""Run a notebook in a test: in a kernel of its own or in this process, no network, small budgets."""
 
 import ast
 import contextlib

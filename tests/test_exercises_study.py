@@ -75,7 +75,7 @@ def test_functions_of_the_notebooks_are_counted_by_students():
 
 
 def test_answers_are_marked_anew():
-    """Who writes "right" into the file is not right."""
+    """A file that calls a wrong answer right gains nothing."""
     found = record(student(line("V1", 3, right=True)), student(line("V1", 55, right=False)))
     assert [item.right for item in found.results.items] == [1]
 

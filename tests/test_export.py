@@ -480,7 +480,7 @@ def exported(tmp_path, format="openvino"):
 
 
 def sentence_of(place, *words):
-    """What a program says that fails; never a traceback."""
+    """Return the sentence of a program that fails; never a traceback."""
     done = elsewhere.outside(place / "run.py", *words)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     return done.stderr

@@ -116,7 +116,7 @@ def test_a_statement_over_several_lines_is_shown_whole(tmp_path, monkeypatch):
 
 
 def value(formula, module, given):
-    """What the first line of a convolution's formula computes for every index, by plain Python."""
+    """Evaluate the first line of a convolution's formula for every index, in plain Python."""
     index, right = re.fullmatch(r"y\[(.*?)\] = (.*)", formula.splitlines()[0]).groups()
     bounds = dict(re.findall(r"(\w) < (\d+)", formula))
     inner = [letter for letter in "cuv" if letter in bounds]

@@ -332,13 +332,13 @@ def packed(name: str, run: Path, place: Path) -> Path:
     files.write_tensors(place / "weights" / "best.safetensors", weights, about)
     size = (place / "weights" / "best.safetensors").stat().st_size
     assert size <= MOST_BYTES, f"{name}: {units.size(size)}; a smaller one, please"
-    shutil.copy(run / "args.yaml", place)
+    files.write_text(place / "args.yaml", without_folder((run / "args.yaml").read_text(encoding="utf-8"), run))
     cases = load.load(data_of(name), target=registry.load_task(system.task).target).only([])
     decision = Trainings.read(run / "answers.safetensors", cases).decision
     Trainings.empty(cases, decision).write(place / "answers.safetensors")
     write_check(place)
 
-    told = json.loads((run / "receipt.json").read_text(encoding="utf-8"))
+    told = json.loads(without_folder((run / "receipt.json").read_text(encoding="utf-8"), run))
     receipt = {key: told[key] for key in KEPT} | {
         "data": told["data"] | {"licence": licence(name, told["data"]["licence"])},
         "machine": {key: told["machine"][key] for key in ("processor", "cores", "packages")},
@@ -360,8 +360,14 @@ def packed(name: str, run: Path, place: Path) -> Path:
         }
     files.write_json(place / "receipt.json", receipt)
     parts = [vars(part) | {"files": ()} for part in datasheet.read(run).parts]
-    files.write_json(place / "datasheet.json", datasheet.read(run).as_json() | {"run": name, "parts": parts})
+    sheet = json.dumps(datasheet.read(run).as_json() | {"run": name, "parts": parts})
+    files.write_json(place / "datasheet.json", json.loads(without_folder(sheet, run)))
     return place
+
+
+def without_folder(text: str, run: Path) -> str:
+    """Return a text about a run in which the project, two folders above it, is ``runs``, wherever it lay."""
+    return text.replace(f"{run.parent.parent}/", "runs/")
 
 
 def write_check(place: Path) -> bool:

@@ -31,7 +31,7 @@ class Reader(Protocol):
 
     def memory(self, rows: int = 1) -> Any:
         """Return an empty cache for the tokens that will be read, with ``length`` and ``back_to``,
-        which may discard more than it is told to.
+        which may discard more than asked.
         """
         ...
 
