@@ -4,7 +4,7 @@ import pytest
 import torch
 from shapes import masked, shapes
 
-from souron.hub import weights
+from souron.hub import weights, zoo
 from souron.hub.backbones import FROZEN, Backbone
 from souron.runs import prepare
 from souron.training.loop import Run
@@ -42,6 +42,36 @@ def test_the_first_stages_stay_as_they_are_while_it_learns():
         if not torch.equal(value, before[name])
     }
     assert moved == set(range(FROZEN, len(part.stages)))  # statistics of normalisation too
+
+
+@pytest.mark.parametrize("system", ["ssd_lite", "yolo_lite"])
+def test_a_frozen_backbone_stays_as_published(system):
+    """Its statistics of normalisation, and the copy that answers, too."""
+    cases = shapes(32, 64)
+    model = prepare.build(ARGS | {"system": system, "freeze": True}, cases)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for _progress in model.fit(model.loader(cases), Run(1, 16)):
+        pass
+    inside = tuple(f"{layer}." for layer, part in model.named_modules() if isinstance(part, Backbone))
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved and not {name for name in moved if name.startswith(inside)}
+
+
+def test_a_frozen_backbone_is_not_packed_twice():
+    """Packed weights name the published ones, which come with souron."""
+    model = prepare.build(ARGS | {"system": "ssd_lite", "freeze": True}, shapes(8, 64))
+    weights_of = model.state_dict()
+    head = {name: value for name, value in weights_of.items() if not name.startswith("backbone.first.")}
+    assert len(head) < len(weights_of)
+    whole = zoo.completed(head, {"published": {"backbone.first": "efficientnet_lite"}})
+    assert whole.keys() == weights_of.keys()
+    assert all(torch.equal(value, weights_of[name]) for name, value in whole.items())
+
+
+def test_nothing_can_be_frozen_where_nothing_is_published():
+    with pytest.raises(UserError) as trouble:
+        prepare.build(ARGS | {"system": "ssd_tiny", "freeze": True}, shapes(8, 64))
+    assert "pretrained=true" in trouble.value.expected
 
 
 @pytest.mark.parametrize("name", ["cnn", "vit", "resnet"])

@@ -465,6 +465,23 @@ def test_train_hands_on_only_what_was_said(souron_says: Said, pretend: Any) -> N
     assert asked[-1][2]["pretrained"] == "runs/x"
 
 
+def test_a_name_beside_model_is_the_system_and_model_one_of_its_options(souron_says: Said, pretend: Any) -> None:
+    asked: list[Any] = []
+    pretend("runs.train", training=fake_training(asked))
+    assert souron_says("train", "lora", "model=gpt_small", "--quiet")[0] == 0
+    assert asked[-1] == ("lora", None, {"config": {"model": "gpt_small"}})
+    code, _out, err = souron_says("train", "cnn", "model=resnet", "--json")
+    assert code == 2
+    assert "model" in err
+
+
+def test_two_names_of_one_thing_are_refused(souron_says: Said) -> None:
+    for command in ("val", "export", "serve"):
+        code, _out, err = souron_says(command, "cnn", "model=resnet")
+        assert code == 2
+        assert "cnn" in err and "resnet" in err, command
+
+
 def test_train_shows_progress_on_stderr_and_the_result_on_stdout(souron_says: Said, pretend: Any) -> None:
     pretend("runs.train", training=fake_training([]))
     code, out, err = souron_says("train", "cnn", "data=digits")

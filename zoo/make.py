@@ -42,6 +42,7 @@ from souron.evaluation import familiarity
 from souron.evaluation.answers import Trainings
 from souron.evaluation.generators.sampling import Noise, draw
 from souron.hub import zoo
+from souron.hub.backbones import Backbone
 from souron.kinds import signature
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.finding import Finding
@@ -109,10 +110,18 @@ FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of ans
 BESIDE = (  # counts and rules, and what stands on others' weights
     *("ngram", "ngram_voices", "still_picture", "keyword_page", "question_only"),
     *("tfidf", "translation_memory", "neighbours", "threshold"),
-    *("lexicon", "lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
+    *("lexicon", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
 )
-OPTIONS = {"system", "data", "budget", "batch", "side", "clip"}  # of a recipe; the others are the system's own
-PACKING = {"borrows", "base"}  # how a recipe's weights are packed
+OPTIONS = {
+    "system",
+    "data",
+    "budget",
+    "batch",
+    "side",
+    "clip",
+    "freeze",
+}  # of a recipe; the others are the system's own
+PACKING = {"borrows", "base", "eight_bits"}  # how a recipe's weights are packed
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))  # what differs
 NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS and entry.name not in BESIDE]
 NAMES += [name for name in RECIPES if name not in registry.entries()]  # which go on from another one
@@ -308,6 +317,16 @@ def lenders(name: str) -> dict[str, str]:
     return ({SHARED: recipe["clip"]} if "clip" in recipe else {}) | recipe.get("borrows", {})
 
 
+def frozen_backbones(system: Any) -> dict[str, str]:
+    """The layers of a detector that are a published classifier's as they were, and its name."""
+    parts = ((layer, part) for layer, part in system.named_modules() if isinstance(part, Backbone))
+    return {layer: part.name for layer, part in parts if same(part.state_dict(), zoo.backbone(part.name))}
+
+
+def same(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
+    return all(torch.equal(value, theirs[key]) for key, value in own.items())
+
+
 def packed(name: str, run: Path, place: Path) -> Path:
     """Write the run's folder of the package, and measure what was written."""
     system = run_folder.load(run)
@@ -325,9 +344,16 @@ def packed(name: str, run: Path, place: Path) -> Path:
         for key in [key for key in weights if key.startswith(f"{layer}.")]:
             own, its = weights.pop(key).float(), theirs[key].float()
             assert (own - its).abs().mean() <= LENT * its.abs().mean(), f"{name}: {key} is not {lender}'s"
+    if published := frozen_backbones(system):
+        about["published"] = published
+        weights = {
+            key: value for key, value in weights.items() if not key.startswith(tuple(f"{part}." for part in published))
+        }
     if base := RECIPES.get(name, {}).get("base"):
         about["base"] = base
         weights = as_difference(weights, zoo.tensors_of(base))
+    elif RECIPES.get(name, {}).get("eight_bits"):
+        weights = as_difference(weights, {key: torch.zeros(weight.shape) for key, weight in weights.items()})
     shutil.rmtree(place, ignore_errors=True)
     files.write_tensors(place / "weights" / "best.safetensors", weights, about)
     size = (place / "weights" / "best.safetensors").stat().st_size

@@ -47,7 +47,7 @@ def export(
         ),
     ] = "auto",
 ) -> None:
-    name = run or model
+    name = arguments.only_one(run, model)
     if name is None:
         raise arguments.missing("RUN", "souron export resnet")
     hardware.calm_allocator()

@@ -57,7 +57,7 @@ def generate(
     workers: cli_options.Workers = None,
     fields: cli_options.Fields = None,
 ) -> None:
-    folder = run or model
+    folder = arguments.only_one(run, model)
     options = given_options(
         n=n,
         seed=seed,

@@ -58,7 +58,7 @@ def serve(
         str | None, Option(metavar="FILE", help=N_("a new file for the sentences that filter= withholds"))
     ] = None,
 ) -> None:
-    name = system or model
+    name = arguments.only_one(system, model)
     if name is None:
         raise arguments.missing("RUN|SYSTEM", "souron serve runs/classify/resnet-photos")
     mode = modes.chosen_mode(fast)

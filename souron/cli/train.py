@@ -55,6 +55,8 @@ def train(
     fields: cli_options.Fields = None,
     **options: Any,
 ) -> None:
+    if system and model:  # a field of the system's Config
+        fields = [*(fields or []), f"model={model}"]
     system = system or model or ""
     resumed = folder_to_resume(resume, options["project"], "train")
     if resumed is None and not system and data is None:

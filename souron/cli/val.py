@@ -38,7 +38,7 @@ def val(
     fast: cli_options.Fast = None,
     **options: Any,
 ) -> None:
-    folder = run or model
+    folder = arguments.only_one(run, model)
     if folder is None:
         raise arguments.missing("RUN", "souron val runs/classify/cnn-digits")
     mode = modes.chosen_mode(fast)

@@ -97,6 +97,12 @@ class Backbone(nn.Module):
                 found.append(x)
         return found
 
+    def freeze(self) -> None:
+        """Freeze all stages."""
+        self.frozen = len(self.stages)
+        self.requires_grad_(False)
+        self.train(self.training)
+
     def load_published(self) -> None:
         """Load the published weights. Raises UserError where they are not on this computer."""
         model, _normalisation = _classifier(self.name)
@@ -141,6 +147,12 @@ class MobileNetBackbone(nn.Sequential):
         if self.still:
             norms_in_evaluation(self)
         return self
+
+    def freeze(self) -> None:
+        """Freeze all layers."""
+        self.still = True
+        self.requires_grad_(False)
+        self.train(self.training)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         image = image.expand(-1, 3, -1, -1)

@@ -119,20 +119,33 @@ def tensors_of(name: str) -> "dict[str, Tensor]":
 def completed(tensors: "dict[str, Tensor]", about: dict[str, Any]) -> "dict[str, Tensor]":
     """Return the weights of a packed file with what other ready-trained systems hold for it.
 
-    ``borrowed`` names layers that are those of another system. A system that was fine-tuned from
-    ``base`` is packed as the difference of its matrices, 8 bits with a scale for each row:
+    ``borrowed`` names layers that are those of another system, ``published`` those of a frozen backbone. Matrices
+    with 8 bits have a scale for each row; those of a system that was fine-tuned from ``base`` are added to the base's:
 
         W = W(base) + step * d,    d in -127..127
     """
     tensors = dict(tensors)
-    if "base" in about:
-        base = tensors_of(about["base"])
-        for key in [key for key in tensors if key.endswith(STEP)]:
-            own = key.removesuffix(STEP)
-            tensors[own] = base[own].float() + tensors.pop(key).float()[:, None] * tensors[own].float()
+    base = tensors_of(about["base"]) if "base" in about else {}
+    for key in [key for key in tensors if key.endswith(STEP)]:
+        own = key.removesuffix(STEP)
+        tensors[own] = tensors.pop(key).float()[:, None] * tensors[own].float()
+        if base:
+            tensors[own] += base[own].float()
     for layer, name in about.get("borrowed", {}).items():
         tensors |= {key: value for key, value in tensors_of(name).items() if key.startswith(f"{layer}.")}
+    for layer, name in about.get("published", {}).items():
+        tensors |= {f"{layer}.{key}": value for key, value in backbone(name).items()}
     return tensors
+
+
+@cache
+def backbone(name: str) -> "dict[str, Tensor]":
+    """Return the published weights of a detector's frozen backbone. Raises UserError where they are missing."""
+    from souron.hub.backbones import Backbone
+
+    made = Backbone(name, channels=3)
+    made.load_published()
+    return made.state_dict()
 
 
 def difference(weight: "Tensor", base: "Tensor") -> "tuple[Tensor, Tensor]":

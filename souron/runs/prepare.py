@@ -148,9 +148,8 @@ def build(args: dict[str, Any], train: Dataset) -> Any:
         pretrained = str(run_folder.folder_of(meaning))
     if pretrained == "False":
         model = kind(config, spec)
-        for part in model.modules():
-            if isinstance(part, Backbone | MobileNetBackbone):
-                part.load_published()
+        for part in _backbones(model):
+            part.load_published()
     elif pretrained == "True" or (task.published_files and not names.is_run(pretrained)):
         source = pretrained == "True" or pretrained
         model = task.published(args["system"], source, config, spec)
@@ -161,7 +160,16 @@ def build(args: dict[str, Any], train: Dataset) -> Any:
     return model
 
 
+def _backbones(model: Any) -> "list[Backbone | MobileNetBackbone]":
+    return [part for part in model.modules() if isinstance(part, Backbone | MobileNetBackbone)]
+
+
 def _freeze(model: Any, pretrained: str) -> None:
+    """Freeze a classifier but for its last layer, and elsewhere the published backbone."""
+    if backbones := _backbones(model):
+        for part in backbones:
+            part.freeze()
+        return
     if pretrained == "False":
         raise UserError(
             "option",
@@ -173,7 +181,7 @@ def _freeze(model: Any, pretrained: str) -> None:
         raise UserError(
             "option",
             _("{task} has no last layer that could be trained alone").format(task=registry.task_name(model.task)),
-            expected=_("freeze=true with a classifier"),
+            expected=_("freeze=true with a classifier, or with backbone=efficientnet_lite"),
             exit=2,
         )
     model.freeze()
@@ -217,7 +225,7 @@ def features(
     """
     device = hardware.device(args["device"])
     model.to(device)
-    if not args["freeze"] or args["augment"] not in (None, "none"):
+    if not args["freeze"] or args["augment"] not in (None, "none") or _backbones(model):
         return
     if frozen.may(model, data, device):
         if isinstance(data.input, Sketch):
