@@ -101,10 +101,9 @@ def copy_notebooks(out: str | None, names: list[str]) -> None:
     if screen.json:
         print_json([{"path": file, "functions": notebooks.functions(file.stem)} for file in made])
         return
-    listed = console.table(_("notebook"), _("file"), _("functions to write"))
+    listed = console.table(_("notebook"), _("functions to write"))
     for file in made:
-        functions = ", ".join(notebooks.functions(file.stem))
-        listed.add_row(notebooks.title(file.stem, language()), str(file), functions or "–")
+        listed.add_row(file.stem, ", ".join(notebooks.functions(file.stem)) or "–")
     show(listed, _("open them: {command}").format(command=f"jupyter lab {out}"))
 
 
