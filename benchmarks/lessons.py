@@ -1,8 +1,8 @@
 """Seconds of each notebook as it is: ``python benchmarks/lessons.py [NAME ...]``, a part of ``make notebooks``.
 
 Each runs from top to bottom in a kernel and an empty folder of its own; a cell that fails ends it with exit code 1 once
-the others have run. Printed are the seconds that pass, and the processor's seconds, which other work on the machine
-changes less.
+the others have run. Printed are the seconds that pass and the processor's seconds, which other work on the machine
+changes less, of each notebook and in all.
 """
 
 import resource
@@ -16,14 +16,16 @@ import nbformat
 import torch
 from nbclient.exceptions import CellExecutionError
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks" / "en"
+from souron.lecture.notebooks import ordered
+
+NOTEBOOKS = Path(__file__).parent.parent / "souron" / "lecture" / "notebooks" / "en"
 
 
 def main() -> None:
     found = sys.argv[1:] or [file.stem for file in NOTEBOOKS.glob("*.ipynb")]
-    failed = []
+    failed, times = [], []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    for name in sorted(found, key=lambda name: (len(name.split("_")[0]), name)):
+    for name in ordered(found):
         lesson = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
         begun, used = time.monotonic(), processor()
         with tempfile.TemporaryDirectory() as folder:
@@ -34,10 +36,15 @@ def main() -> None:
             except CellExecutionError as error:
                 failed.append(name)
                 print(error, file=sys.stderr)
-        passed = time.monotonic() - begun
-        print(f"{name:24} {passed:6.0f} s, processor {processor() - used:5.0f} s", flush=True)
+        times.append((time.monotonic() - begun, processor() - used))
+        tell(name, *times[-1])
+    tell("total", *map(sum, zip(*times, strict=True)))
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def tell(name: str, passed: float, used: float) -> None:
+    print(f"{name:24} {passed:6.1f} s, processor {used:6.1f} s", flush=True)
 
 
 def processor() -> float:

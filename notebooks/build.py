@@ -1,9 +1,10 @@
 """Write the lessons as notebooks in both languages: ``make notebooks``.
 
-    source/NAME.py (jupytext, py:percent) -> en/NAME.ipynb and ja/NAME.ipynb, without outputs
+    source/NAME.py (jupytext, py:percent) -> souron/lecture/notebooks/en/NAME.ipynb, and ja, without outputs
 
-A cell with ``lang="en"`` or ``lang="ja"`` goes into that language's notebook alone; code goes into
-both. A cell ``# %% first_cell`` is replaced by those of ``source/first_cell.py``.
+They are part of the package, so that whoever installed souron has them. A cell with ``lang="en"`` or
+``lang="ja"`` goes into that language's notebook alone; code goes into both. A cell ``# %% first_cell``
+is replaced by those of ``source/first_cell.py``.
 """
 
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import jupytext
 import nbformat
 
-HERE = Path(__file__).parent
-SOURCES = HERE / "source"
+from souron.lecture.notebooks import ordered
+
+SOURCES = Path(__file__).parent / "source"
+WRITTEN = Path(__file__).parent.parent / "souron" / "lecture" / "notebooks"
 LANGUAGES = ("en", "ja")
 FIRST = "first_cell"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -22,7 +25,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def main() -> None:
     for name in names():
         for language in LANGUAGES:
-            file = HERE / language / f"{name}.ipynb"
+            file = WRITTEN / language / f"{name}.ipynb"
             file.parent.mkdir(exist_ok=True)
             file.write_text(text(name, language), encoding="utf-8")
             print(file)
@@ -30,8 +33,7 @@ def main() -> None:
 
 def names() -> list[str]:
     """The lessons, in their order."""
-    found = [file.stem for file in SOURCES.glob("*.py") if file.stem != FIRST]
-    return sorted(found, key=lambda name: (len(name.split("_")[0]), name))  # 9_x before 10_y
+    return ordered(file.stem for file in SOURCES.glob("*.py") if file.stem != FIRST)
 
 
 def text(name: str, language: str) -> str:

@@ -100,6 +100,12 @@ def reciprocal_rank(scores, right):
     return 0
 
 
+def exposure_beta(labels, core):
+    value = {"E0": 0, "E1": 1, "E2": 0.5}
+    weights = [1 if yes else 0.5 for yes in core]
+    return sum(w * value[label] for w, label in zip(weights, labels, strict=True)) / sum(weights)
+
+
 def without_the_gap(one, other):
     """IoU of a beginner: boxes that lie apart in both directions share an area."""
     shared = (min(one[2], other[2]) - max(one[0], other[0])) * (min(one[3], other[3]) - max(one[1], other[1]))
@@ -122,6 +128,7 @@ WRONG = {  # what beginners write
     "dice": lambda predicted, true: (predicted & true).sum() / max((predicted | true).sum(), 1),
     "add_noise": lambda clean, noise, kept: kept * clean + (1 - kept) * noise,
     "cosine_table": lambda one, other: one @ other.T,
+    "exposure_beta": lambda labels, core: np.mean([{"E0": 0, "E1": 1, "E2": 0.5}[label] for label in labels]),
     "reciprocal_rank": lambda scores, right: 1 / (1 + int(np.argmax(np.where(right, scores, -1)))),
 }
 
@@ -170,7 +177,7 @@ def test_every_function_stands_unfinished_in_a_notebook(tmp_path, stubs, name):
 def test_every_new_notebook_has_one_and_asks_for_none_that_is_missing(stubs):
     assert set(stubs) == set(checks.names())
     numbered = {name for name in build.names() if re.match(r"(6|7|8|9|1\d)_", name)}
-    assert len(numbered) == 9 and numbered <= {notebook for notebook, _parameters in stubs.values()}
+    assert len(numbered) == 10 and numbered <= {notebook for notebook, _parameters in stubs.values()}
 
 
 def long(one, other):

@@ -11,6 +11,7 @@ import torch
 
 from souron.cli import main
 from souron.hub import zoo
+from souron.lecture import notebooks
 from souron.studio import interactive, interactive_export
 from souron.studio.interactives import (
     gan_slow_motion,
@@ -405,6 +406,10 @@ def test_an_exported_file_works_without_a_studio_and_asks_for_nothing(tmp_path, 
         page.context.set_offline(True)
         page.goto(address)
         assert page.evaluate("document.documentElement.lang") == "ja"
+        offer = page.locator(".write")
+        assert "nearest_centre" in offer.inner_text() and "jupyter lab notebooks/6_maps" in offer.inner_text()
+        linked = tmp_path / "out" / offer.locator("a").get_attribute("href")
+        assert linked.read_bytes() == notebooks.find("6_maps_and_clusters", "ja").read_bytes()
         page.locator(".guess input").nth(1).check()
         page.wait_for_selector("[data-ready]")
         page.locator("canvas[data-canvas=plane]").focus()

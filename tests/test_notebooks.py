@@ -1,6 +1,5 @@
 """The lessons run from top to bottom: offline, with small budgets, in both languages."""
 
-import ast
 import importlib.util
 import json
 import re
@@ -15,6 +14,7 @@ from playing import NOTEBOOKS, build, played, shown, stepped, told
 
 from souron.data.sets import captioned_scenes
 from souron.data.sets import scenes as plain_scenes
+from souron.lecture import notebooks
 from souron.utils import plotting
 
 SMALL = {
@@ -173,6 +173,17 @@ def test_sentences_and_images_lie_beside_what_they_mean(here):
     assert re.search("nine o'clock|9時", next(text for text in texts if text.startswith("When can I")))
 
 
+def test_occupations_are_counted_by_two_judges_and_a_filter_fails_one_language_more(here):
+    known, texts = stepped("15_society", {"WAY": "lexicon"})
+    assert unfinished(texts) == ["exposure_beta"] and len(here.get_fignums()) == 2
+    assert known["gpt4"].mean() > known["people"].mean()
+    english, japanese = known["measured"]
+    assert english.catch.high < japanese.catch.low
+    said = "".join(texts)
+    assert len(re.findall(r"^(?:people|gpt4) +(?:list|title|soc) +\d", said, re.MULTILINE)) == 6
+    assert "1.0% generated: 179 accused, 55% of them honest" in said and "100 at most 3." in said
+
+
 REFUSED = """
 import os
 import urllib.error
@@ -205,18 +216,23 @@ def test_running_them_in_full_ends_with_an_error_where_one_fails(tmp_path, monke
         lessons.main()
     assert ended.value.code == "failed: 1_fails"
     printed = capsys.readouterr()
-    assert re.findall(r"^(\w+) +\d+ s", printed.out, re.MULTILINE) == ["1_fails", "2_runs"]
+    lines = re.findall(r"^(\w+) +(\d+\.\d) s, processor +(\d+\.\d) s$", printed.out, re.MULTILINE)
+    assert [name for name, *_seconds in lines] == ["1_fails", "2_runs", "total"]
+    for column in (1, 2):
+        *each, total = [float(line[column]) for line in lines]
+        assert sum(each) == pytest.approx(total, abs=0.21)  # rounded
     assert "ZeroDivisionError" in printed.err
 
 
 def test_the_notebooks_are_in_their_order():
-    assert [name.split("_")[0] for name in LESSONS] == [*map(str, range(1, 15)), "letters"]
+    assert [name.split("_")[0] for name in LESSONS] == [*map(str, range(1, 16)), "letters"]
+    assert notebooks.names() == LESSONS
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_notebooks_are_those_of_the_text(name):
     for language in build.LANGUAGES:
-        file = NOTEBOOKS / language / f"{name}.ipynb"
+        file = build.WRITTEN / language / f"{name}.ipynb"
         assert file.read_text(encoding="utf-8") == build.text(name, language), "make notebooks"
 
 
@@ -237,13 +253,39 @@ def test_both_languages_run_the_same_code(name):
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_only_colab_installs(name):
-    cells = json.loads(build.text(name, "en"))["cells"]
-    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-    for source in code:
-        for line in source.splitlines():
+def test_one_cell_installs_and_it_is_the_first(name):
+    cells = [cell for cell in json.loads(build.text(name, "en"))["cells"] if cell["cell_type"] == "code"]
+    installing = ["%pip" in "".join(cell["source"]) for cell in cells]
+    assert installing == [True] + [False] * (len(cells) - 1)
+    for cell in cells:
+        for line in "".join(cell["source"]).splitlines():
             assert not line.startswith(("%", "!")), line
-    [installing] = [source for source in code if "%pip" in source]
-    plain = installing.replace("%pip install --quiet {SOURON}", "raise SystemExit")
-    [only] = [node for node in ast.parse(plain).body if "SystemExit" in ast.dump(node)]
-    assert isinstance(only, ast.If) and "google.colab" in ast.dump(only.test)
+
+
+def installed(language):
+    """What the first cell installs in this process."""
+    asked = []
+    [cell] = [cell for cell in build.notebook("first_cell", language).cells if cell.cell_type == "code"]
+    source = cell.source.replace("%pip install --quiet {SOURON}", "ASKED.append(SOURON)")
+    assert source != cell.source
+    exec(source, {"ASKED": asked})
+    return asked
+
+
+@pytest.mark.parametrize("language", build.LANGUAGES)
+def test_only_colab_installs_and_says_what(tmp_path, monkeypatch, capsys, language):
+    monkeypatch.setenv("SOURON_LANG", "en")  # which the cell changes
+    work, stub = tmp_path / "work", tmp_path / "stub" / "google" / "colab"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    (work / "souron-0.0-py3-none-any.whl").touch()
+    assert installed(language) == [] and capsys.readouterr().out == ""
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path / "stub"))
+    assert installed(language) == ["souron-0.0-py3-none-any.whl"]
+    (work / "souron-0.0-py3-none-any.whl").unlink()
+    assert installed(language) == ["souron souron-zoo"]
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2 and told[1].endswith("souron souron-zoo") and "pip" in told[1]
+    assert bool(re.search(r"[ぁ-ん]", told[1])) == (language == "ja")

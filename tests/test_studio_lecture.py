@@ -17,8 +17,8 @@ from playwright.sync_api import expect
 
 from souron import registry
 from souron.cli import main
+from souron.lecture import checks, notebooks, rows
 from souron.lecture import course as courses
-from souron.lecture import rows
 from souron.report import layers
 from souron.report.layers.places import HOME
 from souron.studio import files, page_routes
@@ -106,6 +106,63 @@ def test_a_page_leads_to_its_neighbours_and_to_the_other_language(client):
     assert f'rel="next" href="/lecture/en/{order[place + 1]}"' in text
     assert 'href="/lecture/ja/G10"' in text
     assert 'rel="prev"' not in page(client, f"/lecture/en/{order[0]}")
+
+
+def test_links_lead_down_to_each_page(client, tmp_path):
+    courses.save(courses.checked(COURSE), tmp_path / "runs" / ".studio" / "courses")
+    for path, above in (
+        ("E3", ["/en/", "/en/#society"]),
+        ("start", ["/en/"]),
+        ("layers/mlp", ["/en/"]),
+        ("course", ["/en/courses"]),
+        ("course/clinic-b", ["/en/courses"]),
+        ("course/clinic-b/1", ["/en/", "/lecture/en/course/clinic-b"]),
+    ):
+        way = re.search(
+            r'<nav class="way" aria-label="where this page is">(.*?)</nav>', page(client, f"/lecture/en/{path}")
+        )
+        assert re.findall(r'<a href="([^"]+)">[^<]+', way[1]) == above, path
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_row_offers_the_notebooks_with_its_functions(client, language):
+    text = page(client, f"/lecture/{language}/V12")
+    marked = text.split('data-part="marked"')[1].split("</section>")[0]
+    addresses = re.findall(r'href="([^"]+\.ipynb)" download', marked)
+    assert addresses == [f"/lecture/{language}/notebooks/{name}.ipynb" for name in ("9_fair_comparison", "10_clinic")]
+    assert "<code>patients_on_both_sides</code>" in marked and "<code>predictive_value</code>" in marked
+    assert "jupyter lab lessons/10_clinic.ipynb" in marked
+    assert html.escape(notebooks.title("10_clinic", language), quote=False) in marked
+    sent = client.get(addresses[1])
+    assert sent.content == notebooks.find("10_clinic", language).read_bytes()
+    assert "10_clinic.ipynb" in sent.headers["content-disposition"]
+    for missing in ("nothing", "..%2f..%2frows", "%2e%2e"):
+        assert client.get(f"/lecture/{language}/notebooks/{missing}.ipynb").status_code == 404
+    assert ".ipynb" not in page(client, f"/lecture/{language}/V1")
+
+
+def test_every_function_is_offered_by_a_row_that_exists():
+    offered = [function for functions in notebooks.by_row().values() for function, _notebook in functions]
+    assert sorted(offered) == checks.names() and set(notebooks.by_row()) <= set(rows.rows())
+    for row, functions in notebooks.by_row().items():
+        assert all(row == checks.find(function).ROW for function, _notebook in functions)
+
+
+def test_the_command_copies_notebooks_and_overwrites_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main.run(["lecture", "notebooks", "lessons", "--lang", "ja"]) == 0
+    assert "jupyter lab lessons" in capsys.readouterr().out
+    copied = {file.name: file.read_bytes() for file in (tmp_path / "lessons").iterdir()}
+    assert copied == {f"{name}.ipynb": notebooks.find(name, "ja").read_bytes() for name in notebooks.names()}
+    (tmp_path / "lessons" / "10_clinic.ipynb").write_text("mine")
+    assert main.run(["lecture", "notebooks", "lessons"]) == 5
+    assert (tmp_path / "lessons" / "10_clinic.ipynb").read_text() == "mine"
+    assert main.run(["lecture", "notebooks", "one", "11_boxes", "--json", "--lang", "en"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == [{"path": "one/11_boxes.ipynb", "functions": ["box_overlap", "average_precision"]}]
+    assert main.run(["lecture", "notebooks", "other", "11_boxen"]) == 2 and "11_boxes" in capsys.readouterr().err
+    assert main.run(["lecture", "notebooks"]) == 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["lessons", "one"]
 
 
 def test_the_picture_has_a_button_for_each_layer_with_its_source(client):
@@ -341,6 +398,26 @@ def test_a_page_is_used_by_keyboard_and_in_large_type(tmp_path, jobs):
         view.click("[data-do=save]")
         view.wait_for_url("**/course/clinic-b")
         assert view.locator("ol.course li").first.inner_text().startswith("AlexNet")
+        assert visit.errors == [] and visit.outside == []
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_press_saves_the_notebook_with_the_rows_function(tmp_path, jobs, language):
+    from axe_playwright_python.sync_playwright import Axe
+
+    with serving(tmp_path, jobs) as server, browsing.visiting(language, width=390) as visit:
+        view = visit.page
+        view.goto(f"{server}/lecture/{language}/E3")
+        offer = view.locator("[data-part=marked] .write")
+        expect(offer).to_contain_text("exposure_beta")
+        with view.expect_download() as saving:
+            offer.locator("a").click()
+        assert saving.value.suggested_filename == "15_society.ipynb"
+        saving.value.save_as(tmp_path / "saved.ipynb")
+        assert (tmp_path / "saved.ipynb").read_bytes() == notebooks.find("15_society", language).read_bytes()
+        assert view.evaluate("document.documentElement.scrollWidth") <= 390
+        assert [one["id"] for one in Axe().run(view).response["violations"]] == []
         assert visit.errors == [] and visit.outside == []
 
 

@@ -114,21 +114,27 @@ class Installed:
 
 
 @pytest.fixture(scope="session")
-def installed(wheels: dict[str, Path], shared: Path) -> Installed:
+def environment(shared: Path) -> dict[str, str]:
+    """The variables of a process that sees nothing of this one's souron, and no network."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "SOURON_"))}
+    own = {
+        "HOME": str(shared / "alone" / "home"),
+        "SOURON_CACHE": str(shared / "alone" / "cache"),
+        "SOURON_LANG": "en",
+        "SOURON_DATA": str(shared / "alone" / "data"),
+        "SOURON_OFFLINE": "1",
+    }
+    return {**inherited, **own}
+
+
+@pytest.fixture(scope="session")
+def installed(wheels: dict[str, Path], shared: Path, environment: dict[str, str]) -> Installed:
     base = shared / "alone"
     scripts = base / "venv" / ("Scripts" if os.name == "nt" else "bin")
     with FileLock(shared / "alone.lock"):
         if not (base / "empty").exists():
             install(wheels, base, scripts)
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "SOURON_"))}
-    own = {
-        "HOME": str(base / "home"),
-        "SOURON_CACHE": str(base / "cache"),
-        "SOURON_LANG": "en",
-        "SOURON_DATA": str(base / "data"),
-        "SOURON_OFFLINE": "1",
-    }
-    return Installed(scripts / "python", base / "empty", {**inherited, **own})
+    return Installed(scripts / "python", base / "empty", environment)
 
 
 def install(wheels: dict[str, Path], base: Path, scripts: Path) -> None:
@@ -235,3 +241,52 @@ def test_without_a_clone_the_tour_shows_all(installed: Installed) -> None:
     assert len(result["parts"]) == 8 and result["sentence"]
     page = Path(installed.folder, result["page"]).read_text(encoding="utf-8")
     assert "souron studio" in page and page.count("<img") > 15
+
+
+COLAB = """
+import sys
+
+import nbclient
+import nbformat
+
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(notebook, timeout=600, startup_timeout=300, kernel_name="python3").execute()
+nbformat.write(notebook, sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets only administrators make symbolic links")
+def test_in_colab_a_notebook_installs_the_wheels_and_runs(
+    wheels: dict[str, Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    packages = next((tmp_path / "venv").glob("lib*/**/site-packages"))
+    python = tmp_path / "venv" / "bin" / "python"
+    there = tmp_path / "there"  # what this environment has installed, but for souron
+    there.mkdir()
+    for each in Path(sysconfig.get_path("purelib")).iterdir():
+        if not re.match(r"(__editable__\W*)?souron", each.name):
+            (there / each.name).symlink_to(each)
+    (packages / "dependencies.pth").write_text(f"{there}\n")
+    (packages / "google" / "colab").mkdir(parents=True)
+    (packages / "google" / "colab" / "__init__.py").touch()
+    content = tmp_path / "content"  # Colab's folder, with the wheels that its reader dropped there
+    content.mkdir()
+    for wheel in wheels.values():
+        shutil.copy(wheel, content)
+    source = ROOT / "souron" / "lecture" / "notebooks" / "en" / "10_clinic.ipynb"
+    notebook = Path(shutil.copy(source, content))
+    without_network = {**environment, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+    def play(*words: str | Path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [python, *words], cwd=content, env=without_network, capture_output=True, text=True, timeout=SECONDS
+        )
+
+    assert "No module named 'souron'" in play("-c", "import souron").stderr
+    done = play("-c", COLAB, notebook)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert play("-c", "import souron; print(souron.__file__)").stdout.startswith(str(packages))
+    outputs = [cell.get("outputs", []) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]
+    said = "".join("".join(output.get("text", "")) for each in outputs for output in each)
+    assert "Google Colab. pip installs: souron-" in said and "0.01 (10, 108, 9, 1, 99, 891)" in said

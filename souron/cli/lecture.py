@@ -1,4 +1,4 @@
-"""``souron lecture``: list the rows of the lecture, show one as text, show a course, export the interactives."""
+"""``souron lecture``: list the rows, show one as text, show a course, copy the notebooks, export the interactives."""
 
 import importlib
 from pathlib import Path
@@ -15,7 +15,7 @@ from souron.hub import zoo
 from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.lecture.rows import Row
-from souron.utils.messages import N_, UserError, _
+from souron.utils.messages import N_, UserError, _, language
 
 
 def complete_row(incomplete: str) -> list[tuple[str, str]]:
@@ -26,30 +26,39 @@ def complete_row(incomplete: str) -> list[tuple[str, str]]:
     "lecture",
     N_("Read the lecture row by row: ideas, mechanisms, failures."),
     "souron lecture\nsouron lecture V1\nsouron lecture V1 --json\nsouron lecture course=my.toml\n"
-    "souron lecture export pages/\nsouron lecture export pages/ kmeans_by_hand trust_map",
+    "souron lecture export pages/\nsouron lecture export pages/ kmeans_by_hand trust_map\n"
+    "souron lecture notebooks lessons/\nsouron lecture notebooks lessons/ 11_boxes",
     group="teach",
 )
 def lecture(
     row: Annotated[
-        str | None, Argument(metavar="ROW", help=N_("such as V1; or: export OUT [NAMES]"), autocompletion=complete_row)
+        str | None,
+        Argument(
+            metavar="ROW",
+            help=N_("such as V1; or: export OUT [NAMES], notebooks OUT [NAMES]"),
+            autocompletion=complete_row,
+        ),
     ] = None,
-    out: Annotated[str | None, Argument(metavar="[OUT]", help=N_("a new folder for the interactives as files"))] = None,
+    out: Annotated[
+        str | None, Argument(metavar="[OUT]", help=N_("a new folder for the interactives or the notebooks"))
+    ] = None,
     names: Annotated[
-        list[str] | None, Argument(metavar="[NAMES]", help=N_("the interactives to export; without any: all"))
+        list[str] | None,
+        Argument(metavar="[NAMES]", help=N_("the interactives or notebooks to write; without any: all")),
     ] = None,
     course: Annotated[
         str | None,
         Option(metavar="FILE", help=N_("a course's file, or the name of one that is here: its steps in order")),
     ] = None,
 ) -> None:
-    if row == "export":
-        export(out, names or [])
+    if row in ("export", "notebooks"):
+        (export if row == "export" else copy_notebooks)(out, names or [])
         return
     if out is not None:
         raise UserError(
             "option",
             _("one thing too many: {name}").format(name=out),
-            expected=_("a row, or: export OUT [NAMES]"),
+            expected=_("a row, or: export OUT [NAMES], or: notebooks OUT [NAMES]"),
             fix=f"souron lecture {row}",
         )
     if course is not None:
@@ -80,6 +89,22 @@ def export(out: str | None, names: list[str]) -> None:
             file.title, str(file.path or _("needs souron studio")), f"{file.size / 1e6:.1f} MB" if file.path else "–"
         )
     show(made, _("page: {path}").format(path=Path(out) / "index.html"))
+
+
+def copy_notebooks(out: str | None, names: list[str]) -> None:
+    """Copy notebooks in the language of the messages into a new folder. Raises UserError."""
+    if out is None:
+        raise arguments.missing("OUT", "souron lecture notebooks lessons/")
+    from souron.lecture import notebooks
+
+    made = notebooks.copy(Path(out), language(), names)
+    if screen.json:
+        print_json([{"path": file, "functions": notebooks.functions(file.stem)} for file in made])
+        return
+    listed = console.table(_("notebook"), _("functions to write"))
+    for file in made:
+        listed.add_row(file.stem, ", ".join(notebooks.functions(file.stem)) or "–")
+    show(listed, _("open them: {command}").format(command=f"jupyter lab {out}"))
 
 
 def tell_all() -> None:

@@ -1,8 +1,9 @@
 """Interactives as files: each one HTML page that works from a disk and loads nothing.
 
-A page carries the style sheets, the scripts as one classic script (browsers import no modules from
-``file:``), and the answers to the requests that the interactive's ``record()`` yields. Its
-Content-Security-Policy forbids every request.
+Beside them lie the notebooks with the functions to write of their rows. A page carries the style
+sheets, the scripts as one classic script (browsers import no modules from ``file:``), and the answers
+to the requests that the interactive's ``record()`` yields. Its Content-Security-Policy forbids every
+request.
 """
 
 import json
@@ -16,7 +17,9 @@ from markupsafe import Markup
 
 import souron
 from souron.hub import fetch
+from souron.lecture import notebooks, rows
 from souron.studio import interactive
+from souron.studio.lecture import marking
 from souron.utils import files
 from souron.utils.messages import UserError, _, language
 
@@ -80,6 +83,7 @@ def write(folder: Path, names: Sequence[str] = ()) -> Iterator[File]:
             text = page(name)
             if text is not None:
                 files.write_text(made / f"{name}.html", text)
+                copy_notebooks(name, made / marking.BESIDE)
             path = None if text is None else folder / f"{name}.html"
             done.append(File(name, _(interactive.find(name).TITLE), path, len((text or "").encode())))
             yield done[-1]
@@ -88,6 +92,19 @@ def write(folder: Path, names: Sequence[str] = ()) -> Iterator[File]:
             made.rename(folder)
         except OSError as error:
             raise files.cannot_write(folder, error) from error
+
+
+def rows_of(name: str) -> list[rows.Row]:
+    """Return the rows of the lecture that show an interactive."""
+    return [row for row in rows.rows().values() if name in row.interactive]
+
+
+def copy_notebooks(name: str, folder: Path) -> None:
+    """Copy the notebooks that an interactive's page links to. Raises UserError."""
+    for row in rows_of(name):
+        for _function, notebook in notebooks.by_row().get(row.id, ()):
+            source = notebooks.find(notebook, language())
+            files.write_bytes(folder / source.name, source.read_bytes())
 
 
 def page(name: str) -> str | None:
@@ -101,8 +118,8 @@ def page(name: str) -> str | None:
         "settings": getattr(module, "SETTINGS", {}),
     }
     note = _("This file holds the answers for some settings; souron studio computes every setting.")
-    body = Markup('<p class="actions"><a href="index.html">{}</a></p>{}<p class="faint">{} souron {}</p>').format(
-        _("all interactives"), interactive.html(name, "h1"), note, souron.__version__
+    body = Markup('<p class="actions"><a href="index.html">{}</a></p>{}{}<p class="faint">{} souron {}</p>').format(
+        _("all interactives"), interactive.html(name, "h1"), marking.to_write(rows_of(name)), note, souron.__version__
     )
     data = json.dumps(recorded, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     script = bundled(name) + START.replace("NAME", name)

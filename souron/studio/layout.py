@@ -134,6 +134,12 @@ def whole(
     )
 
 
+def trail(*links: tuple[str, str], after: str = "") -> Markup:
+    """Return the links (address, name) that lead down to a page, and what stands beside them."""
+    way = Markup(" › ").join(Markup('<a href="{}">{}</a>').format(*link) for link in links)
+    return Markup('<nav class="way" aria-label="{}">{}{}</nav>').format(_("where this page is"), way, after)
+
+
 def title(name: str) -> str:
     """Return the title of a page; of a study its name."""
     if name not in PAGES:

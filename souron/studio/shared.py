@@ -155,6 +155,11 @@ class Studio:
         return speaking
 
 
+def unanswered() -> str:
+    """Return what a script says where the studio does not answer."""
+    return _("This did not work. Is the studio still running?")
+
+
 def trouble(code: str, found: str, expected: str = "", fix: str = "") -> Markup:
     """Format an error: found, expected, what to do; a command to type is folded."""
     typed = fix if COMMAND.search(fix) else ""

@@ -67,12 +67,21 @@ def names() -> list[str]:
 def find(name: str) -> ModuleType:
     """Return the file of a function. Raises UserError."""
     if name not in names():
-        raise UserError(
-            "check",
-            _("no function to check is named {name!r}").format(name=str(name)[:40]),
-            expected=near(str(name)[:40], names()),
-        )
+        raise _unknown(name)
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def _unknown(name: Any) -> UserError:
+    found = _("no function to check is named {name!r}").format(name=str(name)[:40])
+    return UserError("check", found, expected=near(str(name)[:40], names()))
+
+
+def source(name: str) -> str:
+    """Return the text of a function's file, which is not imported. Raises UserError."""
+    if name not in names():
+        raise _unknown(name)
+    places = [Path(folder) / f"{name}.py" for folder in sys.modules[__name__].__path__]
+    return next(place for place in places if place.is_file()).read_text(encoding="utf-8")
 
 
 def check(name: str, function: Any, project: str | Path = "runs") -> Outcome:

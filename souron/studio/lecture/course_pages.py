@@ -9,7 +9,7 @@ from markupsafe import Markup
 from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.lecture.course import Course
-from souron.studio import interactive
+from souron.studio import interactive, layout
 from souron.studio.lecture import lesson
 from souron.studio.lecture.lesson import address
 from souron.studio.shared import Studio
@@ -50,15 +50,12 @@ def overview(studio: Studio, name: str) -> str:
         for number, part in enumerate(course.parts, 1)
     )
     body = Markup(
-        '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
-        '<section class="part"><h1>{title}</h1>{plan}<ol class="course">{items}</ol></section>'
+        '{trail}<section class="part"><h1>{title}</h1>{plan}<ol class="course">{items}</ol></section>'
         '<p class="actions"><a class="first" rel="next" href="{first}">{begin}</a>'
         '<a href="{first}#beamer">{present}</a>'
         '<a href="{edit}">{change}</a><a href="{file}" download>{save}</a></p>'
     ).format(
-        where=_("where this page is"),
-        home=studio.url("courses"),
-        lecture=_("Courses"),
+        trail=layout.trail((studio.url("courses"), _("Courses"))),
         title=course.title,
         plan=Markup("<p>{}</p>").format(length(course)),
         items=items,
@@ -155,8 +152,7 @@ def maker(studio: Studio, name: str = "") -> str:
         "removed": _("{title} was removed"),
     }
     body = Markup(
-        '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
-        "<h1>{title}</h1><p>{about}</p>"
+        "{trail}<h1>{title}</h1><p>{about}</p>"
         '<div class="making" data-course="{course}" data-words="{words}" data-name="{name}" '
         'data-to="{to}"><label>{called}<input name="title" maxlength="{longest}" required></label>'
         '<div class="sides"><section aria-labelledby="there"><h2 id="there">{choose}</h2>'
@@ -168,9 +164,7 @@ def maker(studio: Studio, name: str = "") -> str:
         '<h2>{bring}</h2><p><label>{file} <input type="file" accept=".toml" data-do="open" '
         'data-to="{to}"></label></p>'
     ).format(
-        where=_("where this page is"),
-        home=studio.url("courses"),
-        lecture=_("Courses"),
+        trail=layout.trail((studio.url("courses"), _("Courses"))),
         title=_("Change a course") if course else _("Make a course"),
         about=_(
             "Choose rows of the lecture and interactives, put them in order, and add texts of your own. "
@@ -247,12 +241,10 @@ def start(studio: Studio) -> str:
         for number, (title, text, where, does, time) in enumerate(steps, 1)
     )
     body = Markup(
-        '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
-        '<h1>{title}</h1><p>{about}</p>{items}<p class="actions"><a href="{home}">{go}</a></p>'
+        '{trail}<h1>{title}</h1><p>{about}</p>{items}<p class="actions"><a href="{home}">{go}</a></p>'
     ).format(
-        where=_("where this page is"),
+        trail=layout.trail((studio.url("lecture"), _("Lecture"))),
         home=studio.url("lecture"),
-        lecture=_("Lecture"),
         title=_("Start here"),
         about=_(
             "Three steps in five minutes: try, train, compare. Each opens on this computer; "

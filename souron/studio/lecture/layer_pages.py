@@ -15,6 +15,7 @@ from souron.report import layers
 from souron.report.layers import buttons, formulas, steps
 from souron.report.layers.kinds import COLOURS, meaning
 from souron.report.layers.places import HOME, Place
+from souron.studio import layout
 from souron.studio.pages import lecture
 from souron.studio.shared import Studio
 from souron.utils import files, units
@@ -51,13 +52,10 @@ def page(studio: Studio, name: str) -> tuple[str, Markup]:
     )
     title = _("the layers of {name}").format(name=entry.name)
     body = Markup(
-        '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav><section class="part" '
-        'data-part="picture"><h1>{name} <small>{year}</small></h1><p class="what">{idea}</p>'
-        '<p class="paper">{paper}</p>{diagram}</section><p class="actions">{links}</p>'
+        '{trail}<section class="part" data-part="picture"><h1>{name} <small>{year}</small></h1>'
+        '<p class="what">{idea}</p><p class="paper">{paper}</p>{diagram}</section><p class="actions">{links}</p>'
     ).format(
-        where=_("where this page is"),
-        home=studio.url("lecture"),
-        lecture=_("Lecture"),
+        trail=layout.trail((studio.url("lecture"), _("Lecture"))),
         name=entry.name,
         year=entry.year or "",
         idea=registry.about(entry),

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Body, FastAPI, HTTPException
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-from souron.lecture import rows
+from souron.lecture import notebooks, rows
 from souron.studio.files import PLAIN
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job
@@ -116,6 +116,14 @@ def add_rows(app: FastAPI, replies: Replies) -> None:
         return Response(
             content, media_type="application/jsonl", headers={"Content-Disposition": f"attachment; filename={name}"}
         )
+
+    @app.get("/lecture/{language}/notebooks/{name}.ipynb")
+    def notebook(language: str, name: str) -> Response:
+        try:
+            path = notebooks.find(name, replies.studio(language).language)
+        except UserError as error:
+            raise HTTPException(404) from error
+        return FileResponse(path, media_type="application/x-ipynb+json", filename=path.name)
 
     @app.get("/lecture/{language}/{id}")
     def row(language: str, id: str) -> Response:

@@ -112,21 +112,15 @@ def lesson(
         sections += content(studio, row, part.show)
     if part.after:
         sections.append(own_text(part.after, "after"))
-    trail = Markup(" › ").join(Markup('<a href="{}">{}</a>').format(*each) for each in way)
+    beamer = Markup('<button type="button" data-do="beamer">{}</button>').format(_("Presentation mode"))
     steps = Markup("").join(
         Markup('<a class="{0}" rel="{0}" href="{1}">{2}</a>').format(rel, *place)
         if place
         else Markup('<span class="{}"></span>').format(rel)
         for rel, place in (("prev", before), ("next", after))
     )
-    return Markup(
-        '<nav class="way" aria-label="{where}">{trail}<button type="button" data-do="beamer">'
-        '{beamer}</button></nav>{sections}{notes}<nav class="steps" aria-label="{around}">'
-        "{steps}</nav>{bar}"
-    ).format(
-        where=_("where this page is"),
-        trail=trail,
-        beamer=_("Presentation mode"),
+    return Markup('{trail}{sections}{notes}<nav class="steps" aria-label="{around}">{steps}</nav>{bar}').format(
+        trail=layout.trail(*way, after=beamer),
         sections=Markup("").join(sections),
         notes=presenter.notes(part, row),
         around=_("before and after"),

@@ -1,20 +1,23 @@
-"""Exercises on a row's page: the form, the mark that an answer gets, and the file of all answers."""
+"""Exercises on a row's page: forms and their marks, functions to write in a notebook, the file of all answers."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from souron.kinds import files
-from souron.lecture import exercises
+from souron.lecture import exercises, notebooks
 from souron.lecture.exercises import Exercise
 from souron.lecture.rows import Row
 from souron.studio.shared import Studio
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, language
+
+BESIDE = "notebooks"  # folder beside exported pages
 
 
 def panel(studio: Studio, row: Row) -> Markup:
-    """Return a form for each exercise of a row, and a link to the file of all answers so far."""
+    """Return a form for each exercise of a row, its functions to write, and a link to the file of all answers."""
     solved = exercises.solved(studio.project)
     forms = Markup("").join(
         Markup(
@@ -36,7 +39,7 @@ def panel(studio: Studio, row: Row) -> Markup:
         )
         for one in exercises.of_row(row)
     )
-    return forms + Markup(
+    save = Markup(
         '<p class="actions answers"{hidden}><a href="/lecture/{language}/answers.jsonl" download>{save}</a> '
         '<span class="faint">{about}</span></p>'
     ).format(
@@ -44,6 +47,43 @@ def panel(studio: Studio, row: Row) -> Markup:
         language=studio.language,
         save=_("Save my answers as a file"),
         about=_("for your teacher; it holds no name"),
+    )
+    return forms + to_write([row], f"/lecture/{studio.language}/notebooks") + save
+
+
+def to_write(some: Sequence[Row], folder: str = "") -> Markup:
+    """Return the functions of these rows that a notebook leaves to its reader, with a link to each notebook.
+
+    ``folder`` is the address of the studio's notebooks in the current language; without it the notebooks lie beside
+    the page, in ``BESIDE``.
+    """
+    functions: dict[str, list[str]] = {}
+    for row in some:
+        for function, notebook in notebooks.by_row().get(row.id, ()):
+            functions.setdefault(notebook, []).append(function)
+    return Markup("").join(
+        Markup(
+            '<div class="write"><h3>{write} {functions}</h3><p>{about}</p>'
+            '<p class="actions"><a href="{address}"{download}>{save}</a></p>'
+            "<p>{how}</p><pre><code>{command}</code></pre></div>"
+        ).format(
+            write=_("Write a function:"),
+            functions=Markup(", ").join(Markup("<code>{}</code>").format(name) for name in names),
+            about=_(
+                "The notebook “{title}” leaves it to you, and compares yours with souron's own on inputs that you do "
+                "not see."
+            ).format(title=notebooks.title(notebook, language())),
+            address=f"{folder or BESIDE}/{notebook}.ipynb",
+            download=Markup(" download") if folder else "",
+            save=_("Save the notebook") if folder else f"{notebook}.ipynb",
+            how=_("Or copy all notebooks into a new folder, and open this one:")
+            if folder
+            else _("The notebook lies beside this page. Open it in JupyterLab:"),
+            command=f"souron lecture notebooks lessons/\njupyter lab lessons/{notebook}.ipynb"
+            if folder
+            else f"jupyter lab {BESIDE}/{notebook}.ipynb",
+        )
+        for notebook, names in functions.items()
     )
 
 

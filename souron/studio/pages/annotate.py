@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from souron.studio.forms import own_data
 from souron.studio.my_data import annotating
-from souron.studio.shared import Studio, here, missing
+from souron.studio.shared import Studio, here, missing, unanswered
 from souron.utils.messages import N_, _
 
 TITLE = N_("Draw boxes and outlines")
@@ -155,7 +155,7 @@ def words() -> dict[str, str]:
         "saved": _("Each change is saved at once. All is saved."),
         "saving": _("saving …"),
         "unsaved": _("Not saved yet. Press S to try again."),
-        "failed": _("This did not work. Is the studio still running?"),
+        "failed": unanswered(),
         "of": _("{place} of {total}"),
         "counts": _("{total} images: {drawn} with objects, {empty} looked at and empty, {rest} not yet looked at"),
         "new": _("not yet looked at"),

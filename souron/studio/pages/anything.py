@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio.any_file import answering, live_camera
-from souron.studio.shared import Studio
+from souron.studio.shared import Studio, unanswered
 from souron.utils.messages import N_, _
 
 TITLE = N_("Any file")
@@ -85,7 +85,7 @@ def _camera() -> Markup:
 
 def words() -> dict[str, Any]:
     """Return the texts of the script."""
-    failed = _("This did not work. Is the studio still running?")
+    failed = unanswered()
     return {
         "busy": _("computing …"),
         "shoot": _("Take the picture"),

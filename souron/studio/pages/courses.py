@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from markupsafe import Markup
 
 from souron.lecture import course as courses
+from souron.lecture import notebooks
 from souron.studio.lecture import course_pages, lesson
 from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
@@ -65,8 +66,8 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     )
     return Markup(
         '<h1>{title}</h1><p>{about}</p>{made}<h2>{begin}</h2><ul class="cards">{cards}</ul>'
-        "<h2>{exercises}</h2><p>{notebooks}</p>"
-        "<pre><code>pip install -e '.[notebooks]'\njupyter lab notebooks/{language}</code></pre>"
+        '<h2>{exercises}</h2><p>{about_notebooks}</p><ul class="notebooks">{notebooks}</ul>'
+        "<p>{copied}</p><pre><code>souron lecture notebooks lessons/\njupyter lab lessons/</code></pre>"
     ).format(
         title=_("Teach with it"),
         about=_("Everything runs on this computer, also in a room without a network."),
@@ -74,9 +75,15 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
         begin=_("Prepare and evaluate"),
         cards=cards,
         exercises=_("Notebooks"),
-        notebooks=_(
-            "Fifteen notebooks run from top to bottom without a network, from a first run to a language model's life, "
-            "with functions to write that are checked."
+        about_notebooks=_(
+            "Sixteen notebooks run from top to bottom without a network, from a first run to a language model's life, "
+            "with functions to write that are checked. Press one to save it."
         ),
-        language=studio.language,
+        notebooks=Markup("").join(
+            Markup('<li><a href="{}" download>{}</a></li>').format(
+                lesson.address(studio.language, "notebooks", f"{name}.ipynb"), notebooks.title(name, studio.language)
+            )
+            for name in notebooks.names()
+        ),
+        copied=_("Or copy all of them into a new folder. JupyterLab opens them (pip install jupyterlab ipywidgets):"),
     )

@@ -19,7 +19,7 @@ from souron.studio.my_data import data_set, view
 from souron.studio.my_data.data_set import OwnDataSet
 from souron.studio.security import uploads
 from souron.studio.security.paths import folder_size
-from souron.studio.shared import Studio
+from souron.studio.shared import Studio, unanswered
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -91,7 +91,7 @@ def script_words() -> dict[str, str]:
     return {
         "packing": _("packing {count} files …"),
         "sending": _("sending {size} MB to the studio on this computer …"),
-        "failed": _("This did not work. Is the studio still running?"),
+        "failed": unanswered(),
         "many": _("More than {most} files: type the folder's path instead."),
         "none": _("There is no file in it."),
     }

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, ID, Job, state_name
-from souron.studio.shared import Studio, missing
+from souron.studio.shared import Studio, missing, unanswered
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -68,7 +68,7 @@ def words() -> dict[str, str]:
         "on": _("Let the queue go on"),
         "up": _("up"),
         "down": _("down"),
-        "failed": _("This did not work. Is the studio still running?"),
+        "failed": unanswered(),
         "open": _("Open the result"),
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from markupsafe import Markup
 
 from souron.studio.lecture.teaching import FEW, LONGEST, MOST_CLASSES, MOST_IMAGES
-from souron.studio.shared import Studio
+from souron.studio.shared import Studio, unanswered
 from souron.utils.messages import N_, _
 
 TITLE = N_("Teach it yourself")
@@ -121,5 +121,5 @@ def said() -> dict[str, str]:
         "kept": _("Kept as {name}."),
         "use": _("Use it"),
         "report": _("Read the report"),
-        "failed": _("This did not work. Is the studio still running?"),
+        "failed": unanswered(),
     }
