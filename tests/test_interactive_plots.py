@@ -39,7 +39,8 @@ UNREADABLE = """() => {
     const box = svg.getBoundingClientRect(), name = svg.dataset.plot, texts = [...svg.querySelectorAll("text")].filter((text) => text.textContent);
     const ticks = [...svg.querySelectorAll(".axis.x .tick text")].filter((text) => text.textContent);
     if (ticks.length < 2) found.push(`${name}: ${ticks.length} ticks`);
-    if (Math.abs(svg.viewBox.baseVal.width - box.width) > 3) found.push(`${name}: drawn for ${svg.viewBox.baseVal.width} of ${box.width} pixels`);
+    const scale = svg.getScreenCTM().a;
+    if (Math.abs(scale - 1) > 0.02) found.push(`${name}: drawn at a scale of ${scale}`);
     if (box.right > document.documentElement.clientWidth) found.push(`${name}: wider than the screen`);
     const boxes = texts.map((text) => [text.textContent, text.getBoundingClientRect()]);
     boxes.forEach(([text, one], i) => {

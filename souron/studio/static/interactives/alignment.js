@@ -1,6 +1,6 @@
 // Votes on pairs of answers; a policy that follows them; what it costs on questions never seen.
 import { fill } from "./common.js";
-import { bars, percent as rounded, rule, series } from "./plot.js";
+import { bars, percent as rounded, series } from "./plot.js";
 
 const CURVES = ["accuracy", "improper", "refusal"], FEATURES = ["rude", "dose", "defers", "defers_medical", "topic", "length"];
 
@@ -18,7 +18,7 @@ export const start = async (root, tools) => {
     const rows = FEATURES.map((name, row) => ({
       name: words[name], text: found.weights[row].toFixed(2).replace("-", "−"), bars: [[found.weights[row], found.weights[row] < 0 ? "negative" : "positive"]],
     }));
-    rule(bars(plot("weights"), rows, { domain: [-most, most] }), { x: 0 }, "ink", { dash: "" });
+    bars(plot("weights"), rows, { domain: [-most, most], mark: 0 });
   };
   const drawExamples = () => {
     part("examples").replaceChildren(...found.examples.flatMap(([prompt, ...answers]) => {

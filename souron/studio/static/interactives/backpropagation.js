@@ -201,7 +201,7 @@ export const start = async (root, tools) => {
     if (!norms) return;
     const ends = Object.values(norms).flat(), power = (value, round) => 10 ** round(Math.log10(value)), dashes = ["", "7 4", "2 3", "10 3 2 3"];
     const made = axes(plot("norms"), {
-      x: { domain: [1, Math.max(2, norms.plain.length)], label: words.block, format: (value) => (Number.isInteger(value) ? value : "") },
+      x: { domain: [1, norms.plain.length], label: words.block, ticks: Math.min(norms.plain.length - 1, 6) },
       y: { domain: [power(Math.min(...ends), Math.floor), power(Math.max(...ends), Math.ceil)], log: true, label: words.norms },
       names: WAYS.map((way, row) => [words[way], `class${row}`, dashes[row]]),
     });

@@ -27,17 +27,18 @@ const legend = (part, names, width) => {
 // x and y are {domain: [low, high], label, log, format, ticks: how many at most, values: the ticks themselves};
 // ``names`` [[text, colour, dash]] a legend; ``span`` the part of the width that this plot takes, where several share
 // an SVG; with ``clip`` nothing is drawn outside of the axes. Returns both scales and what lines are appended to
-export const plot = (svg, { x, y, names = [], span: [from, to] = [0, 1], clip = false, left = 46, right = 16 }) => {
+export const plot = (svg, { x, y, names = [], span: [from, to] = [0, 1], clip = false, left = 50, right = 16 }) => {
   const [most, height] = ["width", "height"].map((side) => Number(svg.getAttribute(side)));
-  const whole = Math.min(most, svg.getBoundingClientRect().width || most), width = whole * (to - from);
+  const seen = svg.getBoundingClientRect().width - 2, whole = seen > 100 ? Math.min(most, seen) : most, width = whole * (to - from);
   const root = d3.select(svg).attr("viewBox", `0 0 ${whole} ${height}`);
+  svg.style.aspectRatio = `${whole} / ${height}`; // the text is as large on a narrow screen
   if (from === 0) root.selectChildren().remove();
   const part = root.append("g").attr("transform", `translate(${whole * from}, 0)`);
   const top = legend(part, names, width) + (y.label ? 26 : 10), inner = [width - left - right, height - top - (x.label ? 42 : 24)];
   const scale = ({ domain, log }, range) => (log ? d3.scaleLog() : d3.scaleLinear()).domain(domain).range(range);
   const made = { x: scale(x, [0, inner[0]]), y: scale(y, [inner[1], 0]) };
   const axis = (side, kind, { domain, log, format, ticks, values }, [along, across]) => {
-    const drawn = kind(made[side]).tickSize(-across).tickPadding(6).offset(0).ticks(ticks ?? Math.max(2, Math.floor(along / (side === "x" ? 60 : 36))));
+    const drawn = kind(made[side]).tickSize(-across).tickPadding(8).offset(0).ticks(ticks ?? Math.max(2, Math.floor(along / (side === "x" ? 60 : 36))));
     if (values ?? log) drawn.tickValues(values ?? powers(domain));
     if (format ?? log) drawn.tickFormat(format ?? raised);
     part.append("g").attr("class", `axis ${side}`).attr("transform", `translate(${left}, ${top + (side === "x" ? inner[1] : 0)})`).call(drawn);
@@ -81,27 +82,31 @@ export const dots = ({ body, x, y }, points, colour, { size = 4, square = false,
 });
 
 // a text at a point
-export const note = ({ body, x, y }, [across, up], text, { colour = "ink", anchor = "start", down = 0 } = {}) => body.append("text")
-  .attr("x", x(across)).attr("y", y(up) + down).style("text-anchor", anchor).style("fill", tint(colour)).text(text);
+export const note = ({ body, x, y }, [place, up], text, { colour = "ink", anchor = "start", across = 0, down = 0 } = {}) => body.append("text")
+  .attr("class", "note").attr("x", x(place) + across).attr("y", y(up) + down).style("text-anchor", anchor).style("fill", tint(colour)).text(text);
 
 // rows of numbers, step by step; ``at`` marks a step
 export const series = (svg, rows, { step, at = null, names, domain, format, label }) => {
   const all = rows.flat().filter(Number.isFinite), low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
-  const made = plot(svg, { x: { domain: [0, Math.max(1, rows[0].length - 1)], label: step, format: (value) => (Number.isInteger(value) ? value : "") }, y: { domain: domain ?? [low, high], format, label }, names });
+  const last = Math.max(1, rows[0].length - 1), x = { domain: [0, last], label: step, ticks: Math.min(last, 5) };
+  const made = plot(svg, { x, y: { domain: domain ?? [low, high], format, label }, names });
   rows.forEach((row, number) => line(made, row.map((value, i) => [i, value]), `class${number}`, { dash: ["", "6 3", "2 3", "10 3 2 3"][number % 4] }));
   if (at !== null) rule(made, { x: at }, "ink", { dash: "" });
   return made;
 };
 
-// lying bars: of each row {name, text, bars: [[value, colour]]}, one over the other
-export const bars = (svg, rows, x) => {
+// lying bars: of each row {name, text, bars: [[value, colour]]}, one over the other; a line at ``mark``
+export const bars = (svg, rows, { mark, dash = "", ...x }) => {
   const made = plot(svg, { x, y: { domain: [rows.length, 0], ticks: 0 }, left: 14, right: 24 }), high = made.inner[1] / rows.length, [low, most] = x.domain;
-  rows.forEach(({ name, text, bars: own }, row) => {
-    note(made, [low, row], name, { down: 12 });
-    note(made, [most, row], text, { anchor: "end", down: 12 });
+  rows.forEach(({ bars: own }, row) => {
     for (const [value, colour] of own) {
       made.body.append("rect").attr("class", "bar").attr("x", made.x(Math.min(0, value))).attr("y", row * high + 17).attr("width", Math.abs(made.x(value) - made.x(0))).attr("height", high - 21).style("fill", tint(colour));
     }
   });
-  return made;
+  rule(made, { x: mark }, "ink", { dash });
+  rows.forEach(({ name, text }, row) => {
+    const value = note(made, [most, row], text, { anchor: "end", across: -5, down: 13 });
+    const title = note(made, [low, row], name, { across: 5, down: 13 }), room = made.inner[0] - 16 - value.node().getComputedTextLength();
+    if (title.node().getComputedTextLength() > room) title.attr("textLength", room).attr("lengthAdjust", "spacingAndGlyphs");
+  });
 };

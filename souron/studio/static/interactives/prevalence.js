@@ -59,7 +59,7 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
     const made = axes(plot("costs"), { x: { domain: [0, 100], label: words.threshold }, y: { domain: [0, high], label: words.costs }, clip: true });
     for (const [level, name] of [[nobody, "nobody"], [everybody, "everybody"]]) {
       rule(made, { y: level }, "muted");
-      note(made, [99, level], words[name], { colour: "muted", anchor: "end", down: level === nearer ? 14 : -4 });
+      if (level <= high) note(made, [99, level], words[name], { colour: "muted", anchor: "end", down: level === nearer ? 14 : -4 });
     }
     line(made, costs.map((value, i) => [i + 1, value]), "accent");
     dots(made, [[least + 1, costs[least]]], "accent", { size: 5, square: true });

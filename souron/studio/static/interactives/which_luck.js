@@ -9,7 +9,7 @@ export const start = async (root, { ask, field, on, plot, repaint, show, words }
       const { called, wrong } = found.ways[way];
       return { name: words[way], text: `${(100 * called).toFixed(1)} %`, bars: [[1, "rule"], [called, "positive"], [wrong, "negative"]] };
     });
-    rule(bars(plot("bars"), rows, { domain: [0, 1], values: [0.05, 0.25, 0.5, 0.75, 1], format: percent }), { x: 0.05 }, "ink", { dash: "3 3" });
+    bars(plot("bars"), rows, { domain: [0, 1], values: [0.05, 0.25, 0.5, 0.75, 1], format: percent, mark: 0.05, dash: "3 3" });
   };
   const drawIntervals = () => {
     const most = Math.max(1, ...found.first.flat().map(Math.abs)), count = found.first.length;
