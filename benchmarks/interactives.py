@@ -54,6 +54,8 @@ ASKED = {  # of interactives that refuse an empty request, or hardly work for it
 }
 PRESSED = {"draw_distribution": "learn", "noise_slider": "back"}  # before which sliders have nothing to follow
 LIMIT = 100  # milliseconds
+SLIDERS = """[...document.querySelectorAll(".play input[type=range]")]
+  .filter((range) => Number(range.max) > Number(range.min)).map((range) => range.name)"""
 MOVE = """async ([name, times]) => {
   const root = document.querySelector(".interactive"), range = root.querySelector(`.play [name="${name}"]`);
   const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
@@ -129,8 +131,7 @@ def moved(names, times: int, width: int):
                     page.locator(f"[data-do={PRESSED[name]}]").click()
                     page.wait_for_timeout(500)
                     settled(page)
-                ranges = "[...document.querySelectorAll('.play input[type=range]')].filter((one) => Number(one.max) > Number(one.min))"
-                for slider in page.evaluate(f"{ranges}.map((one) => one.name)"):
+                for slider in page.evaluate(SLIDERS):
                     settled(page)
                     yield name, slider, page.evaluate(MOVE, [slider, times])
                 assert not visit.errors, visit.errors

@@ -214,7 +214,9 @@ def test_the_noise_follows_the_slider_as_python_mixes_it(looked_at):
             theirs = torch.tensor(list(base64.b64decode(noise_slider.answer(asked | {"noise": stop / 100})["noisy"])))
             assert (mine - theirs).abs().max() <= 1
         page.route("**/interactive/en/*", lambda route: route.abort())  # drawn without an answer
-        page.locator("[name=noise]").evaluate("(range) => { range.value = 60; range.dispatchEvent(new Event('input')); }")
+        page.locator("[name=noise]").evaluate(
+            "(range) => { range.value = 60; range.dispatchEvent(new Event('input')); }"
+        )
         step = noise_slider.answer(asked | {"noise": 0.6})["step"]
         assert f"step {step} of" in page.locator("[data-part=step]").inner_text()
 
