@@ -127,18 +127,17 @@ def moved(names, times: int, width: int):
                 page.goto(f"{server.address}/en/interactives?name={name}")
                 page.locator("[data-do=skip]").click()
                 page.wait_for_selector("[data-ready]")
-                if name in PRESSED:
-                    page.locator(f"[data-do={PRESSED[name]}]").click()
-                    page.wait_for_timeout(500)
-                    settled(page)
+                pressed(page, name)
                 for slider in page.evaluate(SLIDERS):
-                    settled(page)
+                    pressed(page, name)  # each time: some sliders forget what was learnt
                     yield name, slider, page.evaluate(MOVE, [slider, times])
                 assert not visit.errors, visit.errors
 
 
-def settled(page) -> None:
-    """Wait until nothing is asked any more."""
+def pressed(page, name: str) -> None:
+    """Press what an interactive needs before its sliders move, and wait until nothing is asked any more."""
+    if name in PRESSED:
+        page.locator(f"[data-do={PRESSED[name]}]").click()
     quiet = 0
     while quiet < 3:
         page.wait_for_timeout(200)
