@@ -1,12 +1,27 @@
-"""What the answers of the interactives rest on, and how long each answer takes.
+"""What the answers of the interactives rest on, how long each answer takes, and how soon a slider is followed.
 
     .venv/bin/python benchmarks/interactives.py
+    .venv/bin/python benchmarks/interactives.py --only answers
+    .venv/bin/python benchmarks/interactives.py --only sliders
 
-Each is asked as its page asks. Times are processor time of one thread, the second time it is asked:
-what a reader waits for is that on a free core, and somewhat longer the first time.
+Each is asked as its page asks. Times of answers are processor time of one thread, the second time it
+is asked: what a reader waits for is that on a free core, and somewhat longer the first time. Sliders
+are moved in a real Chromium, each to values all over its range: from the event to the next frame
+that is painted, and to the one after Python's answer where the page asks for one.
 """
 
+import argparse
+import sys
+import tempfile
 import time
+from pathlib import Path
+from statistics import median
+
+from printing import HERE, spread, table
+
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+import browsing
 
 from souron.studio import interactive
 from souron.studio.interactives import (
@@ -37,16 +52,96 @@ ASKED = {  # of interactives that refuse an empty request, or hardly work for it
     "prevalence": {"source": "shirt"},
     "boxes_by_hand": {"detector": "yolo"},
 }
+PRESSED = {"draw_distribution": "learn", "noise_slider": "back"}  # before which sliders have nothing to follow
+LIMIT = 100  # milliseconds
+SLIDERS = """[...document.querySelectorAll(".play input[type=range]")]
+  .filter((range) => Number(range.max) > Number(range.min)).map((range) => range.name)"""
+MOVE = """async ([name, times]) => {
+  const root = document.querySelector(".interactive"), range = root.querySelector(`.play [name="${name}"]`);
+  const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const busy = () => root.hasAttribute("aria-busy");
+  const answered = () => new Promise((done) => {
+    const watch = new MutationObserver(() => { if (!busy()) { watch.disconnect(); done(); } });
+    watch.observe(root, { attributes: true, attributeFilter: ["aria-busy"] });
+  });
+  const [low, high, step] = ["min", "max", "step"].map((kind) => Number(range[kind]) || (kind === "step" ? 1 : 0));
+  const took = { drawn: [], answered: [] }, count = Math.floor((high - low) / step + 1e-9);
+  for (let i = 1; i <= times; i++) {
+    range.value = low + step * (Math.round(count * 0.381966 * i) % (count + 1)); // far from the last one
+    const begun = performance.now();
+    for (const kind of ["input", "change"]) range.dispatchEvent(new Event(kind, { bubbles: true }));
+    await painted();
+    took.drawn.push(performance.now() - begun);
+    if (!busy()) continue;
+    while (busy()) { await answered(); await painted(); }
+    took.answered.push(performance.now() - begun);
+  }
+  return took;
+}"""
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"questions": report_questions, "answers": report_answers, "sliders": report_sliders}
+    parser.add_argument("--only", choices=list(parts))
+    parser.add_argument("--times", type=int, default=20, help="that each slider is moved")
+    parser.add_argument("--width", type=int, default=1280, help="of the page, in pixels")
+    parser.add_argument("names", nargs="*", help="interactives whose sliders are moved")
+    chosen = parser.parse_args()
+    for name, report in parts.items():
+        if chosen.only in (None, name):
+            report(chosen)
+    print(f"\n{processor()}, one thread")
+
+
+def report_questions(_chosen: argparse.Namespace) -> None:
     print("| question | measured |\n| --- | --- |")
     for question, measured in (*figures(), *distributions()):
         print(f"| {question} | {measured} |")
+
+
+def report_answers(_chosen: argparse.Namespace) -> None:
     print("\n| interactive | processor time of an answer |\n| --- | --- |")
     for name in interactive.names():
         print(f"| {name} | {seconds(name):.2f} s |")
-    print(f"\n{processor()}, one thread")
+
+
+def report_sliders(chosen: argparse.Namespace) -> None:
+    rows = []
+    for name, slider, took in moved(chosen.names or interactive.names(), chosen.times, chosen.width):
+        slow = "" if median(took["answered"] or took["drawn"]) <= LIMIT else "over"
+        rows.append([f"{name}: {slider}", spread(took["drawn"], 0), spread(took["answered"], 0), slow])
+        print(*rows[-1], file=sys.stderr, flush=True)
+    head = ["slider", "ms to the next frame", "ms to Python's answer, drawn", f"{LIMIT} ms"]
+    print("\n" + table(head, rows))
+    print(f"\nMedian (least to most) of {chosen.times} moves; page {chosen.width} pixels wide.")
+
+
+def moved(names, times: int, width: int):
+    """Yield interactive, slider and milliseconds of its moves: to the next frame, and to Python's answer."""
+    with tempfile.TemporaryDirectory() as folder, browsing.serving(Path(folder)) as server:
+        for name in names:
+            with browsing.visiting(width=width) as visit:
+                page = visit.page
+                page.set_default_timeout(300_000)
+                page.goto(f"{server.address}/en/interactives?name={name}")
+                page.locator("[data-do=skip]").click()
+                page.wait_for_selector("[data-ready]")
+                pressed(page, name)
+                for slider in page.evaluate(SLIDERS):
+                    pressed(page, name)  # each time: some sliders forget what was learnt
+                    yield name, slider, page.evaluate(MOVE, [slider, times])
+                assert not visit.errors, visit.errors
+
+
+def pressed(page, name: str) -> None:
+    """Press what an interactive needs before its sliders move, and wait until nothing is asked any more."""
+    if name in PRESSED:
+        page.locator(f"[data-do={PRESSED[name]}]").click()
+    quiet = 0
+    while quiet < 3:
+        page.wait_for_timeout(200)
+        quiet = 0 if page.locator(".interactive[aria-busy]").count() else quiet + 1
 
 
 def figures():

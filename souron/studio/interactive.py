@@ -9,7 +9,7 @@ Such a file has ``TITLE``, ``ABOUT`` (a paragraph), ``QUESTION`` with ``CHOICES`
 - ``WORDS``: the texts of its script, ``static/interactives/<name>.js``, whose ``start(root,
   tools)`` animates the images. It is called anew for a state that the back button restores;
 - ``build(studio)``: adds the interactive to the page that is being built;
-- ``TOUR``: eight steps through it. A step ``(part, text)`` points at a field, a canvas, an element
+- ``TOUR``: eight steps through it. A step ``(part, text)`` points at a field, a canvas, a plot, an element
   (``data-part``) or a button of the stage; ``(part, question, choices, right)`` asks for a guess,
   which the reader's browser keeps;
 - ``record()``, where the interactive also works without the studio: yields the requests whose
@@ -19,7 +19,8 @@ Such a file has ``TITLE``, ``ABOUT`` (a paragraph), ``QUESTION`` with ``CHOICES`
 All named fields of the stage stand in the link. What else a script's state needs it keeps there by
 ``tools.keep({key: value})`` and reads from ``tools.kept``. It draws in ``tools.colour(name)`` ("ink",
 "paper", "muted", "accent", "positive", "negative", "class0" to "class9") and names the function that
-draws to ``tools.repaint``, for when light turns to dark.
+draws to ``tools.repaint``, for when light turns to dark. Axes, lines and points come from
+``static/interactives/plot.js``, on an SVG that ``plot()`` puts into the stage.
 
 The reader guesses first: students who predict the outcome of a demonstration learn more from it
 (Crouch, Fagen, Callan, Mazur: Classroom demonstrations: Learning tools or entertainment? 2004,
@@ -68,6 +69,7 @@ COMMON = {
     "right": N_("You guessed: {guess}. That is right."),
     "wrong": N_("You guessed: {guess}. It turns out otherwise."),
     "play": N_("Play"),
+    "step_axis": N_("step"),
     "pause": N_("Pause"),
     "failed": N_("This did not work"),
     "next": N_("Next"),
@@ -203,6 +205,14 @@ def canvas(name: str, label: str, width: int, height: int, caption: str = "", ke
         '<figure><canvas data-canvas="{}" width="{}" height="{}" role="{}" aria-label="{}"{}>'
         "</canvas><figcaption>{}</figcaption></figure>"
     ).format(name, width, height, "application" if keys else "img", label, focus, caption)
+
+
+def plot(name: str, label: str, width: int, height: int, caption: str = "") -> Markup:
+    """Return an SVG that the script draws axes and lines on; narrower where the screen is."""
+    return Markup(
+        '<figure><svg data-plot="{}" width="{}" height="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"></svg>'
+        "<figcaption>{}</figcaption></figure>"
+    ).format(name, width, height, width, height, label, caption)
 
 
 def controls(*parts: Markup) -> Markup:

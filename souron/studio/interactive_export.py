@@ -23,7 +23,7 @@ from souron.studio.lecture import marking
 from souron.utils import files
 from souron.utils.messages import UserError, _, language
 
-IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";$', re.MULTILINE)
+IMPORT = re.compile(r'^import \{([^}]*)\} from "\.(\.?)/(\w+)\.js";$', re.MULTILINE)
 EXPORT = re.compile(r"^export (const|let|class|function|async function) (\w+)", re.MULTILINE)
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 START = """
@@ -153,17 +153,18 @@ def text_of(name: str) -> str:
     return found[0].read_text(encoding="utf-8")
 
 
-def bundled(name: str, done: list[str] | None = None) -> str:
-    """Return a module of ``static/interactives`` and those it imports as one classic script.
+def bundled(name: str, done: list[str] | None = None, folder: str = "interactives/") -> str:
+    """Return a module of ``static/interactives`` and those it imports, there or above, as one classic script.
 
     Each becomes a constant, ``module_<name>``, that holds what it exports.
     """
     done = [] if done is None else done
     done.append(name)
-    text = text_of(f"interactives/{name}.js")
-    before = "".join(bundled(other, done) for _names, other in IMPORT.findall(text) if other not in done)
+    text, before = text_of(f"{folder}{name}.js"), ""
+    for _names, up, other in IMPORT.findall(text):
+        before += "" if other in done else bundled(other, done, "" if up else folder)
     exports = [found[1] for found in EXPORT.findall(text)]
-    text = IMPORT.sub(lambda found: f"const {{{found[1].replace(' as ', ': ')}}} = module_{found[2]};", text)
+    text = IMPORT.sub(lambda found: f"const {{{found[1].replace(' as ', ': ')}}} = module_{found[3]};", text)
     text = EXPORT.sub(r"\1 \2", text)
     assert not re.search(r"^(import|export)\b", text, re.MULTILINE), f"{name}.js: an import or export of another form"
     return f"{before}const module_{name} = (() => {{\n{text}\nreturn {{ {', '.join(exports)} }};\n}})();\n"

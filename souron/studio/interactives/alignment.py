@@ -19,7 +19,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, part
+from souron.studio.interactive import button, choice, controls, images, part, plot
 from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Alignment by your votes")
@@ -118,11 +118,11 @@ def stage() -> Markup:
         )
         + part("now")
         + images(
-            canvas("curves", _("figures on test questions, vote by vote"), 480, 240,
-                   _("On test questions, vote by vote: shares of 0 to 100 %")),
-            canvas("drift", _("KL divergence from the start, vote by vote"), 260, 240,
-                   _("KL divergence from the start, nats, vote by vote")),
-            canvas("weights", _("weights of the features"), 480, 190, _("Weights of an answer's features")),
+            plot("curves", _("figures on test questions, vote by vote"), 480, 240,
+                 _("On test questions, vote by vote: shares of 0 to 100 %")),
+            plot("drift", _("KL divergence from the start, vote by vote"), 260, 240,
+                 _("KL divergence from the start, nats, vote by vote")),
+            plot("weights", _("weights of the features"), 480, 240, _("Weights of an answer's features")),
         )
         + Markup("<h3>{}</h3>").format(_("Three questions that it has never seen"))
         + Markup('<div class="numbers" data-part="examples" tabindex="0"></div>')

@@ -18,7 +18,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, part, player, slider
+from souron.studio.interactive import button, canvas, choice, controls, images, part, player, plot, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Backpropagation step by step")
@@ -59,8 +59,8 @@ WORDS = {
     "norm": N_("normalisation"),
     "both": N_("skips and normalisation"),
     "ratio": N_("{name}: the first block's gradient is {ratio} times the last one's ({first} and {last})."),
-    "first": N_("first block"),
-    "last": N_("last block"),
+    "block": N_("block"),
+    "norms": N_("norm of the gradient"),
 }
 TOUR = (
     ("x1", N_("The inputs and the target are yours to set. All numbers follow at once.")),
@@ -114,14 +114,14 @@ def stage() -> Markup:
             button("again", _("Back to the first weights")),
         )
         + images(
-            canvas("losses", _("loss, step by step"), 360, 180, _("Loss: blue SGD, orange momentum, green Adam")),
+            plot("losses", _("loss, step by step"), 360, 180, _("Loss: blue SGD, orange momentum, green Adam")),
             Markup('<figure class="numbers" data-part="changes" tabindex="0"></figure>'),
         )
         + Markup("").join(part(name) for name, _text in names)
         + Markup("<h3>{}</h3>").format(_("Vanishing gradients"))
         + controls(slider("depth", _("blocks"), *DEPTHS, 30, 2))
         + images(
-            canvas(
+            plot(
                 "norms",
                 _("gradient norm, block by block"),
                 480,

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, slider, tick
+from souron.studio.interactive import button, canvas, choice, controls, images, plot, slider, tick
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Boxes by hand")
@@ -141,7 +141,7 @@ def stage() -> Markup:
         + controls(choice("label", _("label"), []), choice("overlap", _("right from an IoU of"), overlaps))
         + interactive.player(_("detections in order of confidence"))
         + images(
-            canvas("curve", _("precision and recall"), 320, 300, _("Line: precision after each detection. Area: AP.")),
+            plot("curve", _("precision and recall"), 320, 300, _("Line: precision after each detection. Area: AP.")),
             canvas("detection", _("the detection, dashed, and the true boxes of its label"), 256, 256),
         )
         + interactive.part("step")

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, controls, images, player, slider
+from souron.studio.interactive import button, canvas, controls, images, player, plot, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("A GAN in slow motion")
@@ -39,6 +39,7 @@ ANSWER = N_(
     "is for."
 )
 WORDS = {
+    "frames": N_("frame"),
     "frame": N_("round {round}, {who}: loss {loss}"),
     "critic": N_("the critic's step"),
     "generator": N_("the generator's step"),
@@ -101,10 +102,10 @@ def stage() -> Markup:
                _("Generated from the same noise each time")),
         canvas("change", _("what this step changed in them"), 176, 176,
                _("What this step changed: blue is lighter, orange darker")),
-        canvas("trust", _("how likely the critic takes real and generated digits for real"),
+        plot("trust", _("how likely the critic takes real and generated digits for real"),
                260, 176,
                _("What the critic says: real digits (blue line), generated ones (orange, dashed)")),
-        canvas("loss", _("losses of both"), 260, 176,
+        plot("loss", _("losses of both"), 260, 176,
                _("Losses: critic (blue line), generator (orange, dashed)")),
     ) + interactive.part("frame") + interactive.part("trust") + interactive.part(
         "count"

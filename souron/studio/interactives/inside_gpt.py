@@ -17,7 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, part, slider
+from souron.studio.interactive import button, canvas, choice, controls, images, part, plot, slider
 from souron.studio.security.paths import project_folder
 from souron.utils.messages import N_, UserError, _
 
@@ -210,7 +210,7 @@ def _attention() -> list[Markup]:
             _("All heads of this layer; press one"),
             keys=True,
         ),
-        canvas(
+        plot(
             "profile",
             _("entropy and attention on the previous token, head by head"),
             400,

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images
+from souron.studio.interactive import button, canvas, choice, controls, images, plot
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("k-means by hand")
@@ -120,7 +120,7 @@ def stage() -> Markup:
                 "",
                 keys=True,
             ),
-            canvas("curve", _("inertia, step by step"), 260, 160, _("Inertia, step by step")),
+            plot("curve", _("inertia, step by step"), 260, 160, _("Inertia, step by step")),
         )
         + interactive.part("now")
         + interactive.part("rival")

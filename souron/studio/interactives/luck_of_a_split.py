@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images
+from souron.studio.interactive import button, canvas, choice, controls, images, plot
 from souron.utils.messages import N_, _
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def stage() -> Markup:
             ),
         )
         + images(
-            canvas(
+            plot(
                 "strip",
                 _("AUC of each draw with its interval"),
                 380,

@@ -80,6 +80,7 @@ TOUR = (
     ),
 )
 STOPS = 20  # most evaluations of the network
+UNIT = 6000  # of the noise that is sent, in int16
 SETTINGS = {"picture": (0, 1, 2), "noise": (0, 10, 20, 30, 40, 50, 60, 80, 100), "seed": (1, 2)}
 
 
@@ -118,7 +119,11 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the noisy image; with ``back`` also every stop of the reverse process from there."""
+    """Return the noisy image, and what the script mixes one from at every stop of the slider.
+
+    With ``back`` also every stop of the reverse process from there.
+    """
+    import numpy as np
     import torch
 
     from souron.studio.model_cache import models
@@ -130,14 +135,16 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
         system = model.system
         clean = image.float() / 127.5 - 1  # (1, C, H, W)
         step = round(noise * (len(system.kept) - 1))
-        noisy = with_noise(system, clean, step, seed)
+        noise_ = noise_like(clean, seed)
+        noisy = with_noise(system, clean, step, noise_)
         found = {
             "side": clean.shape[-1],
             "clean": interactive.packed(as_grey(clean)),
             "noisy": interactive.packed(as_grey(noisy)),
             "step": step + 1,
             "steps": len(system.kept),
-            "share": round(1 - system.kept[step], 4),
+            "noise": interactive.packed(np.round(noise_[0].mean(0).numpy() * UNIT).astype("<i2").view(np.uint8)),
+            "kept": [round(system.kept[round(stop / 100 * (len(system.kept) - 1))], 6) for stop in range(101)],
         }
         if asked.get("back"):
             found |= way_back(system, clean, noisy, step)
@@ -150,12 +157,15 @@ def record() -> Iterator[dict[str, Any]]:
             yield {"picture": picture, "noise": noise / 100, "seed": seed, "back": back}
 
 
-def with_noise(system: Any, clean: Any, step: int, seed: int) -> Any:
-    """Compute x_t from the image x_0 (1, C, H, W) in -1..1, by the system's noise schedule."""
+def noise_like(clean: Any, seed: int) -> Any:
+    """Draw standard normal noise of the shape of an image."""
     import torch
 
-    source = torch.Generator().manual_seed(seed)
-    noise = torch.randn(clean.shape, generator=source)
+    return torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def with_noise(system: Any, clean: Any, step: int, noise: Any) -> Any:
+    """Compute x_t from the image x_0 (1, C, H, W) in -1..1, by the system's noise schedule."""
     kept = system.kept[step]
     return kept**0.5 * clean + (1 - kept) ** 0.5 * noise
 

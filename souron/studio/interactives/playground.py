@@ -16,7 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, player, slider
+from souron.studio.interactive import button, canvas, choice, controls, images, player, plot, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Playground: a network learns a plane")
@@ -127,7 +127,7 @@ def stage() -> Markup:
                 240,
                 _("Each hidden unit, a row for each layer; frame: the weight that leads on"),
             ),
-            canvas("loss", _("loss, step by step"), 240, 160, _("Loss on the points")),
+            plot("loss", _("loss, step by step"), 240, 160, _("Loss on the points")),
         )
         + interactive.part("now")
         + interactive.part("starts")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, slider
+from souron.studio.interactive import button, canvas, choice, controls, images, plot, slider
 from souron.utils.messages import N_, UserError, _
 
 if TYPE_CHECKING:
@@ -129,15 +129,15 @@ def stage() -> Markup:
             _table(),
         )
         + images(
-            canvas("roc", _("ROC curve"), 300, 300, _("ROC curve: the same at every prevalence")),
-            canvas(
+            plot("roc", _("ROC curve"), 300, 300, _("ROC curve: the same at every prevalence")),
+            plot(
                 "precision",
                 _("precision-recall curve"),
                 300,
                 300,
                 _("Precision-recall curve at this prevalence; dashed: an alarm for everybody"),
             ),
-            canvas("costs", _("cost at each threshold"), 380, 300, _("Cost of 1,000 patients at each threshold")),
+            plot("costs", _("cost at each threshold"), 380, 300, _("Cost of 1,000 patients at each threshold")),
         )
         + interactive.part("cost_now")
         + interactive.part("known")

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, controls, images, slider
+from souron.studio.interactive import button, controls, images, plot, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Skill or luck?")
@@ -47,6 +47,8 @@ WORDS = {
     "better": N_("A is better"),
     "worse": N_("B is better"),
     "cannot tell": N_("cannot tell"),
+    "comparison": N_("comparison"),
+    "apart": N_("difference, in points"),
 }
 TOUR = (
     ("seeds", N_("Each system is trained this many times, from a different random seed each time.")),
@@ -97,8 +99,8 @@ def stage() -> Markup:
             button("go", _("200 comparisons"), first=True),
         )
         + images(
-            canvas("bars", _("how often each way calls one of them better"), 560, 190),
-            canvas(
+            plot("bars", _("how often each way calls one of them better"), 560, 190),
+            plot(
                 "intervals",
                 _("the first 40 comparisons: difference and interval"),
                 560,

@@ -1,77 +1,24 @@
 // Votes on pairs of answers; a policy that follows them; what it costs on questions never seen.
-import { fill, lines } from "./common.js";
+import { fill } from "./common.js";
+import { bars, percent as rounded, series } from "./plot.js";
 
 const CURVES = ["accuracy", "improper", "refusal"], FEATURES = ["rude", "dose", "defers", "defers_medical", "topic", "length"];
 
 export const start = async (root, tools) => {
-  const { ask, canvas, colour, field, on, one, part, show, words } = tools;
+  const { ask, field, on, one, part, plot, show, words } = tools;
   let votes = [...(tools.kept.votes ?? [])], rest = tools.kept.rest ?? false, found = null;
   const percent = (value) => (100 * value).toFixed(1);
 
-  const blank = (plane) => {
-    const context = plane.getContext("2d");
-    context.fillStyle = colour("paper");
-    context.fillRect(0, 0, plane.width, plane.height);
-    context.font = "12px system-ui, sans-serif";
-    context.textAlign = "left";
-    return context;
-  };
   const drawCurves = () => {
-    const plane = canvas("curves"), context = blank(plane), left = 44, bottom = plane.height - 24, top = 30;
-    const most = found.history.kl.length - 1, x = (vote) => left + (plane.width - left - 10) * vote / Math.max(1, most), y = (share) => bottom - (bottom - top) * share;
-    context.lineWidth = 1;
-    [0, 0.5, 1].forEach((share) => {
-      context.strokeStyle = colour("muted");
-      context.globalAlpha = 0.4;
-      context.beginPath();
-      context.moveTo(left, y(share));
-      context.lineTo(plane.width - 8, y(share));
-      context.stroke();
-      context.globalAlpha = 1;
-      context.fillStyle = colour("muted");
-      context.textAlign = "right";
-      context.fillText(`${100 * share} %`, left - 4, y(share) + 4);
-    });
-    context.fillText(`${most} ${words.votes}`, plane.width - 8, plane.height - 6);
-    let from = left;
-    CURVES.forEach((name, row) => {
-      context.strokeStyle = context.fillStyle = colour(`class${row}`);
-      context.lineWidth = 2.5;
-      context.setLineDash([[], [7, 4], [2, 3]][row]);
-      context.beginPath();
-      found.history[name].forEach((share, vote) => context.lineTo(x(vote), y(share)));
-      if (most === 0) context.lineTo(x(0) + 6, y(found.history[name][0]));
-      context.stroke();
-      context.beginPath();
-      context.moveTo(from, 12);
-      context.lineTo(from + 22, 12);
-      context.stroke();
-      context.textAlign = "left";
-      context.fillStyle = colour("ink");
-      context.fillText(words[name], from + 26, 16);
-      from += 40 + context.measureText(words[name]).width;
-    });
-    context.setLineDash([]);
+    const names = CURVES.map((name, row) => [words[name], `class${row}`, ["", "6 3", "2 3"][row]]);
+    series(plot("curves"), CURVES.map((name) => found.history[name]), { step: words.votes, names, domain: [0, 1], format: rounded });
   };
   const drawWeights = () => {
-    const plane = canvas("weights"), context = blank(plane), most = Math.max(1, ...found.weights.map(Math.abs)), middle = plane.width * 0.76, wide = plane.width * 0.2;
-    FEATURES.forEach((name, row) => {
-      const weight = found.weights[row], y = 6 + row * 30, size = wide * Math.abs(weight) / most;
-      context.fillStyle = colour("ink");
-      context.fillText(words[name], 4, y + 15, middle - wide - 10);
-      context.fillStyle = colour(weight < 0 ? "negative" : "positive");
-      context.fillRect(weight < 0 ? middle - size : middle, y, size, 20);
-      context.fillStyle = colour("ink");
-      context.textAlign = weight < 0 ? "left" : "right";
-      context.fillText(weight.toFixed(2).replace("-", "−"), weight < 0 ? middle + 4 : middle - 4, y + 15);
-      context.textAlign = "left";
-    });
-    context.strokeStyle = colour("muted");
-    context.lineWidth = 1;
-    context.beginPath();
-    context.moveTo(middle, 0);
-    context.lineTo(middle, plane.height);
-    context.stroke();
+    const most = Math.max(1, ...found.weights.map(Math.abs));
+    const rows = FEATURES.map((name, row) => ({
+      name: words[name], text: found.weights[row].toFixed(2).replace("-", "−"), bars: [[found.weights[row], found.weights[row] < 0 ? "negative" : "positive"]],
+    }));
+    bars(plot("weights"), rows, { domain: [-most, most], mark: 0 });
   };
   const drawExamples = () => {
     part("examples").replaceChildren(...found.examples.flatMap(([prompt, ...answers]) => {
@@ -88,7 +35,7 @@ export const start = async (root, tools) => {
   const draw = () => {
     if (!found) return;
     drawCurves();
-    lines(canvas("drift"), [found.history.kl]);
+    series(plot("drift"), [found.history.kl], { step: words.votes, label: words.kl });
     drawWeights();
     drawExamples();
     const place = found.votes.length, ended = place >= found.pairs.length;

@@ -1,5 +1,6 @@
 // A network of a few weights, forwards and backwards; three optimizers; gradients of a deep network.
-import { fill, lines } from "./common.js";
+import { fill } from "./common.js";
+import { line, plot as axes, series } from "./plot.js";
 
 const OPTIMIZERS = ["sgd", "momentum", "adam"], WAYS = ["plain", "skip", "norm", "both"];
 const SUB = "₀₁₂₃";
@@ -44,10 +45,9 @@ export const change = (name, state, gradient, rate) => {
 };
 
 export const start = async (root, tools) => {
-  const { ask, canvas, colour, field, on, part, player, show, words } = tools;
+  const { ask, canvas, colour, field, on, part, player, plot, show, words } = tools;
   const number = (name) => Number(field(name).value);
   const short = (value, digits = 2) => (Math.abs(value) < 0.5 * 10 ** -digits ? 0 : value).toFixed(digits).replace("-", "−");
-  const raised = (power) => `10${[...String(power)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("")}`;
   let hidden = 3, first = [], runs = {}, norms = null, seed = tools.kept.seed ?? 0;
   const x = () => [number("x1"), number("x2")];
   const names = () => {
@@ -156,7 +156,7 @@ export const start = async (root, tools) => {
   tools.pace = 900;
 
   const curves = () => {
-    lines(canvas("losses"), OPTIMIZERS.map((name) => runs[name].losses));
+    series(plot("losses"), OPTIMIZERS.map((name) => runs[name].losses), { step: words.step_axis });
     const table = document.createElement("table");
     const row = (cells, kind) => {
       const line = table.insertRow();
@@ -199,46 +199,17 @@ export const start = async (root, tools) => {
 
   const drawNorms = () => {
     if (!norms) return;
-    const found = norms;
-    const plane = canvas("norms"), context = plane.getContext("2d"), { width, height } = plane, left = 52, bottom = height - 26;
-    const all = Object.values(found).flat(), low = Math.floor(Math.log10(Math.min(...all))), high = Math.ceil(Math.log10(Math.max(...all)));
-    const y = (value) => 12 + (bottom - 12) * (high - Math.log10(value)) / Math.max(1, high - low);
-    context.fillStyle = colour("paper");
-    context.fillRect(0, 0, width, height);
-    context.font = "12px system-ui, sans-serif";
-    context.lineWidth = 1;
-    const every = Math.max(1, Math.ceil((high - low) / 7));
-    for (let power = high; power >= low; power -= every) {
-      context.globalAlpha = 0.3;
-      context.strokeStyle = colour("muted");
-      context.beginPath();
-      context.moveTo(left, y(10 ** power));
-      context.lineTo(width - 6, y(10 ** power));
-      context.stroke();
-      context.globalAlpha = 1;
-      context.fillStyle = colour("muted");
-      context.textAlign = "right";
-      context.fillText(raised(power), left - 6, y(10 ** power) + 4);
-    }
-    WAYS.forEach((way, row) => {
-      const values = found[way], x = (place) => left + (width - left - 10) * place / Math.max(1, values.length - 1);
-      context.strokeStyle = context.fillStyle = colour(`class${row}`);
-      context.lineWidth = 2.5;
-      context.setLineDash([[], [7, 4], [2, 3], [10, 3, 2, 3]][row]);
-      context.beginPath();
-      values.forEach((value, place) => context.lineTo(x(place), y(value)));
-      context.stroke();
-      const first = values[0], last = values.at(-1), ratio = first / last;
-      show(way, fill(words.ratio, { name: words[way], ratio: ratio > 1e-3 ? ratio.toFixed(3) : ratio.toExponential(0), first: first.toExponential(1), last: last.toExponential(1) }));
-      part(way).style.borderLeft = `6px solid ${colour(`class${row}`)}`;
-      part(way).style.paddingLeft = ".5rem";
+    const ends = Object.values(norms).flat(), power = (value, round) => 10 ** round(Math.log10(value)), dashes = ["", "7 4", "2 3", "10 3 2 3"];
+    const made = axes(plot("norms"), {
+      x: { domain: [1, norms.plain.length], label: words.block, ticks: Math.min(norms.plain.length - 1, 6) },
+      y: { domain: [power(Math.min(...ends), Math.floor), power(Math.max(...ends), Math.ceil)], log: true, label: words.norms },
+      names: WAYS.map((way, row) => [words[way], `class${row}`, dashes[row]]),
     });
-    context.setLineDash([]);
-    context.fillStyle = colour("muted");
-    context.textAlign = "left";
-    context.fillText(words.first, left, height - 8);
-    context.textAlign = "right";
-    context.fillText(words.last, width - 6, height - 8);
+    WAYS.forEach((way, row) => {
+      line(made, norms[way].map((value, place) => [place + 1, value]), `class${row}`, { dash: dashes[row], width: 2.5 });
+      const first = norms[way][0], last = norms[way].at(-1), ratio = first / last;
+      show(way, fill(words.ratio, { name: words[way], ratio: ratio > 1e-3 ? ratio.toFixed(3) : ratio.toExponential(0), first: first.toExponential(1), last: last.toExponential(1) }));
+    });
   };
   const deep = async () => {
     const answered = await ask({ part: "depth", depth: number("depth") });

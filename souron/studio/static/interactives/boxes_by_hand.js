@@ -1,7 +1,7 @@
 // Draw boxes, look at a detector's raw ones, and build up the average precision.
 // Overlaps, suppression, matching and AP are those of blocks/boxes.py and metrics/detection.py.
 import { bytes, fill } from "./common.js";
-import { axes, line } from "./plot.js";
+import { dots, line, plot as axes, steps } from "./plot.js";
 
 const OVER = { mine: "#ffd400", true: "#ffffff", kept: "#00e5ff", gone: "#ff9d5c", grid: "#ffffff66" };  // over pictures
 
@@ -74,7 +74,7 @@ export const detections = (raw, truth, label, { least, limit, overlap }) => {
   return all.sort((a, b) => b.score - a.score);
 };
 
-export const start = async (root, { ask, canvas, colour, field, keep, kept, on, player, show, words }) => {
+export const start = async (root, { ask, canvas, field, keep, kept, on, player, plot, show, words }) => {
   const number = (name) => Number(field(name).value);
   const scene = canvas("scene"), rawPlane = canvas("raw");
   const shown = await ask({ images: true });
@@ -252,27 +252,13 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
     if (!made) return;
     step = last >= found.length - 1 ? Infinity : last;
     const label = number("label"), name = labels[label];
-    const plot = axes(canvas("curve"), {
-      x: [0, 1], y: [0, 1], across: words.recall, up: words.precision, marks: { x: [0, 0.5, 1], y: [0, 0.5, 1] },
-    });
-    const { context, x, y } = plot;
+    const curve = axes(plot("curve"), { x: { domain: [0, 1], label: words.recall }, y: { domain: [0, 1], label: words.precision } });
     const until = averagePrecision(found.slice(0, last + 1).map((one) => one.right), counts[label]);
-    context.fillStyle = colour("accent");
-    context.globalAlpha = 0.25;
-    let from = 0;
-    until.recall.forEach((value, i) => {
-      if (value > from) context.fillRect(x(from), y(until.envelope[i]), x(value) - x(from), y(0) - y(until.envelope[i]));
-      from = Math.max(from, value);
-    });
-    context.globalAlpha = 1;
-    line(plot, until.recall.map((value, i) => [value, until.precision[i]]), "accent");
-    until.recall.forEach((value, i) => {
-      context.fillStyle = colour(found[i].right ? "class2" : "class1");
-      context.beginPath();
-      if (found[i].right) context.arc(x(value), y(until.precision[i]), 4, 0, 7);
-      else context.rect(x(value) - 3, y(until.precision[i]) - 3, 6, 6);
-      context.fill();
-    });
+    const points = until.recall.map((value, i) => [value, until.precision[i]]);
+    if (points.length) steps(curve, [[0, until.envelope[0]], ...until.recall.map((value, i) => [value, until.envelope[i]])], "accent");
+    line(curve, points, "accent");
+    dots(curve, points.filter((_point, i) => found[i].right), "class2");
+    dots(curve, points.filter((_point, i) => !found[i].right), "class1", { size: 3, square: true });
     const one = found[last];
     if (one) {
       const seen = background(canvas("detection"), one.picture);

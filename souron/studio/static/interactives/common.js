@@ -2,11 +2,14 @@
 // the state in the link.
 import { tour } from "./tour.js";
 
-const VARIABLES = { muted: "--faint" };
+const variable = (name) => (name === "muted" ? "--faint" : `--${name}`);
 
 // "ink", "paper", "panel", "rule", "muted", "accent", "positive", "negative", "class0" to "class9":
 // of the studio's style sheets, as they are now (light or dark, with more contrast)
-export const colour = (name) => getComputedStyle(document.body).getPropertyValue(VARIABLES[name] ?? `--${name}`).trim();
+export const colour = (name) => getComputedStyle(document.body).getPropertyValue(variable(name)).trim();
+
+// the same for an SVG, where it follows light and dark by itself
+export const tint = (name) => `var(${variable(name)})`;
 
 // the style sheet of the interactives, loaded once
 let styled = null;
@@ -59,38 +62,6 @@ export const clear = (canvas) => {
   const context = canvas.getContext("2d");
   context.fillStyle = colour("paper");
   context.fillRect(0, 0, canvas.width, canvas.height);
-};
-
-// a line of numbers, or several, in the same picture; ``at`` marks a place
-export const lines = (canvas, rows, at = null) => {
-  const context = canvas.getContext("2d");
-  const { width, height } = canvas;
-  clear(canvas);
-  const all = rows.flat().filter(Number.isFinite);
-  const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
-  const y = (value) => height - 14 - (height - 24) * (value - low) / (high - low);
-  rows.forEach((row, number) => {
-    context.strokeStyle = colour(`class${number % 10}`);
-    context.lineWidth = 2;
-    context.setLineDash(number % 2 ? [6, 3] : []);
-    context.beginPath();
-    row.forEach((value, i) => context.lineTo(6 + (width - 12) * i / Math.max(1, row.length - 1), y(value)));
-    context.stroke();
-  });
-  context.setLineDash([]);
-  if (at !== null) {
-    const x = 6 + (width - 12) * at / Math.max(1, rows[0].length - 1);
-    context.strokeStyle = colour("ink");
-    context.lineWidth = 1;
-    context.beginPath();
-    context.moveTo(x, 0);
-    context.lineTo(x, height);
-    context.stroke();
-  }
-  context.fillStyle = colour("muted");
-  context.font = "11px system-ui, sans-serif";
-  context.fillText(high.toPrecision(2), 4, 11);
-  context.fillText(low.toPrecision(2), 4, height - 2);
 };
 
 // a point, in two shapes, for those who do not see the colours apart
@@ -177,11 +148,12 @@ export const begin = async (root, exported = null) => {
     kept: {},
     field: (field) => one(`.play [name="${field}"]`),
     canvas: (canvas) => one(`[data-canvas="${canvas}"]`),
+    plot: (plot) => one(`[data-plot="${plot}"]`),
     part: (part) => one(`.play [data-part="${part}"]`),
     say: (text) => { said.textContent = text; },
     on: (does, act) => one(`[data-do="${does}"]`).addEventListener("click", act),
     show: (place, text) => { one(`.play [data-part="${place}"]`).textContent = text; },
-    // ``draw`` is called again where light turns to dark
+    // ``draw`` is called again where light turns to dark, or a screen is turned
     repaint: (draw) => { repaints.push(draw); },
   };
 
@@ -352,6 +324,6 @@ export const begin = async (root, exported = null) => {
   });
   const recolour = () => { if (root.isConnected) repaints.forEach((draw) => draw()); };
   new MutationObserver(recolour).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-  matchMedia("(prefers-contrast: more)").addEventListener("change", recolour);
+  for (const query of ["(prefers-contrast: more)", "(orientation: portrait)"]) matchMedia(query).addEventListener("change", recolour);
   if (linked(name)) await open();
 };

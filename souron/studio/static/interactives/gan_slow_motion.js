@@ -1,7 +1,8 @@
 // Each step of a GAN's two networks, one frame after the other.
-import { bytes, clear, fill, lines, paint } from "./common.js";
+import { bytes, clear, fill, paint } from "./common.js";
+import { percent, series } from "./plot.js";
 
-export const start = async (root, { ask, canvas, field, on, player, show, words }) => {
+export const start = async (root, { ask, canvas, field, on, player, plot, show, words }) => {
   let found = null;
   const tiles = (name, values, signed = false) => {
     const plane = canvas(name), cells = found.side ** 2, count = values.length / cells;
@@ -20,14 +21,15 @@ export const start = async (root, { ask, canvas, field, on, player, show, words 
     const was = bytes(before.drawn);
     const change = now.who === "start" ? was.map(() => 128) : bytes(now.drawn).map((value, i) => Math.min(Math.max(128 + 4 * (value - was[i]), 0), 255));
     tiles("change", change, true);
-    lines(canvas("trust"), [0, 1].map((part) => found.frames.map((frame) => frame.trust[part])), place);
+    const trust = [0, 1].map((part) => found.frames.map((frame) => frame.trust[part]));
+    series(plot("trust"), trust, { step: words.frames, at: place, domain: [0, 1], format: percent });
     const losses = { critic: [], generator: [] };
     let last = { critic: NaN, generator: NaN };
     for (const frame of found.frames) {
       last = { ...last, [frame.who]: frame.who === "start" ? undefined : frame.loss };
       for (const who of ["critic", "generator"]) losses[who].push(last[who] ?? NaN);
     }
-    lines(canvas("loss"), [losses.critic, losses.generator], place);
+    series(plot("loss"), [losses.critic, losses.generator], { step: words.frames, at: place });
     const share = (value) => (100 * value).toFixed(1);
     show("frame", fill(words.frame, { round: now.round, who: words[now.who], loss: now.who === "start" ? "–" : now.loss }));
     show("trust", fill(words.trust, { real: share(now.trust[0]), drawn: share(now.trust[1]), before: share(before.trust[1]) }));

@@ -1,5 +1,6 @@
 // A text as tokens, attention head by head, activations, the next token's probabilities.
 import { bytes, fill, paint } from "./common.js";
+import { dots, percent as rounded, plot as axes } from "./plot.js";
 
 const SHOWN = 12;  // candidates in the list
 
@@ -25,7 +26,7 @@ export const chances = (logits, order, temperature, topk, topp) => {
 };
 
 export const start = async (root, tools) => {
-  const { ask, canvas, colour, field, on, part, show, words } = tools;
+  const { ask, canvas, colour, field, on, part, plot, show, words } = tools;
   if (!part("tokens")) return;
   const number = (name) => Number(field(name).value);
   let more = [...(tools.kept.more ?? [])];
@@ -183,38 +184,13 @@ export const start = async (root, tools) => {
 
   // every head as a point: entropy, attention on the previous token
   const drawProfile = () => {
-    const plane = canvas("profile"), context = blank(plane), { head, layer } = chosen();
-    const points = [...found.other, ...found.heads];
+    const { head, layer } = chosen(), points = [...found.other, ...found.heads], place = (one) => [one[2], one[3]];
     if (!points.length) return;
-    const most = Math.max(found.equal[0], ...points.map((one) => one[2])) * 1.05, left = 34, bottom = plane.height - 32;
-    const x = (value) => left + (plane.width - left - 10) * value / most, y = (value) => bottom - (bottom - 26) * value;
-    context.strokeStyle = context.fillStyle = colour("muted");
-    context.lineWidth = 1;
-    context.beginPath();
-    context.moveTo(left, y(1)); context.lineTo(left, bottom); context.lineTo(plane.width - 8, bottom);
-    context.stroke();
-    context.fillText("0", left - 4, bottom + 14);
-    context.fillText(most.toFixed(1), plane.width - 26, bottom + 14);
-    context.fillText("100 %", 2, y(1) + 4);
-    context.fillText(words.entropy, left + 20, plane.height - 6, plane.width - 60);
-    context.fillText(words.previous, 40, 14);
-    const dot = ([deep, , entropy, previous], hollow) => {
-      context.beginPath();
-      context.arc(x(entropy), y(previous), 5, 0, 2 * Math.PI);
-      context.strokeStyle = context.fillStyle = hollow ? colour("muted") : colour(`class${deep % 6}`);
-      context.lineWidth = 1.5;
-      if (hollow) context.stroke(); else context.fill();
-    };
-    found.other.forEach((one) => dot(one, true));
-    found.heads.forEach((one) => {
-      dot(one, false);
-      if (one[0] === layer && one[1] === head) {
-        context.beginPath();
-        context.arc(x(one[2]), y(one[3]), 9, 0, 2 * Math.PI);
-        context.strokeStyle = colour("ink");
-        context.stroke();
-      }
-    });
+    const most = 1.05 * Math.max(found.equal[0], ...points.map((one) => one[2]));
+    const made = axes(plot("profile"), { x: { domain: [0, most], label: words.entropy }, y: { domain: [0, 1], label: words.previous, format: rounded } });
+    dots(made, found.other.map(place), "muted", { size: 5, ring: true });
+    found.heads.forEach((one) => dots(made, [place(one)], `class${one[0] % 6}`, { size: 5 }));
+    dots(made, found.heads.filter((one) => one[0] === layer && one[1] === head).map(place), "ink", { size: 9, ring: true });
   };
 
   const tellHeads = () => {

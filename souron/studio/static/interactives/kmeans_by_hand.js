@@ -1,5 +1,6 @@
 // Place centres, step by step: points join, centres move.
-import { clear, fill, lines, mark } from "./common.js";
+import { clear, fill, mark } from "./common.js";
+import { series } from "./plot.js";
 
 // one step of souron's kmeans, for a file that was exported; a test compares both
 export const lloyd = (points, centres, move) => {
@@ -22,7 +23,7 @@ export const lloyd = (points, centres, move) => {
   return { centres, nearest, inertia };
 };
 
-export const start = async (root, { ask, canvas, colour, field, keep, kept, on, recorded, repaint, show, words }) => {
+export const start = async (root, { ask, canvas, colour, field, keep, kept, on, plot, recorded, repaint, show, words }) => {
   const plane = canvas("plane"), context = plane.getContext("2d");
   let points = [], reach = 1.2, centres = [], nearest = null, moves = false, curve = [], rounds = 0, ended = false, rival = null;
   let cross = { x: 0, y: 0 };
@@ -62,7 +63,7 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
       context.moveTo(x - 12, y); context.lineTo(x + 12, y); context.moveTo(x, y - 12); context.lineTo(x, y + 12);
       context.stroke();
     }
-    if (curve.length) lines(canvas("curve"), [curve]);
+    if (curve.length) series(plot("curve"), [curve], { step: words.step_axis });
   };
   const tell = (text) => show("now", text);
   const waiting = () => tell(fill(words.place, { count: count(), placed: centres.length }));
@@ -71,7 +72,7 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
     centres = []; nearest = null; moves = false; curve = []; rounds = 0; ended = false; rival = null;
     keep({ placed: [], steps: 0 });
     show("rival", "");
-    canvas("curve").getContext("2d").clearRect(0, 0, 999, 999);
+    plot("curve").replaceChildren();
     if (fetchPoints) {
       const found = await ask({ points: field("points").value });
       if (!found) return;

@@ -1,11 +1,12 @@
 // Draw the patients for testing again and again; every AUC stays on the strip.
 import { bytes, clear, fill, paint } from "./common.js";
+import { dots, line, plot as axes, rule } from "./plot.js";
 
 const SIDE = 8;  // pixels of a picture
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-export const start = async (root, { ask, canvas, colour, field, keep, kept, on, repaint, say, show, words }) => {
+export const start = async (root, { ask, canvas, colour, field, keep, kept, on, plot, repaint, say, show, words }) => {
   const WAYS = { patients: "class0", images: "class1" };
   let draws = [], busy = false;
   const patients = () => Number(field("patients").value);
@@ -42,46 +43,19 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
   };
 
   const drawStrip = () => {
-    const plane = canvas("strip"), context = plane.getContext("2d"), { width, height } = plane, half = width / 2;
-    clear(plane);
-    const some = draws.slice(-60), low = 0.2, step = Math.min(16, (height - 62) / Math.max(some.length, 1));
+    const some = draws.slice(-60), low = 0.2;
     Object.entries(WAYS).forEach(([way, name], part) => {
-      const x = (value) => part * half + 14 + (half - 28) * (Math.max(value, low) - low) / (1 - low);
-      context.fillStyle = colour("ink");
-      context.font = "13px system-ui, sans-serif";
-      context.textAlign = "center";
-      context.fillText(words[way], part * half + half / 2, 16);
-      context.font = "12px system-ui, sans-serif";
-      for (const value of [0.2, 0.6, 1]) context.fillText(value, x(value), height - 6);
-      context.strokeStyle = colour("muted");
-      context.lineWidth = 1;
-      context.strokeRect(part * half + 6, 24, half - 12, height - 46);
-      const bar = (value, dash) => {
-        context.setLineDash(dash);
-        context.beginPath();
-        context.moveTo(x(value), 24);
-        context.lineTo(x(value), height - 22);
-        context.stroke();
-        context.setLineDash([]);
-      };
-      bar(0.5, [2, 4]);
-      if (!some.length) return;
-      context.strokeStyle = colour("class2");
-      context.lineWidth = 2;
-      bar(mean(some.map((one) => one[way].auc[system()][3])), [6, 3]);
+      const made = axes(plot("strip"), {
+        x: { domain: [low, 1], ticks: 4, label: "AUC" }, y: { domain: [Math.max(some.length, 24) + 0.5, 0.5], ticks: 0, label: words[way] },
+        span: [part / 2, (part + 1) / 2], left: 14,
+      });
+      rule(made, { x: 0.5 }, "muted", { dash: "2 4" });
+      if (some.length) rule(made, { x: mean(some.map((one) => one[way].auc[system()][3])) }, "class2", { dash: "6 3", width: 2 });
       some.forEach((one, i) => {
-        const [value, from, to, outside] = one[way].auc[system()], y = 34 + step * i;
-        context.strokeStyle = context.fillStyle = colour(name);
-        context.lineWidth = i === some.length - 1 ? 2.5 : 1;
-        context.beginPath();
-        context.moveTo(x(from), y);
-        context.lineTo(x(to), y);
-        context.stroke();
-        context.beginPath();
-        context.arc(x(value), y, 3, 0, 7);
-        context.fill();
-        context.fillStyle = colour("class2");
-        context.fillRect(x(outside) - 1, y - 3, 2, 6);
+        const [value, from, to, outside] = one[way].auc[system()];
+        line(made, [[Math.max(from, low), i + 1], [to, i + 1]], name, { width: i === some.length - 1 ? 2.5 : 1 });
+        dots(made, [[value, i + 1]], name, { size: 3 });
+        line(made, [[outside, i + 0.7], [outside, i + 1.3]], "class2");
       });
     });
   };

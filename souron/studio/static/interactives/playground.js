@@ -1,9 +1,10 @@
 // A recording of a small network's learning: surface, hidden units, loss.
-import { bytes, clear, fill, lines, mark, paint } from "./common.js";
+import { bytes, clear, fill, mark, paint } from "./common.js";
+import { series } from "./plot.js";
 
-export const start = async (root, { ask, canvas, colour, field, on, player, show, words }) => {
+export const start = async (root, { ask, canvas, colour, field, on, player, plot, show, words }) => {
   let found = null;
-  const surface = canvas("surface"), units = canvas("units"), loss = canvas("loss");
+  const surface = canvas("surface"), units = canvas("units");
 
   const draw = (place) => {
     if (!found) return;
@@ -13,7 +14,7 @@ export const start = async (root, { ask, canvas, colour, field, on, player, show
     const scale = surface.width / (2 * found.reach);
     found.points.forEach(([x, y], i) => mark(context, (x + found.reach) * scale, (found.reach - y) * scale, 1 - found.sort[i], 3));
     drawUnits(now);
-    lines(loss, [found.losses], now.step);
+    series(plot("loss"), [found.losses], { step: words.step_axis, at: now.step });
     const share = (value) => Math.round(100 * value);
     show("now", fill(words.now, { step: now.step, loss: now.loss.toFixed(3), train: share(now.train), test: share(now.test) }));
   };

@@ -1,7 +1,7 @@
 // Threshold, prevalence and cost: what follows from the numbers of true and false positives that Python counted.
 // The formulas are those of metrics/classification.py (at_threshold) and metrics/net_benefit.py (frequencies).
 import { clear, fill } from "./common.js";
-import { axes, line, ring } from "./plot.js";
+import { dots, line, note, plot as axes, rule } from "./plot.js";
 
 const PEOPLE = 1000, COLUMNS = 40, CELL = 10;
 
@@ -29,7 +29,7 @@ const between = (points) => points.slice(1).flatMap(([falls, hits], i) => [1, 2,
 const percent = (share) => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
 const short = (share) => `${Number((100 * share).toPrecision(3))} %`;
 
-export const start = async (root, { ask, canvas, colour, field, keep, kept, on, repaint, show, words }) => {
+export const start = async (root, { ask, canvas, colour, field, keep, kept, on, plot, repaint, show, words }) => {
   const [source, threshold, prevalence, each] = ["source", "threshold", "prevalence", "cost"].map(field);
   let held = null;
 
@@ -40,42 +40,30 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
   if (listed.sources.some(([key]) => key === wanted)) source.value = wanted;
   if (!listed.sources.length) return;
 
-  const unit = { x: [0, 1], y: [0, 1], marks: { x: [0, 0.5, 1], y: [0, 0.5, 1] } };
+  const unit = (label) => ({ domain: [0, 1], label }), here = { size: 6, ring: true };
 
   const drawCurves = (now, share) => {
-    const roc = axes(canvas("roc"), { ...unit, across: words.false, up: words.sensitivity });
-    line(roc, [[0, 0], [1, 1]], "muted", true);
+    const roc = axes(plot("roc"), { x: unit(words.false), y: unit(words.sensitivity) });
+    line(roc, [[0, 0], [1, 1]], "muted", { dash: "5 4", width: 1 });
     line(roc, held.roc.map(([falls, hits]) => [falls / held.healthy, hits / held.ill]), "accent");
-    ring(roc, 1 - now.specificity, now.sensitivity);
-    const precision = axes(canvas("precision"), { ...unit, across: words.sensitivity, up: words.precision });
-    line(precision, [[0, share], [1, share]], "muted", true);
+    dots(roc, [[1 - now.specificity, now.sensitivity]], "class1", here);
+    const precision = axes(plot("precision"), { x: unit(words.sensitivity), y: unit(words.precision) });
+    rule(precision, { y: share }, "muted");
     const points = between(held.roc).map(([falls, hits]) => rates([hits, falls], held, share));
     line(precision, points.map((at) => [at.sensitivity, at.positive]), "accent");
-    ring(precision, now.sensitivity, now.positive);
+    dots(precision, [[now.sensitivity, now.positive]], "class1", here);
   };
   const drawCosts = (costs, at, least, nobody, everybody) => {
     const nearer = Math.min(nobody, everybody);
     const high = 1.15 * Math.max(Math.min(Math.max(...costs), 2 * nearer), nearer, costs[at], 1);
-    const costly = axes(canvas("costs"), {
-      x: [0, 100], y: [0, high], across: words.threshold, up: words.costs, marks: { x: [0, 25, 50, 75, 100], y: [0, high / 2, high] },
-    });
-    const { context, x, y } = costly;
-    context.save();
-    context.beginPath();
-    context.rect(x(0), y(high), x(100) - x(0), y(0) - y(high));
-    context.clip();
+    const made = axes(plot("costs"), { x: { domain: [0, 100], label: words.threshold }, y: { domain: [0, high], label: words.costs }, clip: true });
     for (const [level, name] of [[nobody, "nobody"], [everybody, "everybody"]]) {
-      line(costly, [[0, level], [100, level]], "muted", true);
-      context.fillStyle = colour("muted");
-      context.textAlign = "right";
-      context.fillText(words[name], x(99), y(level) + (level === nearer ? 14 : -4));
-      context.textAlign = "left";
+      rule(made, { y: level }, "muted");
+      if (level <= high) note(made, [99, level], words[name], { colour: "muted", anchor: "end", down: level === nearer ? 14 : -4 });
     }
-    line(costly, costs.map((value, i) => [i + 1, value]), "accent");
-    context.restore();
-    context.fillStyle = colour("accent");
-    context.fillRect(x(least + 1) - 5, y(costs[least]) - 5, 10, 10);
-    ring(costly, at + 1, costs[at]);
+    line(made, costs.map((value, i) => [i + 1, value]), "accent");
+    dots(made, [[least + 1, costs[least]]], "accent", { size: 5, square: true });
+    dots(made, [[at + 1, costs[at]]], "class1", here);
   };
 
   const SIGNS = {  // distinguished by shape as well

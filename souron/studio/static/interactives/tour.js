@@ -1,7 +1,7 @@
 // The tour of an interactive: each step points at a part of the stage, some ask for a guess, which is kept.
 
 const find = (root, name) => {
-  const part = ["name", "data-canvas", "data-part", "data-do"].map((kind) => root.querySelector(`.play [${kind}="${name}"]`)).find(Boolean);
+  const part = ["name", "data-canvas", "data-plot", "data-part", "data-do"].map((kind) => root.querySelector(`.play [${kind}="${name}"]`)).find(Boolean);
   return part?.closest("label, figure") ?? part;
 };
 
