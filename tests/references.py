@@ -80,10 +80,10 @@ def rcnn(name: str, labels: int, **how) -> nn.Module:
     return network
 
 
-def retina(name: str, labels: int) -> nn.Module:
+def retina(name: str, labels: int, **how) -> nn.Module:
     """One of torchvision's RetinaNets whose answers differ."""
     torch.manual_seed(0)
-    sides = {"min_size": 50, "max_size": 90}
+    sides = {"min_size": 50, "max_size": 90, **how}
     if name.endswith("v2"):
         network = retinanet_resnet50_fpn_v2(num_classes=1 + labels, **NOTHING, **sides)
     else:

@@ -276,7 +276,5 @@ class RetinaNet(Detector):
             heat = torch.stack([F.interpolate(cell, side)[0, 0] for cell in cells]).sum(0)
             maps.append((name, heat / heat.max()))
             shares.append(float(loss[owner < 0].sum() / loss.sum()))
-        caption = _(
-            "of the loss of all labels {plain:.0%} are due to background as cross-entropy, {focal:.0%} as focal loss"
-        )
+        caption = _("background makes up {plain:.0%} of the cross-entropy, and {focal:.0%} of the focal loss")
         return Maps(_("Loss of each cell"), caption.format(plain=shares[0], focal=shares[1]), maps, "heat")
