@@ -153,6 +153,8 @@ def test_a_detector_answers_by_its_published_name_as_torchvision(offer, photo):
 
 def test_retinanet_answers_by_its_published_name_as_torchvision(offer, photo, monkeypatch):
     theirs = references.retina(RETINA, 90, min_size=96, max_size=160)
+    references.spread(theirs, [tensor(photo)], theirs.head.classification_head.cls_logits, 1.0)
+    references.spread(theirs, [tensor(photo)], theirs.head.regression_head.bbox_reg, 0.3)
     with torch.no_grad():  # the background is never true
         theirs.head.classification_head.cls_logits.bias.view(9, -1)[:, 0] = -100
     offer(RETINA, theirs)

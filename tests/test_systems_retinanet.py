@@ -5,6 +5,7 @@ import references
 import torch
 from references import RETINAS
 from shapes import shapes
+from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
@@ -87,7 +88,7 @@ def test_a_published_size_answers_as_torchvisions(name):
 @pytest.mark.parametrize("name", RETINAS)
 def test_a_published_size_learns_the_loss_of_torchvision(name, monkeypatch):
     """torchvision's loss of version 1 is linear throughout."""
-    theirs = references.retina(name, 4)
+    theirs = references.retina(name, 4, min_size=64, max_size=96)
     model = built(name, theirs)
     monkeypatch.setattr(retinanet, "BETA", 1e-9)
     image = torch.rand(2, 3, 64, 96)
@@ -121,22 +122,22 @@ def test_older_names_of_files_are_understood():
         assert torch.equal(held, again[name]), name
 
 
-@pytest.mark.parametrize("name, size", [("v1", "resnet50_fpn"), ("v2", "resnet50_fpn_v2")])
-def test_it_has_as_many_parameters_as_published(name, size):
+@pytest.mark.parametrize("size, count", [("resnet50_fpn", 34_014_999 + 53_120), ("resnet50_fpn_v2", 38_198_935)])
+def test_it_has_as_many_parameters_as_published(size, count):
+    """The 53 120 of batch normalisation are frozen in version 1, and not counted there."""
     about = published.of_system(f"retinanet_{size}")
     kind, config = registry.load_system(f"retinanet_{size}")
     with torch.device("meta"):
         model = kind(config, Spec(3, 64, published.labels(about)))
     background = 9 * (256 * 9 + 1)  # of whose scores there is one for each anchor
-    counts = {"v1": 34_014_999, "v2": 38_198_935}  # without frozen normalisation, in version 1
-    norms = sum(p.numel() for n, p in model.named_parameters() if ".bn" in n or "downsample.1" in n)
-    assert sum(p.numel() for p in model.parameters()) + background in (counts[name], counts[name] + norms)
+    assert sum(p.numel() for p in model.parameters()) + background == count
 
 
 def test_its_loss_is_what_the_paper_says():
     """The sum over all anchors but those between, of each image, by its positive anchors."""
     cases = shapes(4, 32)
     model = made(cases).eval()
+    nn.init.zeros_(model.label.last.bias)  # no anchor is easy, so that each counts
     image = torch.rand(2, 3, 32, 32)
     truth = [torch.tensor([[1.0, 3, 3, 15, 15], [0, 14, 16, 30, 28]]), torch.tensor([[2.0, 10, 4, 30, 28]])]
     logit, offset, anchors = model.said(image)
