@@ -55,6 +55,7 @@ OBJECT, BACKGROUND = 0.5, 0.4  # IoU from which an anchor is positive, and below
 PRIOR = 0.01  # initial score of every label
 SCALE = (1.0, 1.0)  # of offsets: position, size
 BETA = 1 / 9  # error of an offset from which its loss is linear
+AROUND = (1, 1, 1, 1)  # cells of padding
 DEEP = 4  # convolutions of a head before its last
 AT_ONCE, AT_ONCE_PUBLISHED = 16, 2  # images per training step
 PUBLISHED: dict[str, float | None] = {"resnet50_fpn": 0.0, "resnet50_fpn_v2": None}  # torchvision's networks,
@@ -85,18 +86,22 @@ class Config:
 
 
 class Pyramid(nn.Module):
-    """Maps at 1/8, 1/16, 1/32 -> as many of equal channels, and two coarser ones."""
+    """Maps at 1/8, 1/16, 1/32 -> as many of equal channels, and two coarser ones.
+
+    These are padded beforehand: PyTorch 2.13 leaves parts of the gradient of the weights unset where a
+    convolution itself pads a map of one cell.
+    """
 
     def __init__(self, inward: Sequence[int], maps: int, of_backbone: bool) -> None:
         super().__init__()
         self.fpn, self.of_backbone = FPN(inward, maps), of_backbone
-        self.p6 = nn.Conv2d(inward[-1] if of_backbone else maps, maps, 3, 2, 1)
-        self.p7 = nn.Conv2d(maps, maps, 3, 2, 1)
+        self.p6 = nn.Conv2d(inward[-1] if of_backbone else maps, maps, 3, 2)
+        self.p7 = nn.Conv2d(maps, maps, 3, 2)
 
     def forward(self, found: Sequence[Tensor]) -> list[Tensor]:
         *levels, _pooled = self.fpn(found)
-        sixth = self.p6(found[-1] if self.of_backbone else levels[-1])
-        return [*levels, sixth, self.p7(F.relu(sixth))]
+        sixth = self.p6(F.pad(found[-1] if self.of_backbone else levels[-1], AROUND))
+        return [*levels, sixth, self.p7(F.pad(F.relu(sixth), AROUND))]
 
 
 class Head(nn.Module):
