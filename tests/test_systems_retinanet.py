@@ -225,7 +225,7 @@ def test_it_learns_to_find_shapes_in_images_it_never_saw():
         fit.go(60)
     fit.use_best()
     scores = TASK.validate(model, model.loader(test))
-    assert scores["AP50"].mean() > 0.35, scores["AP50"].mean()
+    assert scores["AP50"].mean() > 0.2, scores["AP50"].mean()
 
 
 def test_it_shows_the_anchors_that_learn_and_the_share_of_background_in_either_loss():
