@@ -10,13 +10,16 @@ from torchvision.models.detection import (
     FasterRCNN,
     KeypointRCNN,
     MaskRCNN,
+    RetinaNet,
     fasterrcnn_resnet50_fpn_v2,
     maskrcnn_resnet50_fpn_v2,
+    retinanet_resnet50_fpn_v2,
     ssdlite320_mobilenet_v3_large,
 )
 from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import _mobilenet_extractor, _resnet_fpn_extractor
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 FEW = 20  # proposals
@@ -60,6 +63,7 @@ RCNNS = {
     "maskrcnn_resnet50_fpn_v2": second(maskrcnn_resnet50_fpn_v2),
     "keypointrcnn_resnet50_fpn": first(KeypointRCNN, num_keypoints=17),
 }
+RETINAS = ("retinanet_resnet50_fpn", "retinanet_resnet50_fpn_v2")
 SEGMENTERS = ("fcn_resnet50", "deeplabv3_resnet50", f"deeplabv3_{MOBILE}", f"lraspp_{MOBILE}")
 
 
@@ -73,6 +77,24 @@ def rcnn(name: str, labels: int, **how) -> nn.Module:
     spread(network, image, network.rpn.head.cls_logits, 1.0)
     spread(network, image, network.roi_heads.box_predictor.cls_score, 1.0)
     spread(network, image, network.roi_heads.box_predictor.bbox_pred, 0.5)
+    return network
+
+
+def retina(name: str, labels: int, **how) -> nn.Module:
+    """One of torchvision's RetinaNets whose answers differ."""
+    torch.manual_seed(0)
+    sides = {"min_size": 50, "max_size": 90, **how}
+    if name.endswith("v2"):
+        network = retinanet_resnet50_fpn_v2(num_classes=1 + labels, **NOTHING, **sides)
+    else:
+        resnet = resnet50(norm_layer=FrozenBatchNorm2d)
+        coarse = LastLevelP6P7(256, 256)
+        network = RetinaNet(_resnet_fpn_extractor(resnet, 3, [2, 3, 4], coarse), 1 + labels, **sides)
+        overwrite_eps(network, 0.0)
+    image = list(torch.rand(IMAGES, 3, 50, 77))
+    lively(network, image)
+    spread(network, image, network.head.classification_head.cls_logits, 1.0)
+    spread(network, image, network.head.regression_head.bbox_reg, 0.5)
     return network
 
 

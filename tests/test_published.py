@@ -23,11 +23,13 @@ from souron import model as models_api
 from souron import registry
 from souron.cli import main
 from souron.hub import fetch, names, packages, published, weights
+from souron.kinds.picture import Picture
 from souron.runs import evaluate, prepare
+from souron.systems.detect import retinanet
 from souron.utils.messages import UserError
 
 LITE, MOBILE = "ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"
-LRASPP = "lraspp_mobilenet_v3_large"
+LRASPP, RETINA = "lraspp_mobilenet_v3_large", "retinanet_resnet50_fpn"
 ARGS = {"changes": {}, "rate": None, "seed": 0, "freeze": False}
 
 
@@ -102,6 +104,8 @@ def test_every_published_size_of_torchvision_is_in_the_table():
         ("maskrcnn_resnet50_fpn", "mask_rcnn_resnet50_fpn"),
         ("keypointrcnn_resnet50_fpn", "keypoint_rcnn_resnet50_fpn"),
         ("ssd300_vgg16", "ssd300"),
+        (RETINA, RETINA),
+        ("retinanet_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2"),
         (LITE, "ssd_lite320_mobilenet_v3_large"),
         ("fcn_resnet101", "fcn_resnet101"),
         ("deeplabv3_mobilenet_v3_large", "deeplab_v3_mobilenet_v3_large"),
@@ -147,6 +151,34 @@ def test_a_detector_answers_by_its_published_name_as_torchvision(offer, photo):
     assert numbers == set(expected["labels"].tolist())  # COCO's own numbers
 
 
+def test_retinanet_answers_by_its_published_name_as_torchvision(offer, photo, monkeypatch):
+    theirs = references.retina(RETINA, 90, min_size=96, max_size=160)
+    references.spread(theirs, [tensor(photo)], theirs.head.classification_head.cls_logits, 1.0)
+    references.spread(theirs, [tensor(photo)], theirs.head.regression_head.bbox_reg, 0.3)
+    with torch.no_grad():  # the background is never true
+        theirs.head.classification_head.cls_logits.bias.view(9, -1)[:, 0] = -100
+    offer(RETINA, theirs)
+    theirs.score_thresh = 0.5
+    with torch.inference_mode():
+        [expected] = theirs([tensor(photo)])
+    scores = expected["scores"][10:40]
+    place = int((scores[:-1] - scores[1:]).argmax())  # where rounding decides nothing
+    count, least = 11 + place, float(scores[place : place + 2].mean())
+    model = models_api.load(RETINA)
+    pixels, _place = model.system.framed(Picture.read(photo))
+    assert pixels.shape == (3, 800, 1142)
+    monkeypatch.setattr(retinanet, "SHORT", 96)
+    monkeypatch.setattr(retinanet, "LONG", 160)
+    found = model(photo, conf=least, iou=0.5)
+    categories = torchvision.models.get_weight(published.of_system(RETINA).name).meta["categories"]
+    names_there = [categories[int(label)] for label in expected["labels"][:count]]
+    rows = rows_of(found.labels, found.scores, found.box)
+    others = rows_of(names_there, expected["scores"][:count], expected["boxes"][:count])
+    for (name, score, *box), (other, its_score, *edges) in zip(rows, others, strict=True):
+        assert name == other and score == pytest.approx(its_score, abs=1e-4)
+        assert box == pytest.approx(edges, abs=0.02)
+
+
 def rows_of(labels, scores, boxes):
     rows = [(label, float(score), *map(float, box)) for label, score, box in zip(labels, scores, boxes, strict=True)]
     return sorted(rows, key=lambda row: (row[0], round(row[1], 3), *row[2:]))
@@ -179,8 +211,6 @@ def test_a_long_strip_does_not_become_a_huge_image(offer, tmp_path):
     offer(LRASPP, references.segmenter(LRASPP, 21))
     system = models_api.load(LRASPP).system
     Image.new("RGB", (5000, 2)).save(tmp_path / "strip.png")
-    from souron.kinds.picture import Picture
-
     pixels, place = system.framed(Picture.read(tmp_path / "strip.png"))
     assert pixels.shape == (3, 520, 2080) and place.left == place.top == 0
 

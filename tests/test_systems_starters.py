@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou
 
 from souron import registry
-from souron.blocks import folded, single_shot
+from souron.blocks import boxes, folded, single_shot
 from souron.blocks.folded_mobilenet import MobileNetV2
 from souron.blocks.fusing import fused
 from souron.blocks.yolo import distribution_focal, places
@@ -244,7 +244,7 @@ def test_generalised_iou_is_that_of_torchvision():
     box[:, 2:] += box[:, :2] + 0.5
     true[:, 2:] += true[:, :2] + 0.5
     expected = generalized_box_iou(box, true).diagonal()
-    assert torch.allclose(nanodet.giou(box, true), expected, atol=1e-5)
+    assert torch.allclose(boxes.giou(box, true), expected, atol=1e-5)
     assert (expected < 0).any()
 
 

@@ -30,6 +30,19 @@ def overlaps(one: Tensor, other: Tensor) -> Tensor:
     return shared / (area[:, None] + other_area - shared)
 
 
+def giou(box: Tensor, true: Tensor) -> Tensor:
+    """Generalised IoU (n,) of boxes (n, 4) with (n, 4): less, the emptier their common hull.
+
+    Rezatofighi et al.: Generalized Intersection over Union (2019).
+    https://arxiv.org/abs/1902.09630
+    """
+    low, high = box[:, :2].maximum(true[:, :2]), box[:, 2:].minimum(true[:, 2:])
+    shared = (high - low).clamp(min=0).prod(1)
+    union = sum((each[:, 2:] - each[:, :2]).prod(1) for each in (box, true)) - shared
+    hull = (box[:, 2:].maximum(true[:, 2:]) - box[:, :2].minimum(true[:, :2])).prod(1)
+    return shared / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
+
+
 def local_maxima(box: Tensor, score: Tensor, label: Tensor, overlap: float) -> Tensor:
     """Non-maximum suppression per label; return the kept rows by descending score.
 

@@ -211,15 +211,30 @@ def match(box: Tensor, true: Tensor, high: float, low: float) -> Tensor:
 
 
 @torch.no_grad()
-def match_anchors(anchor: Tensor, true: Tensor) -> Tensor:
+def match_anchors(anchor: Tensor, true: Tensor, high: float = OBJECT, low: float = BACKGROUND) -> Tensor:
     """Assign objects to anchors as ``match`` does; each object also gets its best anchors."""
-    owner = match(anchor, true, OBJECT, BACKGROUND)
+    owner = match(anchor, true, high, low)
     if not len(true):
         return owner
     overlap = overlaps(true, anchor)  # (n, A)
     best = (overlap == overlap.amax(1, keepdim=True)) & (overlap > 0)
     claimed, claimant = overlap.where(best, -1).max(0)
     return claimant.where(claimed > 0, owner)
+
+
+def corner_anchors(levels: Sequence[Tensor], stride: int, sides: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Return the anchors (A, 4) of each level as published: around the corners of its cells.
+
+    ``stride`` is the pixels per cell of the first level, ``sides`` are those of each level's anchors.
+    """
+    height, width = (count * stride for count in levels[0].shape[2:])
+    found = []
+    for x, of_level in zip(levels, sides, strict=True):
+        sizes = [(side / aspect**0.5, side * aspect**0.5) for aspect in ASPECTS for side in of_level]
+        high, wide = x.shape[2:]
+        step = wide and width // wide, high and height // high
+        found.append(at_corners(high, wide, step, torch.tensor(sizes, device=x.device)))
+    return found
 
 
 class RCNN(nn.Module):
@@ -265,22 +280,12 @@ class RCNN(nn.Module):
     def anchors(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Return the anchors (A, 4) of each level, of every scale and aspect, at each cell."""
         if self.published_layout:
-            return self._anchors_at_corners(levels)
+            return corner_anchors(levels, self.layout.strides[0], self.layout.sides)
         sides = [(s / a**0.5, s * a**0.5) for s in self.config.scales for a in ASPECTS]
         sizes = torch.tensor(sides, device=levels[0].device)
         return [
             around(x.shape[2], x.shape[3], stride, stride * sizes) for x, stride in zip(levels, STRIDES, strict=True)
         ]
-
-    def _anchors_at_corners(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        height, width = (count * self.layout.strides[0] for count in levels[0].shape[2:])
-        found = []
-        for x, sides in zip(levels, self.layout.sides, strict=True):
-            sizes = [(side / aspect**0.5, side * aspect**0.5) for aspect in ASPECTS for side in sides]
-            high, wide = x.shape[2:]
-            step = wide and width // wide, high and height // high
-            found.append(at_corners(high, wide, step, torch.tensor(sizes, device=x.device)))
-        return found
 
     @torch.no_grad()
     def proposals(

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.blocks.boxes import overlaps
+from souron.blocks.boxes import giou, overlaps
 from souron.blocks.folded import Norm, named
 from souron.blocks.yolo import distribution_focal, in_a_row, places
 from souron.tasks.detect import Batch, Detector, Explained, Spec, coco_labels
@@ -244,19 +244,6 @@ def boxes(edge: Tensor, place: Tensor, stride: Tensor) -> Tensor:
     bins = torch.arange(float(BINS), device=edge.device)
     distance = edge.unflatten(2, (4, BINS)).softmax(3) @ bins * stride
     return torch.cat([place - distance[..., :2], place + distance[..., 2:]], 2)
-
-
-def giou(box: Tensor, true: Tensor) -> Tensor:
-    """Generalised IoU (n,) of boxes (n, 4) with (n, 4): less, the emptier their common hull.
-
-    Rezatofighi et al.: Generalized Intersection over Union (2019).
-    https://arxiv.org/abs/1902.09630
-    """
-    low, high = box[:, :2].maximum(true[:, :2]), box[:, 2:].minimum(true[:, 2:])
-    shared = (high - low).clamp(min=0).prod(1)
-    union = sum((each[:, 2:] - each[:, :2]).prod(1) for each in (box, true)) - shared
-    hull = (box[:, 2:].maximum(true[:, 2:]) - box[:, :2].minimum(true[:, :2])).prod(1)
-    return shared / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
 
 
 @torch.no_grad()
