@@ -1,5 +1,6 @@
 """Karlo beside diffusers' UnCLIPPipeline, with random weights: each network, and the whole way to an image."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -110,7 +111,9 @@ def ours(theirs):
 
 
 def test_karlo_has_the_published_tensors():
-    """The sizes of the published files in bytes, of which the head of each file takes a little."""
+    """Sizes in bytes of files of the same networks (karlo-v1-alpha-image-variations), with the head of each
+    file, and those that the site shows, rounded.
+    """
     with torch.device("meta"):
         made, expected = Karlo(Sizes()), published(Sizes())
     shapes = {name: tuple(weight.shape) for name, weight in made.state_dict().items()}
@@ -212,14 +215,14 @@ def test_the_sampler_is_that_of_diffusers(steps, variance):
 
 
 class Tape(Noise):
-    """Noise that remembers what was drawn."""
+    """Noise in float64 that remembers what was drawn."""
 
     def __init__(self, *given):
         super().__init__(*given)
         self.drawn = []
 
     def normal(self, *shape):
-        self.drawn.append(super().normal(*shape))
+        self.drawn.append(super().normal(*shape).double())
         return self.drawn[-1]
 
 
@@ -257,13 +260,17 @@ def replayed(theirs, drawn, prompts, steps):
 
 @pytest.mark.parametrize("steps", [3, 25])
 def test_the_whole_way_from_a_text_to_an_image_is_that_of_diffusers(ours, theirs, steps):
-    """From the same noise, with guidance of 4 and 8 and seven steps of the enlargers."""
+    """From the same noise, with guidance of 4 and 8 and seven steps of the enlargers.
+
+    In float64: the first step divides by 0.00005, and random networks spread what float32 rounds there.
+    """
     noise, prompts = Tape(5, [0, 1]), ["ab cd", "cd"]
+    ours, theirs = copy.deepcopy(ours).double(), {part: copy.deepcopy(each).double() for part, each in theirs.items()}
     with torch.no_grad():
         found = done(ours.drawing(tokens(["", "", *prompts]), noise.normal, steps=steps))
     expected = replayed(theirs, noise.drawn, prompts, steps)
     assert expected.shape == (2, 3, 64, 64) and expected.std() > 0.1
-    torch.testing.assert_close(((found + 1) / 2).clamp(0, 1), expected, rtol=0, atol=2e-3)
+    torch.testing.assert_close(((found + 1) / 2).clamp(0, 1).float(), expected, rtol=0, atol=1e-3)
 
 
 @torch.no_grad()
@@ -324,7 +331,7 @@ def test_a_folder_is_read_with_its_tokenizer(folder, ours, small):
     rounded = Karlo(SMALL).eval()
     rounded.load_state_dict({name: each.bfloat16().float() for name, each in ours.state_dict().items()})
     expected = done(rounded.drawing(tokens(["", "ab cd"]), Noise(0, [0]).normal, steps=2))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
 
 def test_the_command_uses_the_published_defaults(folder, small, tmp_path):

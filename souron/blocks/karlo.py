@@ -218,7 +218,7 @@ class Karlo(nn.Module):
 
         def find(noisy: Tensor, t: int) -> tuple[Tensor, float]:
             step = torch.full((2 * len(noisy),), t, device=noisy.device)
-            free, wanted = self.prior(noisy.repeat(2, 1).to(self.kind), step, text).float().chunk(2)
+            free, wanted = self.prior(noisy.repeat(2, 1).to(self.kind), step, text).to(noisy.dtype).chunk(2)
             return (free + PRIOR_GUIDANCE * (wanted - free)).clamp(-MOST_POINT, MOST_POINT), 0.0
 
         *_steps, normed = self.way(sampler, find, steps, partial(normal, text.point.shape[1]))
@@ -250,7 +250,7 @@ class Karlo(nn.Module):
 
         def find(noisy: Tensor, t: int) -> tuple[Tensor, Tensor]:
             step = torch.full((times * len(noisy),), t, device=noisy.device)
-            found = self.decoder(noisy.repeat(times, 1, 1, 1).to(self.kind), step, vector, words).float()
+            found = self.decoder(noisy.repeat(times, 1, 1, 1).to(self.kind), step, vector, words).to(noisy.dtype)
             noise, share = found[-len(noisy) :].chunk(2, 1)
             if times == 2:
                 free = found[: len(noisy), :3]
@@ -267,7 +267,7 @@ class Karlo(nn.Module):
         def finer(noisy: Tensor, t: int) -> tuple[Tensor, float]:
             network = self.super_res_first if t else self.super_res_last
             step = torch.full((len(noisy),), t, device=noisy.device)
-            found = network(torch.cat([noisy, coarse], 1).to(self.kind), step).float()
+            found = network(torch.cat([noisy, coarse], 1).to(self.kind), step).to(noisy.dtype)
             return self.clean(noisy, found, t), 0.0
 
         *_steps, image = self.way("ddpm", finer, ENLARGING, partial(normal, 3, side, side))

@@ -154,14 +154,14 @@ def _published(meaning: names.DiffusionModel, lora: str, options: dict[str, Any]
         options.setdefault(name, value)
     side = IMGSZ.read(options.pop("imgsz", diffusion_weights.side_of(file)))
     diffusion_weights.refuse_side(file, side)
+    weights = diffusion_weights.file_of(file)
     steps = options.get("steps", STEPS)
     known = int(steps) if str(steps).isdigit() else STEPS
     _cost, text = diffusion_weights.told(file, side, known, guided=str(options.get("guidance")) != "1")
     yield Event("forecast", text=text, note=text)
     yield Event("data", text=_("loading {name}").format(name=file.name))
-    system, weights = diffusion_weights.of(meaning, side), diffusion_weights.file_of(file)
     args = {"system": model.system, "data": ""}
-    return _Source(system, file, args, DRAWN_PUBLISHED / Path(meaning.name).stem, weights)
+    return _Source(diffusion_weights.of(meaning, side), file, args, DRAWN_PUBLISHED / Path(meaning.name).stem, weights)
 
 
 def _conditions(system: Any, options: dict[str, Any], asked: Mapping[str, Any]) -> Conditions:

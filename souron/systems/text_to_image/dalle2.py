@@ -79,17 +79,16 @@ class DALLE2(PromptedGenerator):
     in_stages: Mapping[str, float] = SHARES
     sees = True
     SIZES = {"tiny": Config(16, (16, 24), (16,), (1, 1), 32, "diffusion", 5e-3), "small": Config(), "karlo": Sizes()}
-    karlo: Karlo | None = None
     counts: Tensor  # (stages,) updates of each generating network
     mean: Tensor  # (C, 1, 1), of images in 0..1, as CLIP sees them
     std: Tensor
 
     def __init__(self, config: Config | Sizes, spec: Spec) -> None:
         super().__init__(config, spec)
+        if isinstance(config, Sizes) and spec.words:
+            raise refuse_training()
+        self.karlo = Karlo(config) if isinstance(config, Sizes) else None
         if isinstance(config, Sizes):
-            if spec.words:
-                raise refuse_training()
-            self.karlo = Karlo(config)
             return
         if config.prior not in ("diffusion", "none"):
             found = _("{name}={value} is not understood").format(name="prior", value=config.prior)
