@@ -33,24 +33,44 @@ class Words(NamedTuple):
 
 
 class Residual(nn.Module):
-    """A residual block (B, narrow, H, W) -> (B, wide, H, W); without ``time`` as in an
+    """A residual block (B, narrow, H, W) -> (B, wide, r H, r W); without ``time`` as in an
     autoencoder.
+
+    ``resize`` r is 1, 2 or 0.5, applied before the first convolution. With ``scales`` the time scales
+    and shifts the second normalisation, as in Dhariwal, Nichol (2021); otherwise it is added before.
     """
 
-    def __init__(self, narrow: int, wide: int, time: int, groups: int, epsilon: float):
+    def __init__(
+        self, narrow: int, wide: int, time: int, groups: int, epsilon: float, scales: bool = False, resize: float = 1
+    ):
         super().__init__()
+        self.scales, self.resize = scales, resize
         self.norm1 = nn.GroupNorm(groups, narrow, eps=epsilon)
         self.conv1 = nn.Conv2d(narrow, wide, 3, padding=1)
-        self.time_emb_proj = nn.Linear(time, wide) if time else None
+        self.time_emb_proj = nn.Linear(time, (1 + scales) * wide) if time else None
         self.norm2 = nn.GroupNorm(groups, wide, eps=epsilon)
         self.conv2 = nothing_at_first(nn.Conv2d(wide, wide, 3, padding=1))
         self.conv_shortcut = nn.Conv2d(narrow, wide, 1) if narrow != wide else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
-        inner = self.conv1(F.silu(self.norm1(x)))
-        if self.time_emb_proj is not None:
-            inner = inner + self.time_emb_proj(time)[..., None, None]
-        return self.conv_shortcut(x) + self.conv2(F.silu(self.norm2(inner)))
+        inner = F.silu(self.norm1(x))
+        if self.resize != 1:
+            x, inner = (resized(each, self.resize) for each in (x, inner))
+        inner = self.conv1(inner)
+        shift = None if self.time_emb_proj is None else self.time_emb_proj(time)[..., None, None]
+        if shift is None:
+            inner = self.norm2(inner)
+        elif self.scales:
+            scale, shift = shift.chunk(2, 1)
+            inner = self.norm2(inner) * (1 + scale) + shift
+        else:
+            inner = self.norm2(inner + shift)
+        return self.conv_shortcut(x) + self.conv2(F.silu(inner))
+
+
+def resized(x: Tensor, factor: float) -> Tensor:
+    """Repeat each pixel of (B, C, H, W), where ``factor`` is 2, or average two by two, where it is 0.5."""
+    return F.interpolate(x, scale_factor=factor) if factor > 1 else F.avg_pool2d(x, 2)
 
 
 class Attention(nn.Module):

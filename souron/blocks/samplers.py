@@ -49,6 +49,12 @@ def evenly(kept: Sequence[float], steps: int) -> list[int]:
     return [round(len(kept) * (1 - i / steps)) - 1 for i in range(steps)]
 
 
+def end_to_end(kept: Sequence[float], steps: int) -> list[int]:
+    """Return ``steps`` distinct t in descending order, evenly spaced from the last to the first."""
+    apart = (len(kept) - 1) / max(1, steps - 1)
+    return [round((steps - 1 - i) * apart) for i in range(steps)] if steps > 1 else [len(kept) - 1]
+
+
 def evenly_in_noise(kept: Sequence[float], steps: int) -> list[int]:
     """Return ``steps`` distinct t in descending order, evenly spaced in l = log(a_t / s_t).
 
@@ -80,15 +86,32 @@ def ddpm(
 
     Where steps are skipped, beta is that of the whole interval.
     """
+    yield from ancestral(lambda x, t: (denoise(x, t), 0.0), kept, evenly(kept, steps), x, normal)
+
+
+def ancestral(
+    denoise: Callable[[Tensor, int], tuple[Tensor, Tensor | float]],
+    kept: Sequence[float],
+    at: Sequence[int],
+    x: Tensor,
+    normal: Callable[[], Tensor],
+) -> Iterator[Tensor]:
+    """Sample as ``ddpm`` at the steps ``at``, where the denoiser also predicts the variance.
+
+    Beside x_0 it returns the position of the log variance between that of the posterior, 0, and
+    beta, 1 (Nichol, Dhariwal: Improved Denoising Diffusion Probabilistic Models, 2021, equation 15,
+    https://arxiv.org/abs/2102.09672).
+    """
     yield x
-    for t, now, after in way(kept, evenly(kept, steps)):
-        clean = denoise(x, t)
+    for t, now, after in way(kept, at):
+        clean, share = denoise(x, t)
         beta = 1 - now / after
         of_clean = math.sqrt(after) * beta / (1 - now)
         of_noisy = math.sqrt(now / after) * (1 - after) / (1 - now)
         x = of_clean * clean + of_noisy * x
         if after < 1:
-            x = x + math.sqrt((1 - after) / (1 - now) * beta) * normal()
+            widened = ((1 - now) / (1 - after)) ** (share / 2)  # beta over the posterior's variance
+            x = x + math.sqrt((1 - after) / (1 - now) * beta) * widened * normal()
         yield x
 
 

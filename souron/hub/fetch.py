@@ -439,19 +439,19 @@ def _hub_folder(folder: str, wanted: packages.HubFiles, work: Path, progress: Pr
     if wanted.sha256:
         _download(f"{address}/{wanted.archive}", file, progress, f"sha256:{wanted.sha256}")
     else:
-        _from_hub(repository, wanted.archive, file, progress)
+        _from_hub(repository, wanted.archive, file, progress, wanted.revision)
     return work / "files"
 
 
-def _from_hub(repository: str, name: str, file: Path, progress: Progress) -> None:
+def _from_hub(repository: str, name: str, file: Path, progress: Progress, revision: str = "main") -> None:
     """Download a large file of Hugging Face, with the checksum in its Git LFS pointer file."""
-    raw = f"{_hub()}/{repository}/raw/main/{name}"
+    raw = f"{_hub()}/{repository}/raw/{revision}/{name}"
     text = _download(raw, file.with_name("pointer"), limit=4096).read_text("ascii", "replace")
     file.with_name("pointer").unlink()
     digest = re.search(r"oid (sha256:[0-9a-f]{64})", text)
     if digest is None:
         raise Failed(_("{root} did not name a checksum").format(root=_hub()))
-    _download(f"{_hub()}/{repository}/resolve/main/{name}", file, progress, digest[1])
+    _download(f"{_hub()}/{repository}/resolve/{revision}/{name}", file, progress, digest[1])
 
 
 def _download(

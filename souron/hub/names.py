@@ -23,6 +23,7 @@ RUN = "args.yaml"  # in the folder of a run
 WEIGHTS = (".pth", ".safetensors")  # files of weights alone
 GGUF = ".gguf"
 STABLE_DIFFUSION = "model.diffusion_model."  # prefix of its UNet's tensors
+KARLO = ("prior", "decoder", "super_res_first", "super_res_last", "text_proj")  # folders of its parts
 MOST_CONFIG = 10_000_000  # bytes
 MOST_HEAD = 64 << 20  # bytes of a file's table of tensors
 
@@ -67,7 +68,7 @@ class OpenModel(Meaning):
 
 @dataclass(frozen=True)
 class DiffusionModel(Meaning):
-    """Stable Diffusion 1.5 as published: a folder, or a single .safetensors file.
+    """Stable Diffusion 1.5 or Karlo as published: a folder, or a single .safetensors file of the former.
 
     Loading reports a ``path`` where nothing is.
     """
@@ -187,9 +188,12 @@ def by_name(name: str) -> Meaning | None:
 
 
 def _diffusion_file(name: str) -> Path:
-    """Return the file of a model in ``packages.DIFFUSION``, where it is or where it is to be."""
+    """Return the file of a model in ``packages.DIFFUSION``, or the folder of one in several, where it is
+    or where it is to be.
+    """
     model = packages.DIFFUSION[name]
-    return (weights.find(model.package.source) or Path(model.file)) / model.package.archive
+    place = weights.find(model.package.source) or Path(model.file)
+    return place if "/" in model.package.archive else place / model.package.archive
 
 
 def _by_path(name: str, path: Path) -> Meaning | None:
@@ -208,13 +212,18 @@ def _is_open_model(path: Path) -> bool:
 
 def _is_diffusion(path: Path) -> bool:
     if path.is_dir():
-        return (path / "unet").is_dir()
+        return (path / "unet").is_dir() or is_karlo(path)
     if path.suffix.lower() != ".safetensors" or not path.is_file():
         return False
     try:
         return any(tensor.startswith(STABLE_DIFFUSION) for tensor in head(path))
     except (OSError, ValueError):  # loading the weights will report the error
         return False
+
+
+def is_karlo(path: Path) -> bool:
+    """Return whether a folder holds at least two parts of Karlo."""
+    return sum((path / part).is_dir() for part in KARLO) > 1
 
 
 def _published_system(path: Path) -> str:

@@ -191,6 +191,15 @@ MODELS = {
     ),
 }
 
+KARLO, KARLO_REVISION = "hub:kakaobrain/karlo-v1-alpha", "5ee45298e0956749e621bcb30c799a0b599afa83"
+KARLO_PARTS = {  # file -> its SHA-256 as Hugging Face shows it; "" where Hugging Face is to tell it
+    "text_encoder/model": "a42a76cf4357e7fe6e56a5a5d42ff16f1e79cec5b79dd37715fdd36db7e25827",
+    "text_proj/diffusion_pytorch_model": "5333857deea4078c7bbc5692ae57c31bfdf48a886731a4cb48ce3d865167f7f3",
+    "decoder/diffusion_pytorch_model": "a000a47fbda5c308a374102b6874a27d89878bbb5bbb13fec9c1aaee813408c1",
+    "super_res_first/diffusion_pytorch_model": "",
+    "super_res_last/diffusion_pytorch_model": "d7e6dcb609b4675dbd247e667e08124d4064b7465a6a6507f4fb8e01b84bb3f1",
+}
+
 DIFFUSION = {  # models that generate images, and LoRAs for them
     "stable_diffusion": Model(
         "Stable Diffusion 1.5: generates an image of 512 pixels from a text, English",
@@ -228,6 +237,26 @@ DIFFUSION = {  # models that generate images, and LoRAs for them
             "8f90d840e075ff588a58e22c6586e2ae9a6f7922996ee6649a7f01072333afe4",
             "",
             revision="cf2fced511dbe7e26c8d1d397e728fbab875db4b",
+        ),
+        opened=False,
+    ),
+    "karlo": Model(
+        "Karlo, an open DALL-E 2: generates an image of 256 pixels from a text, English",
+        "Karlo（公開された DALL-E 2）: 英語の文から256画素の画像を生成する",
+        "CreativeML OpenRAIL-M, which forbids some uses",
+        13_690,
+        "karlo",
+        HubFiles(
+            KARLO,
+            "prior/diffusion_pytorch_model.safetensors",
+            "fe92c79eec57c71b5e64c4c026efd7caec1c06fa46235b9d9a8c803f0b3d6aa1",
+            "",
+            revision=KARLO_REVISION,
+            files=("tokenizer/vocab.json", "tokenizer/merges.txt", "README.md"),
+            beside=tuple(
+                HubFiles(KARLO, f"{part}.safetensors", sha256, "", revision=KARLO_REVISION)
+                for part, sha256 in KARLO_PARTS.items()
+            ),
         ),
         opened=False,
     ),

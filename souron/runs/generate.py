@@ -63,7 +63,7 @@ def generating(
     """Generate ``n`` images (64) with the run in a folder or a ready-trained system.
 
     A published model, by its name or as a folder or a file that ``diffusion_weights`` reads,
-    generates one image, ``imgsz`` pixels a side, with the weights of the file ``lora`` added
+    generates one image, ``imgsz`` pixels a side (Karlo: 256), with the weights of the file ``lora`` added
     (see ``hub.adapters``). ``first`` is the first image's number, ``label`` the class (several,
     separated by commas, take turns), ``prompt`` the prompt (several, separated by |, take turns),
     ``given`` an image, folder or glob to complete, ``image`` one to start from and ``mask`` the
@@ -140,7 +140,8 @@ def _trained(meaning: names.Meaning) -> Generator[Event, None, _Source]:
 def _published(meaning: names.DiffusionModel, lora: str, options: dict[str, Any]) -> Generator[Event, None, _Source]:
     """Load a published model; its side is taken out of the ``options``. Raises UserError.
 
-    One that was distilled to generate in a few steps is given the options for it.
+    One that was distilled to generate in a few steps is given the options for it, and Karlo its
+    publisher's.
     """
     if lora:
         meaning = replace(meaning, lora=Path(lora).expanduser())
@@ -148,16 +149,19 @@ def _published(meaning: names.DiffusionModel, lora: str, options: dict[str, Any]
         for name, value in FEW_STEPS.items():
             options.setdefault(name, value)
     diffusion_weights.refuse_missing(meaning)
-    side = IMGSZ.read(options.pop("imgsz", IMGSZ.default))
+    file, model = meaning.path, diffusion_weights.model(meaning.path)
+    for name, value in model.options.items():
+        options.setdefault(name, value)
+    side = IMGSZ.read(options.pop("imgsz", diffusion_weights.side_of(file)))
+    diffusion_weights.refuse_side(file, side)
+    weights = diffusion_weights.file_of(file)
     steps = options.get("steps", STEPS)
     known = int(steps) if str(steps).isdigit() else STEPS
-    file = meaning.path
     _cost, text = diffusion_weights.told(file, side, known, guided=str(options.get("guidance")) != "1")
     yield Event("forecast", text=text, note=text)
     yield Event("data", text=_("loading {name}").format(name=file.name))
-    system, weights = diffusion_weights.of(meaning, side), diffusion_weights.file_of(file)
-    args = {"system": diffusion_weights.SYSTEM, "data": ""}
-    return _Source(system, file, args, DRAWN_PUBLISHED / Path(meaning.name).stem, weights)
+    args = {"system": model.system, "data": ""}
+    return _Source(diffusion_weights.of(meaning, side), file, args, DRAWN_PUBLISHED / Path(meaning.name).stem, weights)
 
 
 def _conditions(system: Any, options: dict[str, Any], asked: Mapping[str, Any]) -> Conditions:

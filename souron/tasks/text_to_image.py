@@ -255,7 +255,7 @@ class TextToImage(Task):
         )
 
     def example(self, system: type[System], size: str) -> Spec:
-        return Spec(3, 64, "", matching.SIZE)
+        return Spec(3, getattr(system.SIZES[size], "side", 64), "", matching.SIZE)
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         """Scale images (B, C, H, W) from 0..255 to -1..1."""

@@ -12,7 +12,8 @@ The four are trained one after the other and share the budget. An embedding keep
 image, not its details: with ``image=`` the decoder generates a variation from the embedding of a
 given image, without words, and ``strength`` turns it towards the embedding of the prompt.
 
-``prior=none`` tests the prior's use: the decoder is trained on the texts' embeddings instead.
+``prior=none`` tests the prior's use: the decoder is trained on the texts' embeddings instead. Size
+``karlo`` is Karlo, an open DALL-E 2, whose published weights load by name; it is not trained here.
 
 Differs from the paper: one cycle of the rate for each network, with AdamW. CLIP is trained on the
 same images. The image networks predict a noise - s image, and fold two by two pixels into one.
@@ -33,6 +34,7 @@ from torch.nn import functional as F
 from souron.blocks.averaging import follower, lead
 from souron.blocks.clip import CLIP, MEAN, PAD, STD, contrast, equal
 from souron.blocks.glide import GlideUNet, PointDecoder, Told, blurred, in_patches, resized
+from souron.blocks.karlo import Karlo, Sizes, refuse_training, tokenized
 from souron.blocks.prior import PriorTransformer, Text, between, drawn_points
 from souron.blocks.samplers import cosine
 from souron.blocks.velocity import drawn, mixed
@@ -76,32 +78,26 @@ class DALLE2(PromptedGenerator):
     used = 0.5  # before training: the decoder needs the most memory
     in_stages: Mapping[str, float] = SHARES
     sees = True
-    SIZES = {"tiny": Config(16, (16, 24), (16,), (1, 1), 32, "diffusion", 5e-3), "small": Config()}
+    SIZES = {"tiny": Config(16, (16, 24), (16,), (1, 1), 32, "diffusion", 5e-3), "small": Config(), "karlo": Sizes()}
     counts: Tensor  # (stages,) updates of each generating network
     mean: Tensor  # (C, 1, 1), of images in 0..1, as CLIP sees them
     std: Tensor
 
-    def __init__(self, config: Config, spec: Spec) -> None:
+    def __init__(self, config: Config | Sizes, spec: Spec) -> None:
         super().__init__(config, spec)
+        if isinstance(config, Sizes) and spec.words:
+            raise refuse_training()
+        self.karlo = Karlo(config) if isinstance(config, Sizes) else None
+        if isinstance(config, Sizes):
+            return
         if config.prior not in ("diffusion", "none"):
-            raise UserError(
-                "value",
-                _("{name}={value} is not understood").format(name="prior", value=config.prior),
-                expected="diffusion, none",
-            )
+            found = _("{name}={value} is not understood").format(name="prior", value=config.prior)
+            raise UserError("value", found, expected="diffusion, none")
         dims, pixels = config.dims, spec.channels * PATCH**2
         self.kept = cosine().tolist()  # a_t^2
         self.low = max(1, min(config.low, spec.side // 2))
-        self.network = CLIP(
-            spec.channels,
-            spec.side,
-            config.depths,
-            max(8, dims * 3 // 16),
-            0,
-            spec.vocabulary,
-            (TEXT_LAYERS, dims, HEADS),
-            dims,
-        )
+        text, width = (TEXT_LAYERS, dims, HEADS), max(8, dims * 3 // 16)
+        self.network = CLIP(spec.channels, spec.side, config.depths, width, 0, spec.vocabulary, text, dims)
         self.prior: PriorTransformer | None = None
         if config.prior == "diffusion":
             context = len(self.network.positional_embedding)
@@ -232,11 +228,8 @@ class DALLE2(PromptedGenerator):
     def varied(self, told: Told, image: Tensor, strength: float) -> Told:
         """Condition on an image's embedding, turned towards ``told``'s. Raises UserError."""
         if self.prior is None:
-            raise UserError(
-                "image",
-                _("without its prior the decoder knows the points of texts alone"),
-                expected="dalle2:prior=diffusion",
-            )
+            found = _("without its prior the decoder knows the points of texts alone")
+            raise UserError("image", found, expected="dalle2:prior=diffusion")
         seen = self.see(image.to(self.device).expand(len(told.point), -1, -1, -1))
         point = between(seen, self.prior.point(told.point), strength)
         return told._replace(point=self.prior.normal(point), known=told.known & False)
@@ -256,6 +249,12 @@ class DALLE2(PromptedGenerator):
         image: Annotated[Tensor | None, Choice(N_("the image to start from"))] = None,
         strength: Annotated[float, Choice(N_("how far to go from the image to the prompt"), 0, 1)] = 0.5,
     ) -> Iterator[Tensor]:
+        if self.karlo is not None:
+            if image is not None:
+                raise refuse_training()
+            tokens = tokenized(self.tokenizer, [*[negative] * len(condition), *condition]).to(self.device)
+            yield from self.karlo.drawing(tokens, noise.normal, steps=steps, guidance=guidance, sampler=sampler)
+            return
         start = noise.normal(CANDIDATES, self.config.dims)
         told = self.told(start, condition, guidance)
         if image is not None:
@@ -285,6 +284,9 @@ class DALLE2(PromptedGenerator):
         yield from deque(way, maxlen=1)
 
     def example(self) -> None:
+        if self.karlo is not None:
+            deque((network(*given) for _times, network, given in self.karlo.calls()), maxlen=0)
+            return
         zeros = partial(torch.zeros, device=self.device)
         text, step = self.read(zeros(1, LENGTH, dtype=torch.long)), zeros(1, dtype=torch.long)
         shape = (1, self.spec.channels, self.spec.side, self.spec.side)
