@@ -213,6 +213,19 @@ def images(*parts: Markup) -> Markup:
     return Markup('<div class="pictures">{}</div>').format(Markup("").join(parts))
 
 
+def beside(settings: Markup, pictures: Markup, texts: str = "") -> Markup:
+    """Place settings and texts beside the pictures that they change; in one column where the page is narrow."""
+    return Markup(
+        '<div class="beside"><div class="side"><div class="settings">{}</div><div class="values">{}</div></div>'
+        '<div class="views">{}</div></div>'
+    ).format(settings, texts, pictures)
+
+
+def parts(*names: str) -> Markup:
+    """Return empty elements that the script fills with text."""
+    return Markup("").join(part(name) for name in names)
+
+
 def player(label: str) -> Markup:
     """Return play, pause and a slider over the frames of a recording."""
     return Markup(

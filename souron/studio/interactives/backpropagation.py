@@ -18,7 +18,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, part, player, slider
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, part, parts, player, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Backpropagation step by step")
@@ -94,7 +94,7 @@ def build(studio: Any) -> Any:
 
 def stage() -> Markup:
     names = [("sgd", _("SGD")), ("momentum", _("momentum")), ("adam", _("Adam"))]
-    return (
+    first = beside(
         controls(
             slider("x1", _("input x₁"), -2, 2, 1.5, 0.1),
             slider("x2", _("input x₂"), -2, 2, -0.5, 0.1),
@@ -102,25 +102,27 @@ def stage() -> Markup:
             choice("hidden", _("hidden units"), [(str(count), str(count)) for count in HIDDEN]),
             button("weights", _("New random weights")),
         )
-        + player(_("steps of the chain rule"))
-        + images(canvas("graph", _("the network as a graph, with values and gradients"), 480, 330))
-        + part("formula")
-        + Markup("<h3>{}</h3>").format(_("A step of three optimizers"))
-        + controls(
+        + player(_("steps of the chain rule")),
+        images(canvas("graph", _("the network as a graph, with values and gradients"), 480, 330)),
+        part("formula"),
+    )
+    second = beside(
+        controls(
             slider("rate", _("learning rate"), 0.01, 0.5, 0.1, 0.01),
             choice("shown", _("shown in the graph"), names),
             button("once", _("One step"), first=True),
             button("ten", _("Ten steps")),
             button("again", _("Back to the first weights")),
-        )
-        + images(
+        ),
+        images(
             canvas("losses", _("loss, step by step"), 360, 180, _("Loss: blue SGD, orange momentum, green Adam")),
             Markup('<figure class="numbers" data-part="changes" tabindex="0"></figure>'),
-        )
-        + Markup("").join(part(name) for name, _text in names)
-        + Markup("<h3>{}</h3>").format(_("Vanishing gradients"))
-        + controls(slider("depth", _("blocks"), *DEPTHS, 30, 2))
-        + images(
+        ),
+        parts(*(name for name, _text in names)),
+    )
+    third = beside(
+        controls(slider("depth", _("blocks"), *DEPTHS, 30, 2)),
+        images(
             canvas(
                 "norms",
                 _("gradient norm, block by block"),
@@ -128,8 +130,11 @@ def stage() -> Markup:
                 300,
                 _("Norm of the gradient in each block, from the first to the last, on a batch of digits"),
             )
-        )
-        + Markup("").join(part(name) for name in WAYS)
+        ),
+        parts(*WAYS),
+    )
+    return Markup("{}<h3>{}</h3>{}<h3>{}</h3>{}").format(
+        first, _("A step of three optimizers"), second, _("Vanishing gradients"), third
     )
 
 
