@@ -209,8 +209,9 @@ def controls(*parts: Markup) -> Markup:
     return Markup('<div class="controls">{}</div>').format(Markup("").join(parts))
 
 
-def images(*parts: Markup) -> Markup:
-    return Markup('<div class="pictures">{}</div>').format(Markup("").join(parts))
+def images(*parts: Markup, kind: str = "") -> Markup:
+    """Return pictures in rows. ``kind``: "pairs" (two a row), "abreast" (one row if it fits), "panels" (small)."""
+    return Markup('<div class="{}">{}</div>').format(f"pictures {kind}".strip(), Markup("").join(parts))
 
 
 def beside(settings: Markup, pictures: Markup, texts: str = "") -> Markup:

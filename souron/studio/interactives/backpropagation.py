@@ -40,7 +40,7 @@ ANSWER = N_(
     "the same in all blocks, here at the beginning of training. Transformers and ResNets have both."
 )
 WORDS = {
-    "forward": N_("Forward: each hidden unit adds up its weighted inputs, z, and a ReLU keeps what is positive, h."),
+    "forward": N_("Forward: each hidden unit adds up its weighted inputs, z, and a ReLU keeps what is positive, h"),
     "loss": N_("Loss: half of the squared error"),
     "output": N_("The gradient of the loss with respect to the output"),
     "weight": N_("Chain rule: the gradient behind the edge times the value in front of it"),
@@ -103,8 +103,7 @@ def stage() -> Markup:
             button("weights", _("New random weights")),
         )
         + player(_("steps of the chain rule")),
-        images(canvas("graph", _("the network as a graph, with values and gradients"), 480, 330)),
-        part("formula"),
+        images(canvas("graph", _("the network as a graph, with values and gradients"), 480, 330)) + part("formula"),
     )
     second = beside(
         controls(

@@ -124,22 +124,21 @@ def stage() -> Markup:
         for place in range(MOST)
     )
     return (
-        controls(
-            choice("model", _("model"), [(name, name) for name in there]),
-            Markup('<label>{} <input type="file" data-part="photo" accept="image/*" multiple></label>').format(
-                _("add your own images")
-            ),
-        )
-        + Markup('<ul class="tiles" data-part="images"></ul>')
-        + beside(
-            Markup('<div class="controls sentences">{}</div>').format(sentences)
-            + controls(
+        beside(
+            controls(
+                choice("model", _("model"), [(name, name) for name in there]),
+                Markup('<label>{} <input type="file" data-part="photo" accept="image/*" multiple></label>').format(
+                    _("add your own images")
+                ),
                 choice("shown", _("shown"), shown),
                 tick("own", _("the temperature that the model has learnt")),
                 slider("temperature", _("temperature"), 0.01, 0.5, 0.2, 0.005),
                 button("compare", _("Compare"), first=True),
             ),
-            images(
+            Markup('<ul class="tiles" data-part="images"></ul><div class="controls sentences">{}</div>').format(
+                sentences
+            )
+            + images(
                 Markup('<div class="scores" data-part="matrix"></div>'),
                 canvas(
                     "plane",
@@ -148,8 +147,9 @@ def stage() -> Markup:
                     320,
                     _("Both vectors in the plane that they span"),
                 ),
-            ),
-            parts("loss", "read", "pull"),
+            )
+            + interactive.part("pull"),
+            parts("loss", "read"),
         )
         + Markup("<h3>{}</h3>").format(_("Zero-shot classification"))
         + interactive.part("zero")

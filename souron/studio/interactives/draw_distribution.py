@@ -144,9 +144,7 @@ def stage() -> Markup:
             button("learn", _("Train"), first=True),
         )
         + player(_("frames of the training")),
-        Markup('<div class="pictures panels">{}</div><div class="scores" data-part="scores"></div>').format(
-            Markup("").join(panels)
-        ),
+        images(*panels, kind="panels") + Markup('<div class="scores" data-part="scores"></div>'),
         parts("now"),
     )
     reverse = beside(

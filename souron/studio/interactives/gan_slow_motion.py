@@ -101,6 +101,7 @@ def stage() -> Markup:
                _("Generated from the same noise each time")),
         canvas("change", _("what this step changed in them"), 176, 176,
                _("What this step changed: blue is lighter, orange darker")),
+    ) + images(
         canvas("trust", _("how likely the critic takes real and generated digits for real"),
                260, 176,
                _("What the critic says: real digits (blue line), generated ones (orange, dashed)")),

@@ -121,6 +121,7 @@ def stage() -> Markup:
                 keys=True,
             ),
             canvas("curve", _("inertia, step by step"), 260, 160, _("Inertia, step by step")),
+            kind="abreast",
         ),
         parts("now", "rival"),
     )

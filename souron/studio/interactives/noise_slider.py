@@ -95,7 +95,7 @@ def stage() -> Markup:
     return beside(
         controls(
             choice("picture", _("picture"), shown),
-            slider("noise", _("noise step, in % of all steps"), 0, 100, 30),
+            slider("noise", _("noise step, in %"), 0, 100, 30),
             slider("seed", _("random seed"), 1, 9, 1),
             button("back", _("Remove the noise"), first=True),
         )
@@ -111,6 +111,7 @@ def stage() -> Markup:
                 224,
                 _("The clean picture that the network sees in it, at this stop"),
             ),
+            kind="pairs",
         ),
         parts("step", "back"),
     )

@@ -107,6 +107,7 @@ def stage() -> Markup:
                 keys=True,
             ),
             canvas("under", _("the digits under the brush"), 320, 320, _("The digits under the brush (100 at most)")),
+            kind="abreast",
         ),
         parts("map", "brush"),
     )

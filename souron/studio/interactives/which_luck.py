@@ -90,10 +90,10 @@ def build(studio: Any) -> Any:
 def stage() -> Markup:
     return beside(
         controls(
-            slider("seeds", _("trainings of each system (seeds)"), 2, 10, 3),
+            slider("seeds", _("seeds per system"), 2, 10, 3),
             slider("cases", _("test cases"), 50, 2000, 1000, 50),
             slider("difference", _("true difference, in points"), 0, 10, 0, 0.5),
-            slider("luck", _("standard deviation between trainings, in points"), 0, 8, 4, 0.5),
+            slider("luck", _("spread between trainings, in points"), 0, 8, 4, 0.5),
             button("go", _("200 comparisons"), first=True),
         ),
         images(
@@ -108,8 +108,8 @@ def stage() -> Markup:
                     "the wrong side, or both are equal."
                 ),
             ),
-        ),
-        parts(*WAYS, "one"),
+        )
+        + parts(*WAYS, "one"),
     )
 
 
