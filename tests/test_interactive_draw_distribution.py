@@ -244,7 +244,9 @@ def test_each_frame_is_shown_as_soon_as_it_is_there(looked_at):
         page.locator("[name=length]").fill(str(SHORT))
         page.route(
             "**/interactive/en/draw_distribution",
-            lambda route: held.append(route) if not held and '"part":1' in route.request.post_data else route.continue_(),
+            lambda route: (
+                held.append(route) if not held and '"part":1' in route.request.post_data else route.continue_()
+            ),
         )
         empty = page.locator("canvas[data-canvas=ddpm]").evaluate("canvas => canvas.toDataURL()")
         page.locator("[data-do=learn]").click()

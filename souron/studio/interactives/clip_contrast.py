@@ -127,9 +127,9 @@ def stage() -> Markup:
         beside(
             controls(
                 choice("model", _("model"), [(name, name) for name in there]),
-                Markup('<label>{} <input type="file" data-part="photo" accept="image/*" multiple></label>').format(
-                    _("add your own images")
-                ),
+                Markup(
+                    '<label class="pick">{} <input type="file" data-part="photo" accept="image/*" multiple></label>'
+                ).format(_("add your own images")),
                 choice("shown", _("shown"), shown),
                 tick("own", _("the temperature that the model has learnt")),
                 slider("temperature", _("temperature"), 0.01, 0.5, 0.2, 0.005),

@@ -110,7 +110,7 @@ def stage() -> Markup:
     return (
         controls(
             choice("picture", _("photograph"), shown),
-            Markup('<label>{} <input type="file" data-part="photo" accept="image/*"></label>').format(
+            Markup('<label class="pick">{} <input type="file" data-part="photo" accept="image/*"></label>').format(
                 _("one of your own")
             ),
         )
