@@ -111,8 +111,7 @@ def stage() -> Markup:
         canvas("second", _("maps of the second layer: arrow keys move, Enter chooses a pixel"),
                464, 116, _("64 feature maps of the second layer"), keys=True),
     ), interactive.part("says")) + Markup('<h3 data-part="map"></h3>') + beside(
-        parts("sum", "after", "below"),
-        images(canvas("window", _("window, kernel and product"), 420, 150)),
+        Markup(), images(canvas("window", _("window, kernel and product"), 420, 150)), parts("sum", "after", "below")
     ) + Markup(
         '<details><summary>{}</summary><pre data-part="numbers" tabindex="0"></pre></details>'
     ).format(_("the same as numbers"))  # fmt: skip

@@ -109,7 +109,7 @@ def stage() -> Markup:
             button("step", _("Step"), first=True),
             button("run", _("To the end")),
             button("again", _("Start again")),
-            button("rival", _("Compare with souron's kmeans")),
+            button("rival", _("Compare with kmeans")),
         ),
         images(
             canvas(
