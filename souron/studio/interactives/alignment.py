@@ -112,7 +112,7 @@ def stage() -> Markup:
         + beside(controls(
             choice("beta", _("beta"), [(str(beta), str(beta)) for beta in BETAS]),
             choice("voter", _("voter"), voters),
-            button("rest", _("The other votes by this person")),
+            button("rest", _("Vote for the rest")),
             button("back", _("Take back the last vote")),
             button("again", _("Start again")),
         ), images(

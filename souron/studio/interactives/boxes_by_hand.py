@@ -120,7 +120,7 @@ def stage() -> Markup:
         controls(
             choice("detector", _("detector"), [(name, name) for name in DETECTORS]),
             slider("least", _("minimum confidence"), 0.05, 0.95, 0.25, 0.05),
-            slider("limit", _("suppress a box whose IoU with a better one is above"), 0.05, 1, 0.45, 0.05),
+            slider("limit", _("suppress boxes with an IoU above"), 0.05, 1, 0.45, 0.05),
             slider("candidate", _("inspect raw box number"), 0, MOST, 0),
             choice("stride", _("cells"), [("", _("none"))]),
         ),
@@ -131,7 +131,7 @@ def stage() -> Markup:
                 384,
                 384,
                 _(
-                    "Solid: left. Dotted: suppressed. Thick: the one raw box. With cells: press one, or use the arrow"
+                    "Solid: kept. Dotted: suppressed. Thick: the one raw box. With cells: press one, or use the arrow"
                     " keys."
                 ),
                 keys=True,
