@@ -256,7 +256,7 @@ def test_each_frame_is_shown_as_soon_as_it_is_there(looked_at):
         )
         assert all(page.locator("[data-part=scores] td").nth(place).inner_text() for place in range(12))
         held[0].continue_()
-        page.wait_for_selector(":text('lie nearest to their own colour')")
+        page.wait_for_selector("[data-part=now]:has-text('frame 2 of 16')")
         assert visit.outside == [] and visit.errors == []
 
 
