@@ -69,6 +69,7 @@ def settled(page: Any) -> None:
 
 
 def shoot(page: Any, path: Path) -> None:
+    page.add_style_tag(content=".interactive { padding: 1rem } .side { position: static !important }")
     data = page.locator(".interactive").screenshot()
     image = Image.open(io.BytesIO(data)).convert("RGB")
     image = image.crop((0, 0, image.width, min(image.height, HIGHEST)))

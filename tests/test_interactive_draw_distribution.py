@@ -12,20 +12,22 @@ import torch
 from souron.evaluation.generators.sampling import Noise
 from souron.stats.two_samples import energy_test
 from souron.studio import interactive
+from souron.studio.interactives import _toy_generators as generators
+from souron.studio.interactives import _toy_shapes as shapes
 from souron.studio.interactives import draw_distribution as drawing
 from souron.tasks.generate import Batch
 from souron.utils.messages import UserError
 
-MOONS = drawing.cells_of("moons")
+MOONS = shapes.cells_of("moons")
 SHORT = 10  # % of the steps
 
 
 @pytest.fixture(scope="module")
 def learnt():
-    """The last part of a short training of each model on the moons."""
+    """The last frame of a short training of each model on the moons."""
     return {
         name: [drawing.trained(MOONS, name, 1, SHORT, part) for part in range(drawing.PARTS)][-1]
-        for name in drawing.MODELS
+        for name in generators.MODELS
     }
 
 
@@ -39,69 +41,66 @@ def learner(name):
 
 
 def test_every_shape_is_two_classes_and_letters_are_large_enough_to_learn():
-    for shape in drawing.SHAPES:
-        cells = drawing.cells_of(shape)
-        assert len(cells) == drawing.SIDE**2
+    for shape in shapes.SHAPES:
+        cells = shapes.cells_of(shape)
+        assert len(cells) == shapes.SIDE**2
         assert set(cells) == ({"0"} if shape == "empty" else {"0", "1", "2"})
         assert shape == "empty" or len(cells) - cells.count("0") > 80
 
 
 def test_points_come_evenly_from_the_painted_cells():
-    grid = torch.zeros(drawing.SIDE, drawing.SIDE, dtype=torch.long)
+    grid = torch.zeros(shapes.SIDE, shapes.SIDE, dtype=torch.long)
     grid[0, 0], grid[-1, 1] = 1, 2  # top left, bottom left but one
-    points, label = drawing.sampled(grid, 2000, torch.Generator().manual_seed(0))
-    edge = 2 / drawing.SIDE
+    points, label = shapes.sampled(grid, 2000, torch.Generator().manual_seed(0))
+    edge = 2 / shapes.SIDE
     top = points[label == 0]
     assert 900 < len(top) < 1100
     assert (top[:, 0] < -1 + edge).all() and (top[:, 1] > 1 - edge).all()
     assert (points[label == 1][:, 1] < -1 + edge).all()
     assert top[:, 0].std().item() == pytest.approx(edge / math.sqrt(12), rel=0.1)
-    row, column = drawing.cells_at(points)
+    row, column = shapes.cells_at(points)
     assert (grid[row, column] == label + 1).all()
 
 
 def test_each_model_is_trained_by_its_systems_own_loss(monkeypatch):
-    for name in drawing.MODELS:
+    for name in generators.MODELS:
         torch.manual_seed(0)
-        system = drawing.made(name, drawing.grid_of(MOONS))
+        system = generators.made(name, shapes.grid_of(MOONS))
         assert type(system).__module__ == f"souron.systems.generate.{name}"
         calls = []
         own = type(system).updates
         monkeypatch.setattr(type(system), "updates", lambda *all, own=own, calls=calls: (calls.append(1), own(*all))[1])
-        state = drawing.Learner(name, system, system.optimizers(), torch.get_rng_state(), 10)
-        drawing.one_step(state, drawing.grid_of(MOONS))
+        state = generators.Learner(name, system, system.optimizers(), torch.get_rng_state(), 10)
+        generators.one_step(state, shapes.grid_of(MOONS))
         assert calls == [1] and state.step == 1
 
 
 def test_all_of_them_come_near_to_the_shape(learnt):
     for name, found in learnt.items():
-        first = learner(name).answers[0]["frames"][0]
-        last = found["frames"][-1]
-        assert first["step"] == 0 and last["step"] == learner(name).steps * drawing.FRAMES * drawing.PARTS
+        first, last = learner(name).answers[0], found
+        assert first["step"] == 0 and last["step"] == learner(name).steps * generators.FRAMES
         most = 0.95 if name == "gan" else 0.5  # which is slow to begin
         assert last["energy"] < most * first["energy"], name
-        assert abs(found["floor"]["energy"]) < 0.02 and found["floor"]["off"] == 0 and found["floor"]["missed"] < 0.02
+        assert abs(first["floor"]["energy"]) < 0.02 and first["floor"]["off"] == 0 and first["floor"]["missed"] < 0.02
 
 
 def test_the_scores_are_those_of_the_points_shown(learnt):
-    grid = drawing.grid_of(MOONS)
+    grid = shapes.grid_of(MOONS)
     for name, found in learnt.items():
-        points = drawing.generated(name, learner(name).system)
-        shown = unpacked(found["frames"][-1]["points"], -1, 1)
+        points = generators.generated(name, learner(name).system)
+        shown = unpacked(found["points"], -1, 1)
         np.testing.assert_allclose(shown, points, atol=1 / 255)
-        energy = energy_test(
-            drawing.held_out(grid)[: drawing.JUDGED], points[: drawing.JUDGED], permutations=1
-        ).distance
-        assert found["frames"][-1]["energy"] == pytest.approx(energy, abs=1e-4)
+        energy = energy_test(shapes.held_out(grid)[: shapes.JUDGED], points[: shapes.JUDGED], permutations=1).distance
+        assert found["energy"] == pytest.approx(energy, abs=1e-4)
 
 
 def test_points_off_the_shape_and_cells_without_points_are_counted():
-    grid = torch.zeros(drawing.SIDE, drawing.SIDE, dtype=torch.long)
+    grid = torch.zeros(shapes.SIDE, shapes.SIDE, dtype=torch.long)
     grid[5:8, 5:8], grid[20:23, 30:33] = 1, 2
-    edge = 2 / drawing.SIDE
+    edge = 2 / shapes.SIDE
     middle = torch.tensor([[-1 + 6.5 * edge, 1 - 6.5 * edge]])
     beside, away = middle + torch.tensor([[2.0 * edge, 0]]), middle + torch.tensor([[4.0 * edge, 0]])
-    found = drawing.scores(torch.cat([middle, middle, beside, away]), grid)
+    found = shapes.scores(torch.cat([middle, middle, beside, away]), grid)
     assert found["off"] == 0.25 and found["missed"] == 0.5
 
 
@@ -127,7 +126,7 @@ def test_a_training_goes_on_where_it_stopped_and_is_kept_once(learnt):
             drawing.trained(MOONS, "vae", 1, SHORT, 1)
         drawing.KEPT.pop(fresh)
         repeated = [drawing.trained(MOONS, "vae", 1, SHORT, part) for part in range(2)]
-        assert repeated[1]["frames"] == before[1]["frames"]  # whatever ran in between
+        assert repeated[1]["points"] == before[1]["points"]  # whatever ran in between
     finally:
         drawing.KEPT[fresh] = kept
 
@@ -143,9 +142,9 @@ def test_the_number_of_trainings_in_memory_is_bounded(monkeypatch):
 def test_the_way_back_is_the_systems_own_and_so_are_its_arrows(learnt):
     system = learner("ddpm").system.eval()
     found = drawing.answer({"cells": MOONS, "seed": 1, "length": SHORT, "wanted": 1, "guidance": 2})
-    label = torch.full((drawing.DRAWN,), 1)
+    label = torch.full((shapes.DRAWN,), 1)
     with torch.no_grad():
-        noise = Noise(1, range(drawing.DRAWN))
+        noise = Noise(1, range(shapes.DRAWN))
         *_way, own = system.drawing(noise, label, sampler="ddim", steps=drawing.STOPS, guidance=2.0)
     last = unpacked(found["points"][-1], -drawing.REACH, drawing.REACH)
     assert len(found["points"]) == len(found["kept"]) == drawing.STOPS + 1
@@ -166,15 +165,15 @@ def test_guidance_leads_to_the_colour_that_was_asked_for(learnt):
 
 
 def test_a_way_back_needs_a_trained_model():
-    for asked in ({"cells": MOONS, "seed": 77, "wanted": 0}, {"cells": "0" * drawing.SIDE**2}, {"cells": "7"}):
+    for asked in ({"cells": MOONS, "seed": 77, "wanted": 0}, {"cells": "0" * shapes.SIDE**2}, {"cells": "7"}):
         with pytest.raises(UserError):
             drawing.answer(asked)
 
 
 def test_all_requests_of_the_record_are_answered(monkeypatch):
-    monkeypatch.setattr(drawing, "STEPS", dict.fromkeys(drawing.MODELS, drawing.FRAMES))
+    monkeypatch.setattr(generators, "STEPS", dict.fromkeys(generators.MODELS, 1))
     monkeypatch.setattr(drawing, "KEPT", type(drawing.KEPT)())
-    monkeypatch.setattr(drawing, "JUDGED", 16)
+    monkeypatch.setattr(shapes, "JUDGED", 16)
     size = sum(len(str(interactive.answer("draw_distribution", asked))) for asked in drawing.record())
     assert 100_000 < size < 3_000_000  # bytes of an exported page
 
@@ -190,8 +189,8 @@ def test_the_page_shows_the_same_numbers_and_every_control_works(looked_at, lear
         page.locator("[data-do=learn]").click()
         page.wait_for_selector(":text('lie nearest to their own colour')")
         rows = page.locator("[data-part=scores] tr")
-        for number, name in enumerate(drawing.MODELS, 1):
-            last = learnt[name]["frames"][-1]
+        for number, name in enumerate(generators.MODELS, 1):
+            last = learnt[name]
             shown = [float(text.rstrip(" %")) for text in rows.nth(number).locator("td").all_inner_texts()]
             assert shown == pytest.approx([last["energy"], 100 * last["off"], 100 * last["missed"]], abs=0.051), name
         page.locator("[name=guidance]").fill("3")
@@ -231,6 +230,33 @@ def test_the_page_shows_the_same_numbers_and_every_control_works(looked_at, lear
         page.wait_for_selector(".interactive[aria-busy]", state="detached")
         page.locator("[data-do=learn]").click()
         page.wait_for_selector(":text('Paint at least 8 cells')")
+        assert visit.outside == [] and visit.errors == []
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_each_frame_is_shown_as_soon_as_it_is_there(looked_at):
+    held = []
+    with browsing.visiting() as visit:
+        page = visit.page
+        page.goto(f"{looked_at.address}/en/interactives?name=draw_distribution")
+        page.locator("[data-do=skip]").click()
+        page.wait_for_selector("[data-ready]")
+        page.locator("[name=length]").fill(str(SHORT))
+        page.route(
+            "**/interactive/en/draw_distribution",
+            lambda route: (
+                held.append(route) if not held and '"part":1' in route.request.post_data else route.continue_()
+            ),
+        )
+        empty = page.locator("canvas[data-canvas=ddpm]").evaluate("canvas => canvas.toDataURL()")
+        page.locator("[data-do=learn]").click()
+        page.wait_for_selector("[data-part=now]:has-text('frame 1 of 16')")
+        page.wait_for_function(
+            "before => document.querySelector('[data-canvas=ddpm]').toDataURL() !== before", arg=empty
+        )
+        assert all(page.locator("[data-part=scores] td").nth(place).inner_text() for place in range(12))
+        held[0].continue_()
+        page.wait_for_selector("[data-part=now]:has-text('frame 2 of 16')")
         assert visit.outside == [] and visit.errors == []
 
 

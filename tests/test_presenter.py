@@ -414,3 +414,39 @@ def test_a_course_with_a_plan_is_edited_without_losing_it(tmp_path):
     after = courses.load(folder / f"{name}.toml")
     assert after.parts[:2] == before.parts
     assert (after.parts[2].interactive, after.parts[2].minutes) == ("which_luck", 4)
+
+
+MAIN = {  # what is looked at first, where that is no canvas
+    "alignment": ".pair",
+    "clip_contrast": "[data-part=matrix] table",
+    "real_or_drawn": ".tiles",
+    "occupations_day": ".tasks li",
+}
+BOX = "one => { const box = one.getBoundingClientRect(); return [box.top, box.bottom, box.left, box.right]; }"
+
+
+@needs_browser
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_main_picture_and_its_button_need_no_scrolling_on_a_projector(tmp_path, language):
+    folder, names = tmp_path / "runs" / ".studio" / "courses", interactive.names()
+    steps = "".join(f'[[part]]\ninteractive = "{name}"\n' for name in names)
+    course = courses.save(courses.read(f'title = "All"\n{steps}'), folder)
+    hidden = []
+    with serving(tmp_path, Jobs(tmp_path / "runs")) as server, browsing.visiting(language, width=1024) as visit:
+        view = visit.page
+        view.set_viewport_size({"width": 1024, "height": 768})
+        for step, name in enumerate(names, 1):
+            view.goto(f"{server}/lecture/{language}/course/{course}/{step}#beamer-1")
+            view.locator(".part.now .guess [data-do=skip]").click()
+            view.wait_for_selector("[data-ready]")
+            view.wait_for_selector(".interactive[aria-busy]", state="detached")
+            lowest = 768 - view.locator(".beaming").bounding_box()["height"]
+            main = view.locator(f".part.now .play {MAIN.get(name, 'canvas')}").first
+            action = view.locator(".part.now .play button").first
+            for one in (main, action) if action.count() else (main,):
+                top, bottom, left, right = one.evaluate(BOX)
+                if not (top >= 0 and bottom <= lowest and left >= 0 and right <= 1024):
+                    hidden.append((name, one.evaluate("one => one.outerHTML.slice(0, 60)"), top, bottom, right))
+            assert view.evaluate("scrollY") == 0
+        assert visit.errors == [] and visit.outside == []
+    assert hidden == []

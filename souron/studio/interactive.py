@@ -219,8 +219,22 @@ def controls(*parts: Markup) -> Markup:
     return Markup('<div class="controls">{}</div>').format(Markup("").join(parts))
 
 
-def images(*parts: Markup) -> Markup:
-    return Markup('<div class="pictures">{}</div>').format(Markup("").join(parts))
+def images(*parts: Markup, kind: str = "") -> Markup:
+    """Return pictures in rows. ``kind``: "pairs" (two a row), "abreast" (one row if it fits), "panels" (small)."""
+    return Markup('<div class="{}">{}</div>').format(f"pictures {kind}".strip(), Markup("").join(parts))
+
+
+def beside(settings: Markup, pictures: Markup, texts: str = "") -> Markup:
+    """Place settings and texts beside the pictures that they change; in one column where the page is narrow."""
+    return Markup(
+        '<div class="beside"><div class="side"><div class="settings">{}</div><div class="values">{}</div></div>'
+        '<div class="views">{}</div></div>'
+    ).format(settings, texts, pictures)
+
+
+def parts(*names: str) -> Markup:
+    """Return empty elements that the script fills with text."""
+    return Markup("").join(part(name) for name in names)
 
 
 def player(label: str) -> Markup:

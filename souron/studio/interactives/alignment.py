@@ -19,7 +19,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, choice, controls, images, part, plot
+from souron.studio.interactive import beside, button, choice, controls, images, part, plot
 from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Alignment by your votes")
@@ -109,21 +109,19 @@ def stage() -> Markup:
         part("question")
         + Markup('<p class="prompt" data-part="prompt"></p>')
         + Markup('<div class="pair">{}{}</div>').format(button("a", ""), button("b", ""))
-        + controls(
+        + beside(controls(
             choice("beta", _("beta"), [(str(beta), str(beta)) for beta in BETAS]),
-            choice("voter", _("let vote"), voters),
-            button("rest", _("The other votes by this person")),
+            choice("voter", _("voter"), voters),
+            button("rest", _("Vote for the rest")),
             button("back", _("Take back the last vote")),
             button("again", _("Start again")),
-        )
-        + part("now")
-        + images(
+        ), images(
             plot("curves", _("figures on test questions, vote by vote"), 480, 240,
-                 _("On test questions, vote by vote: shares of 0 to 100 %")),
+                   _("On test questions, vote by vote: shares of 0 to 100 %")),
             plot("drift", _("KL divergence from the start, vote by vote"), 260, 240,
-                 _("KL divergence from the start, nats, vote by vote")),
+                   _("KL divergence from the start, nats, vote by vote")),
             plot("weights", _("weights of the features"), 480, 240, _("Weights of an answer's features")),
-        )
+        ), part("now"))
         + Markup("<h3>{}</h3>").format(_("Three questions that it has never seen"))
         + Markup('<div class="numbers" data-part="examples" tabindex="0"></div>')
     )  # fmt: skip

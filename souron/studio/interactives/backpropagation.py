@@ -18,7 +18,19 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, part, player, plot, slider
+from souron.studio.interactive import (
+    beside,
+    button,
+    canvas,
+    choice,
+    controls,
+    images,
+    part,
+    parts,
+    player,
+    plot,
+    slider,
+)
 from souron.utils.messages import N_, _
 
 TITLE = N_("Backpropagation step by step")
@@ -40,7 +52,7 @@ ANSWER = N_(
     "the same in all blocks, here at the beginning of training. Transformers and ResNets have both."
 )
 WORDS = {
-    "forward": N_("Forward: each hidden unit adds up its weighted inputs, z, and a ReLU keeps what is positive, h."),
+    "forward": N_("Forward: each hidden unit adds up its weighted inputs, z, and a ReLU keeps what is positive, h"),
     "loss": N_("Loss: half of the squared error"),
     "output": N_("The gradient of the loss with respect to the output"),
     "weight": N_("Chain rule: the gradient behind the edge times the value in front of it"),
@@ -94,7 +106,7 @@ def build(studio: Any) -> Any:
 
 def stage() -> Markup:
     names = [("sgd", _("SGD")), ("momentum", _("momentum")), ("adam", _("Adam"))]
-    return (
+    first = beside(
         controls(
             slider("x1", _("input x₁"), -2, 2, 1.5, 0.1),
             slider("x2", _("input x₂"), -2, 2, -0.5, 0.1),
@@ -102,25 +114,26 @@ def stage() -> Markup:
             choice("hidden", _("hidden units"), [(str(count), str(count)) for count in HIDDEN]),
             button("weights", _("New random weights")),
         )
-        + player(_("steps of the chain rule"))
-        + images(canvas("graph", _("the network as a graph, with values and gradients"), 480, 330))
-        + part("formula")
-        + Markup("<h3>{}</h3>").format(_("A step of three optimizers"))
-        + controls(
+        + player(_("steps of the chain rule")),
+        images(canvas("graph", _("the network as a graph, with values and gradients"), 480, 330)) + part("formula"),
+    )
+    second = beside(
+        controls(
             slider("rate", _("learning rate"), 0.01, 0.5, 0.1, 0.01),
             choice("shown", _("shown in the graph"), names),
             button("once", _("One step"), first=True),
             button("ten", _("Ten steps")),
             button("again", _("Back to the first weights")),
-        )
-        + images(
+        ),
+        images(
             plot("losses", _("loss, step by step"), 360, 180, _("Loss: blue SGD, orange momentum, green Adam")),
             Markup('<figure class="numbers" data-part="changes" tabindex="0"></figure>'),
-        )
-        + Markup("").join(part(name) for name, _text in names)
-        + Markup("<h3>{}</h3>").format(_("Vanishing gradients"))
-        + controls(slider("depth", _("blocks"), *DEPTHS, 30, 2))
-        + images(
+        ),
+        parts(*(name for name, _text in names)),
+    )
+    third = beside(
+        controls(slider("depth", _("blocks"), *DEPTHS, 30, 2)),
+        images(
             plot(
                 "norms",
                 _("gradient norm, block by block"),
@@ -128,8 +141,11 @@ def stage() -> Markup:
                 300,
                 _("Norm of the gradient in each block, from the first to the last, on a batch of digits"),
             )
-        )
-        + Markup("").join(part(name) for name in WAYS)
+        ),
+        parts(*WAYS),
+    )
+    return Markup("{}<h3>{}</h3>{}<h3>{}</h3>{}").format(
+        first, _("A step of three optimizers"), second, _("Vanishing gradients"), third
     )
 
 

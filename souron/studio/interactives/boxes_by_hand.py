@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, plot, slider, tick
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, parts, plot, slider, tick
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Boxes by hand")
@@ -71,7 +71,7 @@ WORDS = {
 }
 TOUR = (
     ("picture", N_("Twelve pictures that no detector has learnt from. Choose one.")),
-    ("scene", N_("Draw a box around a thing. Its IoU with the true box appears below.")),
+    ("scene", N_("Draw a box around a thing. The page gives its IoU with the true box.")),
     ("detector", N_("Two detectors: yolo has one anchor point in each cell, ssd six default boxes.")),
     (
         "least",
@@ -105,47 +105,56 @@ def build(studio: Any) -> Any:
 def stage() -> Markup:
     numbers = [(str(number), _("picture {number}").format(number=number + 1)) for number in range(COUNT)]
     overlaps = [(f"{0.5 + 0.05 * k:.2f}",) * 2 for k in range(10)]
-    return (
-        controls(choice("picture", _("picture"), numbers))
-        + Markup("<h3>{}</h3>").format(_("1. Your boxes"))
-        + controls(tick("truth", _("show the true boxes")), button("clear", _("Clear")))
-        + images(
+    own = beside(
+        controls(
+            choice("picture", _("picture"), numbers),
+            tick("truth", _("show the true boxes")),
+            button("clear", _("Clear")),
+        ),
+        images(
             canvas("scene", _("the picture: arrow keys move the cross, Enter sets a corner"), 384, 384, keys=True),
             interactive.part("mine"),
-        )
-        + Markup("<h3>{}</h3>").format(_("2. The detector's boxes"))
-        + controls(
+        ),
+    )
+    detected = beside(
+        controls(
             choice("detector", _("detector"), [(name, name) for name in DETECTORS]),
             slider("least", _("minimum confidence"), 0.05, 0.95, 0.25, 0.05),
-            slider("limit", _("suppression above an IoU of"), 0.05, 1, 0.45, 0.05),
-            slider("candidate", _("one raw box"), 0, MOST, 0),
+            slider("limit", _("suppress boxes with an IoU above"), 0.05, 1, 0.45, 0.05),
+            slider("candidate", _("inspect raw box number"), 0, MOST, 0),
             choice("stride", _("cells"), [("", _("none"))]),
-        )
-        + images(
+        ),
+        images(
             canvas(
                 "raw",
                 _("the detector's boxes: arrow keys choose a cell"),
                 384,
                 384,
                 _(
-                    "Solid: left. Dotted: suppressed. Thick: the one raw box. With cells: press one, or use the arrow"
+                    "Solid: kept. Dotted: suppressed. Thick: the one raw box. With cells: press one, or use the arrow"
                     " keys."
                 ),
                 keys=True,
             ),
-            Markup('<div data-part="fates">{}{}{}</div>').format(
-                interactive.part("counts"), interactive.part("fate"), interactive.part("cell")
-            ),
-        )
-        + Markup("<h3>{}</h3>").format(_("3. Average precision over the twelve pictures"))
-        + controls(choice("label", _("label"), []), choice("overlap", _("right from an IoU of"), overlaps))
-        + interactive.player(_("detections in order of confidence"))
-        + images(
+            Markup('<div data-part="fates">{}</div>').format(parts("counts", "fate", "cell")),
+        ),
+    )
+    averaged = beside(
+        controls(choice("label", _("label"), []), choice("overlap", _("counts as right from an IoU of"), overlaps))
+        + interactive.player(_("detections in order of confidence")),
+        images(
             plot("curve", _("precision and recall"), 320, 300, _("Line: precision after each detection. Area: AP.")),
             canvas("detection", _("the detection, dashed, and the true boxes of its label"), 256, 256),
-        )
-        + interactive.part("step")
-        + interactive.part("area")
+        ),
+        parts("step", "area"),
+    )
+    return Markup("<h3>{}</h3>{}<h3>{}</h3>{}<h3>{}</h3>{}").format(
+        _("1. Your boxes"),
+        own,
+        _("2. The detector's boxes"),
+        detected,
+        _("3. Average precision over the twelve pictures"),
+        averaged,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, slider, tick
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, parts, slider, tick
 from souron.studio.interactives import _own_image
 from souron.utils.messages import N_, UserError, _
 
@@ -124,33 +124,33 @@ def stage() -> Markup:
         for place in range(MOST)
     )
     return (
-        controls(
-            choice("model", _("model"), [(name, name) for name in there]),
-            Markup('<label>{} <input type="file" data-part="photo" accept="image/*" multiple></label>').format(
-                _("add your own images")
+        beside(
+            controls(
+                choice("model", _("model"), [(name, name) for name in there]),
+                Markup(
+                    '<label class="pick">{} <input type="file" data-part="photo" accept="image/*" multiple></label>'
+                ).format(_("add your own images")),
+                choice("shown", _("shown"), shown),
+                tick("own", _("the temperature that the model has learnt")),
+                slider("temperature", _("temperature"), 0.01, 0.5, 0.2, 0.005),
+                button("compare", _("Compare"), first=True),
             ),
+            Markup('<ul class="tiles" data-part="images"></ul><div class="controls sentences">{}</div>').format(
+                sentences
+            )
+            + images(
+                Markup('<div class="scores" data-part="matrix"></div>'),
+                canvas(
+                    "plane",
+                    _("the vectors of the chosen image and sentence, and the pull on each"),
+                    320,
+                    320,
+                    _("Both vectors in the plane that they span"),
+                ),
+            )
+            + interactive.part("pull"),
+            parts("loss", "read"),
         )
-        + Markup('<ul class="tiles" data-part="images"></ul>')
-        + Markup('<div class="controls sentences">{}</div>').format(sentences)
-        + controls(
-            choice("shown", _("shown"), shown),
-            tick("own", _("the temperature that the model has learnt")),
-            slider("temperature", _("temperature"), 0.01, 0.5, 0.2, 0.005),
-            button("compare", _("Compare"), first=True),
-        )
-        + images(
-            Markup('<div class="scores" data-part="matrix"></div>'),
-            canvas(
-                "plane",
-                _("the vectors of the chosen image and sentence, and the pull on each"),
-                320,
-                320,
-                _("Both vectors in the plane that they span"),
-            ),
-        )
-        + interactive.part("loss")
-        + interactive.part("read")
-        + interactive.part("pull")
         + Markup("<h3>{}</h3>").format(_("Zero-shot classification"))
         + interactive.part("zero")
     )

@@ -17,7 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import canvas, choice, controls, images, slider, tick
+from souron.studio.interactive import beside, canvas, choice, controls, images, parts, slider, tick
 from souron.studio.interactives import _own_image
 from souron.utils.messages import N_, UserError, _
 
@@ -76,7 +76,7 @@ TOUR = (
         (N_("64 × 64"), N_("about a half"), N_("about a quarter")),
         2,
     ),
-    ("output", N_("Press a pixel of the result: the nine products and their sum are written below.")),
+    ("output", N_("Press a pixel of the result: the page writes out the nine products and their sum.")),
     ("depth", N_("Deeper layers see more: the frame is all that one unit depends on.")),
     ("patches", N_("A ViT cuts the image into patches. Press one: where does it look?")),
     (
@@ -110,7 +110,7 @@ def stage() -> Markup:
     return (
         controls(
             choice("picture", _("photograph"), shown),
-            Markup('<label>{} <input type="file" data-part="photo" accept="image/*"></label>').format(
+            Markup('<label class="pick">{} <input type="file" data-part="photo" accept="image/*"></label>').format(
                 _("one of your own")
             ),
         )
@@ -137,19 +137,18 @@ def kernel_stage() -> Markup:
         )
         for place in range(9)
     )
-    return (
-        Markup("<h3>{}</h3>").format(_("A kernel of 3 × 3"))
-        + controls(
+    return Markup("<h3>{}</h3>").format(_("A kernel of 3 × 3")) + beside(
+        controls(
             choice("preset", _("preset"), presets),
+            Markup(
+                '<div class="pictures"><fieldset class="kernel" data-part="kernel"><legend>{}</legend>{}</fieldset>'
+                '<label>{} <input type="number" step="any" name="divisor" value="9"></label></div>'
+            ).format(_("kernel"), cells, _("divided by")),
             slider("stride", _("stride"), 1, 4, 1),
             slider("padding", _("padding"), 0, 3, 1),
             slider("dilation", _("dilation"), 1, 4, 1),
-        )
-        + Markup(
-            '<div class="pictures"><fieldset class="kernel" data-part="kernel"><legend>{}</legend>{}</fieldset>'
-            '<label>{} <input type="number" step="any" name="divisor" value="9"></label></div>'
-        ).format(_("kernel"), cells, _("divided by"))
-        + images(
+        ),
+        images(
             canvas("input", _("the photograph in grey"), 256, 256, _("The photograph; the frame is the window")),
             canvas(
                 "output",
@@ -159,20 +158,18 @@ def kernel_stage() -> Markup:
                 _("The result. Blue is above 0, orange below, where there are both."),
                 keys=True,
             ),
-        )
-        + interactive.part("size")
-        + interactive.part("pixel")
+        ),
+        parts("size", "pixel"),
     )
 
 
 def field_stage() -> Markup:
     """Return the part with receptive fields."""
-    return (
-        Markup("<h3>{}</h3>").format(_("The receptive field of one unit"))
-        + controls(
+    return Markup("<h3>{}</h3>").format(_("The receptive field of one unit")) + beside(
+        controls(
             choice("network", _("network"), [(name, name) for name in NETWORKS]), slider("depth", _("layer"), 1, 2, 1)
-        )
-        + images(
+        ),
+        images(
             canvas(
                 "receptive",
                 _("the pixels that the unit depends on: arrow keys move the unit"),
@@ -181,21 +178,20 @@ def field_stage() -> Markup:
                 _("Blue: how much the unit depends on a pixel, by gradient. Press to move the unit."),
                 keys=True,
             )
-        )
-        + interactive.part("layer")
+        ),
+        parts("layer"),
     )
 
 
 def patch_stage() -> Markup:
     """Return the part with the patches of a ViT."""
-    return (
-        Markup("<h3>{}</h3>").format(_("Patches and the attention of a ViT"))
-        + controls(
+    return Markup("<h3>{}</h3>").format(_("Patches and the attention of a ViT")) + beside(
+        controls(
             slider("block", _("layer of the ViT"), 1, 4, 1),
             slider("head", _("head"), 1, 4, 1),
             tick("first", _("ask the class token")),
-        )
-        + images(
+        ),
+        images(
             canvas(
                 "patches",
                 _("the patches: arrow keys choose one"),
@@ -205,10 +201,8 @@ def patch_stage() -> Markup:
                 keys=True,
             ),
             canvas("token", _("the patch and its token"), 280, 120, _("The patch, and the token that it becomes")),
-        )
-        + interactive.part("says")
-        + interactive.part("became")
-        + interactive.part("looks")
+        ),
+        parts("says", "became", "looks"),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, controls, images, player, plot, slider
+from souron.studio.interactive import beside, button, canvas, controls, images, parts, player, plot, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("A GAN in slow motion")
@@ -35,7 +35,7 @@ RIGHT = 0
 ANSWER = N_(
     "More likely real: the step was made against this very critic. Then the critic's step takes it"
     " back, and so on. The losses therefore do not fall as in other trainings; they say who is "
-    "ahead, not how good the pictures are. The line below counts how often each step did what it "
+    "ahead, not how good the pictures are. The page counts how often each step did what it "
     "is for."
 )
 WORDS = {
@@ -93,23 +93,22 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    return controls(
-        slider("seed", _("which random start"), 1, 9, 1),
+    return beside(controls(
+        slider("seed", _("random seed"), 1, 9, 1),
         button("learn", _("Train"), first=True),
-    ) + player(_("steps of the two networks")) + images(
+    ) + player(_("steps of the two networks")), images(
         canvas("real", _("real digits"), 176, 176, _("Real digits")),
         canvas("drawn", _("what the generator makes from the same noise"), 176, 176,
                _("Generated from the same noise each time")),
         canvas("change", _("what this step changed in them"), 176, 176,
                _("What this step changed: blue is lighter, orange darker")),
+    ) + images(
         plot("trust", _("how likely the critic takes real and generated digits for real"),
                260, 176,
                _("What the critic says: real digits (blue line), generated ones (orange, dashed)")),
         plot("loss", _("losses of both"), 260, 176,
                _("Losses: critic (blue line), generator (orange, dashed)")),
-    ) + interactive.part("frame") + interactive.part("trust") + interactive.part(
-        "count"
-    )  # fmt: skip
+    ), parts("frame", "trust", "count"))  # fmt: skip
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, parts
 from souron.utils.messages import N_, _
 
 TITLE = N_("Inside a CNN")
@@ -94,14 +94,15 @@ def stage() -> Markup:
     if not files:
         return Markup("<p>{}</p>").format(_("The ready-trained systems are not installed."))
     shown = [(str(i), file.stem) for i, file in enumerate(files)]
-    return controls(
+    return beside(controls(
         choice("picture", _("picture"), shown),
         button("clear", _("Empty picture, to draw")),
-        button("look", _("Look"), first=True),
+        button("look", _("Classify"), first=True),
     ) + images(
         canvas("input", _("the picture: arrow keys move, the space bar draws"), 280, 280,
-               _("The picture. Draw with the mouse; or arrow keys and space bar, then Look."),
+               _("The picture. Draw with the mouse, or with arrow keys and space bar; then press Classify."),
                keys=True),
+    ), images(
         canvas("kernels", _("the kernels of the first layer"), 232, 116,
                _("32 kernels of the first layer; blue above 0, orange below")),
         canvas("first", _("maps of the first layer: arrow keys move, Enter chooses a pixel"),
@@ -109,13 +110,11 @@ def stage() -> Markup:
                            "Enter."), keys=True),
         canvas("second", _("maps of the second layer: arrow keys move, Enter chooses a pixel"),
                464, 116, _("64 feature maps of the second layer"), keys=True),
-    ) + interactive.part("says") + Markup('<h3 data-part="map"></h3>') + images(
-        canvas("window", _("window, kernel and product"), 420, 150),
+    ), interactive.part("says")) + Markup('<h3 data-part="map"></h3>') + beside(
+        Markup(), images(canvas("window", _("window, kernel and product"), 420, 150)), parts("sum", "after", "below")
     ) + Markup(
         '<details><summary>{}</summary><pre data-part="numbers" tabindex="0"></pre></details>'
-    ).format(_("the same as numbers")) + interactive.part(
-        "sum"
-    ) + interactive.part("after") + interactive.part("below")  # fmt: skip
+    ).format(_("the same as numbers"))  # fmt: skip
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, part, plot, slider
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, part, parts, plot, slider
 from souron.studio.security.paths import project_folder
 from souron.utils.messages import N_, UserError, _
 
@@ -119,29 +119,14 @@ def stage() -> Markup:
     text = Markup('<label class="wide">{} <textarea name="text" rows="2" maxlength="{}">{}</textarea></label>').format(
         _("text"), LONGEST, first_text()
     )
-    return (
-        controls(
-            text,
-            choice("model", _("model"), [(value, shown) for value, shown, _name in known]),
-            choice("weights", _("weights"), [("trained", _("as trained")), ("untrained", _("before training"))]),
-            button("look", _("Read the text"), first=True),
-        )
-        + part("read")
-        + Markup('<ol class="read" data-part="tokens"></ol>')
-        + controls(
-            slider("token", _("token"), 1, MOST, MOST),
-            slider("layer", _("layer"), 1, 64, 1),
-            slider("head", _("head"), 1, 64, 1),
-        )
-        + part("token")
-        + heading(_("Token embeddings"))
+    looked = (
+        heading(_("Token embeddings"))
         + images(
             canvas("embedding", _("token embeddings"), 576, 180, _("A row for each token, blue above 0, orange below"))
         )
         + heading(_("Attention"))
         + images(*_attention())
-        + part("attends")
-        + part("heads")
+        + parts("attends", "heads")
         + Markup('<details><summary>{}</summary><div class="numbers" data-part="stats"></div></details>').format(
             _("the heads as numbers")
         )
@@ -167,16 +152,37 @@ def stage() -> Markup:
             )
         )
         + part("cache")
-        + heading(_("The next token"))
-        + controls(
-            slider("temperature", _("temperature"), 0, 2, 1, 0.05),
-            slider("topk", _("top-k (0: all)"), 0, TOP, 0),
-            slider("topp", _("top-p"), 0.05, 1, 1, 0.05),
-            button("draw", _("Draw a token"), first=True),
-            button("back", _("Take the last one away")),
+    )
+    return (
+        controls(
+            text,
+            choice("model", _("model"), [(value, shown) for value, shown, _name in known]),
+            choice("weights", _("weights"), [("trained", _("as trained")), ("untrained", _("before training"))]),
+            button("look", _("Read the text"), first=True),
         )
-        + part("likely")
-        + Markup('<ol class="next" data-part="next"></ol>')
+        + part("read")
+        + Markup('<ol class="read" data-part="tokens"></ol>')
+        + beside(
+            controls(
+                slider("token", _("token"), 1, MOST, MOST),
+                slider("layer", _("layer"), 1, 64, 1),
+                slider("head", _("head"), 1, 64, 1),
+            )
+            + part("token"),
+            looked,
+        )
+        + heading(_("The next token"))
+        + beside(
+            controls(
+                slider("temperature", _("temperature"), 0, 2, 1, 0.05),
+                slider("topk", _("top-k (0: all)"), 0, TOP, 0),
+                slider("topp", _("top-p"), 0.05, 1, 1, 0.05),
+                button("draw", _("Draw a token"), first=True),
+                button("back", _("Take the last one away")),
+            ),
+            Markup('<ol class="next" data-part="next"></ol>'),
+            part("likely"),
+        )
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, plot
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, parts, plot
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("k-means by hand")
@@ -101,7 +101,7 @@ def stage() -> Markup:
         ("even", _("no groups at all")),
     ]
     counts = [(str(count), str(count)) for count in (3, 2, 4, 5, 6, 7, 8)]
-    return (
+    return beside(
         controls(
             choice("points", _("points"), sets),
             choice("count", _("centres"), counts),
@@ -109,9 +109,9 @@ def stage() -> Markup:
             button("step", _("Step"), first=True),
             button("run", _("To the end")),
             button("again", _("Start again")),
-            button("rival", _("Compare with souron's kmeans")),
-        )
-        + images(
+            button("rival", _("Compare with kmeans")),
+        ),
+        images(
             canvas(
                 "plane",
                 _("points and centres: arrow keys move the cross, Enter places a centre"),
@@ -121,9 +121,9 @@ def stage() -> Markup:
                 keys=True,
             ),
             plot("curve", _("inertia, step by step"), 260, 160, _("Inertia, step by step")),
-        )
-        + interactive.part("now")
-        + interactive.part("rival")
+            kind="abreast",
+        ),
+        parts("now", "rival"),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, plot
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, parts, plot
 from souron.utils.messages import N_, _
 
 if TYPE_CHECKING:
@@ -108,15 +108,15 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    return (
+    return beside(
         controls(
             choice("patients", _("patients"), [(str(count), str(count)) for count in PATIENTS]),
             choice("shown", _("system shown"), [(str(number), _(name)) for number, name in enumerate(SYSTEMS)]),
             button("once", _("Draw again"), first=True),
             button("twenty", _("20 draws")),
             button("again", _("Start again")),
-        )
-        + images(
+        ),
+        images(
             canvas(
                 "cases",
                 _("the pictures of all patients; those for testing are filled"),
@@ -136,8 +136,8 @@ def stage() -> Markup:
                 420,
                 _("A draw each: dot and 95 % interval; tick: AUC on 400 other patients, whose mean is dashed."),
             )
-        )
-        + Markup("").join(interactive.part(name) for name in ("draws", "held", "verdict", "changes", "torn"))
+        ),
+        parts("draws", "held", "verdict", "changes", "torn"),
     )
 
 

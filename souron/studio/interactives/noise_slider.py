@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, player, slider
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, parts, player, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Noise slider: diffusion there and back")
@@ -93,17 +93,18 @@ def stage() -> Markup:
     if not files:
         return Markup("<p>{}</p>").format(_("The ready-trained systems are not installed."))
     shown = [(str(i), file.stem) for i, file in enumerate(files)]
-    return (
+    return beside(
         controls(
             choice("picture", _("picture"), shown),
-            slider("noise", _("step of the noise"), 0, 100, 30),
-            slider("seed", _("which noise"), 1, 9, 1),
-            button("back", _("Take the noise away"), first=True),
+            slider("noise", _("noise step, in %"), 0, 100, 30),
+            slider("seed", _("random seed"), 1, 9, 1),
+            button("back", _("Remove the noise"), first=True),
         )
-        + images(
+        + player(_("denoising, step by step")),
+        images(
             canvas("clean", _("the picture"), 224, 224, _("The picture")),
             canvas("noisy", _("the picture with noise"), 224, 224, _("With noise")),
-            canvas("drawn", _("what the network makes of it"), 224, 224, _("On the way back")),
+            canvas("drawn", _("what the network makes of it"), 224, 224, _("During denoising")),
             canvas(
                 "seen",
                 _("the clean picture that the network sees in it"),
@@ -111,10 +112,9 @@ def stage() -> Markup:
                 224,
                 _("The clean picture that the network sees in it, at this stop"),
             ),
-        )
-        + interactive.part("step")
-        + player(_("the way back, stop by stop"))
-        + interactive.part("back")
+            kind="pairs",
+        ),
+        parts("step", "back"),
     )
 
 

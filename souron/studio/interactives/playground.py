@@ -16,7 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, player, plot, slider
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, parts, player, plot, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Playground: a network learns a plane")
@@ -33,7 +33,7 @@ ANSWER = N_(
     "No. One unit knows one line, and its output only rises or only falls across it; no line has "
     "the blue corners on one side and the orange ones on the other. With two hardly any start "
     "finds the way, though two would do; with eight nearly all do. More width makes a good start "
-    "likelier, and the line below counts it."
+    "likelier, and the page counts it."
 )
 WORDS = {
     "now": N_("step {step}: loss {loss}, {train} % of these points right, {test} % of new ones"),
@@ -106,20 +106,18 @@ def build(studio: Any) -> Any:
 
 def stage() -> Markup:
     points = [("xor", _("xor")), ("moons", _("two moons")), ("circle", _("circle")), ("spiral", _("spiral"))]
-    return (
+    return beside(
         controls(
             choice("points", _("points"), points),
             slider("width", _("hidden units"), 1, 8, 1),
             slider("depth", _("hidden layers"), 1, 3, 1),
-            slider("noise", _("noise"), 0, 50, 10),
-            slider("start", _("which random start"), 1, STARTS, 3),
+            slider("noise", _("noise, in %"), 0, 50, 10),
+            slider("start", _("random start shown"), 1, STARTS, 3),
             button("learn", _("Train"), first=True),
         )
-        + player(_("training steps"))
-        + images(
-            canvas(
-                "surface", _("the points and the network's answer"), 320, 320, _("What the network says everywhere")
-            ),
+        + player(_("training steps")),
+        images(
+            canvas("surface", _("the points and the network's answer"), 320, 320, _("The network's output everywhere")),
             canvas(
                 "units",
                 _("what each hidden unit says"),
@@ -128,9 +126,8 @@ def stage() -> Markup:
                 _("Each hidden unit, a row for each layer; frame: the weight that leads on"),
             ),
             plot("loss", _("loss, step by step"), 240, 160, _("Loss on the points")),
-        )
-        + interactive.part("now")
-        + interactive.part("starts")
+        ),
+        parts("now", "starts"),
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, images, plot, slider
+from souron.studio.interactive import beside, button, canvas, choice, controls, images, parts, plot, slider
 from souron.utils.messages import N_, UserError, _
 
 if TYPE_CHECKING:
@@ -107,18 +107,16 @@ def stage() -> Markup:
     from souron.evaluation.decision_curves import prevalences
 
     positions = len(prevalences(0.005)) + 1  # one more where the cases have another one
-    return (
+    return beside(
         controls(
             choice("source", _("scores"), []),
             slider("threshold", _("threshold"), 1, 99, 50),
             slider("prevalence", _("prevalence: share of the ill"), 0, positions - 1, 18),
-            slider("cost", _("false alarms that one missed case is worth"), 1, 100, 10),
-        )
-        + controls(
-            button("own", _("Prevalence of these cases")), button("least", _("Threshold of least cost"), first=True)
-        )
-        + interactive.part("result")
-        + images(
+            slider("cost", _("cost of a missed case, in false alarms"), 1, 100, 10),
+            button("own", _("Prevalence of these cases")),
+            button("least", _("Threshold of least cost"), first=True),
+        ),
+        images(
             canvas(
                 "dots",
                 _("1,000 patients"),
@@ -138,10 +136,8 @@ def stage() -> Markup:
                 _("Precision-recall curve at this prevalence; dashed: an alarm for everybody"),
             ),
             plot("costs", _("cost at each threshold"), 380, 300, _("Cost of 1,000 patients at each threshold")),
-        )
-        + interactive.part("cost_now")
-        + interactive.part("known")
-        + interactive.part("cases")
+        ),
+        parts("result", "cost_now", "known", "cases"),
     )
 
 

@@ -92,7 +92,9 @@ def stage() -> Markup:
     if not ready():
         return Markup("<p>{}</p>").format(_("The ready-trained systems are not installed."))
     return (
-        controls(slider("seed", _("which twenty"), 1, 50, 1), button("reveal", _("Show the truth"), first=True))
+        controls(
+            slider("seed", _("set of twenty pictures"), 1, 50, 1), button("reveal", _("Show the truth"), first=True)
+        )
         + part("begin")
         + Markup('<ul class="tiles" data-part="tiles"></ul>')
         + Markup("").join(part(name) for name in ("you", "detector", "after"))

@@ -13,14 +13,14 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import canvas, choice, controls, images, tick
+from souron.studio.interactive import beside, canvas, choice, controls, images, parts, tick
 from souron.utils.messages import N_, _
 
 TITLE = N_("A map to trust?")
 ABOUT = N_(
     "400 handwritten digits of 64 pixels each are points in 64 dimensions. A map puts them on a "
-    "plane so that neighbours stay neighbours, as far as that can be done. Move the brush over it:"
-    " below stand the pictures under it, and how many of their true neighbours are there, too. "
+    "plane so that neighbours stay neighbours, as far as that can be done. Move the brush over it: "
+    "the page shows the pictures under it, and how many of their true neighbours are there, too. "
     "Then shuffle every column (pixel) by itself: nothing that belongs together is left."
 )
 QUESTION = N_(
@@ -91,14 +91,13 @@ def build(studio: Any) -> Any:
 
 def stage() -> Markup:
     ways = [("pca", _("PCA")), ("tsne", _("t-SNE")), ("chance", _("random map"))]
-    return (
+    return beside(
         controls(
             choice("way", _("map"), ways),
             tick("shuffled", _("shuffle the columns")),
             tick("by_trust", _("colour by trustworthiness: blue good, orange bad")),
-        )
-        + interactive.part("map")
-        + images(
+        ),
+        images(
             canvas(
                 "map",
                 _("the map: arrow keys move the brush, plus and minus change its size"),
@@ -108,8 +107,9 @@ def stage() -> Markup:
                 keys=True,
             ),
             canvas("under", _("the digits under the brush"), 320, 320, _("The digits under the brush (100 at most)")),
-        )
-        + interactive.part("brush")
+            kind="abreast",
+        ),
+        parts("map", "brush"),
     )
 
 

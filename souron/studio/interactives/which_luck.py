@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, controls, images, plot, slider
+from souron.studio.interactive import beside, button, controls, images, parts, plot, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Skill or luck?")
@@ -90,15 +90,15 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    return (
+    return beside(
         controls(
-            slider("seeds", _("seeds of each"), 2, 10, 3),
+            slider("seeds", _("seeds per system"), 2, 10, 3),
             slider("cases", _("test cases"), 50, 2000, 1000, 50),
             slider("difference", _("true difference, in points"), 0, 10, 0, 0.5),
-            slider("luck", _("how much trainings differ, in points"), 0, 8, 4, 0.5),
+            slider("luck", _("spread between trainings, in points"), 0, 8, 4, 0.5),
             button("go", _("200 comparisons"), first=True),
-        )
-        + images(
+        ),
+        images(
             plot("bars", _("how often each way calls one of them better"), 560, 190),
             plot(
                 "intervals",
@@ -111,7 +111,7 @@ def stage() -> Markup:
                 ),
             ),
         )
-        + Markup("").join(interactive.part(name) for name in (*WAYS, "one"))
+        + parts(*WAYS, "one"),
     )
 
 

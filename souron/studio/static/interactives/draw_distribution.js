@@ -117,11 +117,11 @@ export const start = async (root, tools) => {
     const mine = run, whole = training();
     for (let number = 0; number < about.parts; number++) {
       for (const model of MODELS) {
-        show("now", fill(words.learning, { model: words[model], part: number + 1, parts: about.parts }));
         const answered = await later({ ...whole, model, part: number });
         if (!answered || mine !== run) return;
-        found[model] = { ...answered, frames: [...frames(model), ...answered.frames] };
-        draw(frames(model).length - 1);
+        found[model] = { floor: answered.floor ?? found[model].floor, frames: [...frames(model), answered] };
+        draw(number);
+        show("now", `${fill(words.learning, { part: number + 1, parts: about.parts })} ${part("now").textContent}`);
       }
     }
     recording.load(frames("gan").length, false);
@@ -174,7 +174,7 @@ export const start = async (root, tools) => {
     show("arrow", fill(words.arrow, { x: two(x), y: two(y), a: two(noise[2 * i]), b: two(noise[2 * i + 1]), u: two(all[i][0]), v: two(all[i][1]) }));
   };
   const back = async () => {
-    if (frames("ddpm").length <= about.parts) return;
+    if (frames("ddpm").length < about.parts) return;
     const mine = run, wanted = Number(field("wanted").value), guidance = wanted === 2 ? 0 : Number(field("guidance").value);
     const answered = await later({ ...training(), wanted, guidance });
     if (!answered || mine !== run) return;
