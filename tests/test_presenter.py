@@ -441,7 +441,7 @@ def test_the_main_picture_and_its_button_need_no_scrolling_on_a_projector(tmp_pa
             view.wait_for_selector("[data-ready]")
             view.wait_for_selector(".interactive[aria-busy]", state="detached")
             lowest = 768 - view.locator(".beaming").bounding_box()["height"]
-            main = view.locator(f".part.now .play {MAIN.get(name, 'canvas')}").first
+            main = view.locator(f".part.now .play {MAIN.get(name, ':is(canvas, svg[data-plot])')}").first
             action = view.locator(".part.now .play button").first
             for one in (main, action) if action.count() else (main,):
                 top, bottom, left, right = one.evaluate(BOX)

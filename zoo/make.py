@@ -293,7 +293,8 @@ def data_of(name: str) -> str:
 
 def licence(name: str, own: str) -> str:
     """The licences of all data that a system learnt from, also before it went on."""
-    before = RECIPES.get(name, {}).get("pretrained")
+    recipe = RECIPES.get(name, {})
+    before = recipe.get("pretrained", recipe.get("model"))
     data = before["data"] if isinstance(before, dict) else data_of(before) if before else ""
     others = load.names()[data].licence if data else ""
     if isinstance(before, str):

@@ -27,7 +27,9 @@ AllowLeak = Annotated[bool, Choice(N_("ignore leakage of patients or images (not
 Window = Annotated[
     str | None, Choice(N_("grey values of DICOM to show: centre,width; full; the file's"), metavar="C,W")
 ]
-Freeze = Annotated[bool, Choice(N_("train only the last layer, or a detector above its published backbone (transfer learning)"))]
+Freeze = Annotated[
+    bool, Choice(N_("train only the last layer, or a detector above its published backbone (transfer learning)"))
+]
 Seeds = Annotated[int, Choice(N_("runs of each system (default 3)"), low=1)]
 Name = Annotated[str, Choice(N_("the run folder's name"))]
 Project = Annotated[str, Choice(N_("where run folders go (default runs)"), metavar="FOLDER")]
