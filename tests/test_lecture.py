@@ -10,7 +10,7 @@ import souron
 from souron import registry
 from souron.cli import main, train
 from souron.lecture import course as courses
-from souron.lecture import rows
+from souron.lecture import exercises, rows
 from souron.studio.forms import command_form
 from souron.studio.shared import PAGES
 from souron.utils.messages import UserError, use_language
@@ -64,6 +64,11 @@ def test_every_experiment_that_a_row_names_is_there():
     folder = Path(souron.__file__).parent / "studio" / "interactives"
     named = {name for row in rows.rows().values() for name in row.interactive}
     assert named and named <= {file.stem for file in folder.glob("*.py")}
+
+
+def test_every_row_has_something_to_turn_and_something_to_be_marked():
+    for row in rows.rows().values():
+        assert row.interactive and exercises.of_row(row), row.id
 
 
 def test_a_row_speaks_the_readers_language():

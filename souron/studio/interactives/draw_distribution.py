@@ -6,6 +6,7 @@ the length.
 """
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -103,6 +104,7 @@ MOST_KEPT = 12  # trainings
 STOPS, GRID = 20, 15  # of the way back; arrows a side
 REACH, NOISE = 2.0, 4.0  # of the plane of the way back; most that the noise of an arrow may be
 KEPT: OrderedDict[str, Learner] = OrderedDict()
+ONE_AT_A_TIME = threading.Lock()  # requests of two pages would continue the same training
 
 
 def build(studio: Any) -> Any:
@@ -221,17 +223,18 @@ def key(cells: str, name: str, seed: int, length: int) -> str:
 def trained(cells: str, name: str, seed: int, length: int, part: int) -> dict[str, Any]:
     """Return one frame of a training. Raises UserError if an earlier part is missing."""
     own, grid = key(cells, name, seed, length), shapes.grid_of(cells)
-    learner = KEPT.get(own)
-    if learner is None:
-        learner = KEPT[own] = generators.begin(name, grid, seed, length)
-    KEPT.move_to_end(own)
-    while len(KEPT) > MOST_KEPT:
-        KEPT.popitem(last=False)
-    if part > len(learner.answers):
-        raise UserError("value", _("The training has to begin with its first part. Press Train again."))
-    if part == len(learner.answers):
-        learner.answers.append(generators.next_frame(learner, grid))
-    return learner.answers[part]
+    with ONE_AT_A_TIME:
+        learner = KEPT.get(own)
+        if learner is None:
+            learner = KEPT[own] = generators.begin(name, grid, seed, length)
+        KEPT.move_to_end(own)
+        while len(KEPT) > MOST_KEPT:
+            KEPT.popitem(last=False)
+        if part > len(learner.answers):
+            raise UserError("value", _("The training has to begin with its first part. Press Train again."))
+        if part == len(learner.answers):
+            learner.answers.append(generators.next_frame(learner, grid))
+        return learner.answers[part]
 
 
 def way_back(cells: str, seed: int, length: int, wanted: int, guidance: float) -> dict[str, Any]:
