@@ -67,7 +67,7 @@ def test_names_of_files_are_escaped(tmp_path):
 
     path = tmp_path / "<b>x.png"
     Image.new("RGB", (40, 40)).save(path)
-    assert zoo.where("yolo_lite") is not None
+    assert zoo.where("yolo_tiny") is not None
     system = model.load("yolo").system
     page = steps.explained(system, "yolo", Picture.read(path), tmp_path)
     assert "<b>x" not in page.read_text(encoding="utf-8")
