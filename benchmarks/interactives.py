@@ -1,4 +1,4 @@
-"""What the answers of the interactives rest on, how long each answer takes, and how soon a slider is followed.
+"""Measure the interactives: the figures behind their answers, the time of an answer, and how soon a slider is followed.
 
     .venv/bin/python benchmarks/interactives.py
     .venv/bin/python benchmarks/interactives.py --only answers

@@ -263,7 +263,7 @@ def test_one_cell_installs_and_it_is_the_first(name):
 
 
 def installed(language):
-    """What the first cell installs in this process."""
+    """Return what the first cell installs in this process."""
     asked = []
     [cell] = [cell for cell in build.notebook("first_cell", language).cells if cell.cell_type == "code"]
     source = cell.source.replace("%pip install --quiet {SOURON}", "ASKED.append(SOURON)")
