@@ -51,9 +51,9 @@ def cluster_of_dask(folder, workers=2):
     file, begun = folder / "scheduler.json", []
     try:
         begun.append(started_of_dask("scheduler", folder))
-        until(file.exists, begun[0])
+        until(lambda: address_in(file), begun[0])
         begun += [started_of_dask("worker", folder) for _worker in range(workers)]
-        address = json.loads(file.read_text())["address"].removeprefix("tcp://")
+        address = address_in(file)
         if workers:
             from distributed import Client
 
@@ -64,6 +64,13 @@ def cluster_of_dask(folder, workers=2):
         for process in begun:
             if process.poll() is None:
                 ended(process)
+
+
+def address_in(file):
+    """The address that a scheduler wrote; empty as long as the file is not written to its end."""
+    with suppress(OSError, ValueError):
+        return json.loads(file.read_text())["address"].removeprefix("tcp://")
+    return ""
 
 
 def until(holds, process=None):

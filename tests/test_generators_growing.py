@@ -321,11 +321,11 @@ def test_r1_is_asked_of_real_pictures_alone(name):
     r1 = 3.0 / 2 * slope.mean()
     score, drawn = slope / 2, torch.tensor(64 * 0.5**2 / 2)
     told = F.softplus(-score).mean() + F.softplus(drawn)
-    losses = [loss for name, loss in model.updates(batch, 0) if name == "critic"]
-    if name == "stylegan":
-        torch.testing.assert_close(losses, [told + r1])
-    else:  # an update of its own, in every 16th, 16 times as strong
-        torch.testing.assert_close(losses, [16 * r1, told])
+    # in every 16th update, 16 times as strong: StyleGAN's beside the loss, StyleGAN2's before it
+    expected = [told + 16 * r1] if name == "stylegan" else [16 * r1, told]
+    for step, losses in ((0, expected), (1, [told]), (15, [told]), (16, expected)):
+        found = [loss for network, loss in model.updates(batch, step) if network == "critic"]
+        torch.testing.assert_close(found, losses)
 
 
 @pytest.mark.parametrize("name", STYLED)

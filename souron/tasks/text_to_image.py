@@ -133,7 +133,12 @@ class PromptedGenerator(System):
                 fix="souron train clip data=captioned_scenes",
                 exit=3,
             )
-        network.load_state_dict({name: given[name] for name in own}, strict=False)
+        all_that_fit = {
+            name: given[name]
+            for name, weight in network.state_dict().items()
+            if name in given and given[name].shape == weight.shape
+        }
+        network.load_state_dict(all_that_fit, strict=False)
         _first, *rest = self.in_stages
         self.in_stages = {name: self.in_stages[name] for name in rest}
 

@@ -21,8 +21,9 @@ Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and
 meet the side, images are padded by repeating their edges for training and cropped when generated.
 The decay of the averaged weights is 0.99 per step, for short trainings; the constant is initialised
 randomly, not with ones, whose spread of 0 AdaIN would divide by; `tiny` and `small` weigh R1 less;
-one cycle of the rate. Truncation applies to all layers alike. Reduced: all layers are trained from
-the start, where the paper adds them one by one, as `progan` does.
+R1 is computed in every 16th update, 16 times as strong (lazily, as in `stylegan2`); one cycle of
+the rate. Truncation applies to all layers alike. Reduced: all layers are trained from the start,
+where the paper adds them one by one, as `progan` does.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
+EVERY = 16  # updates between two of R1 (lazy regularisation, as `stylegan2` does)
 MAPPING = 8  # layers of the mapping network
 AVERAGE = 0.99  # decay of the moving average of the generator's weights
 STATISTICS = 4  # images per group of the minibatch standard deviation
@@ -207,11 +209,14 @@ class StyleGAN(Generator):
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         # many small updates train faster than one large one
-        for part in batch.image.split(self.config.part):
+        parts = batch.image.split(self.config.part)
+        for update, part in enumerate(parts, step * len(parts)):
             real = F.pad(part, (0, self.missing, 0, self.missing), mode="replicate")
             drawn = self.critic(self.image(len(real)).detach())
             loss = (F.softplus(-self.critic(real)) + F.softplus(drawn)).mean()
-            yield "critic", loss + self.config.gamma / 2 * self.slope(real)
+            if update % EVERY == 0:
+                loss = loss + EVERY * self.config.gamma / 2 * self.slope(real)
+            yield "critic", loss
             yield "generator", F.softplus(-self.critic(self.image(len(real)))).mean()
 
     def image(self, count: int) -> Tensor:
