@@ -315,6 +315,7 @@ def test_a_text_encoder_of_another_run_is_taken_over_and_its_stage_left_out(case
     kind, config = registry.load_system("clip_tiny")
     torch.manual_seed(7)
     clip = kind(replace(config, text=(1, 48, 3)), kind.spec_for(cases))
+    torch.nn.init.constant_(clip.network.logit_scale, 1.5)
     args = {
         "system": "clip_tiny",
         "config": folder.as_plain(clip.config),
@@ -332,6 +333,7 @@ def test_a_text_encoder_of_another_run_is_taken_over_and_its_stage_left_out(case
     with torch.no_grad():
         own, other = model.network.features(tokens), clip.network.features(tokens)
     assert torch.equal(own, other)
+    assert torch.equal(model.network.logit_scale, clip.network.logit_scale)  # not needed here, but of the same file
     before = model.network.state_dict()
     for _progress in model.fit(model.loader(cases, seed=1), Run(2, 16)):
         pass

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,6 +21,7 @@ from souron.data.dataset import Rows
 from souron.evaluation.generators import sampling
 from souron.hub import zoo
 from souron.kinds import signature
+from souron.kinds.picture import Picture
 from souron.runs import compare, evaluate, ready, train
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
@@ -177,6 +179,43 @@ def test_what_estimates_a_likelihood_is_packed(monkeypatch):
 
     system = run_folder.build(run_folder.read_args(folder_of("vae"))).eval()
     assert make.needless_parts(system, "vae") == set()
+
+
+def test_packing_keeps_what_looks_at_an_image_to_start_from(monkeypatch):
+    monkeypatch.syspath_prepend(zoo.root().parents[1] / "zoo")
+    import make
+
+    assert make.needless_parts(run_folder.load(folder_of("latent_diffusion")), "latent_diffusion") == {
+        "network.visual",
+        "unet",
+    }
+
+
+@pytest.mark.parametrize("name", ["latent_diffusion", "dalle2", "video_diffusion"])
+def test_what_looks_at_an_image_to_start_from_is_packed(name):
+    """What is left out has no say in an image that is drawn from another one."""
+    system = run_folder.load(folder_of(name))
+    side, channels = system.spec.side, system.spec.channels
+    given = torch.linspace(-1, 1, channels * side * side).view(1, channels, side, side)
+
+    def drawn():
+        *_before, last = sampling.draw(system, sampling.Noise(0, [0]), image=given, steps=2)
+        return last
+
+    before = drawn()
+    assert system.left_out
+    for part in system.left_out:
+        for value in system.get_submodule(part).state_dict().values():
+            value.fill_(torch.nan if value.is_floating_point() else 0)
+    assert torch.equal(drawn(), before)
+
+
+def test_an_image_to_start_from_stays_what_it_was_where_little_is_drawn_anew():
+    system = run_folder.load(folder_of("latent_diffusion"))
+    file = zoo.root() / "examples/drawn_captioned_scenes/1.png"
+    given = torch.from_numpy(np.array(Picture.read(file).image)).permute(2, 0, 1)[None].float()
+    *_before, last = sampling.draw(system, sampling.Noise(0, [0]), image=given / 127.5 - 1, strength=0.02)
+    assert (last - given).abs().mean() < 16  # an encoder without its weights: 60 and more
 
 
 @pytest.mark.parametrize("name", of_commit(sorted(READY), 10))

@@ -14,6 +14,7 @@ where the data is not. Texts come from ``examples.toml`` instead: they are of no
 
 import argparse
 import gzip
+import inspect
 import json
 import shutil
 import sys
@@ -470,7 +471,7 @@ def answer(system: Any, name: str) -> Any:
     takes pictures to be."""
     if hasattr(system, "drawing"):
         *_before, drawn = draw(system, Noise(0, range(4)))
-        varied = variations(system).tolist() if getattr(system, "sees", False) else []
+        varied = variations(system).tolist() if "image" in inspect.signature(system.drawing).parameters else []
         return drawn.tolist(), varied, bits(system, zoo.sample()[0][:4]) if getattr(system, "likelihood", False) else []
     if system.task == "classify":
         return scores(system, zoo.sample()[0][:4]).tolist()
@@ -480,7 +481,7 @@ def answer(system: Any, name: str) -> Any:
 
 
 def variations(system: Any) -> Tensor:
-    """Variations of a picture, of a generator that sees some."""
+    """Draw from an image, with a generator that can start from one."""
     side, channels = system.spec.side, system.spec.channels
     given = torch.linspace(-1, 1, channels * side * side).view(1, channels, side, side)
     *_before, drawn = draw(system, Noise(0, range(1)), image=given)
