@@ -97,7 +97,8 @@ def test_each_of_these_tasks_has_one():
 
 @pytest.mark.parametrize("name", FINDERS)
 def test_it_finds_again_what_it_found(name):
-    """In test cases that come along: most of them, since the last bit of a processor may decide."""
+    """In test cases that come along: most of them, since the last bit of a processor may decide
+    whether a box is above the threshold."""
     system, folder = run_folder.load(folder_of(name)), folder_of(name)
     given = signature.signature(type(system)).given
     files = [replace(given.read(file, **system.reading()), file=file.name) for file in zoo.examples(folder)]
@@ -105,7 +106,7 @@ def test_it_finds_again_what_it_found(name):
     known = zoo.receipt(folder)["examples"]
     assert len(found) == len(known) >= 1
     alike = [one == other for one, other in zip(found, known, strict=True)]
-    assert sum(alike) >= len(known) - 1 and any(known)
+    assert sum(alike) >= len(known) - max(1, len(known) // 3) and any(known)
 
 
 def test_one_that_went_on_learning_has_a_name_of_its_own(capsys, tmp_path, monkeypatch):
