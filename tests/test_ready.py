@@ -97,8 +97,8 @@ def test_each_of_these_tasks_has_one():
 
 @pytest.mark.parametrize("name", FINDERS)
 def test_it_finds_again_what_it_found(name):
-    """In test cases that come along: most of them, since the last bit of a processor may decide
-    whether a box is above the threshold."""
+    """In test cases that come along: all but one, since the last bit of a processor may decide; all but
+    two where many boxes are near the threshold."""
     system, folder = run_folder.load(folder_of(name)), folder_of(name)
     given = signature.signature(type(system)).given
     files = [replace(given.read(file, **system.reading()), file=file.name) for file in zoo.examples(folder)]
@@ -106,7 +106,7 @@ def test_it_finds_again_what_it_found(name):
     known = zoo.receipt(folder)["examples"]
     assert len(found) == len(known) >= 1
     alike = [one == other for one, other in zip(found, known, strict=True)]
-    assert sum(alike) >= len(known) - max(1, len(known) // 3) and any(known)
+    assert sum(alike) >= len(known) - (2 if system.task == "detect" else 1) and any(known)
 
 
 def test_one_that_went_on_learning_has_a_name_of_its_own(capsys, tmp_path, monkeypatch):
@@ -194,7 +194,7 @@ def test_packing_keeps_what_looks_at_an_image_to_start_from(monkeypatch):
 
 @pytest.mark.parametrize("name", ["latent_diffusion", "dalle2", "video_diffusion"])
 def test_what_looks_at_an_image_to_start_from_is_packed(name):
-    """What is left out has no say in an image that is drawn from another one."""
+    """Drawing from an image does not read the parts that were left out."""
     system = run_folder.load(folder_of(name))
     side, channels = system.spec.side, system.spec.channels
     given = torch.linspace(-1, 1, channels * side * side).view(1, channels, side, side)
