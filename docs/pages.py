@@ -51,15 +51,22 @@ def describe_all() -> list[Described]:
 
 
 def describe(entry: registry.Entry) -> Described:
-    """A system's sizes, and the boxes of its first size that was published; else of its small."""
+    """Describe a system's sizes, and draw the layers of one."""
     sizes = []
     for size in entry.sizes:
         model, seen = summary.drawn(entry, size)
         counted = summary.parameters(model), summary.flops(model, seen)
         sizes.append(Size(registry.full_name(entry, size), *counted, summary.describe(seen)))
-    size = next((s for s in entry.sizes if s not in ("tiny", "small")), "small")
+    size = size_drawn(entry)
     lines = diagram.boxes(*summary.drawn(entry, size))
     return Described(entry, sizes, registry.full_name(entry, size), lines)
+
+
+def size_drawn(entry: registry.Entry) -> str:
+    """Return the first published size that is built of the same parts as the small one, else the small one."""
+    configs = registry.load_system(entry.name)[0].SIZES
+    alike = (size for size in entry.sizes if type(configs[size]) is type(configs["small"]))
+    return next((size for size in alike if size not in ("tiny", "small")), "small")
 
 
 def write(docs: Path, described: list[Described]) -> None:

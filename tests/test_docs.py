@@ -71,7 +71,8 @@ def test_a_system_has_its_page_in_both_languages(name, docs, monkeypatch, tmp_pa
     import pages
 
     # the other sizes take long, and ``make docs`` builds them
-    entry = replace(registry.entries()[name], sizes=("tiny", "small"))
+    entry = registry.entries()[name]
+    entry = replace(entry, sizes=tuple(dict.fromkeys(["tiny", "small", pages.size_drawn(entry)])))
     described = pages.describe(entry)
     for language, idea in (("en", entry.idea), ("ja", entry.ja)):
         monkeypatch.setenv("SOURON_LANG", language)
@@ -88,6 +89,17 @@ def test_a_picture_has_what_learns_and_not_only_what_draws(name, parts):
     [line] = diagram.boxes(*summary.drawn(*registry.find(name)))
     assert line[0].kind == "input"
     assert [line[1].name, line[-1].name] == parts
+
+
+def test_a_size_of_other_parts_is_not_the_one_drawn_but_can_be():
+    import pages
+
+    entry = registry.entries()["dalle2"]
+    assert pages.size_drawn(entry) == "small"
+    names = [[box.name for box in line[1:]] for line in diagram.boxes(*summary.drawn(entry, "small"))]
+    assert [line[0].split(".")[0] for line in names] == ["network", "prior", "decoder", "enlarger"]
+    [karlo] = diagram.boxes(*summary.drawn(entry, "karlo"))
+    assert {"karlo.decoder", "karlo.super_res_last"} < {box.name for box in karlo}
 
 
 def line_of(name):

@@ -50,14 +50,25 @@ def boxes(model: Any, seen: Any, calls: Mapping[str, "Call"] | None = None) -> l
         named = ((name, tuple(held.shape)) for name, held in model.named_buffers())
         kept = [Box(name, "kept", shape) for name, shape in named if 0 not in shape]
         return [[Box("", "input", summary.describe(seen)), *kept]]
-    optimizers = model.optimizers()
-    # the order of the definition, which is the order of reading
-    networks = [name for name, _part in model.named_children() if name in optimizers]
+    networks = apart(model)
     if not networks:
         return [[Box("", "input", summary.describe(seen)), *line(model, calls, "")]]
     lines = [row for name in networks if (row := line(model, calls, f"{name}."))]
     lines = lines or [line(model, calls, "")]
     return [[Box("", "input", calls[row[0].name].taken), *row] for row in lines]
+
+
+def apart(model: Any) -> list[str]:
+    """Name the networks that are trained one by one, in the order of the definition, which is that of reading."""
+    optimizers = model.optimizers()
+    if not any(name in optimizers for name, _part in model.named_children()):
+        return []
+    learning = {
+        id(weight) for each in optimizers.values() for group in each.param_groups for weight in group["params"]
+    }
+    return [
+        name for name, part in model.named_children() if any(id(weight) in learning for weight in part.parameters())
+    ]
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,8 @@ class DALLE2(PromptedGenerator):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return AdamW; gains, biases, the temperature and the generating networks do not decay."""
+        if self.karlo is not None:
+            return {}
         guide, adam = list(self.network.parameters()), partial(torch.optim.AdamW, fused=True)
         groups = [
             {"params": [weight for weight in guide if weight.ndim > 1], "weight_decay": 0.1},
