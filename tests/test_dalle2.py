@@ -10,7 +10,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from souron import registry
 from souron.blocks import glide, velocity
-from souron.blocks.glide import GlideUNet, PointDecoder, Told
+from souron.blocks.glide import Condition, GlideUNet, PointDecoder
 from souron.blocks.prior import PriorTransformer, Text, between, drawn_points
 from souron.blocks.samplers import SAMPLERS, cosine
 from souron.evaluation.generators.sampling import Noise, done, draw
@@ -167,7 +167,7 @@ def test_v_tells_the_picture_and_every_sampler_finds_it():
 def test_the_decoder_looks_at_the_point_and_at_words_that_are_shown(side):
     decoder, step = shaken(PointDecoder(3, (8, 16), 12)), torch.tensor([9, 99])
     text, yes = told_texts(), torch.ones(2, dtype=torch.bool)
-    x, told = torch.randn(2, 3, side, side), Told(text.point, yes, text.words, text.known)
+    x, told = torch.randn(2, 3, side, side), Condition(text.point, yes, text.words, text.known)
     other = told._replace(point=torch.randn(2, 12), words=torch.randn(2, 6, 12))
     with torch.no_grad():
         found = decoder(x, step, told)
@@ -339,7 +339,7 @@ def test_guidance_is_what_was_asked_for_in_the_prior_and_in_the_decoder(cases, m
     with torch.no_grad():
         point = model.read(model.tokens(PROMPTS)).point
         for guidance in (1.0, 3.0):
-            told = model.told(torch.randn(4, 2, 32), PROMPTS, guidance)
+            told = model.given(torch.randn(4, 2, 32), PROMPTS, guidance)
             torch.testing.assert_close(told.point, guidance * point)
             found.clear()
             [*model.drawing(Noise(0, [0]), PROMPTS[:1], guidance=guidance)]
@@ -392,7 +392,7 @@ def test_a_picture_is_varied_by_its_own_point(learnt, cases):
 def test_without_a_prior_the_decoder_gets_the_points_of_texts(cases):
     model = made(cases, prior="none")
     assert [*model.in_stages] == [GUIDE, DECODER, ENLARGER] and PRIOR not in model.optimizers()
-    told = model.told(torch.randn(4, 2, 32), PROMPTS, 4.0)
+    told = model.given(torch.randn(4, 2, 32), PROMPTS, 4.0)
     assert torch.equal(told.point, model.read(model.tokens(PROMPTS)).point)
     assert images(model, [0], PROMPTS[:1]).shape == (1, 3, 32, 32)
     with pytest.raises(UserError, match="prior"):

@@ -51,7 +51,7 @@ def test_raw_boxes_are_those_that_the_detector_suppresses(name):
     image, _truth = boxes_by_hand.scenes()
     with models.answering(name) as model, torch.inference_mode():
         box, score = (part.float() for part in model.system(image / 255))
-        anchors = model.system.said(image / 255)[2] if hasattr(model.system, "said") else None
+        anchors = model.system.outputs(image / 255)[2] if hasattr(model.system, "outputs") else None
     found = boxes_by_hand.raw(name)
     for number, rows in enumerate(found["raw"]):
         assert len(rows) < boxes_by_hand.MOST  # none was left out

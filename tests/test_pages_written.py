@@ -216,7 +216,7 @@ def test_parts_colours_counts_and_labels_are_counted():
     assert tally(asked, asked)[:4] == (1, 3, 3, 3)
     assert tally(asked[::-1], asked).right == 0  # another order
     found = tally(said, asked)
-    assert (found.matched, found.said, found.asked) == (2, 3, 3)
+    assert (found.matched, found.pred, found.asked) == (2, 3, 3)
     assert (found.colours, found.coloured, found.counts, found.counted) == (0, 1, 1, 2)
     assert (found.labels, found.labelled) == (1, 2)
     form = Part("form", words=("a",), press="Go")

@@ -98,8 +98,13 @@ def test_each_of_these_tasks_has_one():
 @pytest.mark.parametrize("name", FINDERS)
 def test_it_finds_again_what_it_found(name):
     """In test cases that come along: all but one, since the last bit of a processor may decide; all but
-    two where many boxes are near the threshold."""
+    two where many boxes are near the threshold. Nothing passes through parts that were left out: their
+    weights are drawn anew at each load."""
     system, folder = run_folder.load(folder_of(name)), folder_of(name)
+    called = []
+    for absent in system.left_out:
+        for part in system.get_submodule(absent).modules():
+            part.register_forward_pre_hook(lambda part, _given: called.append(part))
     given = signature.signature(type(system)).given
     files = [replace(given.read(file, **system.reading()), file=file.name) for file in zoo.examples(folder)]
     found = [str(system.predict(one, **zoo.asked(folder))) for one in files]
@@ -107,6 +112,7 @@ def test_it_finds_again_what_it_found(name):
     assert len(found) == len(known) >= 1
     alike = [one == other for one, other in zip(found, known, strict=True)]
     assert sum(alike) >= len(known) - (2 if system.task == "detect" else 1) and any(known)
+    assert not called
 
 
 def test_one_that_went_on_learning_has_a_name_of_its_own(capsys, tmp_path, monkeypatch):
@@ -190,6 +196,13 @@ def test_packing_keeps_what_looks_at_an_image_to_start_from(monkeypatch):
         "network.visual",
         "unet",
     }
+
+
+def test_packing_keeps_the_maps_for_objects_larger_than_those_of_the_examples(monkeypatch):
+    monkeypatch.syspath_prepend(zoo.root().parents[1] / "zoo")
+    import make
+
+    assert make.needless_parts(run_folder.load(folder_of("yolo")), "yolo") == {"network"}
 
 
 @pytest.mark.parametrize("name", ["latent_diffusion", "dalle2", "video_diffusion"])

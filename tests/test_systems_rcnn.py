@@ -188,11 +188,11 @@ def test_fast_rcnn_learns_what_the_paper_says(monkeypatch):
     offset[:, [0, 2]] = 100.0  # of the other labels: not asked
     seen = []
 
-    def said(_map, chosen):
+    def outputs(_map, chosen):
         seen.extend(chosen)
         return logit[: len(chosen[0])], offset[: len(chosen[0])]
 
-    monkeypatch.setattr(model, "said", said)
+    monkeypatch.setattr(model, "outputs", outputs)
     loss = model.loss(fast_rcnn.Proposed(torch.zeros(1, 3, 32, 32), [truth], [region]))
     [box] = seen
     assert set(map(tuple, box.tolist())) == {(4, 4, 20, 16), (4, 4, 20, 10), (4, 4, 20, 20)}
@@ -209,11 +209,11 @@ def test_of_fast_rcnns_regions_that_learn_a_quarter_are_objects_at_most(monkeypa
     region = torch.tensor([[4.0, 4, 20, 16]] * 40 + [[4, 4, 20, 10]] * 40)
     seen = []
 
-    def said(_map, chosen):
+    def outputs(_map, chosen):
         seen.extend(chosen)
         return torch.zeros(len(chosen[0]), 4), torch.zeros(len(chosen[0]), 3, 4)
 
-    monkeypatch.setattr(model, "said", said)
+    monkeypatch.setattr(model, "outputs", outputs)
     model.loss(fast_rcnn.Proposed(torch.zeros(1, 3, 32, 32), [truth], [region]))
     on = overlaps(truth[:, 1:], seen[0])[0] >= 0.5
     assert len(on) == 16 and on.sum() == 4
@@ -224,7 +224,7 @@ def test_fast_rcnn_sees_the_largest_value_in_each_part_of_a_region(monkeypatch):
     x = torch.rand(1, 32, 14, 14, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(model, "judge", lambda part: part)
     region = torch.tensor([[0.0, 0, 112, 112], [64, 64, 104, 104]])  # eight pixels a place
-    part = model.said(x, [region])
+    part = model.outputs(x, [region])
     assert part.shape == (2, 32, 7, 7) and torch.isin(part, x).all()  # none is a mean
     whole, corner = x[0].amax((1, 2)), x[0, :, 8:, 8:].amax((1, 2))
     assert torch.equal(part.amax((2, 3)), torch.stack([whole, corner]))

@@ -140,7 +140,7 @@ def test_its_loss_is_what_the_paper_says():
     nn.init.zeros_(model.label.last.bias)  # no anchor is easy, so that each counts
     image = torch.rand(2, 3, 32, 32)
     truth = [torch.tensor([[1.0, 3, 3, 15, 15], [0, 14, 16, 30, 28]]), torch.tensor([[2.0, 10, 4, 30, 28]])]
-    logit, offset, anchors = model.said(image)
+    logit, offset, anchors = model.outputs(image)
     anchor, expected = torch.cat(anchors), 0.0
     for row, objects in enumerate(truth):
         owner = match_anchors(anchor, objects[:, 1:], 0.5, 0.4)
@@ -238,7 +238,7 @@ def test_it_shows_the_anchors_that_learn_and_the_share_of_background_in_either_l
     assert isinstance(loss, Maps) and loss.drawn == "heat"
     assert [values.shape for _name, values in loss.maps] == [(8, 8)] * 2
     assert all(values.max() == 1 and values.min() >= 0 for _name, values in loss.maps)
-    logit, _offset, anchors = model.said(image)
+    logit, _offset, anchors = model.outputs(image)
     owner = match_anchors(torch.cat(anchors), cases.target[0][:, 1:], 0.5, 0.4)
     wanted = model.wanted(owner, cases.target[0])
     for each in (

@@ -72,7 +72,7 @@ def test_its_loss_is_what_the_paper_says():
     model = made(cases).eval()
     truth = [torch.tensor([[1.0, 3, 3, 15, 15]]), torch.tensor([[2.0, 10, 4, 30, 28]])]
     image = torch.rand(2, 3, 32, 32)
-    offset, logit, default = model.said(image)
+    offset, logit, default = model.outputs(image)
     total, count = 0.0, 0
     for row, [[label, *edges]] in enumerate(each.tolist() for each in truth):
         true = torch.tensor([edges])

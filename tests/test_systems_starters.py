@@ -232,7 +232,7 @@ def test_its_labels_do_not_compete():
     assert torch.allclose(loss, expected)
     image = torch.rand(1, 3, 64, 64)
     _box, score = model.eval()(image)
-    assert torch.allclose(score, model.said(image)[1].sigmoid()[..., 1:])
+    assert torch.allclose(score, model.outputs(image)[1].sigmoid()[..., 1:])
 
 
 # NanoDet
@@ -290,7 +290,7 @@ def test_a_score_learns_how_well_its_box_fits(monkeypatch):
     sizes = [(4, 4), (2, 2), (1, 1)]
     labels = len(model.spec.labels)
     label, edge = torch.randn(2, 21, labels), torch.randn(2, 21, 4 * BINS)
-    monkeypatch.setattr(model, "said", lambda image: (label, edge, sizes))
+    monkeypatch.setattr(model, "raw", lambda image: (label, edge, sizes))
     own = torch.full((2, 21), -1)
     own[0, 5], own[0, 17], own[1, 20] = 0, 0, 0
     turns = iter(own)

@@ -65,8 +65,8 @@ def test_edits_are_the_fewest():
     right, said = "intention", "execution"
     edits = transcription.aligned(right, said)
     assert "".join(edit.right for edit in edits) == right
-    assert "".join(edit.said for edit in edits) == said
-    assert sum(edit.right != edit.said for edit in edits) == 5
+    assert "".join(edit.pred for edit in edits) == said
+    assert sum(edit.right != edit.pred for edit in edits) == 5
     assert transcription.distance(right, said) == 5
 
 

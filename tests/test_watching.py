@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from souron.cli import main
 from souron.cli import watch as cli_watch
+from souron.inference.engine import Engine
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import moving
+from souron.lecture import samples
 from souron.metrics import motion
 from souron.studies.watch import tracking
 from souron.studies.watch import video as watch
@@ -250,6 +253,24 @@ def test_as_it_plays_frames_that_come_too_fast_are_counted(clip, tmp_path, monke
     assert [track.number for track in record.tracks] == [1]
     patient = run(clip, tmp_path / "other", live=True)[1]
     assert patient.dropped == 0 and clock.now > 1.9  # it waits for each frame's time
+
+
+def test_a_file_says_how_many_frames_to_expect(clip, tmp_path):
+    frames = [Image.new("RGB", (8, 8), (20 * number, 0, 0)) for number in range(7)]
+    frames[0].save(tmp_path / "seven.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:2000])
+    assert [moving.count(file) for file in (tmp_path / "seven.gif", clip, tmp_path / "cut.mp4")] == [7, 50, None]
+
+
+def test_for_a_short_video_no_engine_is_built(tmp_path, monkeypatch):
+    samples.write(tmp_path, "souron predict scene.gif")
+    built = []
+    monkeypatch.setattr(Engine, "_start", lambda engine: built.append(engine.plan.inputs))
+    assert main.run(["predict", "yolo", "scene.gif"]) == 0
+    assert not built
+    monkeypatch.setattr(moving, "count", lambda file: 100_000)
+    assert main.run(["predict", "yolo", "scene.gif"]) == 0
+    assert set(built) == {100_000}
 
 
 def test_a_video_that_breaks_off_keeps_what_came_before(clip, tmp_path):

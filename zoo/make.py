@@ -445,13 +445,26 @@ def halved(weight: Tensor) -> Tensor:
 
 @torch.no_grad()
 def needless_parts(system: Any, ready: str) -> set[str]:
-    """The parts of the network without which its answers stay the same, bit by bit: of the whole,
-    and of what is left of it the parts' own parts."""
+    """The parts of the network that are never called for an answer, and without which answers stay
+    the same, bit by bit: of the whole, and of what is left of it the parts' own parts.
+
+    A part that is called but changes none of these few answers, such as the coarse maps of a
+    detector where all objects are small, is needed for others.
+    """
+    called: set[str] = set()
+    hooks = [
+        part.register_forward_pre_hook(lambda _part, _given, name=name: called.add(name))
+        for name, part in system.named_modules()
+    ]
     before = answer(system, ready)
+    for hook in hooks:
+        hook.remove()
     needless: set[str] = set()
     for name, part in system.named_modules():
         inside = tuple(f"{outer}." for outer in needless)
         if not name or name.count(".") > 1 or name.startswith(inside):
+            continue
+        if any(f"{each}.".startswith(f"{name}.") for each in called):
             continue
         learnt = {key: value.clone() for key, value in part.state_dict().items()}
         if not learnt:
@@ -459,7 +472,7 @@ def needless_parts(system: Any, ready: str) -> set[str]:
         for value in part.state_dict().values():
             if value.is_floating_point():
                 value.fill_(torch.nan)
-        with suppress(ValueError, UserError, RuntimeError):  # not a number where one was wanted
+        with suppress(ValueError, IndexError, UserError, RuntimeError):  # not a number where one was wanted
             if answer(system, ready) == before:
                 needless.add(name)
         part.load_state_dict(learnt)
@@ -525,7 +538,8 @@ def row(place: Path) -> str:
     task = registry.find(receipt["system"])[0].task
     name = registry.tasks()[task].metrics[0].name
     measure, metric = receipt["measures"][name], registry.metric(name)
-    options = dict(receipt["options"]["changes"])
+    options = {key: receipt["options"][key] for key in ("clip", "freeze") if receipt["options"].get(key)}
+    options |= receipt["options"]["changes"]
     options |= {"imgsz": side} if (side := receipt["options"]["side"]) else {}
     options |= {"batch": batch} if (batch := receipt["options"]["batch"]) != 128 else {}
     return (

@@ -80,12 +80,12 @@ class Level(nn.Module):
         self.attentions = nn.ModuleList(Attention(wide, tokens) for _each in inputs if tokens)
 
     def forward(
-        self, x: Tensor, time: Tensor, told: tuple[Tensor, Tensor] | None, kept: list[Tensor], up: bool = False
+        self, x: Tensor, time: Tensor, context: tuple[Tensor, Tensor] | None, kept: list[Tensor], up: bool = False
     ) -> Tensor:
         """Append skip connections to ``kept``, or with ``up`` take them from there."""
         for i, block in enumerate(self.blocks):
             x = block(torch.cat([x, kept.pop()], 1) if up else x, time)
-            x = self.attentions[i](x, *told) if told and self.attentions else x
+            x = self.attentions[i](x, *context) if context and self.attentions else x
             if not up:
                 kept.append(x)
         return x
@@ -123,9 +123,9 @@ class GlideUNet(nn.Module):
         self.last = nn.Sequential(norm(2 * first), nn.SiLU(), nothing_at_first(nn.Conv2d(2 * first, out, 3, padding=1)))
 
     def forward(
-        self, x: Tensor, step: Tensor, vector: Tensor | None = None, told: tuple[Tensor, Tensor] | None = None
+        self, x: Tensor, step: Tensor, vector: Tensor | None = None, context: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """Predict; ``told`` are tokens (B, T, tokens) and an additive mask (B, 1, 1, T)."""
+        """Predict; ``context`` are tokens (B, T, tokens) and an additive mask (B, 1, 1, T)."""
         time = self.step(waves(step, self.width).to(x.dtype))
         time = F.silu(time if vector is None else time + vector)  # (B, 4 width)
         x = self.first(with_places(x) if self.places else x)
@@ -133,16 +133,16 @@ class GlideUNet(nn.Module):
         for level in self.down:
             if len(kept) > 1:
                 x = F.avg_pool2d(x, 2, ceil_mode=True)
-            x = level(x, time, told, kept)
-        x = self.middle(x, time, told, [])
+            x = level(x, time, context, kept)
+        x = self.middle(x, time, context, [])
         for level in self.up:
             if x.shape[-2:] != kept[-1].shape[-2:]:
                 x = F.interpolate(x, size=kept[-1].shape[-2:])
-            x = level(x, time, told, kept, up=True)
+            x = level(x, time, context, kept, up=True)
         return self.last(torch.cat([x, kept.pop()], 1))
 
 
-class Told(NamedTuple):
+class Condition(NamedTuple):
     """The condition of the decoder for each image."""
 
     point: Tensor  # (B, dims)
@@ -150,7 +150,7 @@ class Told(NamedTuple):
     words: Tensor  # (B, T, dims)
     known: Tensor  # (B, T) bool: False where a word is dropped or padding
 
-    def hidden(self) -> "Told":
+    def hidden(self) -> "Condition":
         """Return the condition with everything dropped."""
         return self._replace(shown=self.shown & False, known=self.known & False)
 
@@ -169,11 +169,11 @@ class PointDecoder(nn.Module):
         self.vector, self.words = nn.Linear(dims, 4 * widths[0]), nn.Linear(dims, dims)
         self.extra = nn.Linear(dims, EXTRA * dims)
 
-    def forward(self, x: Tensor, step: Tensor, told: Told) -> Tensor:
-        point = torch.where(told.shown[:, None], told.point, self.nothing)
+    def forward(self, x: Tensor, step: Tensor, condition: Condition) -> Tensor:
+        point = torch.where(condition.shown[:, None], condition.point, self.nothing)
         extra = self.extra(point).unflatten(1, (EXTRA, -1))
-        tokens = torch.cat([extra, self.words(told.words)], 1)
-        mask = F.pad(~told.known, (EXTRA, 0))[:, None, None, :] * MASKED
+        tokens = torch.cat([extra, self.words(condition.words)], 1)
+        mask = F.pad(~condition.known, (EXTRA, 0))[:, None, None, :] * MASKED
         return self.unet(x, step, self.vector(point), (tokens, mask))
 
 
@@ -195,8 +195,8 @@ def blurred(image: Tensor) -> Tensor:
     return image
 
 
-def in_patches(patch: int, network: Callable[..., Tensor], x: Tensor, *told: object) -> Tensor:
+def in_patches(patch: int, network: Callable[..., Tensor], x: Tensor, *given: object) -> Tensor:
     """Apply a network to (B, C, H, W) with ``patch`` x ``patch`` pixels folded into channels."""
     height, width = x.shape[-2:]
     folded = F.pixel_unshuffle(F.pad(x, (0, -width % patch, 0, -height % patch)), patch)
-    return F.pixel_shuffle(network(folded, *told), patch)[..., :height, :width]
+    return F.pixel_shuffle(network(folded, *given), patch)[..., :height, :width]

@@ -24,7 +24,7 @@ BOX, LABEL, EDGE = 7.5, 0.5, 1.5  # weights of the losses
 PRIOR = 0.01  # initial score of every label
 
 
-Said = tuple[Tensor, Tensor, list[tuple[int, int]]]  # edges, labels, the sides of the grids
+Outputs = tuple[Tensor, Tensor, list[tuple[int, int]]]  # edges, labels, the sides of the grids
 
 
 class Branch(nn.Sequential):
@@ -75,7 +75,7 @@ class Network(nn.Module):
         coarse = self.up5(torch.cat([self.half4(middle), coarse], 1))
         return fine, middle, coarse
 
-    def said(self, levels: Sequence[Tensor]) -> Said:
+    def outputs(self, levels: Sequence[Tensor]) -> Outputs:
         """Compute the outputs of ``forward`` from the feature pyramid."""
         edge, label = (
             torch.cat([in_a_row(part(x)) for part, x in zip(branches, levels, strict=True)], 1)
@@ -83,8 +83,8 @@ class Network(nn.Module):
         )
         return edge, label, [(x.shape[2], x.shape[3]) for x in levels]
 
-    def forward(self, image: Tensor) -> Said:
-        return self.said(self.levels(image))
+    def forward(self, image: Tensor) -> Outputs:
+        return self.outputs(self.levels(image))
 
     def boxes(self, edge: Tensor, place: Tensor, stride: Tensor) -> Tensor:
         """Decode bins (B, A, 4 * BINS) to boxes (B, A, 4) in pixels, each edge at its
@@ -161,9 +161,9 @@ class Learnt(NamedTuple):
     owner: Tensor  # (B, A), index of the object where ``on``
 
 
-def learn(network: Network, said: Said, target: Sequence[Tensor]) -> Learnt:
-    """Compute the loss of predictions ``said`` given each image's objects (n, 5)."""
-    edge, label, sizes = said[0].float(), said[1].float(), said[2]
+def learn(network: Network, pred: Outputs, target: Sequence[Tensor]) -> Learnt:
+    """Compute the loss of predictions ``pred`` given each image's objects (n, 5)."""
+    edge, label, sizes = pred[0].float(), pred[1].float(), pred[2]
     place, stride = places(sizes, edge.device)
     box = network.boxes(edge, place, stride)
     wanted, weight = torch.zeros_like(label), torch.zeros(0)

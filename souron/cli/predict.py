@@ -151,7 +151,8 @@ def predict(
     if video is not None or tile is not None:
         refuse_form(to)
         refuse_referral(refer)
-        many = loaded.for_many().hasten(mode, notice=note)
+        frames = watch.frames_of(video)
+        many = loaded.for_many().hasten(mode, frames, notice=note)
         folder = Path(out) if out else place_of_answers(meaning)
         if video is not None:
             describe_system(loaded, choice)

@@ -27,7 +27,7 @@ from souron.evaluation.familiarity import Sensor
 from souron.inference import building, built, cases
 from souron.inference.building import SAMPLING, Build, Cancelled
 from souron.inference.dispatch import Counter, Dispatch
-from souron.inference.graph import Features
+from souron.inference.graph import Features, keep_quiet
 from souron.inference.modes import EAGER
 from souron.inference.outer_calls import Calls, part_of, recording
 from souron.inference.refusal import Refused, last_line
@@ -151,6 +151,7 @@ class Engine:
             self._refuse(str(refused))
             return
         running.add(self)
+        keep_quiet()
         run = copy_context().run  # in this language
         self.thread = threading.Thread(target=run, args=(self._obtain, copy), name="engine", daemon=True)
         self.thread.start()

@@ -306,6 +306,10 @@ def takes_several(made: Graph, flat: Flat, tensors: Sequence[Tensor]) -> bool:
 
 
 def keep_quiet() -> None:
-    """Ignore the warnings of tracing, in every thread: ``catch_warnings`` would disturb other threads."""
+    """Ignore the warnings of tracing, in every thread: ``catch_warnings`` would disturb other threads.
+
+    Also called before the thread that traces begins: another one that imports a module may meanwhile
+    leave a ``catch_warnings``, which takes away what was ignored since its beginning.
+    """
     warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
     warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)

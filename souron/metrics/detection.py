@@ -78,7 +78,7 @@ def of_boxes(box: Array, true: Array) -> Measured:
     return Measured(overlaps(box[:, 1:5], true[:, 1:], true[:, 0] < 0), own, other)
 
 
-def of_masks(said: Bits, there: Bits, crowd: NDArray[np.bool_]) -> Measured:
+def of_masks(pred: Bits, there: Bits, crowd: NDArray[np.bool_]) -> Measured:
     """Measure overlaps and areas of masks.
 
     Detections are (D, height, bytes), objects (G, height, bytes). ``crowd`` (G,) says which objects
@@ -89,13 +89,13 @@ def of_masks(said: Bits, there: Bits, crowd: NDArray[np.bool_]) -> Measured:
     >>> of_masks(found, true, np.array([False])).overlap
     array([[0.5]])
     """
-    size = said.shape[1] * said.shape[2]
-    said, there = said.reshape(-1, size), there.reshape(-1, size)
-    own, other = (ONES[bits].sum(1, dtype=np.float64) for bits in (said, there))
-    shared = np.zeros((len(said), len(there)))
+    size = pred.shape[1] * pred.shape[2]
+    pred, there = pred.reshape(-1, size), there.reshape(-1, size)
+    own, other = (ONES[bits].sum(1, dtype=np.float64) for bits in (pred, there))
+    shared = np.zeros((len(pred), len(there)))
     for column, bits in enumerate(there):
         used = bits.nonzero()[0]  # bytes where the object is at all
-        shared[:, column] = ONES[said[:, used] & bits[used]].sum(1)
+        shared[:, column] = ONES[pred[:, used] & bits[used]].sum(1)
     union = np.where(crowd, own[:, None], own[:, None] + other - shared)
     ratio = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return Measured(ratio, own, other)
@@ -167,9 +167,9 @@ def match(
     held: dict[str, list[Any]] = {"box": [], "matched": [], "ignored": [], "picture": []}
     areas = list(AREAS.values()) if sizes else [AREAS[""]]
     objects = np.zeros((len(areas), len(truth), labels), dtype=np.int64)
-    for row, (there, said) in enumerate(zip(truth, found, strict=True)):
+    for row, (there, pred) in enumerate(zip(truth, found, strict=True)):
         true = np.asarray(there, dtype=np.float64).reshape(-1, 5)
-        box = np.asarray(said, dtype=np.float64).reshape(-1, 6)
+        box = np.asarray(pred, dtype=np.float64).reshape(-1, 6)
         rows = _surest(box, most)
         box = box[rows]
         crowd = true[:, 0] < 0
@@ -333,10 +333,10 @@ def confusion(
            [0, 0, 0]])
     """
     table = np.zeros((labels + 1, labels + 1), dtype=np.int64)
-    for place, (there, said) in enumerate(zip(truth, found, strict=True)):
+    for place, (there, pred) in enumerate(zip(truth, found, strict=True)):
         true = np.asarray(there, dtype=np.float64).reshape(-1, 5)
         crowd = true[:, 0] < 0
-        box = np.asarray(said, dtype=np.float64).reshape(-1, 6)
+        box = np.asarray(pred, dtype=np.float64).reshape(-1, 6)
         rows = _surest(box, len(box))
         rows = rows[box[rows, 5] >= least]
         box = box[rows]
@@ -466,8 +466,8 @@ def results(found: Sequence[Any]) -> list[dict[str, Any]]:
             "score": score,
             "bbox": [left, top, right - left, bottom - top],
         }
-        for row, said in enumerate(found)
-        for label, left, top, right, bottom, score in np.asarray(said, dtype=np.float64).reshape(-1, 6).tolist()
+        for row, pred in enumerate(found)
+        for label, left, top, right, bottom, score in np.asarray(pred, dtype=np.float64).reshape(-1, 6).tolist()
     ]
 
 
@@ -483,14 +483,14 @@ def written(given: dict[str, Any], told: Sequence[dict[str, Any]], masks: Masks)
     """
     from faster_coco_eval import mask as runs
 
-    there, said = (
+    there, pred = (
         [np.unpackbits(bits, axis=1, count=masks.side) for each in every for bits in each]
         for every in (masks.true, masks.found)
     )
     for entry, pixels in zip(given["annotations"], there, strict=True):
         entry |= {"segmentation": runs.encode(np.asfortranarray(pixels)), "area": int(pixels.sum())}
     nothing = np.zeros((masks.side, masks.side), dtype=np.uint8)
-    for entry, pixels in zip(told, said or [nothing], strict=True):
+    for entry, pixels in zip(told, pred or [nothing], strict=True):
         del entry["bbox"]  # or the evaluator takes the box's area
         entry["segmentation"] = runs.encode(np.asfortranarray(pixels))
     for image in given["images"]:

@@ -86,9 +86,9 @@ def of_detections(
     ([False, False], [True, False])
     """
     cases = []
-    for row, (there, said) in enumerate(zip(truth, found, strict=True)):
+    for row, (there, pred) in enumerate(zip(truth, found, strict=True)):
         true = np.asarray(there, dtype=np.float64).reshape(-1, 5)
-        box = np.asarray(said, dtype=np.float64).reshape(-1, 6)
+        box = np.asarray(pred, dtype=np.float64).reshape(-1, 6)
         crowd = true[:, 0] < 0
         label = np.where(crowd, -1 - true[:, 0], true[:, 0])
         if overlap is None:
@@ -118,9 +118,9 @@ def of_masks(
     ([2], [True, False])
     """
     cases = []
-    for row, (there, said) in enumerate(zip(truth, found, strict=True)):
+    for row, (there, pred) in enumerate(zip(truth, found, strict=True)):
         true, lesions = scipy.ndimage.label(np.asarray(there, bool))
-        own, marks = scipy.ndimage.label(np.asarray(said, bool))
+        own, marks = scipy.ndimage.label(np.asarray(pred, bool))
         both = (own > 0) & (true > 0)
         pair, shared = np.unique(np.stack([own[both] - 1, true[both] - 1], 1), axis=0, return_counts=True)
         sizes = [np.bincount(parts.ravel())[1:] for parts in (own, true)]

@@ -100,9 +100,9 @@ def compare(truth: Sequence[Divided], found: Sequence[Divided], classes: int) ->
     shape = len(truth), classes
     overlap = np.zeros(shape)
     right, alarms, missed = (np.zeros(shape, dtype=np.int64) for _part in range(3))
-    for row, (there, said) in enumerate(zip(truth, found, strict=True)):
-        met = partners(there, said)
-        true, named = (np.asarray(one.label, dtype=np.int64) for one in (there, said))
+    for row, (there, pred) in enumerate(zip(truth, found, strict=True)):
+        met = partners(there, pred)
+        true, named = (np.asarray(one.label, dtype=np.int64) for one in (there, pred))
         which = met.right.any(1)
         np.add.at(overlap[row], true[which], met.overlap[met.right])
         np.add.at(right[row], true[which], 1)

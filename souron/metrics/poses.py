@@ -67,9 +67,9 @@ def similarities(point: ArrayLike, true: ArrayLike, area: ArrayLike, sigmas: Arr
     >>> similarities([[[5.0, 5.0]]], [[[5.0, 5.0, 1.0]]], area=[100.0], sigmas=[0.05]).tolist()
     [[1.0]]
     """
-    said, there = np.asarray(point, np.float64), np.asarray(true, np.float64)
+    pred, there = np.asarray(point, np.float64), np.asarray(true, np.float64)
     room = 2 * (np.asarray(area, np.float64) + np.spacing(1))[:, None]
-    far = np.square(said[:, None, :, :2] - there[None, :, :, :2]).sum(3)  # (D, G, K)
+    far = np.square(pred[:, None, :, :2] - there[None, :, :, :2]).sum(3)  # (D, G, K)
     near = np.exp(-far / (room * np.square(2 * np.asarray(sigmas, np.float64))))
     marked = there[..., 2] > 0
     count = marked.sum(1)
@@ -92,12 +92,12 @@ def measured(
     [[1.0]]
     """
     likeness = similarities(point, true, area, sigmas)
-    said, boxes = np.asarray(point, np.float64), np.asarray(true_box, np.float64)
+    pred, boxes = np.asarray(point, np.float64), np.asarray(true_box, np.float64)
     room = np.asarray(area, np.float64).copy()
     for column in np.nonzero(~(np.asarray(true)[..., 2] > 0).any(1))[0]:
         low, high = boxes[column, 1:3], boxes[column, 3:5]
         size = high - low
-        away = (low - size - said[..., :2]).clip(min=0) + (said[..., :2] - high - size).clip(min=0)
+        away = (low - size - pred[..., :2]).clip(min=0) + (pred[..., :2] - high - size).clip(min=0)
         vary = 2 * (room[column] + np.spacing(1)) * np.square(2 * np.asarray(sigmas, np.float64))
         likeness[:, column] = np.exp(-np.square(away).sum(2) / vary).mean(1)
         room[column] = np.inf

@@ -37,7 +37,7 @@ class Areas:
 
     shared: Counts  # truly of the class and predicted so
     true: Counts  # truly of the class
-    said: Counts  # predicted as the class
+    pred: Counts  # predicted as the class
 
     @property
     def ratio(self) -> Array:
@@ -58,7 +58,7 @@ class Areas:
         return Areas(*(part[:, label : label + 1] for part in self))
 
     def __iter__(self):
-        return iter((self.shared, self.true, self.said))
+        return iter((self.shared, self.true, self.pred))
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ def compare(truth: Any, found: Any, classes: int, edges: bool = True) -> Compare
     whole, objects, borders = [], [], []
     confusion = np.zeros((classes, classes), dtype=np.int64)
     for start in range(0, max(len(truth), 1), AT_ONCE):
-        true, said = (part[start : start + AT_ONCE] for part in (truth, found))
-        table = _table(true, said, classes)
+        true, pred = (part[start : start + AT_ONCE] for part in (truth, found))
+        table = _table(true, pred, classes)
         confusion += table.sum(0)
         whole.append(Areas(table.diagonal(0, 1, 2), table.sum(2), table.sum(1)))
         named = table[:, 1:, 1:].sum((1, 2)), table[:, 1:].sum((1, 2)), table[:, :, 1:].sum((1, 2))
         objects.append(Areas(*(part[:, None] for part in named)))
         if edges:
-            borders.append(_edges(true, said, classes))
+            borders.append(_edges(true, pred, classes))
     every = _joined(whole)
     right, known = every.shared.sum(1)[:, None], every.true.sum(1)[:, None]
     return Compared(
@@ -195,13 +195,13 @@ def boundary(maps: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return near
 
 
-def _edges(true: NDArray[np.uint8], said: NDArray[np.uint8], classes: int) -> Areas:
+def _edges(true: NDArray[np.uint8], pred: NDArray[np.uint8], classes: int) -> Areas:
     """Count the boundary pixels of each class."""
     known = true != UNKNOWN
-    said = np.where(known, said, np.uint8(UNKNOWN))  # the edge of the known area is an edge of both
-    own, other = boundary(true) & known, boundary(said) & known
+    pred = np.where(known, pred, np.uint8(UNKNOWN))  # the edge of the known area is an edge of both
+    own, other = boundary(true) & known, boundary(pred) & known
     return Areas(
-        _count(true, own & other & (true == said), classes), _count(true, own, classes), _count(said, other, classes)
+        _count(true, own & other & (true == pred), classes), _count(true, own, classes), _count(pred, other, classes)
     )
 
 
@@ -212,11 +212,11 @@ def _count(maps: NDArray[np.uint8], chosen: NDArray[np.bool_], classes: int) -> 
     return counted.reshape(len(maps), classes)
 
 
-def _table(true: NDArray[np.uint8], said: NDArray[np.uint8], classes: int) -> Counts:
+def _table(true: NDArray[np.uint8], pred: NDArray[np.uint8], classes: int) -> Counts:
     """Return a confusion matrix per image, (pictures, classes, classes), rows true."""
     known = true != UNKNOWN
     place = np.broadcast_to(np.arange(len(true))[:, None, None], true.shape)[known]
-    both = (place * classes + true[known]) * classes + said[known]
+    both = (place * classes + true[known]) * classes + pred[known]
     counted = np.bincount(both, minlength=len(true) * classes**2)
     return counted.reshape(len(true), classes, classes)
 
@@ -226,8 +226,8 @@ def _joined(parts: Sequence[Areas]) -> Areas:
     return Areas(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
-def _ratio(shared: Counts, true: Counts, said: Counts) -> Array:
+def _ratio(shared: Counts, true: Counts, pred: Counts) -> Array:
     """Return intersection over union; nan where the union is empty."""
-    union = true + said - shared
+    union = true + pred - shared
     there = np.full(shared.shape, np.nan)
     return np.divide(shared, union, out=there, where=union > 0)

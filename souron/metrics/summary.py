@@ -21,31 +21,31 @@ def units(text: str) -> list[str]:
     return UNIT.findall(text.lower())
 
 
-def rouge_n(said: Sequence[str], right: Sequence[str], n: int) -> float:
+def rouge_n(pred: Sequence[str], right: Sequence[str], n: int) -> float:
     """Return ROUGE-N, the F-score of n-grams of units.
 
     >>> rouge_n(["a", "b", "c"], ["a", "b"], 1)
     0.8
     """
-    ours, theirs = (Counter(tuple(text[i : i + n]) for i in range(len(text) - n + 1)) for text in (said, right))
+    ours, theirs = (Counter(tuple(text[i : i + n]) for i in range(len(text) - n + 1)) for text in (pred, right))
     return f_score((ours & theirs).total(), ours.total(), theirs.total())
 
 
-def rouge_l(said: Sequence[str], right: Sequence[str]) -> float:
+def rouge_l(pred: Sequence[str], right: Sequence[str]) -> float:
     """Return ROUGE-L, the F-score of the longest common subsequence.
 
     >>> rouge_l(["a", "x", "b"], ["a", "b"])
     0.8
     """
-    said, right = said[:LONGEST], right[:LONGEST]
+    pred, right = pred[:LONGEST], right[:LONGEST]
     row = [0] * (len(right) + 1)
-    for unit in said:
+    for unit in pred:
         before = 0
         for j, other in enumerate(right, 1):
             above = row[j]
             row[j] = before + 1 if unit == other else max(above, row[j - 1])
             before = above
-    return f_score(row[-1], len(said), len(right))
+    return f_score(row[-1], len(pred), len(right))
 
 
 def f_score(shared: int, ours: int, theirs: int) -> float:

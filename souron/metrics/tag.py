@@ -5,9 +5,9 @@ A span is right where its ends and its label are.
 Tjong Kim Sang, De Meulder: Introduction to the CoNLL-2003 Shared Task (2003).
 https://aclanthology.org/W03-0419
 
-    precision = right / said,    recall = right / true,    F1 = 2 right / (said + true)
+    precision = right / pred,    recall = right / true,    F1 = 2 right / (pred + true)
 
-``said`` counts the predicted spans.
+``pred`` counts the predicted spans.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 F1, PRECISION, RECALL = "span F1", "span precision", "span recall"
 
 
-def counts(said: Sequence[Any], true: Sequence[Any]) -> Array:
+def counts(pred: Sequence[Any], true: Sequence[Any]) -> Array:
     """Count right, predicted and true spans of each case, (cases, 3).
 
     The spans of a case are (n, >= 3): label, start, end.
@@ -29,7 +29,7 @@ def counts(said: Sequence[Any], true: Sequence[Any]) -> Array:
     [[1.0, 2.0, 1.0]]
     """
     rows = []
-    for found, there in zip(said, true, strict=True):
+    for found, there in zip(pred, true, strict=True):
         first, second = ({tuple(map(int, span[:3])) for span in np.asarray(one).tolist()} for one in (found, there))
         rows.append((len(first & second), len(first), len(second)))
     return np.asarray(rows, np.float64).reshape(-1, 3)
@@ -44,12 +44,12 @@ def figures(counted: Array) -> dict[str, Array]:
     >>> {name: round(value.item(), 2) for name, value in figures(np.array([1, 2, 1])).items()}
     {'span F1': 0.67, 'span precision': 0.5, 'span recall': 1.0}
     """
-    right, said, true = np.moveaxis(counted, -1, 0)
+    right, pred, true = np.moveaxis(counted, -1, 0)
 
     def share(part: Array, whole: Array) -> Array:
         return part / np.maximum(whole, 1)
 
-    return {F1: share(2 * right, said + true), PRECISION: share(right, said), RECALL: share(right, true)}
+    return {F1: share(2 * right, pred + true), PRECISION: share(right, pred), RECALL: share(right, true)}
 
 
 def scores(counted: Array, groups: Sequence[Any] | None = None) -> dict[str, Array]:

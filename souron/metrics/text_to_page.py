@@ -16,7 +16,7 @@ class Tally(NamedTuple):
 
     right: float  # 1 where all parts are as requested, in order, and nothing else is there
     matched: float  # requested parts that are there, by kind
-    said: float  # parts of the page
+    pred: float  # parts of the page
     asked: float  # parts of the request
     colours: float  # right ones
     coloured: float  # requested ones
@@ -28,8 +28,8 @@ class Tally(NamedTuple):
 
 
 RATIOS = {  # metric -> (right, of how many) as names of a tally, sums over all pages
-    "F1 of parts": ("matched", ("said", "asked")),
-    "precision of parts": ("matched", ("said",)),
+    "F1 of parts": ("matched", ("pred", "asked")),
+    "precision of parts": ("matched", ("pred",)),
     "recall of parts": ("matched", ("asked",)),
     "colours right": ("colours", ("coloured",)),
     "counts right": ("counts", ("counted",)),
@@ -37,7 +37,7 @@ RATIOS = {  # metric -> (right, of how many) as names of a tally, sums over all 
 }
 
 
-def tally(said: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tally:
+def tally(pred: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tally:
     """Compare the parts of a page with those of the request.
 
     The first part of a kind is compared with the first of that kind, the second with the second.
@@ -48,7 +48,7 @@ def tally(said: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tall
     >>> found.right, found.matched, found.colours
     (1.0, 1.0, 1.0)
     """
-    left = list(said)
+    left = list(pred)
     matched = colours = coloured = counts = counted = labels = labelled = 0
     for part in asked:
         place = next((k for k, one in enumerate(left) if one.kind == part.kind), None)
@@ -67,10 +67,10 @@ def tally(said: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tall
                 continue
             there = own.press if last else (own.words[number : number + 1] or ("",))[0]
             labels += there == word
-    right = valid and tuple(said) == tuple(asked)
+    right = valid and tuple(pred) == tuple(asked)
     return Tally(
         float(right),
-        *map(float, (matched, len(said), len(asked), colours, coloured, counts, counted, labels, labelled, valid)),
+        *map(float, (matched, len(pred), len(asked), colours, coloured, counts, counted, labels, labelled, valid)),
     )
 
 

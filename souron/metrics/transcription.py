@@ -25,10 +25,10 @@ MARKS = re.compile(r"[^\w\s']|_")
 
 
 class Edit(NamedTuple):
-    """A place of an alignment: what was said, and what was heard instead; "" for nothing."""
+    """A place of an alignment: a word of the reference, and that of the transcript; "" for none."""
 
     right: str
-    said: str
+    pred: str
 
 
 def plain(text: str) -> str:
@@ -61,20 +61,20 @@ def characters_of(text: str) -> list[str]:
     return list(re.sub(r"\s", "", text) if UNSPACED.search(text) else text)
 
 
-def distance(right: Sequence[Hashable], said: Sequence[Hashable]) -> int:
+def distance(right: Sequence[Hashable], pred: Sequence[Hashable]) -> int:
     """Return the least number of substitutions, deletions and insertions.
 
     >>> distance("kitten", "sitting"), distance("abc", "")
     (3, 3)
     """
-    return int(_table(right, said, last=True)[-1, -1])
+    return int(_table(right, pred, last=True)[-1, -1])
 
 
-def _table(right: Sequence[Hashable], said: Sequence[Hashable], last: bool) -> NDArray[np.int64]:
+def _table(right: Sequence[Hashable], pred: Sequence[Hashable], last: bool) -> NDArray[np.int64]:
     """Return the distances of all beginnings (n + 1, m + 1), or their last row alone."""
     numbers: dict[Hashable, int] = {}
     own = [numbers.setdefault(each, len(numbers)) for each in right]
-    other = np.array([numbers.setdefault(each, len(numbers)) for each in said], np.int64)
+    other = np.array([numbers.setdefault(each, len(numbers)) for each in pred], np.int64)
     place = np.arange(len(other) + 1)
     rows = [place]
     for one in own:
@@ -86,60 +86,60 @@ def _table(right: Sequence[Hashable], said: Sequence[Hashable], last: bool) -> N
     return np.stack(rows)
 
 
-def aligned(right: Sequence[str], said: Sequence[str]) -> list[Edit]:
+def aligned(right: Sequence[str], pred: Sequence[str]) -> list[Edit]:
     """Align two sequences with the fewest edits.
 
     >>> aligned(["one", "two"], ["one", "too", "two"])
-    [Edit(right='one', said='one'), Edit(right='', said='too'), Edit(right='two', said='two')]
+    [Edit(right='one', pred='one'), Edit(right='', pred='too'), Edit(right='two', pred='two')]
     """
-    table = _table(right, said, last=False)
-    row, column = len(right), len(said)
+    table = _table(right, pred, last=False)
+    row, column = len(right), len(pred)
     edits = []
     while row or column:
         here = table[row, column]
-        differs = row and column and right[row - 1] != said[column - 1]
+        differs = row and column and right[row - 1] != pred[column - 1]
         if row and column and here == table[row - 1, column - 1] + differs:
             row, column = row - 1, column - 1
-            edits.append(Edit(right[row], said[column]))
+            edits.append(Edit(right[row], pred[column]))
         elif row and here == table[row - 1, column] + 1:
             row -= 1
             edits.append(Edit(right[row], ""))
         else:
             column -= 1
-            edits.append(Edit("", said[column]))
+            edits.append(Edit("", pred[column]))
     return edits[::-1]
 
 
-def word_error_rate(right: Sequence[str], said: Sequence[str]) -> float:
-    """Return the word error rate of transcripts ``said`` of recordings whose texts are ``right``.
+def word_error_rate(right: Sequence[str], pred: Sequence[str]) -> float:
+    """Return the word error rate of transcripts ``pred`` of recordings whose texts are ``right``.
 
     nan where no text has words, as in Japanese.
 
     >>> word_error_rate(["one two three four"], ["one two free four five"])
     0.5
     """
-    return float(_rate(np.array([counted(*pair)[0] for pair in zip(right, said, strict=True)])))
+    return float(_rate(np.array([counted(*pair)[0] for pair in zip(right, pred, strict=True)])))
 
 
-def character_error_rate(right: Sequence[str], said: Sequence[str]) -> float:
+def character_error_rate(right: Sequence[str], pred: Sequence[str]) -> float:
     """Return the character error rate, the measure for Japanese and Chinese.
 
     >>> character_error_rate(["本日は晴天なり"], ["本日も晴天"])
     0.42857142857142855
     """
-    return float(_rate(np.array([counted(*pair)[1] for pair in zip(right, said, strict=True)])))
+    return float(_rate(np.array([counted(*pair)[1] for pair in zip(right, pred, strict=True)])))
 
 
-def counted(right: str, said: str) -> tuple[tuple[int, int], tuple[int, int]]:
+def counted(right: str, pred: str) -> tuple[tuple[int, int], tuple[int, int]]:
     """Count errors and length of one recording, in words and in characters.
 
     >>> counted("one two", "one too")
     ((1, 2), (1, 7))
     """
-    own, other = words_of(right), words_of(said)
+    own, other = words_of(right), words_of(pred)
     if UNSPACED.search(plain(right)):
         own = other = []
-    letters, heard = characters_of(right), characters_of(said)
+    letters, heard = characters_of(right), characters_of(pred)
     return (distance(own, other), len(own)), (distance(letters, heard), len(letters))
 
 

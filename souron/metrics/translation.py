@@ -10,7 +10,7 @@ ORDER = 6  # longest n-gram
 BETA = 2.0  # weight of recall relative to precision
 
 
-def chrf(said: str, right: str) -> float:
+def chrf(pred: str, right: str) -> float:
     """Return chrF, the F-score of character n-grams of 1 to 6 characters, in 0..1.
 
     Precision and recall are averaged over the lengths that both texts have. White space does not
@@ -19,10 +19,10 @@ def chrf(said: str, right: str) -> float:
     >>> chrf("Open the file.", "Open the file."), round(chrf("Open a file.", "Open the file."), 2)
     (1.0, 0.41)
     """
-    said, right = "".join(said.split()), "".join(right.split())
+    pred, right = "".join(pred.split()), "".join(right.split())
     precision = recall = orders = 0.0
-    for n in range(1, min(ORDER, len(said), len(right)) + 1):
-        ours, theirs = grams(said, n), grams(right, n)
+    for n in range(1, min(ORDER, len(pred), len(right)) + 1):
+        ours, theirs = grams(pred, n), grams(right, n)
         shared = sum((ours & theirs).values())
         precision += shared / ours.total()
         recall += shared / theirs.total()

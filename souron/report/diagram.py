@@ -63,9 +63,7 @@ def apart(model: Any) -> list[str]:
     optimizers = model.optimizers()
     if not any(name in optimizers for name, _part in model.named_children()):
         return []
-    learning = {
-        id(weight) for each in optimizers.values() for group in each.param_groups for weight in group["params"]
-    }
+    learning = {id(weight) for each in optimizers.values() for group in each.param_groups for weight in group["params"]}
     return [
         name for name, part in model.named_children() if any(id(weight) in learning for weight in part.parameters())
     ]

@@ -98,6 +98,6 @@ def confused(right: Sequence[str], said: Sequence[str]) -> list[tuple[str, str, 
     count: Counter[tuple[str, str]] = Counter()
     for one, other in zip(right, said, strict=True):
         pair = words_of(one)[:LONGEST], words_of(other)[:LONGEST]
-        count.update((edit.right, edit.said) for edit in aligned(*pair) if edit.right != edit.said)
+        count.update((edit.right, edit.pred) for edit in aligned(*pair) if edit.right != edit.pred)
     order = sorted(count.items(), key=lambda item: (-item[1], item[0]))
     return [(*pair, times) for pair, times in order[:MOST_CONFUSED]]

@@ -126,7 +126,7 @@ def of_each(areas: segmentation.Areas) -> Array:
 
     NaN where no pixel is known.
     """
-    union = areas.true + areas.said - areas.shared
+    union = areas.true + areas.pred - areas.shared
     there = union > 0
     ratio = np.where(there, areas.shared / np.maximum(union, 1), 0.0).sum(1)
     return np.divide(ratio, there.sum(1), out=np.full(len(union), np.nan), where=there.any(1))

@@ -92,6 +92,20 @@ def length(path: Path) -> float | None:
         return None
 
 
+def count(path: Path) -> int | None:
+    """Return the number of frames that a file states; None where it states none."""
+    if path.suffix.lower() in FORMATS:
+        with image.opened(path) as file:
+            return getattr(file, "n_frames", None)
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return container.streams.video[0].frames or None
+    except (av.FFmpegError, OSError, IndexError):
+        return None
+
+
 def ahead(coming: Iterator[Frame]) -> Iterator[Frame]:
     """Yield frames that a thread decodes while earlier ones are in use."""
     context = copy_context()  # in this language

@@ -61,8 +61,8 @@ class Likelihood(Chooser):
             self.counts.zero_()
             for batch in data.once(64):
                 for question, label in zip(batch.question, batch.label.tolist(), strict=True):
-                    said = _bytes(f"{prompt(question)} {question.options[label]}")
-                    self.counts.index_put_((said[:-1], said[1:]), torch.ones(()), accumulate=True)
+                    letters = _bytes(f"{prompt(question)} {question.options[label]}")
+                    self.counts.index_put_((letters[:-1], letters[1:]), torch.ones(()), accumulate=True)
         yield from self.scaled(data, run)
 
     def scores(self, questions: Sequence[Item]) -> Tensor:
@@ -72,15 +72,15 @@ class Likelihood(Chooser):
         else:
             nats = torch.stack([self._counted(*pair) for pair in pairs])
         wide = max(len(question.options) for question in questions)
-        said = torch.full((len(questions), 2, wide), -torch.inf)
+        scores = torch.full((len(questions), 2, wide), -torch.inf)
         place = 0
         for row, question in enumerate(questions):
             part = slice(place, place + len(question.options))
             letters = torch.tensor([float(len(option)) for option in question.options])
-            said[row, 0, : len(letters)] = nats[part]
-            said[row, 1, : len(letters)] = nats[part] / letters.clamp(min=1)
+            scores[row, 0, : len(letters)] = nats[part]
+            scores[row, 1, : len(letters)] = nats[part] / letters.clamp(min=1)
             place = part.stop
-        return said
+        return scores
 
     def remarks(self, questions: Sequence[Item]) -> list[str]:
         if not self.reader:
@@ -93,9 +93,9 @@ class Likelihood(Chooser):
 
     def _counted(self, before: str, option: str) -> Tensor:
         """Return log P of the option's bytes under the bigram model."""
-        said = _bytes(before[-1:] + option)
+        letters = _bytes(before[-1:] + option)
         share = (self.counts + LEAST) / (self.counts + LEAST).sum(1, keepdim=True)
-        return share[said[:-1], said[1:]].log().sum()
+        return share[letters[:-1], letters[1:]].log().sum()
 
 
 def prompt(question: Item) -> str:

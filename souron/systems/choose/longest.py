@@ -35,8 +35,8 @@ class Longest(Chooser):
 
     def scores(self, questions: Sequence[Item]) -> Tensor:
         wide = max(len(question.options) for question in questions)
-        said = torch.full((len(questions), 1, wide), -torch.inf)
+        scores = torch.full((len(questions), 1, wide), -torch.inf)
         for row, question in enumerate(questions):
             letters = torch.tensor([float(len(option)) for option in question.options])
-            said[row, 0, : len(letters)] = letters / letters.mean().clamp(min=1.0)
-        return said
+            scores[row, 0, : len(letters)] = letters / letters.mean().clamp(min=1.0)
+        return scores

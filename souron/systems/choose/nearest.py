@@ -41,13 +41,13 @@ class Nearest(Chooser):
         texts = [text for question in questions for text in (question.text, *question.options)]
         vectors = torch.from_numpy(encoder.encode(texts))
         wide = max(len(question.options) for question in questions)
-        said = torch.full((len(questions), 1, wide), -torch.inf)
+        scores = torch.full((len(questions), 1, wide), -torch.inf)
         place = 0
         for row, question in enumerate(questions):
             asked, count = vectors[place], len(question.options)
-            said[row, 0, :count] = vectors[place + 1 : place + 1 + count] @ asked
+            scores[row, 0, :count] = vectors[place + 1 : place + 1 + count] @ asked
             place += 1 + count
-        return said
+        return scores
 
 
 encoder = SentenceEncoder()

@@ -99,10 +99,10 @@ class NgramVoices(Composer):
         own = reference(rows).flatten()
         token = torch.arange(TOKENS, device=own.device).expand(len(own), -1)
         move = moved(token, own[:, None])
-        told = chance.gather(1, move)
-        told = told.masked_fill(out_of_reach(token, own[:, None]), 0)
-        told = told / told.sum(1, keepdim=True).clamp(min=1e-9)
-        return ((1 - NEVER) * told + NEVER / TOKENS).log().view(*rows.shape[:2], TOKENS)
+        probability = chance.gather(1, move)
+        probability = probability.masked_fill(out_of_reach(token, own[:, None]), 0)
+        probability = probability / probability.sum(1, keepdim=True).clamp(min=1e-9)
+        return ((1 - NEVER) * probability + NEVER / TOKENS).log().view(*rows.shape[:2], TOKENS)
 
     def _refined(self, chance: Tensor, context: Tensor, rung: int) -> Tensor:
         """Interpolate probabilities (n, MOVES) with the counts after contexts (n,)."""

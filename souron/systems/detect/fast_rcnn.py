@@ -140,7 +140,7 @@ class FastRCNN(Detector):
         x = F.relu(self.second(F.relu(self.first(part.flatten(1)))))
         return self.label(x).float(), self.offset(x).float().unflatten(1, (-1, 4))
 
-    def said(self, x: Tensor, regions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def outputs(self, x: Tensor, regions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return logits and offsets of the regions (n, 4) of all images, concatenated."""
         return self.judge(roi_pool(x.float(), regions, PLACES, 1 / STRIDE))
 
@@ -149,7 +149,7 @@ class FastRCNN(Detector):
         x, found = self.map_of(image), []
         for row, picture in enumerate(image):
             region = proposals(picture)
-            logit, offset = self.said(x[row : row + 1], [region])
+            logit, offset = self.outputs(x[row : row + 1], [region])
             box = decode(offset, region[:, None], SCALE).clamp(0, image.shape[-1])
             found.append((box, logit.softmax(1)[:, 1:]))
         return found
@@ -169,7 +169,7 @@ class FastRCNN(Detector):
             background = truth.new_tensor([[-1.0, 0, 0, 1, 1]])
             chosen.append(region[rows])
             mine.append(torch.cat([truth, background])[owner[rows]])  # -1 selects the last row
-        logit, offset = self.said(self.map_of(batch.image), chosen)
+        logit, offset = self.outputs(self.map_of(batch.image), chosen)
         box, true = torch.cat(chosen), torch.cat(mine)
         label, on = true[:, 0].long(), (true[:, 0] >= 0).nonzero().flatten()
         wanted = encode(true[on, 1:], box[on], SCALE)

@@ -175,7 +175,7 @@ class NanoDet(Detector):
         files = (f"{FILE}_{number}" if number else FILE for number in range(len(order)))
         return named(self, zip(order, files, strict=True), held)
 
-    def said(self, image: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
+    def raw(self, image: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
         """Return label logits (B, A, labels), edge bins (B, A, 4 BINS), the sides of the maps."""
         x = (image.flip(1) - self.mean) / self.std  # the published weights want blue first
         x, levels = F.max_pool2d(self.first(x), 3, 2, 1), []
@@ -189,11 +189,11 @@ class NanoDet(Detector):
         return label, edge, [(x.shape[2], x.shape[3]) for x in levels]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        label, edge, sizes = self.said(image)
+        label, edge, sizes = self.raw(image)
         return boxes(edge, *places(sizes, image.device)), label.sigmoid()
 
     def loss(self, batch: Batch) -> Tensor:
-        label, edge, sizes = self.said(batch.image)
+        label, edge, sizes = self.raw(batch.image)
         place, stride = places(sizes, label.device)
         score, box = label.sigmoid(), boxes(edge, place, stride)
         owner = torch.stack([assign(place, stride, sizes, truth) for truth in batch.target])
@@ -225,7 +225,7 @@ class NanoDet(Detector):
         """Return the cells that would be assigned to objects in training, and the final boxes."""
         if not len(truth):
             return [self.candidates(image), self.surest(image)]
-        label, _edge, sizes = self.said(image)
+        label, _edge, sizes = self.raw(image)
         place, stride = places(sizes, image.device)
         on = assign(place, stride, sizes, truth) >= 0
         squares = torch.cat([place - stride / 2, place + stride / 2], 1)[on]

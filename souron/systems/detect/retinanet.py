@@ -123,8 +123,8 @@ class Head(nn.Module):
         nn.init.constant_(self.last.get_parameter("bias"), bias)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        said = [self.last(self.conv(x)).permute(0, 2, 3, 1) for x in levels]
-        return torch.cat([x.reshape(x.shape[0], -1, self.values) for x in said], 1).float()
+        outputs = [self.last(self.conv(x)).permute(0, 2, 3, 1) for x in levels]
+        return torch.cat([x.reshape(x.shape[0], -1, self.values) for x in outputs], 1).float()
 
 
 def focal(logit: Tensor, true: Tensor, gamma: float, alpha: float) -> Tensor:
@@ -181,7 +181,7 @@ class RetinaNet(Detector):
             found[key] = tensor.unflatten(0, (ANCHORS, -1))[:, 1:].flatten(0, 1) if last else tensor
         return with_counts(self, found)
 
-    def said(self, image: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Return logits (B, A, labels), offsets (B, A, 4), and the anchors (a, 4) of each level."""
         levels = self.pyramid(self.backbone(image))
         return self.label(levels), self.offset(levels), self.anchors(levels)
@@ -197,7 +197,7 @@ class RetinaNet(Detector):
         ]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        logit, offset, anchors = self.said(image)
+        logit, offset, anchors = self.outputs(image)
         return decode(offset, torch.cat(anchors), SCALE), logit.sigmoid()
 
     def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:
@@ -217,7 +217,7 @@ class RetinaNet(Detector):
         return super().portable()
 
     def loss(self, batch: Batch) -> Tensor:
-        logit, offset, anchors = self.said(batch.image)
+        logit, offset, anchors = self.outputs(batch.image)
         anchor, loss = torch.cat(anchors), logit.new_zeros(())
         for row, truth in enumerate(batch.target):
             owner = match_anchors(anchor, truth[:, 1:], OBJECT, BACKGROUND)

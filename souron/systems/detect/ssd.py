@@ -180,7 +180,7 @@ class SSD(Detector):
             return renamed(self.backbone, self.head, weights)
         return dict(weights)
 
-    def said(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return offsets (B, A, 4), logits (B, A, 1 + labels) and default boxes (A, 4) in pixels.
 
         The first logit is background.
@@ -215,7 +215,7 @@ class SSD(Detector):
         return torch.cat(found)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        offset, logit, default = self.said(image)
+        offset, logit, default = self.outputs(image)
         score = logit.sigmoid() if self.config.mobile == "v2" else logit.softmax(2)
         return decode(offset, default, SCALE), score[..., 1:]
 
@@ -244,7 +244,7 @@ class SSD(Detector):
         return [suppressed(box, score, conf, iou) for box, score in zip(clipped(boxes, image), scores, strict=True)]
 
     def loss(self, batch: Batch) -> Tensor:
-        offset, logit, default = self.said(batch.image)
+        offset, logit, default = self.outputs(batch.image)
         owner = torch.stack([match(default, truth[:, 1:]) for truth in batch.target])  # (B, A)
         matched = owner >= 0
         mine = torch.cat(
@@ -276,7 +276,7 @@ class SSD(Detector):
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
         if not len(truth):
             return [self.candidates(image), self.surest(image)]
-        default = self.said(image)[2]
+        default = self.outputs(image)[2]
         owner = match(default, truth[:, 1:])
         learning = default[owner >= 0]
         fit = overlaps(learning, truth[owner[owner >= 0], 1:]).diagonal().clamp(0, 1)

@@ -113,7 +113,7 @@ class Coupling(nn.Module):
         self.conv2 = NormedConv(width, width, 1)
         self.conv3 = zero(nn.Conv2d(width, channels, 3, padding=1))
 
-    def told(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def estimate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return log s and t, (B, C / 2, H, W) each."""
         within = self.conv2(self.conv1(x).relu()).relu()
         log_scale, shift = self.conv3(within).to(x.dtype).chunk(2, 1)
@@ -121,13 +121,13 @@ class Coupling(nn.Module):
 
     def forward(self, x: Tensor) -> Change:
         first, second = x.chunk(2, 1)
-        log_scale, shift = self.told(second)
+        log_scale, shift = self.estimate(second)
         first = torch.addcmul(shift, first, log_scale.exp())
         return torch.cat([first, second], 1), log_scale.sum((1, 2, 3))
 
     def inverse(self, y: Tensor) -> Tensor:
         first, second = y.chunk(2, 1)
-        log_scale, shift = self.told(second)
+        log_scale, shift = self.estimate(second)
         return torch.cat([(first - shift) * (-log_scale).exp(), second], 1)
 
 
@@ -138,26 +138,26 @@ class Rest(nn.Module):
         super().__init__()
         self.conv = zero(nn.Conv2d(channels, 2 * channels, 3, padding=1))
 
-    def told(self, stays: Tensor) -> tuple[Tensor, Tensor]:
+    def estimate(self, stays: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and the logarithm of the standard deviation."""
         mean, log_spread = self.conv(stays).to(stays.dtype).chunk(2, 1)
         return mean, bounded(log_spread, 4)
 
     def forward(self, leaves: Tensor, stays: Tensor) -> Change:
-        mean, log_spread = self.told(stays)
+        mean, log_spread = self.estimate(stays)
         return (leaves - mean) * (-log_spread).exp(), -log_spread.flatten(1).sum(1)
 
     def inverse(self, normal: Tensor, stays: Tensor) -> Tensor:
-        mean, log_spread = self.told(stays)
+        mean, log_spread = self.estimate(stays)
         return torch.addcmul(mean, normal, log_spread.exp())
 
 
 class Edge(Rest):
     """The map for the last row and column of an odd side, given the pixels beside them."""
 
-    def told(self, stays: Tensor) -> tuple[Tensor, Tensor]:
+    def estimate(self, stays: Tensor) -> tuple[Tensor, Tensor]:
         near = F.pad(stays, (0, 1, 0, 1), mode="replicate")
-        mean, log_spread = super().told(near)
+        mean, log_spread = super().estimate(near)
         return edge(mean + near), edge(log_spread)
 
 

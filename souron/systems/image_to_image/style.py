@@ -241,5 +241,5 @@ def layers(model: Style) -> Iterator[tuple[str, str]]:
     } | {f"expand.{number}": f"expand/conv{number + 1}/conv" for number in range(3)}
     for layer, path in styled.items():
         yield f"{layer}.conv", f"transformer/{path}/Conv2D_prequant"
-        for part, told in (("scale", "Conv_1"), ("shift", "Conv")):
-            yield (f"{layer}.{part}", f"style_params/transformer/{path}/StyleNorm/{told}/BiasAdd_prequant")
+        for part, file_name in (("scale", "Conv_1"), ("shift", "Conv")):
+            yield (f"{layer}.{part}", f"style_params/transformer/{path}/StyleNorm/{file_name}/BiasAdd_prequant")

@@ -142,9 +142,9 @@ class KeypointRCNN(RCNN, Poser):
 
     def mapped(self, image: Tensor, conf: float, iou: float) -> list[tuple[Tensor, Tensor]]:
         """Return per image boxes (n, 6) and heat maps (n, K, 56, 56) within the boxes."""
-        levels, said = self.regions(image)
+        levels, pred = self.regions(image)
         most = None if self.published_layout else MOST
-        found = [chosen(box, score, conf, iou)[0].float()[:most] for box, score in said]
+        found = [chosen(box, score, conf, iou)[0].float()[:most] for box, score in pred]
         if not sum(map(len, found)):
             none = image.new_zeros(0, len(self.spec.points), ACROSS, ACROSS)
             return [(box, none) for box in found]

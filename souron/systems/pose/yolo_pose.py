@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from souron.blocks.averaging import follower
 from souron.blocks.portable import Portable
-from souron.blocks.yolo import Branch, Network, Said, in_a_row, lead, learn, places
+from souron.blocks.yolo import Branch, Network, Outputs, in_a_row, lead, learn, places
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import chosen
 from souron.tasks.pose import Batch, Poser, Spec
@@ -62,18 +62,18 @@ class Posing(Network):
         maps = max(self.maps[0] // 4, 3 * points)
         self.points = nn.ModuleList(Branch(c, maps, 3 * points, 0.0) for c in self.maps)
 
-    def forward(self, image: Tensor) -> tuple[Said, Tensor]:  # type: ignore[override]
-        """Return the edges and labels (``said``) and the keypoints of each cell, (B, A, K, 3).
+    def forward(self, image: Tensor) -> tuple[Outputs, Tensor]:  # type: ignore[override]
+        """Return the edges and labels (``pred``) and the keypoints of each cell, (B, A, K, 3).
 
         A keypoint is x and y in pixels, and its confidence as a logit.
         """
         levels = self.levels(image)
-        said = self.said(levels)
+        pred = self.outputs(levels)
         parts = zip(self.points, levels, strict=True)
         raw = torch.cat([in_a_row(part(x)) for part, x in parts], 1).float().unflatten(2, (-1, 3))
-        place, stride = places(said[2], image.device)
+        place, stride = places(pred[2], image.device)
         at = place[:, None] + stride[:, None] * (2 * raw[..., :2] - 0.5)
-        return said, torch.cat([at, raw[..., 2:]], 3)
+        return pred, torch.cat([at, raw[..., 2:]], 3)
 
 
 class YOLOPose(Poser):
@@ -117,8 +117,8 @@ class YOLOPose(Poser):
         return self.carried(self.each, ("box", "score", "point"), "poses", points=list(self.spec.points))
 
     def loss(self, batch: Batch) -> Tensor:
-        said, point = self.network(batch.image)
-        learnt = learn(self.network, said, batch.target)
+        pred, point = self.network(batch.image)
+        learnt = learn(self.network, pred, batch.target)
         loss = learnt.loss
         if learnt.on.any():
             loss = loss + pose_loss(point, learnt.on, learnt.owner, batch)
@@ -148,12 +148,12 @@ def pose_loss(point: Tensor, on: Tensor, owner: Tensor, batch: Batch) -> Tensor:
         true.append(points[own[mine]])
         box.append(truth[own[mine], 1:])
     wanted, edges = torch.cat(true), torch.cat(box)
-    said = point[on]
+    pred = point[on]
     marked = (wanted[..., 2] > 0).float()
     area = (edges[:, 2:] - edges[:, :2]).prod(1).clamp(min=1)
-    far = (said[..., :2] - wanted[..., :2]).square().sum(2)
+    far = (pred[..., :2] - wanted[..., :2]).square().sum(2)
     share = far / area[:, None]
     unlike = POSE * (1 - torch.exp(-share / (2 * SPREAD**2))) + FAR * (share + 1e-6).sqrt()
     mean = (unlike * marked).sum(1) / marked.sum(1).clamp(min=1)
-    sure = F.binary_cross_entropy_with_logits(said[..., 2], marked)
+    sure = F.binary_cross_entropy_with_logits(pred[..., 2], marked)
     return mean.mean() + SURE * sure

@@ -80,26 +80,26 @@ class Windows(Retriever):
         Raises UserError for a question too long to leave room for a window.
         """
         reader = self._reader(index, question)
-        said = len(reader.question)
+        length = len(reader.question)
         room = min(self.config.window, reader.room)
         if room < FEWEST:
             raise UserError(
                 "question",
-                _("a question of {count} tokens").format(count=said),
+                _("a question of {count} tokens").format(count=length),
                 expected=_("at most {count} tokens, beside which a window has room").format(
-                    count=max(0, said + reader.room - FEWEST)
+                    count=max(0, length + reader.room - FEWEST)
                 ),
                 fix='souron ask FILE "..." retriever=encoder',
             )
         windows = cut(index, room)
         alone = float(reader.nats([[]])[0])
-        work = sum(len(window.tokens) + said for window in windows)
+        work = sum(len(window.tokens) + length for window in windows)
         whole, read = torch.empty(0), 0
         score = torch.full((len(index),), -torch.inf)
         for some in batches(windows, self.config.together):
-            nats = (reader.nats([window.tokens for window in some]) - alone) / said
+            nats = (reader.nats([window.tokens for window in some]) - alone) / length
             whole = torch.cat([whole, nats])
-            read += sum(len(window.tokens) + said for window in some)
+            read += sum(len(window.tokens) + length for window in some)
             yield 0.95 * read / work, score
         for window, gain in zip(windows, whole, strict=True):
             part = slice(window.first, window.last + 1)
@@ -111,7 +111,7 @@ class Windows(Retriever):
         score = torch.where(long, score, score / 2)  # long ones were alone in their windows
         short = sorted((row for row in rows if not long[row]), key=lambda row: len(index[row]))
         for batch in batches(short, 4 * self.config.together):
-            nats = (reader.nats([index[row] for row in batch]) - alone) / said
+            nats = (reader.nats([index[row] for row in batch]) - alone) / length
             score[batch] += nats / 2
             yield 0.99, score
         yield 1.0, score
@@ -159,14 +159,14 @@ class Model:
         question only.
         """
         rows = [[self.start, *passage, *self.between] for passage in passages]
-        said = len(self.question)
-        tokens = torch.full((len(rows), max(map(len, rows)) + said), self.start)
-        where = torch.empty(len(rows), said, dtype=torch.int64)
+        length = len(self.question)
+        tokens = torch.full((len(rows), max(map(len, rows)) + length), self.start)
+        where = torch.empty(len(rows), length, dtype=torch.int64)
         asked = torch.tensor(self.question)
         for place, row in enumerate(rows):
             tokens[place, : len(row)] = torch.tensor(row)
-            tokens[place, len(row) : len(row) + said] = asked
-            where[place] = torch.arange(said) + len(row) - 1
+            tokens[place, len(row) : len(row) + length] = asked
+            where[place] = torch.arange(length) + len(row) - 1
         with torch.autocast("cpu", enabled=False):
             seen = self.decoder.features(tokens)
             seen = seen.gather(1, where[..., None].expand(-1, -1, seen.shape[-1]))

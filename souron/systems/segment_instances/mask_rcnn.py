@@ -87,8 +87,8 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
         return torchvision_names.rcnn(self, weights)
 
     def segment(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
-        levels, said = self.regions(image)
-        found = [chosen(box, score, conf, iou)[0].float() for box, score in said]
+        levels, pred = self.regions(image)
+        found = [chosen(box, score, conf, iou)[0].float() for box, score in pred]
         return list(zip(found, self.masks(levels, found, image.shape[2:]), strict=True))
 
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from souron.blocks.averaging import follower
 from souron.blocks.csp import Convolution
 from souron.blocks.portable import Portable
-from souron.blocks.yolo import BOX, Branch, Network, Said, in_a_row, lead, learn, places
+from souron.blocks.yolo import BOX, Branch, Network, Outputs, in_a_row, lead, learn, places
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import OVERLAP, SURE, Explained, Maps, chosen
 from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
@@ -77,12 +77,12 @@ class Segmenting(Network):
         maps = max(self.maps[0] // 4, PROTOTYPES)
         self.coefficients = nn.ModuleList(Branch(c, maps, PROTOTYPES, 0.0) for c in self.maps)
 
-    def forward(self, image: Tensor) -> tuple[Said, Tensor, Tensor]:  # type: ignore[override]
-        """Return the edges and labels (``said``), the coefficients and the prototypes."""
+    def forward(self, image: Tensor) -> tuple[Outputs, Tensor, Tensor]:  # type: ignore[override]
+        """Return the edges and labels (``pred``), the coefficients and the prototypes."""
         levels = self.levels(image)
         parts = zip(self.coefficients, levels, strict=True)
         coefficient = torch.cat([in_a_row(part(x)) for part, x in parts], 1)
-        return self.said(levels), coefficient.float(), self.prototypes(levels[0]).float()
+        return self.outputs(levels), coefficient.float(), self.prototypes(levels[0]).float()
 
 
 class YOLOSeg(InstanceSegmenter):
@@ -171,8 +171,8 @@ class YOLOSeg(InstanceSegmenter):
         return steps
 
     def loss(self, batch: Batch) -> Tensor:
-        said, coefficient, prototype = self.network(batch.image)
-        learnt = learn(self.network, said, batch.target)
+        pred, coefficient, prototype = self.network(batch.image)
+        learnt = learn(self.network, pred, batch.target)
         loss = learnt.loss
         if learnt.on.any():
             loss = loss + BOX * mask_loss(coefficient, prototype, learnt.on, learnt.owner, batch)

@@ -135,8 +135,8 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         return F.interpolate(self.namer(levels[:LEVELS]), tuple(side), mode="bilinear")
 
     def candidates(self, image: Tensor) -> list[Candidates]:
-        levels, said = self.regions(image)
-        found = [chosen(box, score, LEAST, OVERLAP)[0].float() for box, score in said]
+        levels, pred = self.regions(image)
+        found = [chosen(box, score, LEAST, OVERLAP)[0].float() for box, score in pred]
         masks = self.masks(levels, found, image.shape[2:])
         pixels = self.named(levels, image.shape[2:]).softmax(1)
         return [Candidates(*each) for each in zip(found, masks, pixels, strict=True)]
@@ -144,13 +144,13 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
     def merged(self, candidates: Sequence[Candidates], conf: float = 0.5) -> list[Answered]:
         return [self.one(each, conf) for each in candidates]
 
-    def one(self, said: Candidates, conf: float) -> Answered:
+    def one(self, pred: Candidates, conf: float) -> Answered:
         """Merge an image's segments: things by descending score, then stuff on free pixels."""
-        ids = torch.zeros(said.pixel.shape[1:], dtype=torch.uint8, device=said.pixel.device)
+        ids = torch.zeros(pred.pixel.shape[1:], dtype=torch.uint8, device=pred.pixel.device)
         labels, scores = list[int](), list[float]()
-        sure = said.box[:, 5] >= conf
+        sure = pred.box[:, 5] >= conf
         room = MOST - len(self.stuff)
-        for (number, *_edges, score), mask in zip(said.box[sure].tolist(), said.mask[sure], strict=True):
+        for (number, *_edges, score), mask in zip(pred.box[sure].tolist(), pred.mask[sure], strict=True):
             free = mask & (ids == 0)
             area, seen = int(mask.sum()), int(free.sum())
             if seen and seen > SEEN * area and len(labels) < room:
@@ -158,12 +158,12 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
                 scores.append(score)
                 ids[free] = len(labels)
         things = len(labels)
-        best = said.pixel.argmax(0)
+        best = pred.pixel.argmax(0)
         for number, label in enumerate(self.stuff):
             left = (best == number) & (ids == 0)
             if int(left.sum()) >= max(1, LEAST_STUFF * left.numel()):
                 labels.append(label)
-                scores.append(float(said.pixel[number][left].mean()))
+                scores.append(float(pred.pixel[number][left].mean()))
                 ids[left] = len(labels)
         thing = torch.arange(len(labels)) < things
         segments = Panoptic(torch.tensor(labels, dtype=torch.long), thing, ids)
@@ -212,16 +212,16 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
 
     @torch.inference_mode()
     def explain(self, image: Tensor, truth: Panoptic | None, conf: float = 0.5) -> list[Shown]:
-        [said] = self.candidates(image)
-        none = said.box[:0], said.mask[:0]
-        whole = torch.zeros_like(said.pixel)
+        [pred] = self.candidates(image)
+        none = pred.box[:0], pred.mask[:0]
+        whole = torch.zeros_like(pred.pixel)
         whole[-1] = 1
-        stuff = self.one(Candidates(*none, said.pixel), conf).segments
-        things = self.one(Candidates(said.box, said.mask, whole), conf).segments
+        stuff = self.one(Candidates(*none, pred.pixel), conf).segments
+        things = self.one(Candidates(pred.box, pred.mask, whole), conf).segments
         return [
             Shown(_("Pixels"), _("the class predicted for every pixel; void is where a thing was predicted"), stuff),
             Shown(_("Things"), _("the masks in found boxes, the most confident on top"), things),
-            Shown(_("Merged"), _("things first, then the stuff that they leave"), self.one(said, conf).segments),
+            Shown(_("Merged"), _("things first, then the stuff that they leave"), self.one(pred, conf).segments),
         ]
 
     def example(self) -> None:

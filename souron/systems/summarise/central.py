@@ -48,15 +48,15 @@ class Central(Summariser):
         like = vectors @ vectors.T  # (N, N)
         score = centrality(like, self.config.damping, self.config.threshold)
         score = score / score.max()
-        said = torch.zeros(len(texts))  # greatest similarity to the selected sentences
+        nearest = torch.zeros(len(texts))  # greatest similarity to the selected sentences
         free = torch.ones(len(texts), dtype=torch.bool)
         found: list[tuple[int, float]] = []
         for _place in range(min(most, len(texts))):
-            worth = (score - self.config.penalty * said).masked_fill(~free, -torch.inf)
+            worth = (score - self.config.penalty * nearest).masked_fill(~free, -torch.inf)
             best = int(worth.argmax())
             found.append((best, float(score[best])))
             free[best] = False
-            said = torch.maximum(said, like[best])
+            nearest = torch.maximum(nearest, like[best])
         return found
 
 

@@ -163,7 +163,7 @@ class BERTTag(Tagger):
             return [[] for _text in texts]
         logits = self(padded(rows).to(self.device)).float().log_softmax(2).cpu()
         row = 0
-        said: list[list[list[float]]] = []
+        predicted: list[list[list[float]]] = []
         for places, each in zip(every, parts, strict=True):
             chances = []
             for _start, part in each:
@@ -171,13 +171,13 @@ class BERTTag(Tagger):
                 chances.append(logits[row, sizes.cumsum(0) - sizes])
                 row += 1
             if not chances:
-                said.append([])
+                predicted.append([])
                 continue
             chance = torch.cat(chances)  # (units, tags)
             tags = likeliest(chance)
             shares = chance[torch.arange(len(tags)), tags].exp()
-            said.append(spans_of(places, tags.tolist(), shares.tolist()))
-        return said
+            predicted.append(spans_of(places, tags.tolist(), shares.tolist()))
+        return predicted
 
     def changes(self, read: Sequence[Sentence]) -> Any:
         """Return an augmentation that exchanges spans with others of the same label."""

@@ -69,9 +69,9 @@ class Lexicon(Tagger):
             for part, labels in sorted(marked.items())
         }
         self.remember({p: told for p, told in kept.items() if told[1] >= self.config.share})
-        said = sum(len(spans) for spans in self.found([text for text, _spans in read]))
+        predicted = sum(len(spans) for spans in self.found([text for text, _spans in read]))
         true = sum(len(spans) for _text, spans in read)
-        yield Progress(1, {"model": torch.tensor(abs(true - said) / max(1, true + said))})
+        yield Progress(1, {"model": torch.tensor(abs(true - predicted) / max(1, true + predicted))})
 
     def remember(self, known: dict[str, tuple[int, float]]) -> None:
         device = self.shares.device

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from souron.blocks.averaging import follower, lead
 from souron.blocks.clip import CLIP, MEAN, PAD, STD, contrast, equal
-from souron.blocks.glide import GlideUNet, PointDecoder, Told, blurred, in_patches, resized
+from souron.blocks.glide import Condition, GlideUNet, PointDecoder, blurred, in_patches, resized
 from souron.blocks.karlo import Karlo, Sizes, refuse_training, tokenized
 from souron.blocks.prior import PriorTransformer, Text, between, drawn_points
 from souron.blocks.samplers import cosine
@@ -191,8 +191,8 @@ class DALLE2(PromptedGenerator):
                 prior.learn(seen, 1 / (1 + count))
         clean = self.prior.normal(seen)
         step, noisy, _target = mixed(clean, self.kept)
-        told = torch.rand(len(seen), 1, device=seen.device) >= HIDDEN_TEXT
-        text = Text(text.point * told, text.words, text.known & told)
+        read = torch.rand(len(seen), 1, device=seen.device) >= HIDDEN_TEXT
+        text = Text(text.point * read, text.words, text.known & read)
         return F.mse_loss(self.prior(noisy, step, text).float(), clean)
 
     def decoding(self, image: Tensor, seen: Tensor, text: Text) -> Tensor:
@@ -201,8 +201,8 @@ class DALLE2(PromptedGenerator):
         shown, read = torch.rand(2, len(seen), device=seen.device)
         known = text.known & (read >= HIDDEN_WORDS)[:, None]
         step, noisy, target = mixed(resized(image, self.low), self.kept)
-        told = Told(point, shown >= HIDDEN_POINT, text.words, known)
-        found = in_patches(PATCH, self.decoder, noisy, step, told)
+        condition = Condition(point, shown >= HIDDEN_POINT, text.words, known)
+        found = in_patches(PATCH, self.decoder, noisy, step, condition)
         return F.mse_loss(found.float(), target)
 
     def enlarging(self, image: Tensor) -> Tensor:
@@ -218,23 +218,23 @@ class DALLE2(PromptedGenerator):
 
     # generation
 
-    def told(self, start: Tensor, texts: Sequence[str], guidance: float) -> Told:
+    def given(self, start: Tensor, texts: Sequence[str], guidance: float) -> Condition:
         """Return the decoder's condition for texts; ``start`` (B, candidates, dims) is noise."""
         text = self.read(self.tokens(texts))
         point = text.point
         if self.prior:
             prior: Any = self.averages[PRIOR]
             point = drawn_points(prior, self.kept, start, text, guidance)
-        return Told(point, torch.ones_like(text.known[:, 0]), text.words, text.known)
+        return Condition(point, torch.ones_like(text.known[:, 0]), text.words, text.known)
 
-    def varied(self, told: Told, image: Tensor, strength: float) -> Told:
-        """Condition on an image's embedding, turned towards ``told``'s. Raises UserError."""
+    def varied(self, text: Condition, image: Tensor, strength: float) -> Condition:
+        """Condition on an image's embedding, turned towards ``text``'s. Raises UserError."""
         if self.prior is None:
             found = _("without its prior the decoder knows the points of texts alone")
             raise UserError("image", found, expected="dalle2:prior=diffusion")
-        seen = self.see(image.to(self.device).expand(len(told.point), -1, -1, -1))
-        point = between(seen, self.prior.point(told.point), strength)
-        return told._replace(point=self.prior.normal(point), known=told.known & False)
+        seen = self.see(image.to(self.device).expand(len(text.point), -1, -1, -1))
+        point = between(seen, self.prior.point(text.point), strength)
+        return text._replace(point=self.prior.normal(point), known=text.known & False)
 
     @torch.no_grad()
     def drawing(
@@ -258,15 +258,15 @@ class DALLE2(PromptedGenerator):
             yield from self.karlo.drawing(tokens, noise.normal, steps=steps, guidance=guidance, sampler=sampler)
             return
         start = noise.normal(CANDIDATES, self.config.dims)
-        told = self.told(start, condition, guidance)
+        wanted = self.given(start, condition, guidance)
         if image is not None:
-            told = self.varied(told, image, strength)
-        free = self.told(start, [negative] * len(condition), guidance) if negative else None
-        decoder, free = partial(in_patches, PATCH, self.averages[DECODER]), free or told.hidden()
+            wanted = self.varied(wanted, image, strength)
+        free = self.given(start, [negative] * len(condition), guidance) if negative else wanted.hidden()
+        decoder = partial(in_patches, PATCH, self.averages[DECODER])
 
         def find(noisy: Tensor, step: Tensor) -> Tensor:
             without = decoder(noisy, step, free).float()
-            return without + guidance * (decoder(noisy, step, told).float() - without)
+            return without + guidance * (decoder(noisy, step, wanted).float() - without)
 
         def normal(side: int) -> Tensor:
             return noise.normal(self.spec.channels, side, side)
@@ -295,7 +295,7 @@ class DALLE2(PromptedGenerator):
         point = self.see(zeros(shape))
         if self.prior:
             self.prior(point, step, text)
-        told = Told(point, zeros(1, dtype=torch.bool), text.words, text.known)
+        condition = Condition(point, zeros(1, dtype=torch.bool), text.words, text.known)
         small = resized(zeros(shape), self.low)
-        in_patches(PATCH, self.decoder, small, step, told)
+        in_patches(PATCH, self.decoder, small, step, condition)
         in_patches(PATCH, self.enlarger, zeros(1, 2 * shape[1], *shape[2:]), step)

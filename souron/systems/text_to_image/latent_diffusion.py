@@ -133,8 +133,8 @@ class LatentDiffusion(PromptedGenerator):
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         stage, _part = stages.at(self.in_stages, self.used)
         chances = torch.rand(len(batch.captions)).tolist()
-        told = zip(batch.captions, chances, strict=True)
-        texts = [captions[int(chance * len(captions))].text for captions, chance in told]
+        pairs = zip(batch.captions, chances, strict=True)
+        texts = [captions[int(chance * len(captions))].text for captions, chance in pairs]
         if stage == TEXT:
             yield TEXT, self.contrast(batch.image, texts)
             return

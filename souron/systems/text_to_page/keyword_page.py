@@ -79,8 +79,8 @@ class KeywordPage(PageSystem):
         self.together.zero_()
         self.met.zero_()
         for request, parts in zip(requests, asked, strict=True):
-            told = {name for part in parts for name in _told(part)}
-            has = torch.tensor([name in told for name in CLASSES], dtype=torch.float32)
+            names = {name for part in parts for name in _told(part)}
+            has = torch.tensor([name in names for name in CLASSES], dtype=torch.float32)
             rows = {self.number.get(piece.text, -1) for piece in grammar.pieces(request)} - {-1}
             chosen = torch.tensor(sorted(rows), dtype=torch.long)
             self.together[chosen] += has.to(self.together.device)

@@ -149,8 +149,8 @@ class PageWriter(PageSystem):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         if config.width % (4 * config.heads):
-            told = _("width={width} does not divide by heads={heads}")
-            raise UserError("config", told.format(width=config.width, heads=4 * config.heads))
+            message = _("width={width} does not divide by heads={heads}")
+            raise UserError("config", message.format(width=config.width, heads=4 * config.heads))
         width = config.width
         self.word = nn.Embedding(1 + len(spec.vocabulary.split()), width)
         self.token = nn.Embedding(grammar.TOKENS, width)

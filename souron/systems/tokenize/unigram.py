@@ -75,8 +75,8 @@ class Unigram(Cutter):
                 score = torch.digamma(expected.clamp(min=SELDOM)) - torch.digamma(expected.sum())
                 self.keep(lattice, score, expected)
                 if run.start <= step < run.steps:
-                    told = (lattice.spelling - likelihood / math.log(2)) / lattice.bytes
-                    yield Progress(step, {"bits a byte, with the tokens": told})
+                    bits = (lattice.spelling - likelihood / math.log(2)) / lattice.bytes
+                    yield Progress(step, {"bits a byte, with the tokens": bits})
                 step += 1
                 if step >= run.steps:
                     return

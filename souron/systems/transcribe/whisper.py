@@ -137,8 +137,8 @@ class Whisper(Transcriber):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         if config.width % (2 * config.heads):
-            told = _("width={width} does not divide by heads={heads}")
-            raise UserError("config", told.format(width=config.width, heads=2 * config.heads))
+            message = _("width={width} does not divide by heads={heads}")
+            raise UserError("config", message.format(width=config.width, heads=2 * config.heads))
         self.window = WINDOW
         self.layout = Layout(spec.vocabulary, spec.languages, spec.timed)
         self.model = nn.ModuleDict({"encoder": Encoder(config), "decoder": Decoder(config, self.layout.size)})

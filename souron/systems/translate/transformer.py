@@ -133,8 +133,8 @@ class Transformer(Translator):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         if config.width % (2 * config.heads):
-            told = _("width={width} does not divide by heads={heads}")
-            raise UserError("config", told.format(width=config.width, heads=2 * config.heads))
+            message = _("width={width} does not divide by heads={heads}")
+            raise UserError("config", message.format(width=config.width, heads=2 * config.heads))
         self.token = nn.Embedding(spec.vocabulary, config.width)
         self.encoder = nn.ModuleList(Layer(config, False) for _ in range(config.depth))
         self.decoder = nn.ModuleList(Layer(config, True) for _ in range(config.depth))

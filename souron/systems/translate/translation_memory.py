@@ -99,19 +99,19 @@ class TranslationMemory(Translator):
     def _back(self) -> Index:
         return self._index("second", "first")
 
-    def _index(self, asked: str, told: str) -> Index:
+    def _index(self, source: str, target: str) -> Index:
         c = self.config
-        return Index(self.known(asked), self.known(told), c.shortest, c.longest, c.numbers)
+        return Index(self.known(source), self.known(target), c.shortest, c.longest, c.numbers)
 
     def nearest(self, texts: Sequence[str], back: bool) -> tuple[list[str], Tensor]:
         """Return the translations of the nearest stored texts, and their similarities in 0..1."""
         index = self._back if back else self._forth
-        told, like = [], [torch.zeros(0)]
+        target, like = [], [torch.zeros(0)]
         for start in range(0, len(texts), TOGETHER):
             some, best = index.nearest(texts[start : start + TOGETHER])
-            told += some
+            target += some
             like.append(best)
-        return told, torch.cat(like)
+        return target, torch.cat(like)
 
     def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
         return self.nearest(texts, back)[0]
