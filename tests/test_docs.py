@@ -91,7 +91,7 @@ def test_a_picture_has_what_learns_and_not_only_what_draws(name, parts):
     assert [line[1].name, line[-1].name] == parts
 
 
-def test_a_size_of_other_parts_is_not_the_one_drawn_but_can_be():
+def test_a_size_of_other_parts_is_not_the_one_drawn_but_can_be(docs):
     import pages
 
     entry = registry.entries()["dalle2"]
