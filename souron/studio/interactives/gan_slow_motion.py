@@ -1,7 +1,7 @@
-"""A GAN in slow motion: the critic's step, the generator's step, and the effect of each.
+"""A GAN in slow motion: the discriminator's step, the generator's step, and the effect of each.
 
 souron's ``gan`` (Goodfellow and others 2014) is trained on digits, and each ``yield`` of its
-``updates`` is one frame: the network updated, its loss, the critic's probabilities that real and
+``updates`` is one frame: the network updated, its loss, the discriminator's probabilities that real and
 generated images are real, and the images generated from fixed noise.
 
 After the idea of Kahng, Thorat, Chau, Viegas, Wattenberg: GAN Lab (2018),
@@ -20,20 +20,20 @@ from souron.utils.messages import N_, _
 
 TITLE = N_("A GAN in slow motion")
 ABOUT = N_(
-    "A GAN (generative adversarial network) is a game of two networks. The discriminator, here "
-    "called critic, learns to distinguish real digits from generated ones; the generator learns "
-    "to make digits that the critic takes for real. They move in turns. Each frame is one step "
+    "A GAN (generative adversarial network) is a game of two networks. The discriminator "
+    "learns to distinguish real digits from generated ones; the generator learns "
+    "to make digits that the discriminator takes for real. They move in turns. Each frame is one step "
     "of one of them."
 )
-QUESTION = N_("Right after a step of the generator, what does the critic say of its generated digits?")
+QUESTION = N_("Right after a step of the generator, what does the discriminator say of its generated digits?")
 CHOICES = (
     N_("More likely real than before"),
     N_("Less likely real than before"),
-    N_("The same: the critic has not moved"),
+    N_("The same: the discriminator has not moved"),
 )
 RIGHT = 0
 ANSWER = N_(
-    "More likely real: the step was made against this very critic. Then the critic's step takes it"
+    "More likely real: the step was made against this very discriminator. Then the discriminator's step takes it"
     " back, and so on. The losses therefore do not fall as in other trainings; they say who is "
     "ahead, not how good the pictures are. The page counts how often each step did what it "
     "is for."
@@ -41,16 +41,16 @@ ANSWER = N_(
 WORDS = {
     "frames": N_("frame"),
     "frame": N_("round {round}, {who}: loss {loss}"),
-    "critic": N_("the critic's step"),
+    "critic": N_("the discriminator's step"),
     "generator": N_("the generator's step"),
     "start": N_("before its steps"),
     "trust": N_(
-        "The critic rates real digits {real} % and generated ones {drawn} % likely to be "
+        "The discriminator rates real digits {real} % and generated ones {drawn} % likely to be "
         "real (before this step {before} %)."
     ),
     "count": N_(
-        "Of the steps shown, the generator's raised what the critic says of generated "
-        "digits in {up} of {ups}, the critic's lowered it in {down} of {downs}."
+        "Of the steps shown, the generator's raised what the discriminator says of generated "
+        "digits in {up} of {ups}, the discriminator's lowered it in {down} of {downs}."
     ),
 }
 TOUR = (
@@ -65,13 +65,13 @@ TOUR = (
     ),
     (
         "change",
-        N_("In a frame of the critic's step, what changes in the generated digits?"),
+        N_("In a frame of the discriminator's step, what changes in the generated digits?"),
         (N_("Nothing"), N_("They become lighter"), N_("They become sharper")),
         0,
     ),
     (
         "trust",
-        N_("Right after the critic's step, how has its score of the generated digits moved?"),
+        N_("Right after the discriminator's step, how has its score of the generated digits moved?"),
         (N_("Up"), N_("Down"), N_("Not at all")),
         1,
     ),
@@ -80,7 +80,7 @@ TOUR = (
         N_("The losses of both networks. They need not fall as training goes on, since the opponent learns, too."),
     ),
     ("seed", N_("Another random seed brings other weights, other noise and other digits.")),
-    ("count", N_("How many of the steps shown moved the critic's score as they were meant to.")),
+    ("count", N_("How many of the steps shown moved the discriminator's score as they were meant to.")),
 )
 ROUNDS, SLOW, EVERY = 300, 12, 12  # the first SLOW rounds are shown, then one in EVERY
 DRAWN, JUDGED, BATCH = 16, 64, 32
@@ -103,11 +103,11 @@ def stage() -> Markup:
         canvas("change", _("what this step changed in them"), 176, 176,
                _("What this step changed: blue is lighter, orange darker")),
     ) + images(
-        plot("trust", _("how likely the critic takes real and generated digits for real"),
+        plot("trust", _("how likely the discriminator takes real and generated digits for real"),
                260, 176,
-               _("What the critic says: real digits (blue line), generated ones (orange, dashed)")),
+               _("What the discriminator says: real digits (blue line), generated ones (orange, dashed)")),
         plot("loss", _("losses of both"), 260, 176,
-               _("Losses: critic (blue line), generator (orange, dashed)")),
+               _("Losses: discriminator (blue line), generator (orange, dashed)")),
     ), parts("frame", "trust", "count"))  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def trained(seed: int) -> dict[str, Any]:
 
 
 def looked_at(system: Any, noise: Any, real: Any) -> dict[str, Any]:
-    """Return the images generated from the noise and the critic's outputs, without dropout."""
+    """Return the images generated from the noise and the discriminator's outputs, without dropout."""
     import torch
 
     system.eval()
@@ -181,7 +181,7 @@ def looked_at(system: Any, noise: Any, real: Any) -> dict[str, Any]:
 
 
 def counts(frames: list[dict[str, Any]]) -> dict[str, int]:
-    """Count the steps that moved the critic's output for generated images as intended."""
+    """Count the steps that moved the discriminator's output for generated images as intended."""
     found = {"up": 0, "ups": 0, "down": 0, "downs": 0}
     for i in range(1, len(frames)):
         change = frames[i]["trust"][1] - frames[i - 1]["trust"][1]
