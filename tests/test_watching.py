@@ -259,7 +259,9 @@ def test_a_file_says_how_many_frames_to_expect(clip, tmp_path):
     frames = [Image.new("RGB", (8, 8), (20 * number, 0, 0)) for number in range(7)]
     frames[0].save(tmp_path / "seven.gif", save_all=True, append_images=frames[1:])
     (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:2000])
-    assert [moving.count(file) for file in (tmp_path / "seven.gif", clip, tmp_path / "cut.mp4")] == [7, 50, None]
+    (tmp_path / "cut.gif").write_bytes(b"GIF89a")
+    files = [tmp_path / "seven.gif", clip, tmp_path / "cut.mp4", tmp_path / "cut.gif", tmp_path / "none.mp4"]
+    assert [moving.count(file) for file in files] == [7, 50, None, None, None]
 
 
 def test_for_a_short_video_no_engine_is_built(tmp_path, monkeypatch):

@@ -95,8 +95,13 @@ def length(path: Path) -> float | None:
 def count(path: Path) -> int | None:
     """Return the number of frames that a file states; None where it states none."""
     if path.suffix.lower() in FORMATS:
-        with image.opened(path) as file:
-            return getattr(file, "n_frames", None)
+        try:
+            with image.opened(path) as file:
+                return getattr(file, "n_frames", None)
+        except (UserError, *image.DAMAGE):
+            return None
+    if not decodes():
+        return None
     import av
 
     try:
