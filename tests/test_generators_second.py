@@ -121,7 +121,7 @@ def test_what_leaves_the_flow_is_a_normal_distribution_told_by_what_stays(layer)
     torch.testing.assert_close(layer.inverse(normal, stays), leaves, atol=1e-10, rtol=0)
     expected = change_by_autograd(lambda x: layer(x, stays)[0], leaves)
     torch.testing.assert_close(change.sum(), expected, atol=1e-10, rtol=0)
-    mean, log_spread = layer.told(stays)
+    mean, log_spread = layer.estimate(stays)
     density = torch.distributions.Normal(mean, log_spread.exp()).log_prob(leaves).sum()
     standard = torch.distributions.Normal(0.0, 1.0).log_prob(normal).sum()
     torch.testing.assert_close(standard + change.sum(), density)
@@ -232,7 +232,7 @@ def test_what_scales_in_the_flow_is_bounded():
         scales = {glow.Coupling: 0, glow.Rest: 1}[type(layer)]
         for sign in (-1, 1):
             nn.init.constant_(conv.bias, 1000.0 * sign)
-            log_scale = layer.told(x)[scales]
+            log_scale = layer.estimate(x)[scales]
             torch.testing.assert_close(log_scale, torch.full((1, 2, 3, 3), most * sign))
 
 

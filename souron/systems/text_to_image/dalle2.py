@@ -118,16 +118,15 @@ class DALLE2(PromptedGenerator):
         """Return AdamW; gains, biases, the temperature and the generating networks do not decay."""
         if self.karlo is not None:
             return {}
-        guide, adam = list(self.network.parameters()), partial(torch.optim.AdamW, fused=True)
+        guide, rate, adam = [*self.network.parameters()], self.config.rate, partial(torch.optim.AdamW, fused=True)
         groups = [
             {"params": [weight for weight in guide if weight.ndim > 1], "weight_decay": 0.1},
             {"params": [weight for weight in guide if weight.ndim < 2], "weight_decay": 0.0},
         ]
-        made: dict[str, torch.optim.Optimizer]
-        made = {GUIDE: adam(groups, 1.5 * self.config.rate, betas=(0.9, 0.98), eps=1e-6)}
+        made: dict[str, torch.optim.Optimizer] = {GUIDE: adam(groups, 1.5 * rate, betas=(0.9, 0.98), eps=1e-6)}
         for name in self.averages:
             weights = self.get_submodule(name).parameters()
-            made[name] = adam(weights, self.config.rate, weight_decay=0.0)
+            made[name] = adam(weights, rate, weight_decay=0.0)
         return made
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
