@@ -269,6 +269,7 @@ def test_for_a_short_video_no_engine_is_built(tmp_path, monkeypatch):
     built = []
     monkeypatch.setattr(Engine, "_start", lambda engine: built.append(engine.plan.inputs))
     assert main.run(["predict", "yolo", "scene.gif", "fast=auto"]) == 0
+    assert main.run(["watch", "yolo", "scene.gif", "fast=auto"]) == 0
     assert not built
     monkeypatch.setattr(moving, "count", lambda file: 100_000)
     assert main.run(["predict", "yolo", "scene.gif", "fast=auto"]) == 0

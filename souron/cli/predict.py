@@ -139,6 +139,7 @@ def predict(
     with screen.err.status(loading):
         from souron import model as models_api
         from souron.cli import watch
+        from souron.kinds.codecs import moving
         from souron.pipelines import default_system
 
         with console.warning_lines():
@@ -151,7 +152,7 @@ def predict(
     if video is not None or tile is not None:
         refuse_form(to)
         refuse_referral(refer)
-        frames = watch.frames_of(video)
+        frames = None if video is None else moving.count(video)
         many = loaded.for_many().hasten(mode, frames, notice=note)
         folder = Path(out) if out else place_of_answers(meaning)
         if video is not None:

@@ -27,11 +27,6 @@ def video_of(model: Any, files: Sequence[str], source: str | None) -> Path | int
     return int(source) if study.is_camera(source) else Path(source)
 
 
-def frames_of(video: Path | int | None) -> int | None:
-    """Return how many frames are expected; None for a camera, and where the file does not say."""
-    return moving.count(video) if isinstance(video, Path) else None
-
-
 def watch(
     model: Any, source: Path | int, folder: Path, live: bool, mm: float | None, chosen: Mapping[str, str]
 ) -> None:

@@ -70,13 +70,7 @@ def is_video(path: Path) -> bool:
     """
     if path.suffix.lower() in BY_AV:
         return True
-    if path.suffix.lower() not in FORMATS:
-        return False
-    try:
-        with image.opened(path) as file:
-            return isinstance(file, Image.Image) and getattr(file, "n_frames", 1) > 1
-    except (UserError, *image.DAMAGE):
-        return False
+    return path.suffix.lower() in FORMATS and (count(path) or 1) > 1
 
 
 def length(path: Path) -> float | None:
@@ -92,8 +86,10 @@ def length(path: Path) -> float | None:
         return None
 
 
-def count(path: Path) -> int | None:
-    """Return the number of frames that a file states; None where it states none."""
+def count(path: Path | int) -> int | None:
+    """Return the number of frames that a file states; None where it states none, and for a camera."""
+    if isinstance(path, int):
+        return None
     if path.suffix.lower() in FORMATS:
         try:
             with image.opened(path) as file:

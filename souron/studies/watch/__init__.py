@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from souron import model as models_api
 from souron.inference import modes
 from souron.kinds.boxes import Boxes
+from souron.kinds.codecs import moving
 from souron.kinds.finding import unlike
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice, read_options
@@ -56,9 +57,8 @@ class Watch(Study):
         folder = Path(options.out) if options.out else files.new_folder(self.project / "watch", new)
         told = {"conf": options.conf, "classes": options.classes}
         chosen = {name: value for name, value in told.items() if value}
-        yield from of_model(
-            model.for_many().hasten(mode), source, folder, chosen, live=options.live, mm=options.mm or None
-        )
+        many = model.for_many().hasten(mode, moving.count(source))
+        yield from of_model(many, source, folder, chosen, live=options.live, mm=options.mm or None)
 
 
 def is_camera(source: str) -> bool:
