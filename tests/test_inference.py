@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -22,7 +24,7 @@ from souron import model
 from souron.cli import main
 from souron.data import load
 from souron.hub import doctor
-from souron.inference import building, built, dispatch, graph, int8, trial
+from souron.inference import building, built, dispatch, engine, graph, int8, trial
 from souron.inference.agreement import Agreement
 from souron.inference.building import Build
 from souron.inference.cases import Parts
@@ -807,3 +809,19 @@ def test_one_value_that_is_no_number_is_noticed(wrong):
     tensor[1, 49, 2] = wrong
     assert not dispatch.is_finite(tensor)
     assert dispatch.is_finite(torch.zeros(0, 4)) and dispatch.is_finite(torch.zeros(2, dtype=torch.long))
+
+
+def test_tracing_is_quiet_before_its_thread_begins(monkeypatch):
+    """So that another thread that leaves ``catch_warnings`` meanwhile does not take it away."""
+    system, seen = nn.Identity(), []
+    system.device = torch.device("cpu")
+    monkeypatch.setattr(engine.building, "shared_copy", lambda system: system)
+    monkeypatch.setattr(engine.threading, "Thread", lambda **named: SimpleNamespace(start=lambda: seen.append(found())))
+
+    def found():
+        return any(issubclass(torch.jit.TracerWarning, each[2]) and each[0] == "ignore" for each in warnings.filters)
+
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        Engine(system)._start()
+    assert seen == [True]
