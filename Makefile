@@ -1,9 +1,15 @@
-# make tour: install and see it work.  make test: install and check everything.
+# make tour: install and see it work.  make test: install, and check what is quick; TESTS=all: everything.
 # make check: lint, and the tests that the last changes can break, in under three minutes.
 # TORCH=cpu or TORCH=cuda chooses PyTorch's build; without it the CPU build where no NVIDIA card is.
 PYTHON ?= python3
 TORCH ?=
+TESTS ?= quick
 BIN := .venv/bin
+RUN := $(BIN)/python tests/supervise.py  # ends what a command leaves behind, also after Ctrl-C
+
+ifeq ($(filter quick all,$(TESTS)),)
+$(error TESTS=$(TESTS): there are TESTS=quick, the default, and TESTS=all)
+endif
 
 .PHONY: tour test check begin lint unit browser strace docs notebooks locale mutants wheels benchmarks clean install install-dev
 
@@ -11,12 +17,12 @@ tour: install
 	$(BIN)/souron tour
 
 test: begin lint unit docs
-	$(BIN)/python tests/mutants/run.py --some 3
+	$(RUN) $(BIN)/python tests/mutants/run.py --some 3
 	@$(BIN)/python tests/frame.py
 	@$(BIN)/python tests/affected.py green
 
 check: lint
-	$(BIN)/python tests/affected.py
+	$(RUN) $(BIN)/python tests/affected.py
 
 begin: install-dev
 	@$(BIN)/python tests/affected.py begin
@@ -32,7 +38,7 @@ lint: install-dev
 	$(BIN)/mypy
 
 unit: install-dev browser strace
-	$(BIN)/pytest
+	$(RUN) $(BIN)/pytest --tests=$(TESTS)
 
 browser:  # for the tests of the studio's pages; without one they are skipped and say so
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
@@ -52,7 +58,7 @@ notebooks: install-dev  # after a lesson in notebooks/source has changed: write 
 	$(BIN)/python benchmarks/lessons.py
 
 mutants: install-dev  # make mutants NAME=tour, or all: each removes a mechanism, and a test must fail
-	$(BIN)/python tests/mutants/run.py $(or $(NAME),all)
+	$(RUN) $(BIN)/python tests/mutants/run.py $(or $(NAME),all)
 
 locale: install-dev  # after a message has changed; then translate what it names, and run it again
 	$(BIN)/python tests/messages.py

@@ -46,18 +46,18 @@ class Described:
     lines: list[list[diagram.Box]]
 
 
-def describe_all() -> list[Described]:
-    return [describe(entry) for entry in registry.entries().values()]
+def describe_all(brief: bool = False) -> list[Described]:
+    return [describe(entry, brief) for entry in registry.entries().values()]
 
 
-def describe(entry: registry.Entry) -> Described:
-    """Describe a system's sizes, and draw the layers of one."""
+def describe(entry: registry.Entry, brief: bool = False) -> Described:
+    """Describe a system's sizes, and draw the layers of one; ``brief`` knows the small size alone."""
     sizes = []
-    for size in entry.sizes:
+    for size in ["small"] if brief else entry.sizes:
         model, seen = summary.drawn(entry, size)
         counted = summary.parameters(model), summary.flops(model, seen)
         sizes.append(Size(registry.full_name(entry, size), *counted, summary.describe(seen)))
-    size = size_drawn(entry)
+    size = "small" if brief else size_drawn(entry)
     lines = diagram.boxes(*summary.drawn(entry, size))
     return Described(entry, sizes, registry.full_name(entry, size), lines)
 
@@ -69,13 +69,18 @@ def size_drawn(entry: registry.Entry) -> str:
     return next((size for size in alike if size not in ("tiny", "small")), "small")
 
 
-def write(docs: Path, described: list[Described]) -> None:
-    """Every generated page, in the language of the moment."""
+def draw(docs: Path, described: list[Described]) -> None:
+    """Make the folders of generated pages anew, with the drawings of both languages."""
     for name in FOLDERS:
         shutil.rmtree(docs / name, ignore_errors=True)
         (docs / name).mkdir()
     for each in described:
         diagram.draw(each.lines, docs / "systems" / f"{each.entry.name}.svg")
+
+
+def write(docs: Path, described: list[Described]) -> None:
+    """Every generated page, in the language of the moment."""
+    for each in described:
         write_page(docs / "systems" / f"{each.entry.name}.md", system(each))
     write_page(docs / "systems" / "index.md", systems([each.entry for each in described]))
     write_page(docs / "reference" / "commands.md", commands())

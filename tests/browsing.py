@@ -1,20 +1,24 @@
 """A studio in a process of its own and a real Chromium to look at it, for tests and screenshots."""
 
 import atexit
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import psutil
+import waiting
+from filelock import FileLock
 
 from souron.utils.messages import _translations, use_language
 
@@ -40,7 +44,7 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
 KEPT = Path(__file__).parent.parent / "build" / "studio"
-PATIENCE = 60_000  # milliseconds
+PATIENCE = waiting.LIMIT * 1000  # milliseconds
 LEFT = ("AbortError", "Connection errored out")  # what Gradio says of a page that is left
 
 
@@ -59,10 +63,16 @@ class Server:
     code: str = ""  # run in place of ``python -m souron``
     process: Any = None
     address: str = ""
-    lines: list[str] = field(default_factory=list)
-    listener: Any = None
+    log: Path = field(default_factory=lambda: Path(tempfile.mkstemp(prefix="studio-", suffix=".log")[1]))
 
-    def start(self) -> "Server":
+    @property
+    def lines(self) -> list[str]:
+        """The lines that it has printed until now."""
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+
+    @property
+    def command(self) -> dict[str, Any]:
+        """Its words, folder and environment, as ``subprocess`` takes them."""
         environment = os.environ | {
             "SOURON_LANG": "en",
             "SOURON_CACHE": str(self.folder / "cache"),
@@ -71,28 +81,70 @@ class Server:
         }
         how = ["-c", self.code] if self.code else ["-m", "souron"]
         words = [sys.executable, *how, "studio", "port=0", "--no-browser", *self.options]
-        self.process = subprocess.Popen(
-            words, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                self.address = found.group()
-                break
-        else:
-            self.process.stdout.close()
-            self.process.wait()
-            raise AssertionError("the studio did not start: " + "".join(self.lines))
-        self.listener = threading.Thread(target=self.lines.extend, args=[self.process.stdout])
-        self.listener.start()
+        return {"args": words, "cwd": self.folder, "env": environment}
+
+    def start(self) -> "Server":
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(**self.command, stdout=log, stderr=log)
+        return self.started(lambda: self.process.poll() is None)
+
+    def started(self, alive: Callable[[], bool]) -> "Server":
+        """Itself, once it has printed its address."""
+        while not (found := re.search(r"https?://127\.0\.0\.1:\d+(?=\s|/)", "".join(self.lines))):
+            assert alive(), "the studio did not start: " + "".join(self.lines)
+            time.sleep(0.02)
+        self.address = found.group()
         return self
 
     def end(self, signal: int = 2) -> int:
         self.process.send_signal(signal)
-        code = self.process.wait(20)
-        self.listener.join()
-        self.process.stdout.close()
-        return code
+        return self.process.wait(waiting.LIMIT)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Return whether a process is at work, and neither gone nor waiting for its parent."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def detached(server: Server) -> Server:
+    """Start a studio that belongs to no process of the tests."""
+    command = server.command
+    command["args"] = ["sh", "-c", '"$@" > "$LOG" 2>&1 & echo $!', "sh", *command["args"]]
+    command["env"] |= {"LOG": str(server.log)}
+    told = subprocess.run(**command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True)
+    server.process = psutil.Process(int(told.stdout))
+    return server.started(lambda: alive(server.process))
+
+
+@contextmanager
+def one_for_all(folder: Path) -> Iterator[Server]:
+    """One studio for all workers of a run: the first one starts it, the last one ends it.
+
+    ``folder`` is where all of them look for it.
+    """
+    note, lock = folder / "studio.json", FileLock(folder / "studio.lock")
+    (folder / "studio").mkdir(exist_ok=True)
+    server = Server(folder / "studio", log=folder / "studio.log")
+    with lock:
+        state = json.loads(note.read_text()) if note.exists() else {"users": 0}
+        if state["users"]:
+            server.address, server.process = state["address"], psutil.Process(state["pid"])
+        else:
+            detached(server)
+        state |= {"users": state["users"] + 1, "address": server.address, "pid": server.process.pid}
+        note.write_text(json.dumps(state))
+    try:
+        yield server
+    finally:
+        with lock:
+            users = json.loads(note.read_text())["users"] - 1
+            note.write_text(json.dumps(state | {"users": users}))
+            if not users:
+                server.process.terminate()
+                waiting.until(lambda: not alive(server.process))
 
 
 @contextmanager
@@ -124,7 +176,7 @@ class Chromium:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(waiting.LIMIT)
         shutil.rmtree(self.profile, ignore_errors=True)
 
 
@@ -138,9 +190,8 @@ def chromium() -> Chromium:
     with log.open("w") as written:
         browser = subprocess.Popen([CHROMIUM, *flags], stdout=written, stderr=written)
 
-    limit = time.monotonic() + PATIENCE / 1000
     while not (found := re.search(r"DevTools listening on (ws://\S+)", log.read_text())):
-        assert browser.poll() is None and time.monotonic() < limit, log.read_text()
+        assert browser.poll() is None, log.read_text()
         time.sleep(0.02)
     started = Chromium(found[1], browser, profile)
     atexit.register(started.end)
@@ -225,12 +276,13 @@ SETTLED = """
 """
 
 
-ESTIMATED = "document.querySelector('.estimate')?.innerText.trim() !== ''"  # or there is no form
+# the form has its forecast, or there is no form but a training that goes on
+ESTIMATED = "document.querySelector('section.job') || document.querySelector('.estimate')?.innerText.trim() !== ''"
 
 
 def settle(page: Any) -> None:
     """Wait until every question of the page is answered and nothing is drawn any more."""
-    assert page.evaluate(SETTLED, [300, 20_000]), "the page never comes to rest"
+    assert page.evaluate(SETTLED, [300, PATIENCE]), "the page never comes to rest"
 
 
 def keep(page: Any, name: str) -> None:

@@ -11,6 +11,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 import isolation  # noqa: F401 - an own home, before souron is imported and workers are made
 import plots_once
 import pytest
+import tiers
 import torch
 
 from souron.data.dataset import Dataset
@@ -60,10 +61,11 @@ def same_eyes(own_folder, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def looked_at(tmp_path_factory):
-    """A studio for tests that look, and leave nothing behind that another test would see."""
+    """The one studio of this run, for tests that look, and leave nothing behind that another test would see."""
     import browsing
 
-    with browsing.serving(tmp_path_factory.mktemp("studio")) as started:
+    base = tmp_path_factory.getbasetemp()
+    with browsing.one_for_all(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as started:
         yield started
     assert not any("Traceback" in line for line in started.lines), "".join(started.lines)
 
@@ -91,9 +93,15 @@ def photos(tmp_path, digits):
     return folder
 
 
+pytest_addoption = tiers.pytest_addoption
+pytest_configure = tiers.pytest_configure
+pytest_collection_modifyitems = tiers.pytest_collection_modifyitems
+
+
 def pytest_xdist_auto_num_workers(config) -> int:
     """One more than there are cores: tests of the studio wait for half of their time."""
-    return (os.cpu_count() or 1) + 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 SECONDS: dict[str, float] = {}  # of each test that ran: ``make check`` knows what fits

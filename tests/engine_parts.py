@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import waiting
+
 from souron.utils.messages import UserError
 
 
@@ -13,23 +15,27 @@ def double(number: int) -> int:
 
 
 def slow_first(number: int, folder: str) -> int:
-    """The first part ends two seconds after another one, however late that begins on a busy machine."""
-    if number:
-        Path(folder, str(number)).touch()
-        return number
-    ends = time.monotonic() + 60
-    while not any(Path(folder).iterdir()) and time.monotonic() < ends:
-        time.sleep(0.05)
-    time.sleep(2.0)
+    """The first part ends once another one's result has arrived, which its receiver notes in the folder."""
+    if not number:
+        waiting.until(lambda: any(Path(folder).iterdir()))
     return number
 
 
-def counted(folder: str, seconds: float = 0.0) -> str:
+def counted(folder: str) -> str:
     """A file for each call, and none for two."""
     number = time.time_ns()
     Path(folder, f"{os.getpid()}-{number}").touch()
-    time.sleep(seconds)
     return str(number)
+
+
+def held(number: int, folder: str) -> int:
+    """The first that begins ends at once, the others once their caller says that it is over; they leave a file each."""
+    try:
+        Path(folder, "first").touch(exist_ok=False)
+    except FileExistsError:
+        waiting.until(Path(folder, "over").exists)
+        Path(folder, f"ended-{number}").touch()
+    return number
 
 
 def together(folder: str) -> int:
@@ -78,14 +84,16 @@ def large(content: bytes) -> bytes:
 
 
 def lasting(folder: str) -> None:
-    """Write the process's number, and go on for a minute."""
+    """Write the process's number, and go on until it is over, for longer than anybody waits for the end."""
     Path(folder, str(os.getpid())).touch()
-    time.sleep(60)
+    limit = time.monotonic() + 2 * waiting.LIMIT
+    while not Path(folder, "over").exists() and time.monotonic() < limit:
+        time.sleep(0.05)
 
 
 def lasts_once(mark: str) -> str:
-    """Go on for a minute, at the first call only."""
+    """Go on for longer than anybody waits, at the first call only."""
     if not Path(mark).exists():
         Path(mark).touch()
-        time.sleep(60)
+        time.sleep(2 * waiting.LIMIT)
     return "back"

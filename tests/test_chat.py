@@ -11,6 +11,7 @@ import httpx
 import pytest
 import talking
 import torch
+import waiting
 from talking import NAMES
 
 import souron
@@ -382,7 +383,7 @@ def test_the_template_is_shown(run, capsys):
 
 @pytest.fixture
 def gate(run):
-    service = Service(souron.load(run), Limits(seconds=20))
+    service = Service(souron.load(run), Limits(seconds=waiting.LIMIT))
     yield Gate(service, access.Door(PORT, programs=True))
     service.close()
 
@@ -427,17 +428,17 @@ def test_openai_reads_ahead_what_was_answered_to_the_end(gate, monkeypatch):
     own = openai.Words.read_ahead
     monkeypatch.setattr(openai.Words, "read_ahead", lambda self: (own(self), done.set()))
     answer = post(gate, "/v1/chat/completions", question(max_tokens=9, seed=3)).json()["choices"][0]["message"]
-    assert done.wait(20)
+    assert done.wait(waiting.LIMIT)
     assert ahead == [(Turn("user", "What is water?"), Turn("assistant", answer["content"]))]
     done.clear()
     post(gate, "/v1/completions", {"prompt": "What is", "max_tokens": 5})
-    assert done.wait(20) and len(ahead) == 1, "a text is no conversation"
+    assert done.wait(waiting.LIMIT) and len(ahead) == 1, "a text is no conversation"
 
 
 def test_nothing_is_read_ahead_for_a_client_that_left(run, monkeypatch):
     ahead = []
     monkeypatch.setattr(Voice, "read_ahead", lambda self, turns: ahead.append(turns))
-    service = Service(souron.load(run), Limits(seconds=20))
+    service = Service(souron.load(run), Limits(seconds=waiting.LIMIT))
     for leaves in (True, False):
         words = openai.Words(service, service.voice.answer(ask("What is water?"), 9, Sampling(seed=3)), [])
         parts = words.parts()
@@ -569,10 +570,10 @@ def test_a_client_that_goes_away_stops_the_answer(gate, run, monkeypatch, stream
             "server": ("127.0.0.1", PORT),
             "client": ("127.0.0.1", 1),
         }
-        await asyncio.wait_for(gate(scope, receive, send), 10)
+        await asyncio.wait_for(gate(scope, receive, send), waiting.LIMIT)
 
     asyncio.run(leaving())
-    assert stopped.wait(10)
+    assert stopped.wait(waiting.LIMIT)
     assert service is not None
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import test_serving as serving
+import waiting
 
 from souron import model
 from souron.cli import main
@@ -259,18 +260,19 @@ def test_what_cannot_be_checked_is_said(answer, source, code, tmp_path):
     assert trouble.value.code == code and trouble.value.exit == 3
 
 
-def test_an_answer_of_100_000_sentences_is_refused_at_once():
-    begun = time.process_time()
+def test_an_answer_of_100_000_sentences_is_refused_at_once(monkeypatch):
+    for step in ("documents", "references", "passages", "verdicts"):
+        monkeypatch.setattr(faithfulness, step, None)  # not even its sources are read
     with pytest.raises(UserError) as trouble:
         faithfulness.check(Text("The dose is 5 mg. " * 100_000), Text(WARD))
-    assert trouble.value.code == "too large" and time.process_time() - begun < 10
+    assert trouble.value.code == "too large"
 
 
 def test_hostile_sentences_take_no_longer():
     begun = time.process_time()
     for text in ("1" * 400, "1,1" * 130, "一" * 400, "not " * 100, "1 - " * 100, "A" * 400, "千万" * 200):
         comparison.compare(text, text[::-1], 0.5)
-    assert time.process_time() - begun < 5
+    assert time.process_time() - begun < waiting.LIMIT  # without bounds it would be hours
 
 
 def test_the_command_names_what_is_missing(ward, capsys):

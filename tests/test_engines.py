@@ -6,20 +6,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import engine_parts
 import psutil
 import pytest
+import waiting
 
 from souron.engines import engine
 from souron.utils.messages import UserError
 
 HERE = Path(__file__).parent
 ENGINES = ["processes", "dask", "slurm", "ray"]
-SOON = 60.0  # seconds
 
 
 def gathered(on, function, parts):
@@ -51,14 +50,14 @@ def cluster_of_dask(folder, workers=2):
     file, begun = folder / "scheduler.json", []
     try:
         begun.append(started_of_dask("scheduler", folder))
-        until(lambda: address_in(file), begun[0])
+        waiting.until(lambda: address_in(file), running(begun[0]))
         begun += [started_of_dask("worker", folder) for _worker in range(workers)]
         address = address_in(file)
         if workers:
             from distributed import Client
 
             with Client(address, set_as_default=False) as client:
-                client.wait_for_workers(workers, timeout=SOON)
+                client.wait_for_workers(workers, timeout=waiting.LIMIT)
         yield address, begun
     finally:
         for process in begun:
@@ -73,12 +72,8 @@ def address_in(file):
     return ""
 
 
-def until(holds, process=None):
-    """Wait until a condition holds, while a process runs."""
-    limit = time.monotonic() + SOON
-    while not holds():
-        assert time.monotonic() < limit and (process is None or process.poll() is None)
-        time.sleep(0.05)
+def running(process):
+    return lambda: process.poll() is None
 
 
 @contextmanager
@@ -95,7 +90,7 @@ def cluster_of_ray(cores=2):
         head = subprocess.Popen(words, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             file = Path(folder, "ray", "ray_current_cluster")
-            until(lambda: file.exists() and file.read_text(), head)
+            waiting.until(lambda: file.exists() and file.read_text(), running(head))
             yield file.read_text(), head
         finally:
             ended(head)
@@ -141,7 +136,10 @@ def test_results_belong_to_their_parts(on):
 
 def test_a_late_result_holds_up_no_other(on, calls):
     parts = {key: (key, str(calls)) for key in range(4)}
-    keys = [key for key, _result in gathered(on, engine_parts.slow_first, parts)]
+    keys = []
+    for key, _result in gathered(on, engine_parts.slow_first, parts):
+        keys.append(key)
+        (calls / "received").touch()
     assert sorted(keys) == [0, 1, 2, 3] and keys[0] != 0
 
 
@@ -181,15 +179,25 @@ def test_many_megabytes_travel(on):
     assert dict(gathered(on, engine_parts.large, {0: (content,)}))[0] == content[::-1]
 
 
+def jobs_of_submitit():
+    """The processes that a local queue of submitit has started and that are still there."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "submitit" in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 def test_closing_cancels_what_waits(on, calls):
-    parts = {key: (str(calls), 1.0) for key in range(30)}
-    going = gathered(on, engine_parts.counted, parts)
+    going = gathered(on, engine_parts.held, {key: (key, str(calls)) for key in range(30)})
     next(going)
     going.close()
-    time.sleep(2.5)
-    begun = len(list(calls.iterdir()))
-    time.sleep(2.5)
-    assert len(list(calls.iterdir())) == begun < 30
+    if on.startswith("slurm"):  # which begins all at once
+        waiting.until(lambda: not jobs_of_submitit())
+    (calls / "over").touch()
+    assert dict(gathered(on, engine_parts.double, {0: (1,)})) == {0: 2}, "which waits for all that was not cancelled"
+    assert len(list(calls.glob("ended-*"))) < 10, "what two workers had begun before they heard of the end"
 
 
 def test_when_the_caller_is_killed_its_work_ends(on, calls, tmp_path):
@@ -200,12 +208,15 @@ def test_when_the_caller_is_killed_its_work_ends(on, calls, tmp_path):
     script = tmp_path / "caller.py"
     script.write_text("if __name__ == '__main__':\n    " + code.replace("\n", "\n    "))
     caller = subprocess.Popen([sys.executable, str(script)], env=environment(), cwd=tmp_path)
-    until(lambda: list(calls.iterdir()), caller)
+    waiting.until(lambda: list(calls.iterdir()), running(caller))
     caller.kill()
     caller.wait()
-    if on.startswith(("processes", "ray")):  # the others' workers are not the caller's
-        [number] = (int(file.name) for file in calls.iterdir())
-        until(lambda: not psutil.pid_exists(number))
+    try:
+        if on.startswith(("processes", "ray")):  # the others' workers are not the caller's
+            [number] = (int(file.name) for file in calls.iterdir())
+            waiting.until(lambda: not psutil.pid_exists(number))
+    finally:
+        (calls / "over").touch()  # a worker that is not the caller's would be at it for long
     assert dict(gathered(on, engine_parts.double, {0: (4,)})) == {0: 8}, "others can go on"
 
 
@@ -258,12 +269,12 @@ def test_a_worker_that_comes_late_leaves_and_returns_does_its_part(tmp_path):
         going = engine.gather(f"dask://{address}", engine_parts.lasts_once, parts())
         caller = threading.Thread(target=lambda: found.update(going), daemon=True)
         caller.start()
-        assert submitted.wait(SOON)
+        assert submitted.wait(waiting.LIMIT)
         processes.append(started_of_dask("worker", tmp_path))
-        until(mark.exists)
+        waiting.until(mark.exists)
         ended(processes.pop())
         processes.append(started_of_dask("worker", tmp_path))
-        caller.join(SOON)
+        caller.join(waiting.LIMIT)
         assert found == {"a": "back"}
 
 
@@ -281,7 +292,7 @@ def test_ray_of_one_command_is_reached_from_nowhere_else_and_ends_with_it(tmp_pa
         spoken = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True, check=True)
     result, addresses, begun = json.loads(spoken.stdout)
     assert result == 2 and addresses == ["127.0.0.1"] and len(begun) > 2
-    until(lambda: not any(map(psutil.pid_exists, begun)))
+    waiting.until(lambda: not any(map(psutil.pid_exists, begun)))
 
 
 def test_a_cluster_of_ray_that_does_not_answer_is_named_after_one_attempt(monkeypatch):

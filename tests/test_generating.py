@@ -6,13 +6,13 @@ import json
 import math
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
 import torch
+import waiting
 from interrupting import stop_after
 from PIL import Image
 from torch import Tensor
@@ -370,8 +370,7 @@ def test_a_killed_drawing_leaves_whole_pictures(run, tmp_path):
     out = tmp_path / "many"
     words = [sys.executable, "-m", "souron", "generate", run.folder, "n=50000", f"out={out}"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(list(out.glob("*/*.png"))) < 300 and process.poll() is None:
-        time.sleep(0.05)
+    waiting.until(lambda: len(list(out.glob("*/*.png"))) >= 300, lambda: process.poll() is None)
     process.kill()
     process.wait()
     drawn = sorted(out.glob("*/*.png"))

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 import torch
+import waiting
 from torch import nn
 
 from souron import model
@@ -93,13 +94,13 @@ def test_from_the_second_answer_on_an_engine_answers_as_the_network_does(record,
 
 def test_an_engine_is_built_in_the_background_while_the_network_answers(record, images, monkeypatch):
     begin, build = threading.Event(), building.build
-    monkeypatch.setattr(building, "build", lambda *given: begin.wait(60) and build(*given))
+    monkeypatch.setattr(building, "build", lambda *given: begin.wait(waiting.LIMIT) and build(*given))
     fast, _lines = hastened(record.folder, wait=False)
     for image in images[:3]:
         fast.answer(image)
         assert fast.answered_by == "eager"
     begin.set()
-    fast.engine.wait(60)
+    fast.engine.wait(waiting.LIMIT)
     fast.answer(images[0])
     assert fast.answered_by == "openvino f32"
 
@@ -110,7 +111,7 @@ def test_an_engine_that_is_slower_is_not_used_unless_it_was_named(record, images
         fast, lines = hastened(record.folder, mode, wait=False)
         fast.answer(images[0])
         fast.answer(images[1])
-        fast.engine.wait(60)
+        fast.engine.wait(waiting.LIMIT)
         fast.answer(images[2])
         assert fast.answered_by == name
         assert ("not faster" in lines[-1]) == (mode == "auto")
@@ -642,7 +643,7 @@ def test_8_bits_are_used_without_being_asked_for_once_they_are_proven(record, im
     monkeypatch.setattr(fast.engine, "_of_precision", lambda copy, precision, place: ladder.append(precision))
     fast.answer(images[0])
     fast.answer(images[1])
-    fast.engine.wait(60)
+    fast.engine.wait(waiting.LIMIT)
     assert ladder[0] == "int8" and ladder[-1] == "f32"
     assert not fast.engine._makes("int8") and fast.engine._makes("f32")
 
@@ -763,10 +764,10 @@ def test_no_command_sends_or_leaves_anything_with_an_engine_on(record, shown, tm
         address = json.loads(server.stdout.readline())["addresses"][0]
         file = next(shown.iterdir()).read_bytes()
         for _request in range(3):
-            assert httpx.post(f"{address}predict", files={"file": file}, timeout=60).status_code == 200
+            assert httpx.post(f"{address}predict", files={"file": file}, timeout=waiting.LIMIT).status_code == 200
     finally:
         os.killpg(server.pid, signal.SIGINT)
-        server.wait(60)
+        server.wait(waiting.LIMIT)
         server.stdout.close()
     assert not away(log)
     assert not foreign(tmp_path / "home")

@@ -8,6 +8,7 @@ import re
 import nibabel
 import numpy as np
 import pytest
+import waiting
 from browsing import CHROMIUM, visiting
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -143,16 +144,13 @@ def test_a_click_into_a_slice_moves_the_others(thing, tmp_path, framed):
         first = canvas.screenshot()
         box = canvas.bounding_box()
         canvas.click(position={"x": box["width"] * 0.2, "y": box["height"] * 0.72})
-        place.wait_for_timeout(300)
-        assert numbers() != before and len(before) == 3
-        after = canvas.screenshot()
-        assert after != first
+        waiting.until(lambda: numbers() != before)
+        assert len(before) == 3
+        after = waiting.until(lambda: (seen := canvas.screenshot()) != first and seen)
         view.locator("input.label").first.uncheck()
-        place.wait_for_timeout(300)
-        assert canvas.screenshot() != after
+        waiting.until(lambda: canvas.screenshot() != after)
         assert len([url for url in asked if not url.startswith(("data:", "blob:"))]) == 1 + framed
         if framed:  # in any frame the slices are whole
             place.evaluate("document.querySelector('iframe').height = 520")
-            place.wait_for_timeout(100)
-            assert view.locator("html").evaluate("page => page.scrollHeight <= page.clientHeight")
+            waiting.until(lambda: view.locator("html").evaluate("page => page.scrollHeight <= page.clientHeight"))
         assert not visit.errors

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import talking
 import torch
+import waiting
 from shapes import gguf_of, published, sentences
 
 import souron
@@ -189,7 +190,7 @@ def test_a_next_answer_reads_only_what_is_new(run, monkeypatch):
         return read(tokens, memory)
 
     monkeypatch.setattr(talk.voice.reader, "read", counted)
-    talk.voice.read_ahead(talk.chat.turns).join(60)
+    talk.voice.read_ahead(talk.chat.turns).join(waiting.LIMIT)
     ahead, known = sum(counts), len(talk.voice.tokens(talk.chat.turns))
     assert 20 <= ahead <= known, "the answer is read; the prompt was"
     counts.clear()
@@ -214,11 +215,11 @@ def test_reading_ahead_makes_way_for_a_question(run, monkeypatch):
         stopped = voice.answer(question, 6)
         stopped.stop()
         list(stopped)  # it was asked for, which is enough
-    thread.join(60)
+    thread.join(waiting.LIMIT)
     assert not thread.is_alive() and not voice.writer._known
     thread = voice.read_ahead(turns)
     text = "".join(voice.answer(question, 6))
-    thread.join(60)
+    thread.join(waiting.LIMIT)
     assert text == "".join(souron.load(run).voice.answer(question, 6))
     assert text == "".join(voice.answer(question, 6)), "and its cache holds what it says it does"
 

@@ -9,9 +9,10 @@ from contextlib import suppress
 import browsing
 import psutil
 import pytest
+import waiting
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from test_studio_jobs import CHILD, ended, until
+from test_studio_jobs import CHILD, ended
 
 from souron.studio import layout, page_routes
 from souron.studio.jobs import job_queue, schedule
@@ -45,7 +46,7 @@ def servers(tmp_path, monkeypatch):
                 process = job.process()
                 if process is not None:
                     process.kill()
-                    until(lambda job=job: job.process() is None)
+                    waiting.until(lambda job=job: job.process() is None)
 
 
 def long(jobs, *words):
@@ -68,7 +69,7 @@ def test_the_order_can_be_changed_and_survives_the_server(servers):
     long(again, "note", "d")
     assert order(again) == ["c", "b", "a", "d"]
     again.advance()
-    until(lambda: again.get(c.id).state != "waiting")
+    waiting.until(lambda: again.get(c.id).state != "waiting")
     with pytest.raises(UserError, match="does not wait"):
         again.move(again.get(c.id), 1)
 
@@ -164,7 +165,7 @@ def test_the_next_job_is_one_of_whoever_has_used_least(servers):
 def test_used_time_is_counted_when_a_job_ends_and_fades(servers, monkeypatch):
     jobs = servers()
     job = long(jobs, "note", "a")
-    until(lambda: jobs.advance() is False)
+    waiting.until(lambda: jobs.advance() is False)
     assert job.state == "done" and 0.2 <= job.took <= jobs.schedule.used("") + 0.1 < 60
     jobs.schedule.count("", 1000)
     now = time.time()
@@ -176,7 +177,7 @@ def test_a_running_job_counts_with_all_of_its_time(servers):
     host, people = shared(servers, "anna", "ben")
     running = long(people["anna"], "hold", "budget=300s")
     host.advance()
-    until(lambda: running.state == "running")
+    waiting.until(lambda: running.state == "running")
     long(people["anna"], "note", "a")
     long(people["ben"], "note", "b")
     assert order(host) == ["b", "a"]
@@ -189,7 +190,7 @@ def test_times_come_from_the_budget_and_from_earlier_jobs(servers):
     assert jobs.start(["compare", "cnn", "mlp", "budget=1min", "seeds=3"], "en").expected == 360
     done = jobs.start(["data", "note", "a"], "en")
     assert done.expected is None
-    until(lambda: jobs.advance() is not None and done.state == "done" and done.took is not None)
+    waiting.until(lambda: jobs.advance() is not None and done.state == "done" and done.took is not None)
     assert jobs.start(["data", "note", "b"], "en").expected == pytest.approx(done.took)
 
 
@@ -214,7 +215,7 @@ def test_the_page_lists_moves_stops_and_pauses(client):
     running = long(client.jobs, "hold", "budget=5min")
     client.jobs.advance()
     a, b = long(client.jobs, "cnn", "data=digits", "budget=1min"), long(client.jobs, "mlp", "data=digits")
-    until(lambda: running.last.get("phase") == "train")
+    waiting.until(lambda: running.last.get("phase") == "train")
     now = do(client, "rows").json()
     assert [row["id"] for row in now["long"]] == [running.id, a.id, b.id] and now["short"] == []
     assert "takes about 1 min" in now["long"][1]["more"] and "starts in about" in now["long"][1]["more"]
@@ -311,7 +312,10 @@ def test_rows_change_in_place_keep_the_focus_and_end_with_a_notice(language, tmp
         moved, second = second.get_attribute("data-job"), second.element_handle()
         page.click(f"[data-job='{moved}'] [data-do=up]")
         page.wait_for_selector(f"[data-lane=short] li:first-child[data-job='{moved}']")
-        page.wait_for_timeout(2000)  # a poll later
+        for _poll in range(2):  # the first may have been asked before
+            with page.expect_response("**/queue/rows"):
+                pass
+        page.evaluate("new Promise(done => setTimeout(done))")  # its answer is shown
         assert page.evaluate("row => row.isConnected && row.contains(document.activeElement)", second)
         assert page.inner_text("#queue > [role=status]").strip()
         page.click(f"[data-job='{moved}'] [data-do=up]", force=True)  # the first one goes nowhere
@@ -327,6 +331,7 @@ def test_rows_change_in_place_keep_the_focus_and_end_with_a_notice(language, tmp
             headers: {"Content-Type": "application/json"}})"""
         page.evaluate(stop, [language, moved])
         page.wait_for_selector(f"#notices [data-notice='{moved}'] a")
+        page.clock.install()
         page.reload()
         page.wait_for_selector(f"#notices [data-notice='{moved}'] a")  # until it is closed
         assert page.get_attribute(f"#notices [data-notice='{moved}'] a", "href").startswith(f"/{language}/")
@@ -335,6 +340,6 @@ def test_rows_change_in_place_keep_the_focus_and_end_with_a_notice(language, tmp
         assert page.evaluate("localStorage.getItem('jobs')") == "[]"
         asked = []
         page.on("request", lambda request: asked.append(request.url))
-        page.wait_for_timeout(6000)
-        assert asked == []  # nothing is asked while no job of this browser is alive
+        page.clock.run_for(60_000)
+        assert page.evaluate("1") and asked == []  # nothing is asked while no job of this browser is alive
         assert visit.errors == [] and visit.outside == []

@@ -13,13 +13,13 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import browsing
 import httpx
 import psutil
 import pytest
-from test_studio_jobs import CHILD, until
+import waiting
+from test_studio_jobs import CHILD
 
 from souron.serve.access import Door, Refused
 from souron.studio import app as studio_app
@@ -55,7 +55,7 @@ def room(tmp_path, monkeypatch, quick):
             process = job.process()
             if process is not None:
                 process.kill()
-                until(lambda job=job: job.process() is None)
+                waiting.until(lambda job=job: job.process() is None)
 
 
 def visitor(room, address="10.0.0.1", base=BASE):
@@ -257,7 +257,7 @@ def test_nobody_reaches_what_is_anothers(room, tmp_path):
         jobs = room.jobs.schedule.members["anna"]
         job = jobs.start(["train", "show", "secret"], "en")
         job.launch()
-        until(lambda: job.state == "done")
+        waiting.until(lambda: job.state == "done")
         (job.place / "events.jsonl.png").write_bytes(b"\x89PNG secret")
         paths = ["/runs/classify/mine/a.png", "/runs/classify/mine/report.html", "/report/en/classify/mine",
                  "/export/classify/mine.zip", f"/job/{job.id}/curve.png", f"/job/{job.id}/picture.png"]  # fmt: skip
@@ -366,7 +366,7 @@ def test_ten_people_at_once_each_get_their_share(room, tmp_path):
         clients = [first, *await asyncio.gather(*(one(n, name) for n, name in enumerate(names) if n))]
         room.jobs.run()
         room.jobs.go_on()
-        limit = time.monotonic() + 120
+        limit = time.monotonic() + waiting.LIMIT
         while any(job.state in job_queue.ALIVE for job in room.jobs.schedule.all()):
             assert time.monotonic() < limit
             told = await asyncio.gather(*(client.post("/do/en/queue/rows", json={}) for client in clients))
@@ -426,7 +426,7 @@ def test_pages_of_gradio_are_built_when_one_is_opened(tmp_path, quick, monkeypat
 )
 def test_a_room_that_is_not_safe_does_not_open(tmp_path, options, told):
     words = [sys.executable, "-m", "souron", "studio", "port=0", "--no-browser", *options]
-    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=waiting.LIMIT, check=False)
     text = " ".join((ran.stdout + ran.stderr).split())
     assert ran.returncode and told in text and "shorty7" not in text and "long enough" not in text
 
@@ -448,22 +448,11 @@ def opened(tmp_path_factory):
             "-days", "2", "-subj", "/CN=souron"]  # fmt: skip
     subprocess.run(make, cwd=folder, check=True, capture_output=True)
     options = ("--host", "0.0.0.0", "--password-file", "word", "--cert", "cert.pem", "--key", "key.pem")
-    server = RoomServer(folder, options).start()
+    server = browsing.Server(folder, options).start()
     yield server
     assert server.end() in (0, 130)
     text = "".join(server.lines)
     assert "Traceback" not in text and PASSWORD not in text
-
-
-class RoomServer(browsing.Server):
-    """A studio whose address begins with https."""
-
-    def start(self):
-        browsing.re = SimpleNamespace(search=lambda _pattern, line: re.search(r"https://127\.0\.0\.1:\d+", line))
-        try:
-            return super().start()
-        finally:
-            browsing.re = re
 
 
 def login(page, address, language, name):
@@ -501,9 +490,10 @@ def test_a_login_a_training_and_its_row_in_the_queue(opened, language, width):
         page.wait_for_selector("[data-lane=short] li [data-do=stop]")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.locator("[data-do=pause]").is_hidden()
-        while page.locator("[data-lane=short] [data-do=stop]:visible").count():
-            page.locator("[data-lane=short] [data-do=stop]:visible").last.click()
-            page.wait_for_timeout(1000)
+        stops = page.locator("[data-lane=short] [data-do=stop]:visible")
+        while count := stops.count():
+            stops.last.click()
+            waiting.until(lambda count=count: stops.count() < count)
         page.wait_for_selector("[data-lane=over] li")
         assert errors == []
         context.close()

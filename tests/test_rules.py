@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import frame
 import pytest
@@ -35,21 +37,52 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file) for file in FILES}
 
 
+class Facts(NamedTuple):
+    """All that the rules below ask of a file: it is parsed once."""
+
+    imports: set[str]
+    imports_for_typing: set[str]
+    compared: set[str]
+    studies: set[str]  # that are named in a text, or loaded
+    filled_messages: list[int]  # lines
+    clauses: list[str]  # docstrings that begin with one, with their lines
+    lengths: list[tuple[str, int]]  # functions and their numbers of lines
+
+
 @cache
-def imports(file: Path, for_typing: bool = False) -> set[str]:
-    """The modules that a file imports when it runs, at the top or within a function; with
-    ``for_typing`` also those that only the type checker reads."""
+def facts(file: Path) -> Facts:
     tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
     typing_only = {
         id(node)
-        for block in ast.walk(tree)
+        for block in nodes
         if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
         for node in ast.walk(block)
     }
+    return Facts(
+        modules_in([node for node in nodes if id(node) not in typing_only]),
+        modules_in(nodes),
+        compared_with(tree, nodes),
+        studies_in(nodes),
+        [node.lineno for node in nodes if is_filled_message(node)],
+        [clause for node in nodes for clause in clauses(file, node)],
+        [
+            (node.name, (node.end_lineno or 0) - node.lineno + 1)
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ],
+    )
+
+
+def imports(file: Path, for_typing: bool = False) -> set[str]:
+    """The modules that a file imports when it runs, at the top or within a function; with
+    ``for_typing`` also those that only the type checker reads."""
+    return facts(file).imports_for_typing if for_typing else facts(file).imports
+
+
+def modules_in(nodes: list[ast.AST]) -> set[str]:
     names = set()
-    for node in ast.walk(tree):
-        if id(node) in typing_only and not for_typing:
-            continue
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -98,16 +131,14 @@ def names_in(node: ast.AST, assigned: dict[str, ast.AST]) -> set[str]:
     return {name for part in parts for name in names_in(part, assigned)}
 
 
-def compared_with(tree: ast.Module) -> set[str]:
+def compared_with(tree: ast.Module, nodes: list[ast.AST]) -> set[str]:
     """The texts that a file compares anything with."""
     assigned: dict[str, ast.AST] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             assigned[node.targets[0].id] = node.value
-    sides = [
-        side for node in ast.walk(tree) if isinstance(node, ast.Compare) for side in (node.left, *node.comparators)
-    ]
-    cases = [node.value for node in ast.walk(tree) if isinstance(node, ast.MatchValue)]
+    sides = [side for node in nodes if isinstance(node, ast.Compare) for side in (node.left, *node.comparators)]
+    cases = [node.value for node in nodes if isinstance(node, ast.MatchValue)]
     return {name for side in (*sides, *cases) for name in names_in(side, assigned)}
 
 
@@ -118,11 +149,11 @@ def test_no_file_compares_with_a_tasks_name():
         (name_of(file), name)
         for file in FILES
         if file.parent == HOUSE or floor(name_of(file)) not in OWN_TASKS
-        for name in compared_with(ast.parse(file.read_text(encoding="utf-8"))) & tasks
+        for name in facts(file).compared & tasks
     ]
     assert not found
     tree = ast.parse('NAMES = ("choose", "x")\ntask in NAMES\n"pose" == task\n"tag"')
-    assert compared_with(tree) & tasks == {"choose", "pose"}
+    assert compared_with(tree, list(ast.walk(tree))) & tasks == {"choose", "pose"}
 
 
 FACES = {  # (a special face, its study): why what is made from the contract is not enough
@@ -142,16 +173,20 @@ OF_STUDIES = re.compile(r"\bsouron\.studies\.(\w+)")
 
 def studies_named(file: Path) -> set[str]:
     """The studies that a file imports, loads, writes about, or is the page of."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    found = {name for module in imports(file, True) for name in OF_STUDIES.findall(module)}
-    for node in ast.walk(tree):
+    found = {name for module in imports(file, True) for name in OF_STUDIES.findall(module)} | facts(file).studies
+    page = file.parent == HOUSE / "studio" / "pages" and file.stem in registry.study_files()
+    return found | ({file.stem} if page else set())
+
+
+def studies_in(nodes: list[ast.AST]) -> set[str]:
+    found = set()
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found |= set(OF_STUDIES.findall(node.value))
         called = getattr(node, "func", None) if isinstance(node, ast.Call) else None
         if getattr(called, "attr", getattr(called, "id", "")) in ("load_study", "study"):
             found |= {name for word in node.args for name in names_in(word, {})}
-    page = file.parent == HOUSE / "studio" / "pages" and file.stem in registry.study_files()
-    return found | ({file.stem} if page else set())
+    return found
 
 
 def test_no_interface_names_a_study_but_its_special_face():
@@ -240,11 +275,12 @@ def test_only_the_hub_touches_the_network():
 
 
 def test_every_message_has_its_fields_outside_of_the_translation():
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_":
-                filled = isinstance(node.args[0], ast.JoinedStr | ast.BinOp | ast.Call)
-                assert not filled, (file.name, node.lineno)
+    assert not [(file.name, line) for file in FILES for line in facts(file).filled_messages]
+
+
+def is_filled_message(node: ast.AST) -> bool:
+    called = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_"
+    return called and isinstance(node.args[0], ast.JoinedStr | ast.BinOp | ast.Call)
 
 
 def test_importing_souron_imports_nothing_heavy():
@@ -282,16 +318,16 @@ SHOWN = {"souron/data/sets/glosses.py"}  # the first line of a data set is what 
 
 def test_docstrings_begin_with_a_verb_or_a_name():
     """ "Return the caveats", not "What is to be known": see CONTRIBUTING.md."""
-    wrong = []
-    for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-                continue
-            first = (ast.get_docstring(node) or ".").split(maxsplit=1)[0].strip("`.,:")
-            name = file.relative_to(HOUSE.parent).as_posix()
-            if first in CLAUSES and not (isinstance(node, ast.Module) and name in SHOWN):
-                wrong.append(f"{name}:{getattr(node, 'lineno', 1)} {first}")
-    assert not wrong
+    assert not [clause for file in FILES for clause in facts(file).clauses]
+
+
+def clauses(file: Path, node: ast.AST) -> Iterator[str]:
+    """The place and first word of a docstring that begins with a clause."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+        first = (ast.get_docstring(node) or ".").split(maxsplit=1)[0].strip("`.,:")
+        name = file.relative_to(HOUSE.parent).as_posix()
+        if first in CLAUSES and not (isinstance(node, ast.Module) and name in SHOWN):
+            yield f"{name}:{getattr(node, 'lineno', 1)} {first}"
 
 
 MOST_FILES = 25  # directly in a folder
@@ -327,12 +363,10 @@ def test_a_function_fits_on_two_screens():
     for file in files:
         if "systems" in file.relative_to(HOUSE.parent).parts:
             continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                name = f"{file.relative_to(HOUSE.parent).as_posix()} {node.name}"
-                lines = (node.end_lineno or 0) - node.lineno + 1
-                if lines > LONGEST and name not in LONGER:
-                    long.append(f"{name}: {lines} lines")
+        for function, lines in facts(file).lengths:
+            name = f"{file.relative_to(HOUSE.parent).as_posix()} {function}"
+            if lines > LONGEST and name not in LONGER:
+                long.append(f"{name}: {lines} lines")
     assert not long and len(LONGER) <= 5
 
 

@@ -4,12 +4,12 @@ import csv
 import json
 import subprocess
 import sys
-import time
 from itertools import count
 from types import SimpleNamespace
 
 import pytest
 import torch
+import waiting
 from interrupting import stop_after
 
 from souron import registry
@@ -194,15 +194,12 @@ def test_a_run_killed_in_the_middle_opens_and_goes_on(tmp_path):
     code = (
         "from souron.runs import fit, train\n"
         "fit.KEEP_EVERY = 0.1\n"
-        "for event in train.training('mlp_tiny', 'digits', budget='60s', name='killed'):\n"
+        "for event in train.training('mlp_tiny', 'digits', budget='1000000ep', name='killed'):\n"
         "    print(event.phase, flush=True)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     folder = tmp_path / "runs" / "classify" / "killed"
-    limit = time.monotonic() + 60
-    while not (folder / "weights" / "resume.safetensors").exists():
-        assert time.monotonic() < limit and process.poll() is None
-        time.sleep(0.05)
+    waiting.until((folder / "weights" / "resume.safetensors").exists, lambda: process.poll() is None)
     process.kill()
     process.wait()
     process.stdout.close()

@@ -5,11 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import waiting
 from test_engines import environment
 
 from souron import model as models_api
@@ -114,10 +114,7 @@ def test_a_killed_command_goes_on(clothes, tmp_path):
     )
     (tmp_path / "caller.py").write_text(code)
     caller = subprocess.Popen([sys.executable, "caller.py"], env=environment(), cwd=tmp_path)
-    limit = time.monotonic() + 60
-    while not list((tmp_path / "out").glob("shards/*")):
-        assert time.monotonic() < limit and caller.poll() is None
-        time.sleep(0.01)
+    waiting.until(lambda: list((tmp_path / "out").glob("shards/*")), lambda: caller.poll() is None, every=0.01)
     caller.send_signal(signal.SIGKILL)
     caller.wait()
     kept = len(list((tmp_path / "out").glob("shards/*.jsonl")))

@@ -14,7 +14,6 @@ from browsing import keep, said
 
 import souron
 from souron import registry
-from souron.studio.shared import PAGES
 
 pytestmark = pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
 
@@ -307,33 +306,6 @@ def test_two_browsers_share_nothing_but_the_runs(looked_at):
         other.goto(f"{looked_at.address}/en/train")
         other.wait_for_selector(same_as("souron train cnn data=digits"), state="attached")
         assert "vit" not in other.text_content("#page .same")
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_whole_and_accessible(name, looked_at):
-    """In Japanese and dark, in English and light: nothing from outside, no finding of weight."""
-    for language, dark in (("en", False), ("ja", True)):
-        with browsing.visiting(language, dark) as visit:
-            found = browsing.axe(visit, looked_at, language, name)
-            grave = [one for one in found if one["impact"] in ("serious", "critical")]
-            assert not grave, "\n".join(
-                f"{one['id']}: {node['html'][:200]}\n{node['failureSummary']}"
-                for one in grave
-                for node in one["nodes"][:3]
-            )
-            assert visit.page.evaluate("document.documentElement.lang") == language
-            assert visit.page.evaluate("document.body.classList.contains('dark')") == dark
-            nothing_wrong(visit)
-
-
-def test_a_page_fits_a_telephone(looked_at):
-    with browsing.visiting(width=390) as visit:
-        for name in ("", *PAGES[1:]):
-            visit.page.goto(f"{looked_at.address}/en/{name}")
-            visit.page.wait_for_selector("h1")
-            browsing.settle(visit.page)
-            wide = visit.page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= 390, f"{name} is {wide} pixels wide"
 
 
 def test_the_keyboard_is_enough(server):

@@ -2,6 +2,7 @@
 
 import browsing
 import pytest
+import waiting
 from browsing import keep, said
 
 pytestmark = pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
@@ -47,10 +48,12 @@ def test_names_come_after_the_vote(server, language, width):
             page.keyboard.press("Enter")
         page.locator("#page textarea").first.fill("Why?\nHow?")
         page.click(f"button:text-is('{said('Begin', language)}')")
+        shown = ""
         for number, key in enumerate("12", 1):
             page.wait_for_selector("#asked section")
             page.wait_for_function("document.querySelector('#told')?.innerText.trim() == ''")
-            page.wait_for_timeout(500)
+            waiting.until(lambda shown=shown: page.inner_text("#asked") != shown)
+            shown = page.inner_text("#asked")
             assert "eagle" not in page.content() and "heron" not in page.content()
             assert "<b>A longer one.</b>" in page.inner_text("#asked"), "as text, not as HTML"
             keep(page, f"{language}-arena-{number}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import talking
+import waiting
 from talking import NAMES
 
 from souron.evaluation.language.conversation import Voice
@@ -39,7 +40,7 @@ def studio(tmp_path):
 
 def answered(talk, name, question="What is water?", **changed):
     talk.begin(name, {**OPTIONS, **changed}, lambda talking: talking.ask(question), question)
-    talk.thread.join(60)
+    talk.thread.join(waiting.LIMIT)
     assert not talk.writing
     return talk
 
@@ -58,7 +59,7 @@ def test_an_answer_is_written_in_the_background(run, capsys):
     assert [number for _shown, number in chat_view.questions(talk)] == [0, 1, 2]
     assert chat_view.question(talk, 2) == "What is bread?"
     talk.begin(run, OPTIONS, lambda talking: talking.edit(1, "What is a pill?"))
-    talk.thread.join(60)
+    talk.thread.join(waiting.LIMIT)
     assert talk.chat.turns[0].text == "What is a pill?"
     assert len(talk.chat.turns) == 2
 
@@ -84,13 +85,12 @@ def test_stop_keeps_what_came_and_nobody_asks_meanwhile(run, monkeypatch):
     monkeypatch.setattr(Writer, "write", endless)
     talk = Talk()
     talk.begin(run, OPTIONS, lambda talking: talking.ask("x"))
-    while talk.answer is None or talk.answer.tokens < 2:
-        time.sleep(0.01)
+    waiting.until(lambda: talk.answer is not None and talk.answer.tokens >= 2, talk.thread.is_alive)
     assert "the model" in chat_view.coming(talk)
     with pytest.raises(UserError, match="being written"):
         talk.begin(run, OPTIONS, lambda talking: talking.ask("y"))
     talk.stop()
-    talk.thread.join(10)
+    talk.thread.join(waiting.LIMIT)
     assert talk.reply.stopped_by == "user"
     assert talk.chat.turns[-1].text == talk.reply.text
     assert len(talk.reply.text) >= 2

@@ -1,7 +1,10 @@
 """A fresh offline installation: each page says at first sight what it needs, or works at once."""
 
+from functools import partial
+
 import pytest
-from browsing import CHROMIUM, said, serving, settle, visiting
+import waiting
+from browsing import CHROMIUM, axe, said, serving, settle, visiting
 
 from souron.data import load
 from souron.hub import zoo
@@ -72,11 +75,11 @@ def test_tokens_and_models_show_something_at_once(studio):
         assert visit.errors == []
 
 
+TELEPHONE = 390  # pixels
 FIRST = (  # the main button of a page, else its first one that is no tab, no copy and no menu
     "#page button.primary:visible:enabled",
     "#page button:visible:enabled:not([data-copy], .stop, [aria-label], [aria-haspopup], [role=tab], [tabindex='-1'])",
 )
-SOON = 10_000  # milliseconds until something has to be seen of a press
 
 
 def first_button(page):
@@ -85,29 +88,12 @@ def first_button(page):
     return next((one.first for one in found if one.count()), None)
 
 
-def visit_page(page, address):
-    """Go to an address, also where what was pressed before is just leading to another one."""
-    from playwright.sync_api import Error
-
-    try:
-        page.goto(address)
-    except Error:
-        page.wait_for_load_state()
-        page.goto(address)
-    page.wait_for_selector("h1")
-    settle(page)
-
-
-def pressed(page, button):
-    """True where something is seen within ten seconds of the press."""
+def press(page, button):
+    """Press it, and wait until something is seen of that."""
     before, address = page.inner_html("#page"), page.url
-    button.click(timeout=SOON)
-    for _look in range(SOON // 100):
-        if page.url != address or page.inner_html("#page") != before:
-            page.wait_for_load_state()
-            return True
-        page.wait_for_timeout(100)
-    return False
+    button.click()
+    waiting.until(lambda: page.url != address or page.inner_html("#page") != before, every=0.1)
+    page.wait_for_load_state()
 
 
 def texts(page, selector):
@@ -121,25 +107,43 @@ def texts(page, selector):
         return page.locator(selector).all_inner_texts()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("language", ["en", "ja"])
-def test_the_first_button_of_each_page_works(studio, language, width):
-    """Something changes soon, nothing is an error, and nothing is asked for elsewhere."""
-    wrong = []
-    with visiting(language, width=width) as visit:
-        page = visit.page
-        page.on("filechooser", lambda chooser: None)
-        page.on("response", lambda answer: wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 else 0)
-        for name in PAGES:
-            visit_page(page, f"{studio.address}/{language}/{'' if name == PAGES[0] else name}")
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_and_accessible_and_its_first_button_works(name, studio):
+    """English, light and narrow; Japanese, dark and wide: nothing from outside, no finding of weight, no error."""
+    for language, dark, width in (("en", False, TELEPHONE), ("ja", True, 1280)):
+        refused: list[str] = []
+        with visiting(language, dark, width) as visit:
+            page = visit.page
+            page.on("filechooser", lambda chooser: None)
+            page.on("response", partial(note_refusal, refused))
+            grave = findings(visit, studio, language, name)
+            assert not grave, "\n".join(grave)
+            assert page.evaluate("document.documentElement.lang") == language
+            assert page.evaluate("document.body.classList.contains('dark')") == dark
+            page.set_viewport_size({"width": TELEPHONE, "height": 900})
+            settle(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE
+            page.set_viewport_size({"width": width, "height": 900})
             button = first_button(page)
-            if button is not None and not pressed(page, button):
-                wrong.append(f"{name}: nothing is seen of {button.inner_text()}")
-            wrong += [f"{name}: {one}" for one in texts(page, "#wrong:visible, .toast-body.error")]
-            wrong += [f"{name}: {one}" for one in (*visit.errors, *visit.outside)]
-            visit.errors.clear()
-            visit.outside.clear()
-    assert not wrong, "\n".join(wrong)
+            if button is not None:
+                press(page, button)
+            wrong = texts(page, "#wrong:visible, .toast-body.error")
+            assert [*wrong, *refused, *visit.errors, *visit.outside] == []
+
+
+def note_refusal(refused, answer):
+    if answer.status >= 400:
+        refused.append(f"{answer.status} {answer.url}")
+
+
+def findings(visit, studio, language, name):
+    """Grave findings of axe-core on a page."""
+    return [
+        f"{one['id']}: {node['html'][:200]}\n{node['failureSummary']}"
+        for one in axe(visit, studio, language, name)
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"][:3]
+    ]
 
 
 LOOKS = """

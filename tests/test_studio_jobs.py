@@ -12,14 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+import waiting
 
 from souron.studio.jobs import job_queue as module
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import Job, Jobs
 from souron.utils import files
 from souron.utils.messages import UserError, use_language
-
-PATIENCE = 120  # seconds until something that should happen counts as missing
 
 # a child that does as its words say: what a command does, without what it takes
 CHILD = """
@@ -132,7 +131,7 @@ def opened(tmp_path):
                 process = job.process()
                 if process is not None:
                     process.kill()
-                    until(lambda job=job: job.process() is None)
+                    waiting.until(lambda job=job: job.process() is None)
 
 
 @pytest.fixture
@@ -140,22 +139,15 @@ def jobs(child, opened):
     return opened()
 
 
-def until(what):
-    limit = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-
-
 def ended(job):
-    until(lambda: job.state not in module.ALIVE and job.process() is None)
+    waiting.until(lambda: job.state not in module.ALIVE and job.process() is None)
     return job.state
 
 
 def holding(jobs, *words, queued=False):
     """A job that runs and trains until it is stopped."""
     job = jobs.start(["train", *(words or ("hold",))], "en", queued=queued)
-    until(lambda: job.last.get("phase") == "train")
+    waiting.until(lambda: job.last.get("phase") == "train")
     return job
 
 
@@ -273,7 +265,7 @@ def test_a_training_outlives_the_server_that_is_killed(child, opened, tmp_path):
         id = server.stdout.readline().strip()
         server.kill()
     job = opened().get(id)
-    until(lambda: job.last.get("phase") == "train")
+    waiting.until(lambda: job.last.get("phase") == "train")
     assert job.state == "running"
     job.stop()
     assert ended(job) == "stopped"
@@ -356,7 +348,7 @@ def test_going_on_takes_up_the_folder_where_it_is_known(jobs, tmp_path, verb):
     (folder / "args.yaml").touch()
     words = [verb, "hold", "folder=runs/work", "seed=3", "workers=1"]
     job = jobs.start(words, "ja", queued=False)
-    until(lambda: job.folder == Path("runs/work"))
+    waiting.until(lambda: job.folder == Path("runs/work"))
     job.stop()
     assert ended(job) == "stopped"
     again = job.resume()
@@ -372,7 +364,7 @@ def test_going_on_begins_again_where_nothing_was_kept(jobs, tmp_path):
     assert job._words_to_go_on() == job.words
     job = jobs.start(["generate", "hold", "folder=."], "en", queued=False)
     (tmp_path / "args.yaml").touch()
-    until(lambda: job.folder is not None)
+    waiting.until(lambda: job.folder is not None)
     job.stop()
     ended(job)
     assert job._words_to_go_on() == job.words
@@ -385,7 +377,7 @@ def test_asked_twice_to_go_on_it_goes_on_once(jobs):
     again = job.resume()
     assert job.resume().id == again.id
     assert len(jobs.all()) == 2
-    until(lambda: again.last.get("phase") == "train")
+    waiting.until(lambda: again.last.get("phase") == "train")
     again.stop()
     ended(again)
     assert job.resume().id not in (job.id, again.id)
@@ -633,7 +625,7 @@ def test_a_full_disk_is_said_and_does_not_end_the_queue(jobs, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "write", full)
         jobs.run()
-        until(lambda: len(looks) > 3)
+        waiting.until(lambda: len(looks) > 3)
         assert job.state == "waiting"
     assert ended(job) == "done"
 
@@ -651,7 +643,7 @@ def test_a_process_that_cannot_be_noted_is_not_left_alone(jobs, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
         patch.setattr(module, "write", nearly_full)
         jobs.advance()
-    until(lambda: not psutil.pid_exists(started[0]))
+    waiting.until(lambda: not psutil.pid_exists(started[0]))
     jobs.advance()
     assert job.state == "killed"
 
@@ -717,7 +709,7 @@ def test_a_training_goes_on_to_the_same_measures(opened, held, unbroken, end):
     jobs = opened()
     held(True)
     job = jobs.start(TRAINED, "en", queued=False)
-    until(lambda: job.folder and (job.folder / "weights" / "resume.safetensors").exists())
+    waiting.until(lambda: job.folder and (job.folder / "weights" / "resume.safetensors").exists())
     if end == "stopped":
         job.stop()
     else:
@@ -743,7 +735,7 @@ def test_a_comparison_is_stopped_and_goes_on(opened, held):
     held(True)
     job = jobs.start(words, "en", queued=False)
     folder = Path("runs/compare/digits-1ep")
-    until(lambda: (folder / "rounds" / "0" / "mlp_tiny" / "resume.safetensors").exists())
+    waiting.until(lambda: (folder / "rounds" / "0" / "mlp_tiny" / "resume.safetensors").exists())
     job.stop()
     assert ended(job) == "stopped", job.log
     assert job.folder == folder

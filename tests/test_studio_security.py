@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+import waiting
 
 from souron.serve import access
 from souron.studio.security import access as security
@@ -766,13 +767,14 @@ def serve(folder: Path) -> None:
         config = uvicorn.Config(
             app, log_level="error", ws="none", proxy_headers=False, lifespan="off" if servers else "on"
         )
-        servers.append(uvicorn.Server(config).serve([listens]))
+        servers.append((uvicorn.Server(config), listens))
         told[name] = f"http://127.0.0.1:{port}"
         told[f"{name}_port"] = port
 
     async def go():
-        running = [asyncio.ensure_future(server) for server in servers]
-        await asyncio.sleep(0.5)
+        running = [asyncio.ensure_future(server.serve([listens])) for server, listens in servers]
+        while not all(server.started for server, _listens in servers) and not any(one.done() for one in running):
+            await asyncio.sleep(0.02)
         print(json.dumps(told), flush=True)
         await asyncio.gather(*running)
 
@@ -787,7 +789,7 @@ def served(tmp_path_factory):
     line = process.stdout.readline()
     yield SimpleNamespace(**json.loads(line), folder=folder)
     process.terminate()
-    process.wait(20)
+    process.wait(waiting.LIMIT)
     process.stdout.close()
 
 

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import dropping
 import gradio as gr
 import pytest
+import waiting
 from PIL import Image
 
 from souron import model as models_api
@@ -33,8 +33,6 @@ from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils import files as file_utils
 from souron.utils.messages import LANGUAGES, UserError, use_language
-
-PATIENCE = 120  # seconds until something that should happen counts as missing
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +111,7 @@ def test_a_model_answers_one_thread_at_a_time(project):
     with models.answering(name):
         other = threading.Thread(target=ask)
         other.start()
-        assert inside.wait(10) and not waited.wait(0.2)
+        assert inside.wait(waiting.LIMIT) and not waited.wait(0.2)
     other.join()
     assert waited.is_set()
 
@@ -121,7 +119,7 @@ def test_a_model_answers_one_thread_at_a_time(project):
 def test_another_model_answers_meanwhile(project, files):
     models = model_cache.Loaded()
     with models.answering(run(project, "mlp")), ThreadPoolExecutor(1) as threads:
-        assert threads.submit(models.predict, run(project, "cnn"), files[:1]).result(60)
+        assert threads.submit(models.predict, run(project, "cnn"), files[:1]).result(waiting.LIMIT)
 
 
 def test_a_run_that_was_trained_again_is_read_again(project, files):
@@ -595,9 +593,7 @@ def test_it_draws(draws):
     values = draws.proposed()
     values[1] = 2
     job = draws.studio.jobs.get(draws.begin(*values))
-    deadline = time.monotonic() + PATIENCE
-    while job.process() is not None and time.monotonic() < deadline:
-        time.sleep(0.2)
+    waiting.until(lambda: job.process() is None, every=0.2)
     assert job.state == "done", job.log
     assert latest(draws.studio, draws.run) == job.id
     assert latest(draws.studio, "another") == latest(draws.studio, None) == ""

@@ -16,6 +16,7 @@ from unittest import mock
 import gradio as gr
 import numpy as np
 import pytest
+import waiting
 from browsing import CHROMIUM, visiting
 from dropping import BODIES, EXAMPLES, dropped, film, source, tidy_gradio
 from gradio.state_holder import SessionState
@@ -375,7 +376,7 @@ def served(blocks):
             yield f"http://127.0.0.1:{port}/en/"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(waiting.LIMIT)
 
 
 EVIL = (
@@ -474,7 +475,7 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
 
         surface = page.locator("#mesh canvas").last
         surface.scroll_into_view_if_needed()
-        assert several_colours(page, surface)
+        assert several_colours(surface)
 
         found = Axe().run(page).response["violations"]
         serious = [
@@ -487,11 +488,11 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
         assert visit.outside == [] and page.title() == "widgets"
 
 
-def several_colours(page, element) -> bool:
+def several_colours(element) -> bool:
     """Whether something comes to be drawn there."""
-    for _trial in range(300):
-        with Image.open(io.BytesIO(element.screenshot())) as drawn:
-            if len(drawn.convert("RGB").getcolors(100_000) or ()) > 5:
-                return True
-        page.wait_for_timeout(100)
-    return False
+
+    def drawn() -> bool:
+        with Image.open(io.BytesIO(element.screenshot())) as seen:
+            return len(seen.convert("RGB").getcolors(100_000) or ()) > 5
+
+    return waiting.until(drawn, every=0.1)

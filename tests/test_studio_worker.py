@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import waiting
 
 from souron.studio.jobs import job_queue as module
 from souron.studio.jobs import worker as worker_module
 from souron.studio.jobs.job_queue import Jobs
 
-PATIENCE = 120  # seconds until something that should happen counts as missing
 TRAINED = ["train", "vae_tiny", "data=digits", "budget=1ep", "workers=2"]
 LONG = ["train", "mlp_tiny", "data=digits", "budget=1h"]
 
@@ -47,32 +47,26 @@ worker.main()
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the worker is for Linux alone")
 
 
-def until(what):
-    limit = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-
-
 def ended(job):
-    until(lambda: job.state not in module.ALIVE and job.process() is None)
+    waiting.until(lambda: job.state not in module.ALIVE and job.process() is None)
     return job.state
 
 
 def gone(pid):
-    until(lambda: not psutil.pid_exists(pid))
+    waiting.until(lambda: not psutil.pid_exists(pid))
 
 
 @pytest.fixture
-def opened(tmp_path):
+def opened(tmp_path, monkeypatch):
     """Opens the jobs of one project, with a worker; all are closed and killed at the end."""
+    monkeypatch.setattr(worker_module, "PATIENCE", waiting.LIMIT)  # a busy machine is no reason to replace a worker
     servers = []
 
     def open_jobs():
         jobs = Jobs(tmp_path / "runs")
         servers.append(jobs)
         jobs.worker.start()
-        until(lambda: jobs.worker.ready)
+        waiting.until(lambda: jobs.worker.ready)
         return jobs
 
     yield open_jobs
@@ -103,7 +97,7 @@ def start(jobs, words, language="en"):
 
 def told(job):
     """What the child of a telling worker says."""
-    until(lambda: job.process() is None)
+    waiting.until(lambda: job.process() is None)
     return json.loads((job.place / "result.json").read_text())
 
 
@@ -115,7 +109,7 @@ def training(jobs):
     """A child of the worker that trains until it is stopped."""
     job = start(jobs, LONG)
     assert psutil.Process(job.note["pid"]).ppid() == pid(jobs)
-    until(lambda: job.last.get("phase") == "train")
+    waiting.until(lambda: job.last.get("phase") == "train")
     return job
 
 
@@ -160,7 +154,7 @@ def test_nothing_is_left_of_children_that_ended(telling):
 def test_a_worker_without_work_sleeps_until_it_is_told(telling):
     told(start(telling, ["train"]))
     worker = psutil.Process(pid(telling))
-    until(lambda: worker.status() == psutil.STATUS_SLEEPING)
+    waiting.until(lambda: worker.status() == psutil.STATUS_SLEEPING)
     before = worker.num_ctx_switches().voluntary
     time.sleep(1)
     assert worker.num_ctx_switches().voluntary == before  # it did not wake up
@@ -225,7 +219,7 @@ def test_a_dead_worker_is_replaced_a_few_times(telling, alone):
         assert not ran_alone(telling)
         os.kill(before, signal.SIGKILL)
         assert ran_alone(telling)
-        until(lambda: telling.worker.ready)
+        waiting.until(lambda: telling.worker.ready)
         assert pid(telling) != before and not psutil.pid_exists(before)
     os.kill(pid(telling), signal.SIGKILL)
     assert ran_alone(telling) and ran_alone(telling) and telling.worker._process is None
@@ -235,8 +229,8 @@ def test_a_worker_that_does_not_answer_is_replaced(telling, alone, monkeypatch):
     monkeypatch.setattr(worker_module, "PATIENCE", 0.1)
     os.kill(pid(telling), signal.SIGSTOP)
     assert ran_alone(telling)
-    until(lambda: telling.worker.ready)
-    monkeypatch.undo()
+    waiting.until(lambda: telling.worker.ready)
+    monkeypatch.setattr(worker_module, "PATIENCE", waiting.LIMIT)
     assert not ran_alone(telling)
 
 
@@ -257,7 +251,7 @@ def test_a_worker_of_another_source_is_replaced(telling, alone, monkeypatch):
     for _number in range(2 * worker_module.MOST_STARTS):  # as often as somebody edits it
         telling.worker._source = None
         assert ran_alone(telling)
-    until(lambda: telling.worker.ready)
+    waiting.until(lambda: telling.worker.ready)
     assert not ran_alone(telling) and pid(telling) != before
 
 
@@ -319,9 +313,9 @@ def test_what_worker_and_server_leave_behind_is_found_and_stopped(opened, tmp_pa
     with server:
         id, worker = server.stdout.readline().split()
         server.kill()
-    until(lambda: not alive(int(worker)))
+    waiting.until(lambda: not alive(int(worker)))
     job = Jobs(tmp_path / "runs").get(id)
-    until(lambda: job.last.get("phase") == "train")
+    waiting.until(lambda: job.last.get("phase") == "train")
     assert job.state == "running" and os.getsid(job.note["pid"]) == job.note["pid"]
     job.note["created"] -= 3600  # the clock was set
     assert job.state == "running"

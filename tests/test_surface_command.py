@@ -10,6 +10,7 @@ import tarfile
 import nibabel
 import numpy as np
 import pytest
+import waiting
 from browsing import CHROMIUM, visiting
 from PIL import Image
 from scanning import CENTRE, RADII, scan
@@ -242,8 +243,11 @@ def test_in_a_browser_the_slices_are_drawn_and_nothing_is_asked_for(series, shru
         assert reddish > 0.02 and ivory.mean() > 0.005
         visit.page.select_option("#window", "40,80")
         visit.page.locator("#opacity").fill("0")
-        visit.page.wait_for_timeout(500)
-        after = Image.open(io.BytesIO(visit.page.locator("#view").screenshot())).convert("RGB")
-        pixels = np.asarray(after).astype(int)
-        assert (pixels[..., 0] > pixels[..., 1] + 30).mean() < reddish / 2
+
+        def is_pale():
+            after = Image.open(io.BytesIO(visit.page.locator("#view").screenshot())).convert("RGB")
+            pixels = np.asarray(after).astype(int)
+            return (pixels[..., 0] > pixels[..., 1] + 30).mean() < reddish / 2
+
+        waiting.until(is_pale)
         assert not visit.errors

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+import waiting
 from test_engines import environment
 
 from souron.training import ranks
@@ -24,7 +24,7 @@ def trained(name, out, processes, *words):
     """The weights after ten steps."""
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     command = [sys.executable, *start, str(PARTS), name, str(STEPS), str(out), *words]
-    subprocess.run(command, check=True, env=environment(), timeout=120, capture_output=True)
+    subprocess.run(command, check=True, env=environment(), timeout=waiting.LIMIT, capture_output=True)
     weights, about = read_tensors(out)
     assert about["steps"] == STEPS
     return weights
@@ -60,7 +60,7 @@ def test_the_command_trains_on_two_processes_and_reports_once(tmp_path):
         *["train", "mlp_tiny", "data=digits", "budget=2000ex", "folds=1", "processes=2", "--no-forecast", "--json"],
         cwd=tmp_path,
     )
-    out, err = going.communicate(timeout=180)
+    out, err = going.communicate(timeout=waiting.LIMIT)
     assert going.returncode == 0, err
     told = json.loads(out)
     assert told["measures"]["accuracy"]["value"] > 0.3
@@ -68,12 +68,14 @@ def test_the_command_trains_on_two_processes_and_reports_once(tmp_path):
     assert (tmp_path / told["run"] / "receipt.json").is_file()
 
 
-def waits(tmp_path, count=1):
-    """Until the training has begun."""
-    limit = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/classify/*/results.csv")):
-        assert time.monotonic() < limit
-        time.sleep(0.2)
+def learning(*words, cwd):
+    """A command that trains, once its first steps are behind it."""
+    events = cwd / f"{len(list(cwd.glob('*.jsonl')))}.jsonl"
+    going = souron(*words, f"--events={events}", cwd=cwd)
+    waiting.until(
+        lambda: events.exists() and events.read_text().count('"phase": "train"') > 5, lambda: going.poll() is None
+    )
+    return going
 
 
 def workers(going):
@@ -85,35 +87,31 @@ def workers(going):
     }
 
 
-LONG = "train mlp_tiny data=digits budget=5min folds=1 processes=2 --no-forecast"
+LONG = "train mlp_tiny data=digits budget=1h folds=1 processes=2 --no-forecast"
 
 
 def test_one_that_is_killed_ends_all_with_one_message(tmp_path):
-    going = souron(*LONG.split(), cwd=tmp_path)
-    waits(tmp_path)
+    going = learning(*LONG.split(), cwd=tmp_path)
     every = workers(going)
     every[1].kill()
-    begun = time.monotonic()
-    _out, err = going.communicate(timeout=60)
-    assert time.monotonic() - begun < 30 and going.returncode == 4
+    _out, err = going.communicate(timeout=waiting.LIMIT)
+    assert going.returncode == 4, err
     assert err.count("process 2 of 2 ended") == 1 and "Traceback" not in err
     assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in every.values())
 
 
 def test_ctrl_c_keeps_the_work_and_one_process_goes_on(tmp_path):
-    going = souron(*LONG.split(), cwd=tmp_path)
-    waits(tmp_path)
+    going = learning(*LONG.split(), cwd=tmp_path)
     every = workers(going)
     for one in (going, *every.values()):  # as a terminal sends it to all
         os.kill(one.pid, signal.SIGINT)
-    _out, err = going.communicate(timeout=60)
+    _out, err = going.communicate(timeout=waiting.LIMIT)
     assert going.returncode == 130, err
     [folder] = (tmp_path / "runs" / "classify").iterdir()
     assert (folder / "weights" / "resume.safetensors").is_file()
-    again = souron("train", f"resume={folder}", "--json", cwd=tmp_path)
-    time.sleep(10)
+    again = learning("train", f"resume={folder}", "--json", cwd=tmp_path)
     again.send_signal(signal.SIGINT)
-    _out, err = again.communicate(timeout=60)
+    _out, err = again.communicate(timeout=waiting.LIMIT)
     assert again.returncode == 130, err
 
 
@@ -127,7 +125,7 @@ def test_ctrl_c_keeps_the_work_and_one_process_goes_on(tmp_path):
 )
 def test_what_has_no_batch_to_share_is_refused(words, text, tmp_path):
     going = souron(*words.split(), "--no-forecast", cwd=tmp_path)
-    _out, err = going.communicate(timeout=120)
+    _out, err = going.communicate(timeout=waiting.LIMIT)
     assert going.returncode == 2 and text in " ".join(err.split()) and "Traceback" not in err
 
 

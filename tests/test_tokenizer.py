@@ -8,6 +8,7 @@ import sys
 import zlib
 
 import pytest
+import waiting
 from shapes import pieces_learnt
 
 from souron.data.language import chat_template, tokenizer_limits
@@ -210,7 +211,9 @@ DOUBLED = "{{% set ns = namespace(x={start}) %}}{{% for i in range(60) %}}{{% se
 def test_a_templates_memory_and_time_are_bounded(template):
     """Rendered from a small process: what a process holds when it starts another counts as memory
     of the other."""
-    rendered = subprocess.run([sys.executable, "-c", RENDER, template], capture_output=True, text=True, timeout=120)
+    rendered = subprocess.run(
+        [sys.executable, "-c", RENDER, template], capture_output=True, text=True, timeout=waiting.LIMIT
+    )
     assert rendered.returncode == 0, rendered.stderr
     answer = json.loads(rendered.stdout)
     assert re.search(r"takes more than|Limit|not allowed|cannot fit", answer["refused"])
@@ -243,7 +246,7 @@ print(json.dumps(answer))
 def test_memory_is_bounded_where_the_system_does_not_do_it(monkeypatch):
     """As on Windows and macOS: the process that asks looks at the one that renders."""
     monkeypatch.setattr(chat_template, "KEEPS_MEMORY", False)
-    monkeypatch.setattr(chat_template, "SECONDS", 60.0)
+    monkeypatch.setattr(chat_template, "SECONDS", waiting.LIMIT)
     longer = "{% set ns = namespace(x=[]) %}{% for i in range(9) %}{% for i in range(99999) %}"
     longer += "{% set ns.x = [ns.x, (i ~ 'a') * 999] %}{% endfor %}{% endfor %}"
     with pytest.raises(UserError, match="MB of memory"):
@@ -262,7 +265,7 @@ def test_linux_ends_what_exceeds_memory_or_time_although_nobody_looks(monkeypatc
     late = []
 
     def asleep(worker, done, most):
-        if not done.wait(60):
+        if not done.wait(waiting.LIMIT):
             late.append(most)
             worker.process.kill()
 

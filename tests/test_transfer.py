@@ -166,9 +166,9 @@ def test_a_result_of_one_step_says_so(photos):
 
 def test_a_time_budget_does_not_train_the_last_layer_for_thousands_of_epochs(photos):
     first = train.train("resnet_tiny", photos, budget="2ep", folds=1)
-    record = train.train("resnet_tiny", photos, budget="60s", pretrained=str(first.folder), freeze=True, folds=1)
+    record = train.train("resnet_tiny", photos, budget="5min", pretrained=str(first.folder), freeze=True, folds=1)
     assert record.curve[-1]["step"] <= frozen.MOST_STEPS
-    assert record.stopped in ("patience", "budget") and record.outcome.seconds < 60
+    assert record.stopped in ("patience", "budget") and record.outcome.seconds < 300
 
 
 def test_few_cases_from_scratch_are_advised_to_begin_with_published_weights(photos):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import waiting
 from test_engines import environment
 
 PROGRAM = Path(__file__).parent.parent / "docs" / "two_devices.py"
@@ -16,7 +17,9 @@ SENT = {"conv3": 12 * 13 * 13, "fc6": 12 * 6 * 6, "fc7": 32, "fc8": 32, "logits"
 @pytest.fixture(scope="module")
 def printed():
     command = [sys.executable, str(PROGRAM), "tiny"]
-    return subprocess.run(command, check=True, env=environment(), timeout=120, capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, check=True, env=environment(), timeout=waiting.LIMIT, capture_output=True, text=True
+    ).stdout
 
 
 def test_two_devices_compute_what_one_process_computes(printed):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import browsing
 import numpy as np
 import pytest
+import waiting
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -57,7 +58,7 @@ def send(client, name, content, **query):
 
 def finished(client, answer):
     """Ask until a film is done."""
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + waiting.LIMIT
     while "film" in answer and time.monotonic() < limit:
         time.sleep(0.1)
         answer = do(client, "film", film=answer["film"]).json()
@@ -357,7 +358,7 @@ def test_the_live_camera_answers_until_it_is_stopped(looked_at):
         page.wait_for_selector(".live", state="hidden")
         assert page.evaluate("document.querySelector('.live video').srcObject") is None
         count = len(asked)
-        time.sleep(1)
+        page.wait_for_timeout(1000)
         assert count >= 2 and len(asked) <= count + 1 and errors == []
 
 

@@ -129,7 +129,7 @@ def test_systems_learn_from_a_table(tmp_path, system, metric, least, capsys):
     record = train.train(system, path, **changes)
     assert record.measures[metric].value > least
     assert record.measures[metric].groups == 30  # patients
-    assert record.forecast.seconds < 10  # it is done long before the minute that it may take
+    assert record.forecast.seconds < 60  # it needs less than the minute that it may take
     page = (record.folder / "report.html").read_text(encoding="utf-8")
     assert "clouds.csv" in page and "never saw" not in page
     again = evaluate.evaluate(record.folder)

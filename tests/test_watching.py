@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import waiting
 from PIL import Image
 
 from souron.cli import main
@@ -417,7 +418,7 @@ def test_frames_are_decoded_while_earlier_ones_are_in_use():
 
     frames = moving.ahead(coming())
     assert next(frames).at == 0
-    assert decoded.wait(5), "the third, though only the first was asked for"
+    assert decoded.wait(waiting.LIMIT), "the third, though only the first was asked for"
     assert [frame.at for frame in frames] == list(range(1, 10))
 
 

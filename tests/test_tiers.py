@@ -1,0 +1,164 @@
+"""The tiers: which cases run when, what each needs, and what is said and stored of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiers
+
+HERE = Path(__file__).parent
+TOY = """
+import time
+
+import pytest
+
+
+def turn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+@pytest.fixture(scope="module")
+def costly():
+    turn(0.3)
+
+
+def test_light():
+    pass
+
+
+def test_heavy():
+    turn(0.4)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_shared(costly, number):
+    pass
+
+
+@pytest.mark.quick(seconds=9)
+def test_by_hand():
+    turn(0.4)
+"""
+CONFTEST = """
+import tiers
+from tiers import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+
+tiers.SLOW, tiers.QUICK_AGAIN, tiers.MOST = 0.2, 0.1, 0.2
+"""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A project of six cases, of which one is slow, and one stays quick by hand."""
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "test_toy.py").write_text(TOY)
+    (tests / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -q -p no:cacheprovider\n")
+    return tmp_path
+
+
+def run(toy, *words, ci="false"):
+    environment = os.environ | {"PYTHONPATH": str(HERE), "CI": ci}
+    environment.pop("PYTEST_ADDOPTS", None)
+    command = [sys.executable, "-m", "pytest", *words]
+    return subprocess.run(command, cwd=toy, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_whole_run_writes_the_tables_and_a_quick_one_leaves_out_what_is_slow(toy, workers):
+    whole = run(toy, workers, "--tests=all")
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    slow = toy / "tests" / "stored" / "slow.txt"
+    assert slow.read_text() == "tests/test_toy.py::test_heavy\n"
+    first, head, row = (toy / "tests" / "stored" / "seconds.csv").read_text().splitlines()
+    assert first == f"# {tiers.this_computer()}" and head == "file,quick,slow"
+    file, quick, late = row.split(",")
+    assert file == "tests/test_toy.py" and 0.4 <= float(late) < 0.8
+    assert 0.6 <= float(quick) < 1.5, "each worker makes the fixture of a module for itself"
+    quick = run(toy, workers, "--tests=quick", "-v")
+    assert "test_by_hand" in quick.stdout and "5 passed" in quick.stdout
+    named = run(toy, workers)
+    assert "6 passed" in named.stdout and "before)" not in named.stdout
+
+
+def test_the_end_of_a_run_says_sum_longest_cases_and_changes(toy):
+    run(toy, "-n0", "--tests=all")
+    more = toy / "tests" / "test_more.py"
+    more.write_text("from test_toy import turn\n\ndef test_new():\n    turn(1.3)\n")
+    end = run(toy, "-n0", "--tests=quick").stdout
+    assert "6 quick cases" in end and "0 slow ones 0 s" in end
+    assert end.index("tests/test_more.py::test_new") < end.index("tests/test_toy.py::test_by_hand")
+    assert "tests/test_more.py (0.0 before)" in end and "tests/test_toy.py (" not in end
+
+
+def test_a_quick_case_that_needs_too_long_fails_under_ci_by_name(toy):
+    needing = "tests/test_toy.py::test_heavy: 0.4 s of 0.2"
+    assert run(toy, "-n0", "--tests=quick").returncode == 0
+    failed = run(toy, "-n0", "--tests=quick", ci="true")
+    assert failed.returncode == 1 and needing in failed.stdout and "test_by_hand:" not in failed.stdout
+    assert run(toy, "-n0", ci="true").returncode == 0, "no tier, no limit"
+    run(toy, "-n0", "--tests=all")
+    assert run(toy, "-n0", "--tests=quick", ci="true").returncode == 0, "it is slow now"
+
+
+def test_a_tier_that_there_is_not_is_named(toy):
+    done = run(toy, "--tests=nonsense")
+    assert done.returncode == 4
+    assert "nonsense" in done.stderr and "quick" in done.stderr and "all" in done.stderr
+
+
+def test_each_slow_case_has_its_turn_within_twenty_commits():
+    cases = [f"tests/test_x.py::test_{number}" for number in range(400)]
+    turns = [sum(tiers.due(case, commit) for commit in range(7, 7 + tiers.TURNS)) for case in cases]
+    assert turns == [1] * len(cases)
+    each = [sum(tiers.due(case, commit) for case in cases) for commit in range(tiers.TURNS)]
+    assert all(5 <= count <= 40 for count in each) and sum(each) == 400
+
+
+def test_each_worker_has_quick_cases_first():
+    assert [tiers.share(list(range(10)), at, 3) for at in range(3)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
+
+
+def cases(**seconds):
+    return {f"tests/test_{name}.py::test_it": tiers.Case(value) for name, value in seconds.items()}
+
+
+def test_another_computer_is_compared_by_the_median_ratio(tmp_path):
+    tables = tiers.Tables(tmp_path)
+    stored = dict.fromkeys("abcdef", 0.9)
+    tables.write(cases(**stored), set(), 1.0)
+    now = tiers.by_file(cases(**dict.fromkeys(stored, 1.8) | {"a": 9.0}), set())
+    assert tables.pace(now) == pytest.approx(2.0)
+    assert tables.changes(now, 2.0) == [("tests/test_a.py", 0.9, 4.5)]
+    assert tables.pace({}) == 1.0
+
+
+def test_a_table_changes_only_where_much_changes(tmp_path):
+    tables = tiers.Tables(tmp_path)
+    tables.write(cases(a=0.9, b=0.9, c=5.0), set(), 1.0)
+    before = tables.seconds.read_text()
+    assert tables.slow.read_text() == "tests/test_c.py::test_it\n"
+    slow = {"tests/test_c.py::test_it"}
+    tables.write(cases(a=1.0, b=0.8, c=5.9), slow, 1.0)
+    assert tables.seconds.read_text() == before
+    tables.write(cases(a=1.2, b=0.9, c=0.8), slow, 1.0)
+    assert tables.slow.read_text() == "tests/test_a.py::test_it\ntests/test_c.py::test_it\n", "0.8 s: not to and fro"
+    tables.write(cases(a=0.9, b=0.9, c=0.6), slow, 1.0)
+    assert tables.slow.read_text() == ""
+    tables.write(cases(a=2.4, b=1.8, c=0.6), set(), 2.0)
+    assert tables.slow.read_text() == "tests/test_a.py::test_it\n", "seconds of the table's computer"
+
+
+def test_a_process_counts_with_what_it_started():
+    before = tiers.processor()
+    code = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\nprint('now')\ninput()"
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    running = tiers.processor() - before
+    child.communicate(b"\n")
+    assert running >= 0.29 and tiers.processor() - before >= running - 0.02
