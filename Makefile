@@ -11,12 +11,13 @@ ifeq ($(filter quick all,$(TESTS)),)
 $(error TESTS=$(TESTS): there are TESTS=quick, the default, and TESTS=all)
 endif
 
-.PHONY: tour test check begin lint unit browser strace docs notebooks locale mutants wheels benchmarks clean install install-dev
+.PHONY: tour test check begin lint style types unit reading browser strace docs pages notebooks locale mutants wheels benchmarks clean install install-dev
 
 tour: install
 	$(BIN)/souron tour
 
-test: begin lint unit docs
+test: begin style
+	@$(MAKE) --no-print-directory --jobs 2 unit reading
 	$(RUN) $(BIN)/python tests/mutants/run.py --some 3
 	@$(BIN)/python tests/frame.py
 	@$(BIN)/python tests/affected.py green
@@ -32,10 +33,16 @@ install install-dev:
 	  "install it from https://www.python.org/downloads/ or with your system's packages."; exit 1; }
 	@"$(PYTHON)" install.py --torch=$(TORCH) $(if $(filter install-dev,$@),--dev)
 
-lint: install-dev
+lint: style types
+
+style: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: install-dev
 	$(BIN)/mypy
+
+reading: types $(if $(filter all,$(TESTS)),docs,pages)  # beside the tests, which leave a core idle now and then
 
 unit: install-dev browser strace
 	$(RUN) $(BIN)/pytest --tests=$(TESTS)
@@ -52,6 +59,9 @@ strace:  # for the test that no engine opens a connection
 
 docs: install-dev
 	$(BIN)/python docs/build.py
+
+pages: install-dev  # reads all pages of the documentation, and writes none
+	$(BIN)/python docs/build.py --brief
 
 notebooks: install-dev  # after a lesson in notebooks/source has changed: write both languages, run each in full
 	$(BIN)/python notebooks/build.py

@@ -10,7 +10,7 @@ and of the tests that walk through a registry those whose id holds its name.
 
 A file that is no Python counts as a change of those beside it that name it. The nearest tests are
 taken, of these the shortest, until ``SECONDS`` are full by the times of earlier runs; the slowest
-of them begin. The tests that were left out are counted: ``make test`` runs everything.
+of them begin. The tests that were left out are counted: ``make test TESTS=all`` runs everything.
 """
 
 import ast
@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 140  # of tests; lint takes the rest of three minutes
 START = 30  # of these, until the first test begins
-UNKNOWN = 0.5  # seconds of a test that was never timed
+UNKNOWN, SLOW = 0.2, 3.0  # seconds of a test that was never timed here, and of one that is listed as slow
 NAMED = {  # folders whose files are found by name -> how a test walks through all of them
     "souron/systems": r"registry\.entries\(",
     "souron/tasks": r"registry\.(entries|tasks)\(",
@@ -47,7 +47,8 @@ NAMED = {  # folders whose files are found by name -> how a test walks through a
 EVERYTHING = ("tests/conftest.py", "tests/isolation.py", "pyproject.toml", "constraints.txt")
 GREEN = "refs/worktree/green"  # a commit that holds all tracked files as they were green
 TIMES = ".pytest_cache/v/souron/seconds"  # written by conftest.py
-LATE = "no time left: make test"
+ALL = "make test TESTS=all"
+LATE = f"no time left: {ALL}"
 PLAN = "AFFECTED_PLAN"  # the variable that leads the run to its plan
 SIZE = r"(?:_(?:tiny|small|paper)|\d\w*)?"  # of a system, behind its name
 
@@ -277,14 +278,14 @@ def check() -> int:
         return 0
     files = sorted({*selection.distance, *selection.named})
     for file in selection.core:
-        print(f"  {file} is part of the core: run make test")
+        print(f"  {file} is part of the core: run {ALL}")
     for file in selection.unknown:
         print(f"  {file} is reached by no test")
     if not files:
         return 0
     code, left = _run(files, selection)
     if left:
-        print(f"{sum(left.values())} tests had no room in {SECONDS} s: run make test")
+        print(f"{sum(left.values())} tests had no room in {SECONDS} s: run {ALL}")
         for file, count in sorted(left.items()):
             print(f"  {file}: {count}")
     elif code == 0:
@@ -294,7 +295,9 @@ def check() -> int:
 
 def _run(files: list[str], selection: Selection) -> tuple[int, dict[str, int]]:
     """pytest's exit code, and how many tests of which file were left out."""
-    times = ROOT / TIMES
+    times, listed = ROOT / TIMES, ROOT / "tests" / "stored" / "slow.txt"
+    seconds = dict.fromkeys(listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else (), SLOW)
+    seconds |= json.loads(times.read_text(encoding="utf-8")) if times.is_file() else {}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     plan = ROOT / ".pytest_cache" / "check.json"
     plan.parent.mkdir(exist_ok=True)
@@ -303,7 +306,7 @@ def _run(files: list[str], selection: Selection) -> tuple[int, dict[str, int]]:
             {
                 "distance": selection.distance,
                 "named": {test: sorted(words) for test, words in selection.named.items()},
-                "seconds": json.loads(times.read_text(encoding="utf-8")) if times.is_file() else {},
+                "seconds": seconds,
                 "room": (SECONDS - START) * (cores or 1),
                 "end": time.time() + SECONDS,
             }

@@ -1,7 +1,10 @@
 """A fresh offline installation: each page says at first sight what it needs, or works at once."""
 
+import signal
+from contextlib import suppress
 from functools import partial
 
+import psutil
 import pytest
 import waiting
 from browsing import CHROMIUM, axe, said, serving, settle, visiting
@@ -60,6 +63,7 @@ def test_a_page_says_at_first_sight_what_it_needs(studio, language):
         assert visit.errors == [] and visit.outside == []
 
 
+@pytest.mark.quick(seconds=20)
 def test_tokens_and_models_show_something_at_once(studio):
     with visiting() as visit:
         page = visit.page
@@ -129,6 +133,15 @@ def test_a_page_is_whole_and_accessible_and_its_first_button_works(name, studio)
                 press(page, button)
             wrong = texts(page, "#wrong:visible, .toast-body.error")
             assert [*wrong, *refused, *visit.errors, *visit.outside] == []
+        stop_jobs(studio)
+
+
+def stop_jobs(studio):
+    """Stop what a press has started, as Ctrl-C does."""
+    for process in psutil.Process(studio.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "souron.studio.jobs.worker" in process.cmdline():
+                process.send_signal(signal.SIGINT)
 
 
 def note_refusal(refused, answer):

@@ -4,7 +4,7 @@
     pytest --tests=all      all of them, the quick ones first, and the tables are brought up to date
     pytest                  whatever is named
 
-Slow is what took over a second when all ran last: its id stands in ``stored/slow.txt``. One case of
+Slow is what took over half a second when all ran last: its id stands in ``stored/slow.txt``. One case of
 each mechanism stays quick by hand, ``@pytest.mark.quick``. Each slow case runs within twenty commits.
 
 ``stored/seconds.csv`` holds the sum of each file; both are in seconds of the computer that its first
@@ -31,8 +31,8 @@ from typing import Any
 import psutil
 import pytest
 
-SLOW = 1.0  # seconds
-QUICK_AGAIN = 0.7  # below which a slow case is quick again, so that none goes to and fro
+SLOW = 0.5  # seconds
+QUICK_AGAIN = 0.35  # below which a slow case is quick again, so that none goes to and fro
 MOST = 2.0  # seconds of a quick case
 TURNS = 20  # commits within which each slow case runs
 NOTED = 1.0  # seconds by which a file's sum differs before its row changes, and a quarter of it
