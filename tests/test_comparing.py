@@ -120,7 +120,7 @@ def test_another_system_begins_each_round(monkeypatch):
     assert rounds == [(0, "mlp_tiny"), (0, "cnn_tiny"), (1, "cnn_tiny"), (1, "mlp_tiny")]
 
 
-@pytest.mark.quick(seconds=4)
+@pytest.mark.quick(seconds=7)
 def test_each_fold_counts_as_a_training(photos):
     record = compare.compare(["mlp_tiny", "cnn_tiny"], str(photos), budget="200ex", seeds=1, folds=3)
     assert "One seed each" not in record.sentence

@@ -107,6 +107,7 @@ def test_what_is_no_souron_is_really_shut_out(tmp_path):
     assert "ModuleNotFoundError" in elsewhere.outside(tmp_path / "run.py").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "format"), isolation.of_commit(PASSED, 4))
 def test_what_the_table_calls_validated_is(tmp_path, name, format):
     made = exports.export(elsewhere.run_of(ENTRIES[name], tmp_path), format)
@@ -330,7 +331,7 @@ def test_labels_are_never_code_and_stay_in_order(tmp_path):
     assert len(said) == 5 and said <= set(labels), done.stderr
 
 
-@pytest.mark.quick
+@pytest.mark.quick(seconds=4)
 def test_paths_of_the_user_stay_at_home(tmp_path):
     run = cnn(tmp_path / "run", data=str(tmp_path / "patients of Dr. Tanaka"))
     receipt = {"data": {"name": str(tmp_path / "patients"), "licence": "own"}, "machine": {"processor": "secret"}}
@@ -609,7 +610,7 @@ def test_a_function_brings_its_weights_along():
 # what must not be left, or lost
 
 
-@pytest.mark.quick
+@pytest.mark.quick(seconds=4)
 @pytest.mark.parametrize(
     "trouble", [OSError(28, "No space left on device"), KeyboardInterrupt(), RuntimeError("no rule")]
 )

@@ -126,7 +126,7 @@ def test_the_reader_of_motion_sees_neither_ground_nor_what_stands_still():
     assert moved(still).abs().max() < 1e-5
 
 
-@pytest.mark.quick(seconds=7)
+@pytest.mark.quick(seconds=8)
 def test_who_draws_what_was_asked_is_told_from_who_does_not(asked):
     spec = TASK.spec(LEARNT)
     found = {}

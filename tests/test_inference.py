@@ -619,7 +619,7 @@ def test_8_bits_are_taken_where_validation_cases_show_that_little_is_lost(record
     assert proof["low"] > -0.01 and build.record["cases"] == 600
 
 
-@pytest.mark.quick(seconds=4)
+@pytest.mark.quick(seconds=6)
 def test_an_8_bit_network_that_lost_everything_is_refused(record, monkeypatch):
     system = model.load(record.folder).system
     ask = Graph.__call__

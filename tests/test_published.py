@@ -254,7 +254,7 @@ def test_what_was_not_fetched_says_how_to_get_it(offer, photo, capsys):
     assert "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth" in trouble.value.expected
 
 
-@pytest.mark.quick(seconds=5)
+@pytest.mark.quick(seconds=7)
 def test_training_begins_with_all_but_the_last_layers(offer):
     theirs = references.ssdlite(90)
     offer(LITE, theirs)

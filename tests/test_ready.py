@@ -233,6 +233,7 @@ def test_an_image_to_start_from_stays_what_it_was_where_little_is_drawn_anew():
     assert (last - given).abs().mean() < 16  # an encoder without its weights: 60 and more
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", of_commit(sorted(READY), 10))
 def test_its_figures_on_all_test_cases_are_found_again(name, monkeypatch):
     """From a second load, within their intervals: a processor without bfloat16 rounds otherwise.

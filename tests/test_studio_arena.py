@@ -72,7 +72,6 @@ def test_names_come_after_the_vote(server, language, width):
         assert visit.outside == [] and visit.errors == []
 
 
-@pytest.mark.quick(seconds=19)
 def test_models_are_listed_with_their_pages(server):
     with browsing.visiting() as visit:
         page = visit.page

@@ -63,7 +63,6 @@ def test_a_page_says_at_first_sight_what_it_needs(studio, language):
         assert visit.errors == [] and visit.outside == []
 
 
-@pytest.mark.quick(seconds=20)
 def test_tokens_and_models_show_something_at_once(studio):
     with visiting() as visit:
         page = visit.page
@@ -111,6 +110,7 @@ def texts(page, selector):
         return page.locator(selector).all_inner_texts()
 
 
+@pytest.mark.slow  # whichever comes first pays for the libraries of all
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_whole_and_accessible_and_its_first_button_works(name, studio):
     """English, light and narrow; Japanese, dark and wide: nothing from outside, no finding of weight, no error."""

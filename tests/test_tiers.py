@@ -44,6 +44,11 @@ def test_shared(costly, number):
 @pytest.mark.quick(seconds=9)
 def test_by_hand():
     turn(0.4)
+
+
+@pytest.mark.slow
+def test_slow_by_hand():
+    pass
 """
 CONFTEST = """
 import tiers
@@ -56,7 +61,7 @@ tiers.SLOW, tiers.QUICK_AGAIN, tiers.MOST = 0.2, 0.1, 0.2
 
 @pytest.fixture
 def toy(tmp_path):
-    """A project of six cases, of which one is slow, and one stays quick by hand."""
+    """A project of seven cases: one is slow, one is slow by hand, and one stays quick by hand."""
     tests = tmp_path / "tests"
     tests.mkdir()
     (tests / "test_toy.py").write_text(TOY)
@@ -84,9 +89,9 @@ def test_a_whole_run_writes_the_tables_and_a_quick_one_leaves_out_what_is_slow(t
     assert file == "tests/test_toy.py" and 0.4 <= float(late) < 0.8
     assert 0.5 <= float(quick) < 1.5, "each worker makes the fixture of a module for itself"
     quick = run(toy, workers, "--tests=quick", "-v")
-    assert "test_by_hand" in quick.stdout and "5 passed" in quick.stdout
+    assert "test_by_hand" in quick.stdout and "test_slow_by_hand" not in quick.stdout and "5 passed" in quick.stdout
     named = run(toy, workers)
-    assert "6 passed" in named.stdout and "before)" not in named.stdout
+    assert "7 passed" in named.stdout and "before)" not in named.stdout
 
 
 def test_the_end_of_a_run_says_sum_longest_cases_and_changes(toy):
@@ -107,6 +112,17 @@ def test_a_quick_case_that_needs_too_long_fails_under_ci_by_name(toy):
     assert run(toy, "-n0", ci="true").returncode == 0, "no tier, no limit"
     run(toy, "-n0", "--tests=all")
     assert run(toy, "-n0", "--tests=quick", ci="true").returncode == 0, "it is slow now"
+
+
+def test_a_case_that_pays_for_what_others_use_does_not_fail_under_ci(toy):
+    (toy / "tests" / "test_first.py").write_text(
+        "from functools import cache\n\nfrom test_toy import turn\n\nturned = cache(turn)\n\n"
+        "def test_it():\n    turned(0.5)\n\ndef test_each_time():\n    turn(0.5)\n"
+    )
+    for workers in ("-n0", "-n2"):
+        done = run(toy, workers, "--tests=quick", "tests/test_first.py", ci="true")
+        assert done.returncode == 1 and re.search(r"test_each_time: 0\.[5-8] s of 0\.2", done.stdout), done.stdout
+        assert "test_it: " not in done.stdout and "2 passed" in done.stdout
 
 
 def test_a_tier_that_there_is_not_is_named(toy):

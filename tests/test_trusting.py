@@ -348,7 +348,7 @@ def test_a_table_with_parts_of_its_own_is_not_cross_validated(clinic):
     assert trouble.value.code == "option"
 
 
-@pytest.mark.quick(seconds=7)
+@pytest.mark.quick(seconds=9)
 def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
     record = compare.compare(["cnn_tiny", "mlp_tiny"], str(clinic), budget="2ep", seeds=2, batch=16, side=24)
     cases = csv_table.load(clinic, Reading(24))

@@ -164,7 +164,7 @@ def test_the_frames_and_the_time_of_a_film_are_bounded(client, monkeypatch):
     assert "stopped after 1 frames" in said(finished(client, do(client, "sample", sample="scene.gif").json())["html"])
 
 
-@pytest.mark.quick
+@pytest.mark.quick(seconds=3)
 def test_a_film_leaves_no_file_behind(client, monkeypatch, tmp_path):
     monkeypatch.setattr(films.tempfile, "tempdir", str(tmp_path))
     finished(client, do(client, "sample", sample="scene.gif").json())

@@ -4,12 +4,14 @@
     pytest --tests=all      all of them, the quick ones first, and the tables are brought up to date
     pytest                  whatever is named
 
-Slow is what took over half a second when all ran last: its id stands in ``stored/slow.txt``. One case of
-each mechanism stays quick by hand, ``@pytest.mark.quick``. Each slow case runs within twenty commits.
+Slow is what took over half a second when all ran last: its id stands in ``stored/slow.txt``; and by hand,
+``@pytest.mark.slow``, cases that are others for each commit. One case of each mechanism stays quick by hand,
+``@pytest.mark.quick``. Each slow case runs within twenty commits.
 
 ``stored/seconds.csv`` holds the sum of each file; both are in seconds of the computer that its first
 line names. Another one is compared by the median ratio over all files. A quick case that needs over
-two of these seconds fails under CI=true; ``@pytest.mark.quick(seconds=5)`` allows it more.
+two of these seconds fails under CI=true; ``@pytest.mark.quick(seconds=5)`` allows it more. It is run
+twice then, and the second time counts: the first one may have paid for what later cases use as well.
 
 Counted are the processor's seconds of a case's process and of all that it starts; what a fixture of
 a module or of the whole run needs is divided among the cases that share it.
@@ -30,6 +32,7 @@ from typing import Any
 
 import psutil
 import pytest
+from _pytest.runner import runtestprotocol
 
 SLOW = 0.5  # seconds
 QUICK_AGAIN = 0.35  # below which a slow case is quick again, so that none goes to and fro
@@ -45,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: belongs to the slow tier, whatever it took before")
     config.addinivalue_line("markers", "quick(seconds): stays in the quick tier; may need more than two seconds")
     config.pluginmanager.register(Clock(config), "clock")
     if not hasattr(config, "workerinput"):
@@ -77,13 +81,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     number = turn(config.rootpath)
     quick, slow = [], []
     for item in items:
-        hurries = item.nodeid not in listed or item.get_closest_marker("quick")
-        (quick if hurries else slow).append(item)
+        (slow if is_slow(item, listed) else quick).append(item)
     if tier == "quick":
         config.hook.pytest_deselected(items=[item for item in slow if not due(item.nodeid, number)])
         slow = [item for item in slow if due(item.nodeid, number)]
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     items[:] = [item for at in range(workers) for tests in (quick, slow) for item in share(tests, at, workers)]
+
+
+def is_slow(item: pytest.Item, listed: set[str]) -> bool:
+    """Return whether a case belongs to the slow tier: marks by hand go before the list."""
+    return not item.get_closest_marker("quick") and bool(item.get_closest_marker("slow") or item.nodeid in listed)
 
 
 def share(things: list[Any], at: int, workers: int) -> list[Any]:
@@ -120,11 +128,25 @@ class Clock:
         self.last = 0.0
         self.shared: dict[str, float] = {}  # since the last report
         self.within = 0.0
+        self.needed = 0.0
+        self.listed = slow_ids(config)
+        self.repeats = bool(config.getoption("tests")) and os.environ.get("CI") == "true"
+        self.again: dict[str, float] = {}
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self.last = processor()
-        return (yield)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[object]:
+        self.last, self.needed = processor(), 0.0
+        done = yield
+        if self.repeats and not is_slow(item, self.listed) and self.needed > allowed(item):
+            self.last, self.needed = processor(), 0.0
+            item._initrequest()  # type: ignore[attr-defined]  # as pytest-rerunfailures does
+            runtestprotocol(item, nextitem=nextitem, log=False)
+            self.again[item.nodeid] = self.needed
+        return done
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workerinput"):
+            session.config.workeroutput["again"] = self.again  # type: ignore[attr-defined]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Iterator[None]:
@@ -144,12 +166,19 @@ class Clock:
         report = yield
         now = processor()
         report.needed = max(0.0, now - self.last - sum(self.shared.values()))
+        self.needed += report.needed
         report.shared = self.shared
+        report.slow = is_slow(item, self.listed)
         report.uses = [f"{one[-1].baseid}::{name}" for name, one in _fixtures(item) if one[-1].scope != "function"]
-        marker = item.get_closest_marker("quick")
-        report.allowed = marker and marker.kwargs.get("seconds", MOST)
+        report.allowed = allowed(item) if item.get_closest_marker("quick") else None
         self.last, self.shared, self.within = now, {}, 0.0
         return report
+
+
+def allowed(item: pytest.Item) -> float:
+    """Return the seconds that a quick case may need."""
+    marker = item.get_closest_marker("quick")
+    return marker.kwargs.get("seconds", MOST) if marker else MOST
 
 
 def _fixtures(item: pytest.Item) -> list[Any]:
@@ -164,6 +193,7 @@ class Case:
     seconds: float = 0.0
     uses: list[str] = field(default_factory=list)
     allowed: float | None = None  # as a quick case, by hand
+    slow: bool = False
 
 
 class Report:
@@ -174,24 +204,31 @@ class Report:
         self.cases: dict[str, Case] = defaultdict(Case)
         self.shared: dict[str, float] = defaultdict(float)
         self.tables = Tables(config.rootpath / "tests" / "stored")
+        self.again: dict[str, float] = {}  # cases that needed too long -> what they needed the second time
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.again |= getattr(node, "workeroutput", {}).get("again", {})
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if not hasattr(report, "needed"):
             return
         case = self.cases[report.nodeid]
         case.seconds += report.needed
-        case.uses, case.allowed = report.uses, report.allowed
+        case.uses, case.allowed, case.slow = report.uses, report.allowed, report.slow
         for name, seconds in report.shared.items():
             self.shared[name] += seconds
 
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if clock := session.config.pluginmanager.get_plugin("clock"):
+            self.again |= clock.again
         if os.environ.get("CI") == "true" and self.config.getoption("tests") and self.too_long():
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
     def slow(self) -> set[str]:
         """The cases of this run that do not belong to the quick tier."""
-        listed = slow_ids(self.config)
-        return {name for name in self.cases if name in listed and self.cases[name].allowed is None}
+        return {name for name, case in self.cases.items() if case.slow}
 
     def pace(self) -> float:
         """How many of this computer's seconds are one of the tables'; 1 where that cannot be told."""
@@ -200,10 +237,11 @@ class Report:
     def too_long(self) -> list[str]:
         """Quick cases that need more than they may, with their seconds."""
         pace, slow = max(1.0, self.pace()), self.slow()
+        needed = {name: min(case.seconds, self.again.get(name, case.seconds)) for name, case in self.cases.items()}
         return [
-            f"{name}: {case.seconds:.1f} s of {(case.allowed or MOST) * pace:.1f}"
+            f"{name}: {needed[name]:.1f} s of {(case.allowed or MOST) * pace:.1f}"
             for name, case in sorted(self.cases.items())
-            if name not in slow and case.seconds > (case.allowed or MOST) * pace
+            if name not in slow and needed[name] > (case.allowed or MOST) * pace
         ]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
