@@ -9,11 +9,13 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import waiting
 
+from souron.studio import app
 from souron.studio.jobs import job_queue as module
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import Job, Jobs
@@ -763,3 +765,14 @@ def test_what_a_server_in_the_background_started_can_be_stopped(leads):
     finally:
         signal.signal(signal.SIGINT, before)
     assert (done.stdout, done.stderr) == (f"{leads}\n", "")
+
+
+def test_a_studio_that_ends_while_it_gets_ready_says_nothing_of_it(monkeypatch):
+    def build():
+        raise RuntimeError("can't register atexit after shutdown")
+
+    jobs, pages = SimpleNamespace(worker=SimpleNamespace(start=lambda: None)), SimpleNamespace(build=build)
+    with pytest.raises(RuntimeError):
+        app.warm(jobs, pages)
+    monkeypatch.setattr(app.threading, "main_thread", lambda: SimpleNamespace(is_alive=lambda: False))
+    app.warm(jobs, pages)

@@ -479,8 +479,12 @@ def listen(settings: Any) -> Any:
 
 def warm(jobs: Jobs, pages: Lazy) -> None:
     """Prepare what the next pages need: the jobs' imports in a process of their own, the Gradio pages of the
-    terminal's language, and the imports of predictions here.
+    terminal's language, and the imports of predictions here. A studio that ends meanwhile says nothing of it.
     """
-    jobs.worker.start()
-    importlib.import_module("souron.studio.forms.predict_form")
-    pages.build()
+    try:
+        jobs.worker.start()
+        importlib.import_module("souron.studio.forms.predict_form")
+        pages.build()
+    except Exception:
+        if threading.main_thread().is_alive():
+            raise
