@@ -1,10 +1,7 @@
 """A fresh offline installation: each page says at first sight what it needs, or works at once."""
 
-import signal
-from contextlib import suppress
 from functools import partial
 
-import psutil
 import pytest
 import waiting
 from browsing import CHROMIUM, axe, said, serving, settle, visiting
@@ -133,15 +130,6 @@ def test_a_page_is_whole_and_accessible_and_its_first_button_works(name, studio)
                 press(page, button)
             wrong = texts(page, "#wrong:visible, .toast-body.error")
             assert [*wrong, *refused, *visit.errors, *visit.outside] == []
-        stop_jobs(studio)
-
-
-def stop_jobs(studio):
-    """Stop what a press has started, as Ctrl-C does."""
-    for process in psutil.Process(studio.process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if "souron.studio.jobs.worker" in process.cmdline():
-                process.send_signal(signal.SIGINT)
 
 
 def note_refusal(refused, answer):
