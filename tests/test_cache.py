@@ -383,7 +383,7 @@ def test_killed_in_the_middle_and_again(tmp_path, made):
 
 
 def workers_alive() -> list[psutil.Process]:
-    """Of any souron of this test's folder."""
+    """List the workers of any souron of this test's folder."""
     found = []
     for process in psutil.process_iter(["cmdline", "environ"]):
         if "souron.data.readers.workers" not in (process.info["cmdline"] or ()):

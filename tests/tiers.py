@@ -197,7 +197,7 @@ class Case:
 
 
 class Report:
-    """Where all reports meet: sums, the longest cases, tables, and the end of a run that needs too long."""
+    """Collect all reports: sums, the longest cases, tables, and the failure of a run that needs too long."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -231,7 +231,7 @@ class Report:
         return {name for name, case in self.cases.items() if case.slow}
 
     def pace(self) -> float:
-        """How many of this computer's seconds are one of the tables'; 1 where that cannot be told."""
+        """Return how many of this computer's seconds are one of the tables'; 1 where that cannot be told."""
         return self.tables.pace(by_file(self.cases, self.slow()))
 
     def too_long(self) -> list[str]:

@@ -99,7 +99,7 @@ class Mutant:
     slow: bool = False
 
     def places(self, text: str) -> Sequence[Any]:
-        """Where ``old`` stands in the text of the file."""
+        """List the places of ``old`` in the text of the file."""
         if self.within is None:
             return range(text.count(self.old))
         return syntax.pieces(text, self.within, self.old)

@@ -105,7 +105,7 @@ def pieces(text: str, within: str, piece: str) -> list[Piece]:
 
 
 def _children(node: ast.AST, wanted: list[ast.AST], head: bool) -> Iterator[Piece]:
-    """Where a piece begins among the children of a node."""
+    """Find a piece among the children of a node."""
     for _name, value in ast.iter_fields(node):
         children = value if isinstance(value, list) else [value]
         for at in range(len(children) - len(wanted) + 1):
