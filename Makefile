@@ -6,6 +6,7 @@ TORCH ?=
 TESTS ?= quick
 BIN := .venv/bin
 RUN := $(BIN)/python tests/supervise.py  # ends what a command leaves behind, also after Ctrl-C
+export PYTHONDONTWRITEBYTECODE :=  # with it, each of a thousand processes would compile everything anew
 
 ifeq ($(filter quick all,$(TESTS)),)
 $(error TESTS=$(TESTS): there are TESTS=quick, the default, and TESTS=all)
@@ -18,7 +19,6 @@ tour: install
 
 test: begin style
 	@$(MAKE) --no-print-directory --jobs 2 unit reading
-	$(RUN) $(BIN)/python tests/mutants/run.py --some 3
 	@$(BIN)/python tests/frame.py
 	@$(BIN)/python tests/affected.py green
 
@@ -43,6 +43,7 @@ types: install-dev
 	$(BIN)/mypy
 
 reading: types $(if $(filter all,$(TESTS)),docs,pages)  # beside the tests, which leave a core idle now and then
+	$(RUN) $(BIN)/python tests/mutants/run.py --some 3
 
 unit: install-dev browser strace
 	$(RUN) $(BIN)/pytest --tests=$(TESTS)

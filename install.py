@@ -7,6 +7,7 @@ Only the standard library is used, and this file can be read by Python 3.6, so t
 can say what is missing. A ``.venv`` that works is kept; one that does not is made anew.
 """
 
+import ast
 import contextlib
 import hashlib
 import os
@@ -113,12 +114,29 @@ def torch_of(venv):
     return ""
 
 
+def settings_of_pip(venv):
+    """Return where this computer's pip is set to look for packages, as options that uv has too."""
+    command = [str(python_of(venv)), "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, env=_environment()).stdout.decode(errors="replace")
+    found = re.findall(r"""\.((?:extra-)?index-url|find-links)=(['"].*['"])""", listed)
+    chosen = {name: ast.literal_eval(places).split() for name, places in reversed(found)}  # the first one counts
+    return [word for name, places in sorted(chosen.items()) for place in places for word in ("--" + name, place)]
+
+
 def pip(venv, *words):
-    """Run the environment's pip; its exit code."""
+    """Install by uv, which needs half of pip's time, or by pip where uv cannot; the exit code."""
     marker = venv / "souron-installing"  # stays where this is killed in between
     marker.touch()
-    command = [str(python_of(venv)), "-m", "pip", "install", "--quiet", *words]
-    code = subprocess.call(command, cwd=str(HERE))
+    python = str(python_of(venv))
+    install = ["pip", "install", "--quiet"]
+    code = subprocess.call([python, "-m", *install, "uv"], cwd=str(HERE))
+    if code == 0:
+        chosen = [] if "--index-url" in words else settings_of_pip(venv)
+        uv = [python, "-m", "uv", *install, "--python", python, "--compile-bytecode", *chosen, *words]
+        code = subprocess.call(uv, cwd=str(HERE))
+    if code:
+        print("uv could not install it: pip tries.", flush=True)
+        code = subprocess.call([python, "-m", *install, *words], cwd=str(HERE))
     marker.unlink()
     return code
 

@@ -1,7 +1,7 @@
 """Build the site in both languages: ``make docs``. Warnings are errors.
 
-``python docs/build.py --brief`` reads all pages in both languages and writes none, with the small size of each
-system alone: what is wrong in them is found in a third of the time.
+``python docs/build.py --brief`` reads all pages in both languages and writes none. No system is built for it: what
+is wrong in the text of a page is found in a quarter of the time, and drawings and sizes are left to the tests.
 
 ``python docs/build.py --update`` brings the translations in ``docs/locale`` up to date with the
 English pages; what is new or changed in them then waits for a translation.

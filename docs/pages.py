@@ -51,13 +51,15 @@ def describe_all(brief: bool = False) -> list[Described]:
 
 
 def describe(entry: registry.Entry, brief: bool = False) -> Described:
-    """Describe a system's sizes, and draw the layers of one; ``brief`` knows the small size alone."""
-    sizes = []
-    for size in ["small"] if brief else entry.sizes:
-        model, seen = summary.drawn(entry, size)
+    """Describe a system's sizes, and draw the layers of one; ``brief`` does neither."""
+    sizes: list[Size] = []
+    size = size_drawn(entry)
+    if brief:
+        return Described(entry, sizes, registry.full_name(entry, size), [])
+    for name in entry.sizes:
+        model, seen = summary.drawn(entry, name)
         counted = summary.parameters(model), summary.flops(model, seen)
-        sizes.append(Size(registry.full_name(entry, size), *counted, summary.describe(seen)))
-    size = "small" if brief else size_drawn(entry)
+        sizes.append(Size(registry.full_name(entry, name), *counted, summary.describe(seen)))
     lines = diagram.boxes(*summary.drawn(entry, size))
     return Described(entry, sizes, registry.full_name(entry, size), lines)
 
@@ -75,7 +77,11 @@ def draw(docs: Path, described: list[Described]) -> None:
         shutil.rmtree(docs / name, ignore_errors=True)
         (docs / name).mkdir()
     for each in described:
-        diagram.draw(each.lines, docs / "systems" / f"{each.entry.name}.svg")
+        file = docs / "systems" / f"{each.entry.name}.svg"
+        if each.lines:
+            diagram.draw(each.lines, file)
+        else:
+            file.touch()
 
 
 def write(docs: Path, described: list[Described]) -> None:

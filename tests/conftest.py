@@ -96,6 +96,7 @@ def photos(tmp_path, digits):
 pytest_addoption = tiers.pytest_addoption
 pytest_configure = tiers.pytest_configure
 pytest_collection_modifyitems = tiers.pytest_collection_modifyitems
+pytest_make_collect_report = tiers.pytest_make_collect_report
 
 
 def pytest_xdist_auto_num_workers(config) -> int:

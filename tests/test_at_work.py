@@ -94,7 +94,6 @@ def test_a_slider_is_an_option_of_the_system(work):
     assert said(work("D4", **{name: most})) != said(work("D4"))
 
 
-@pytest.mark.quick(seconds=5)
 @READY
 def test_an_answer_stays_within_seconds(work):
     found = work("L1", first=True)[1]
@@ -144,7 +143,6 @@ def test_another_command_runs_as_a_process_and_is_kept(work, monkeypatch):
     assert said(work("C2")) == first
 
 
-@pytest.mark.quick(seconds=6)
 def test_a_training_ends_with_one_test_case_before_and_after(tmp_path):
     run = train.train("mlp_tiny", "digits", budget="40ep", project=str(tmp_path), forecast=False)
     shown = str(before_after.compared(run.folder))

@@ -73,7 +73,6 @@ def planted(tmp_path) -> tuple[Source, Source]:
 # the file format
 
 
-@pytest.mark.quick
 def test_the_pipeline_leaves_nothing_of_the_file_format(planted):
     found = compared(*planted)
     row = found.row("drawn", True, "as it is")

@@ -95,7 +95,6 @@ def test_the_receipts_hash_is_of_every_pixel_and_every_label(digits):
     assert hashed(replace(few, target=labels)) != hashed(few)
 
 
-@pytest.mark.quick
 def test_weights_that_training_began_with_are_named(run, photos, tmp_path):
     again = run_train.train(
         "mlp_tiny", photos, budget="300ex", pretrained=run, folds=1, project=tmp_path / "more"

@@ -289,7 +289,6 @@ def run(tmp_path_factory):
     return train.train("mlp_tiny", "digits", budget="3000ex", folds=1, project=tmp_path_factory.mktemp("runs")).folder
 
 
-@pytest.mark.quick
 def test_a_run_is_recalibrated_on_its_validation_cases(run):
     record = calibration(run, positive="8", recalibrate="slope")
     [one] = record.methods
@@ -305,7 +304,6 @@ def test_a_run_is_recalibrated_on_its_validation_cases(run):
     assert any("souron predict" in note for note in record.notes())
 
 
-@pytest.mark.quick
 def test_a_cross_validated_run_is_recalibrated_by_other_patients(run, tmp_path):
     """The validation cases of its final network are test cases of the folds."""
     import shutil

@@ -287,7 +287,6 @@ def spoilt(drawn, place):
     return place
 
 
-@pytest.mark.quick(seconds=4)
 def test_the_doctor_finds_what_was_hidden(drawn, tmp_path):
     place = spoilt(drawn, tmp_path / "spoilt")
     before = {path: path.read_bytes() for path in place.rglob("*.*")}
@@ -514,7 +513,6 @@ ALTERED = {
 }
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("change", ALTERED)
 def test_altered_copies_across_parts_are_found(photographs, tmp_path, change):
     for name in ("china", "flower"):

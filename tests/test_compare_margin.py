@@ -31,7 +31,6 @@ def record(tmp_path_factory):
     return fight(margin=30, project=str(tmp_path_factory.mktemp("runs")))
 
 
-@pytest.mark.quick(seconds=5)
 def test_the_margin_is_noted_before_anything_is_trained(tmp_path, monkeypatch):
     noted = []
     real = compare.Comparison.play_round
@@ -83,7 +82,6 @@ def test_without_a_margin_nothing_is_said_of_one(tmp_path):
     assert "margin" not in found.as_json()["verdicts"][0]
 
 
-@pytest.mark.quick(seconds=8)
 def test_another_margin_after_results_is_told(record, tmp_path):
     import shutil
 

@@ -93,7 +93,6 @@ def test_the_systems_of_a_round_share_one_copy_of_the_pictures():
     assert len(learnt_from) == 2 and len(set(learnt_from)) == 1
 
 
-@pytest.mark.quick
 def test_what_is_chosen_is_chosen_on_cases_that_are_not_tested(monkeypatch):
     asked = []
 
@@ -106,7 +105,6 @@ def test_what_is_chosen_is_chosen_on_cases_that_are_not_tested(monkeypatch):
     assert len(asked) == 2 and asked[0] and not set.union(*asked) & set(record.test.file)
 
 
-@pytest.mark.quick
 def test_another_system_begins_each_round(monkeypatch):
     real, entered = compare.Comparison.enter, []
 
@@ -120,7 +118,6 @@ def test_another_system_begins_each_round(monkeypatch):
     assert rounds == [(0, "mlp_tiny"), (0, "cnn_tiny"), (1, "cnn_tiny"), (1, "mlp_tiny")]
 
 
-@pytest.mark.quick(seconds=7)
 def test_each_fold_counts_as_a_training(photos):
     record = compare.compare(["mlp_tiny", "cnn_tiny"], str(photos), budget="200ex", seeds=1, folds=3)
     assert "One seed each" not in record.sentence

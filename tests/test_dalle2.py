@@ -215,7 +215,6 @@ def test_small_pictures_are_blurred_by_gaussians_of_their_own():
 # together
 
 
-@pytest.mark.quick(seconds=6)
 def test_each_stage_moves_its_own_network_and_clip_stays_as_it_has_learnt(cases):
     model, moved, steps = made(cases), {}, 16
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -236,7 +235,6 @@ def test_each_stage_moves_its_own_network_and_clip_stays_as_it_has_learnt(cases)
     assert not model.network.training  # its statistics stay, too
 
 
-@pytest.mark.quick(seconds=3)
 def test_texts_and_points_are_hidden_in_training_as_often_as_in_the_paper(cases, monkeypatch):
     """Of the prior one text in ten; of the decoder one point in ten and half of the texts."""
     model = made(cases)
@@ -297,7 +295,6 @@ def test_the_enlarger_learns_from_small_pictures_that_are_blurred(cases, monkeyp
     torch.testing.assert_close(coarse, torch.full_like(coarse, 0.25))
 
 
-@pytest.mark.quick
 @torch.no_grad()
 def test_averages_of_the_weights_draw(cases):
     model = made(cases)

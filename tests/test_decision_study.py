@@ -186,7 +186,6 @@ def predictions_of(path):
     return predictions(sheet_of(dict(zip(lines[0], map(list, zip(*lines[1:], strict=True)), strict=True))), Asked())
 
 
-@pytest.mark.quick(seconds=4)
 def test_a_given_prevalence_changes_what_is_better_and_what_is_called_calibrated(tmp_path):
     path = table(tmp_path / "risks.csv")
     own, rare = decided(path), decided(path, prevalence="1%")
@@ -356,7 +355,6 @@ def shares(text):
     return [float(number) / 100 for number in re.findall(r"[\d.]+", text)]
 
 
-@pytest.mark.quick(seconds=13)
 @pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
 def test_in_a_browser_the_sliders_give_the_figures_of_python(page):
     made, file = page.made, page.folder / "report.html"

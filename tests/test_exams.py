@@ -442,7 +442,6 @@ def test_an_exam_tells_its_figures_and_writes_what_was_wrong(edict, tmp_path, ca
     assert (tmp_path / told["report"]).with_name("report.ja.html").exists()
 
 
-@pytest.mark.quick(seconds=3)
 def test_questions_that_a_run_has_learnt_from_are_counted(edict, tmp_path):
     record = train.train("longest", "terms", budget="5s", name="own")
     found = examine(str(record.folder), "terms", seed=0)

@@ -331,7 +331,6 @@ def test_labels_are_never_code_and_stay_in_order(tmp_path):
     assert len(said) == 5 and said <= set(labels), done.stderr
 
 
-@pytest.mark.quick(seconds=4)
 def test_paths_of_the_user_stay_at_home(tmp_path):
     run = cnn(tmp_path / "run", data=str(tmp_path / "patients of Dr. Tanaka"))
     receipt = {"data": {"name": str(tmp_path / "patients"), "licence": "own"}, "machine": {"processor": "secret"}}
@@ -488,7 +487,6 @@ def sentence_of(place, *words):
     return done.stderr
 
 
-@pytest.mark.quick(seconds=6)
 def test_a_program_says_what_to_do_about_a_wrong_input(tmp_path):
     place = exported(tmp_path)
     (tmp_path / "notes.txt").write_text("no image")
@@ -518,7 +516,6 @@ def test_other_weights_under_the_same_name_are_noticed(tmp_path):
     assert "Other answers. Next: copy the folder again" in sentence_of(place, "--check")
 
 
-@pytest.mark.quick(seconds=4)
 def test_a_missing_runtime_is_named(tmp_path):
     place = exported(tmp_path)
     text = (place / "run.py").read_text(encoding="utf-8").replace("import openvino\n", "import no_such_runtime\n")
@@ -610,7 +607,6 @@ def test_a_function_brings_its_weights_along():
 # what must not be left, or lost
 
 
-@pytest.mark.quick(seconds=4)
 @pytest.mark.parametrize(
     "trouble", [OSError(28, "No space left on device"), KeyboardInterrupt(), RuntimeError("no rule")]
 )
@@ -643,7 +639,6 @@ def test_nothing_is_overwritten(tmp_path, monkeypatch):
     assert Path(first) == run / "export-torch" and Path(second) == run / "export-torch-2"
 
 
-@pytest.mark.quick
 def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
     run = cnn(tmp_path / "run")
     own = exports.write_text

@@ -445,7 +445,6 @@ def test_without_the_runs_own_data_its_receipt_stands_for_it(hospitals, tmp_path
     assert [one.word for one in record.advice] == [one.word for one in whole.advice]
 
 
-@pytest.mark.quick(seconds=15)
 def test_cases_that_the_final_network_was_trained_on_do_not_stand_for_new_ones(hospitals, tmp_path, monkeypatch):
     """A cross-validated run tests every case, but its final network was trained on them."""
     root, _folder = hospitals

@@ -115,7 +115,6 @@ def test_seconds_on_one_machine_become_examples_once(monkeypatch):
     assert len(asked) == 2 and values(again) == values(found)
 
 
-@pytest.mark.quick(seconds=30)
 def test_seconds_are_measured_on_the_machine_that_is_named(on, monkeypatch):
     name = platform.node()
     monkeypatch.setattr(equal_examples, "platform", SimpleNamespace(node=lambda: "another"))
@@ -234,7 +233,6 @@ def test_a_clock_that_jumps_changes_no_figure(here, monkeypatch):
     assert 0 < json.loads((found.folder / "receipt.json").read_text())["outcome"]["seconds"] < DAY
 
 
-@pytest.mark.quick(seconds=4)
 @pytest.mark.parametrize("kind", ["compare", "train"])
 def test_a_second_process_on_one_run_folder_is_refused_at_once(kind, here, capsys):
     options = SMALL if kind == "compare" else {"budget": "1ep"}

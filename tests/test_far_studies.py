@@ -114,7 +114,6 @@ def test_a_paper_that_workers_answer_has_the_figures_of_one_computer(paper):
     assert "beginning of 1 questions" in here.remarks[0]
 
 
-@pytest.mark.quick
 def test_batches_that_arrive_in_another_order_belong_to_their_questions(paper, backwards):
     there = examined(paper, on="anywhere")
     assert [len(questions) for _model, questions, _decision in backwards] == [32, 8]
@@ -151,7 +150,6 @@ def test_answers_that_workers_write_are_those_of_one_computer(tmp_path):
     assert there.unfit == here.unfit and len(here.unfit) == 1
 
 
-@pytest.mark.quick
 def test_only_answers_that_are_missing_are_handed_out(tmp_path, backwards):
     list(contest.write_all(begun(tmp_path / "v.jsonl", QUESTIONS[:2]), "anywhere"))
     backwards.clear()
@@ -172,7 +170,6 @@ def arena(capsys, monkeypatch, name, *more):
     return {key: told[key] for key in told if key != "file"}, judged
 
 
-@pytest.mark.quick(seconds=3)
 def test_votes_and_a_judge_on_an_engine_end_as_they_do_here(capsys, monkeypatch, backwards):
     there = arena(capsys, monkeypatch, "there.jsonl", "on=anywhere")
     functions = len(backwards)

@@ -126,7 +126,6 @@ def test_the_reader_of_motion_sees_neither_ground_nor_what_stands_still():
     assert moved(still).abs().max() < 1e-5
 
 
-@pytest.mark.quick(seconds=8)
 def test_who_draws_what_was_asked_is_told_from_who_does_not(asked):
     spec = TASK.spec(LEARNT)
     found = {}
@@ -235,7 +234,6 @@ def test_a_first_frame_that_is_given_stays_and_another_prompt_makes_another_film
     assert one.shape == (1, 3, 4 * 16, 16)
 
 
-@pytest.mark.quick
 def test_one_caption_in_ten_is_hidden_in_training_and_guidance_leads_away_from_it(monkeypatch):
     torch.manual_seed(0)
     model, read = VideoDiffusion(VideoDiffusion.SIZES["tiny"], TASK.spec(LEARNT)), []
@@ -393,7 +391,6 @@ def test_pictures_without_motion_are_refused(digits):
     assert tuple(ATTRIBUTES) == tuple(metrics.ATTRIBUTES)
 
 
-@pytest.mark.quick(seconds=5)
 @pytest.mark.parametrize("kept, weight", [(0.5, 2.0), (0.2, 1.25), (0.99, 5.0)])
 def test_errors_weigh_as_those_of_v_but_five_times_at_most(kept, weight, monkeypatch):
     monkeypatch.setattr(video_diffusion, "GIVEN", 0.0)

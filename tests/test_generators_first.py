@@ -399,7 +399,6 @@ def test_critics_learn_to_tell_and_generators_to_deceive(kind, digits):
     assert distances[1] < 0.7 * distances[0]  # from grey to where digits are
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("kind", GANS)
 def test_the_average_is_of_every_update_and_the_one_that_draws(kind, digits):
     system = made(kind, average=0.5)

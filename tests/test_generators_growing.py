@@ -654,7 +654,6 @@ def test_the_slope_of_a_linear_critic_is_its_weight(name):
     torch.testing.assert_close(model.critic.slope.grad, 2 * weight)
 
 
-@pytest.mark.quick
 def test_the_slope_is_asked_for_in_every_16th_update():
     model = make("stylegan2_tiny").train()
     many = [len(list(model.updates(images(4), step))) for step in range(33)]

@@ -583,7 +583,6 @@ def test_what_is_added_to_the_stream_begins_smaller_the_more_layers_there_are():
             assert layer.c_proj.weight.std().item() == pytest.approx(spread, rel=0.1)
 
 
-@pytest.mark.quick(seconds=3)
 def test_image_gpt_learns_its_clusters_once(digits):
     kind, config = registry.load_system("image_gpt_tiny")
     torch.manual_seed(0)

@@ -125,7 +125,6 @@ def test_nothing_is_built_for_short_work(record, images):
     assert not built.home().exists()
 
 
-@pytest.mark.quick
 def test_the_familiarity_check_hears_what_the_engine_computed(record, images):
     plain, (fast, _lines) = model.load(record.folder), hastened(record.folder)
     fast.answer(images[0])
@@ -154,7 +153,6 @@ def wrongly(monkeypatch, change):
     monkeypatch.setattr(openvino, "convert_model", lambda flat, **given: convert(change(flat), **given))
 
 
-@pytest.mark.quick
 def test_a_network_that_converts_wrongly_is_refused_with_a_line(record, images, monkeypatch):
     wrongly(monkeypatch, Scaled)
     fast, lines = hastened(record.folder)
@@ -196,7 +194,6 @@ def rows_of(image):
     return Rows(image.square(8, 1)[None], None)
 
 
-@pytest.mark.quick(seconds=3)
 def test_a_lower_precision_that_differs_too_much_gives_way_to_float32(record, images, monkeypatch):
     monkeypatch.setitem(building.TOLERANCES, "bf16", 0.0)
     fast, lines = hastened(record.folder, "bf16")
@@ -238,7 +235,6 @@ def with_other_weights(system):
         system.fc.bias.add_(1)
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("change", [with_hook, in_training, with_other_weights])
 def test_a_network_that_was_changed_since_the_check_answers_itself(record, images, change):
     (fast, _lines), plain = hastened(record.folder), model.load(record.folder)
@@ -271,7 +267,6 @@ def test_gradients_other_shapes_and_no_case_at_all_are_left_to_the_network(recor
         assert (count.fast, count.eager) == (0, 2)
 
 
-@pytest.mark.quick
 def test_a_copy_of_the_network_and_another_model_of_the_run_are_not_touched(record, images):
     fast, _lines = hastened(record.folder)
     other = model.load(record.folder)
@@ -306,7 +301,6 @@ def test_threads_ask_the_engine_at_the_same_time(record, images):
     assert not wrong
 
 
-@pytest.mark.quick
 def test_an_engine_that_answers_nan_is_not_asked_again(record, images, monkeypatch):
     fast, lines = hastened(record.folder)
     for image in images[:2]:
@@ -426,7 +420,6 @@ def test_a_module_whose_sizes_depend_on_the_values_is_refused():
         graph.converted(Some().eval(), Call("", (torch.ones(1, 4),), {}), "f32")
 
 
-@pytest.mark.quick
 def test_a_graph_whose_compilation_crashes_ends_another_process_and_is_refused(monkeypatch):
     """The second of three crashes; the others are compiled."""
     parts = []
@@ -533,7 +526,6 @@ def other_weights(folder, _monkeypatch):
     )
 
 
-@pytest.mark.quick(seconds=4)
 @pytest.mark.parametrize("change", [other_processor, other_version, other_weights])
 @pytest.mark.filterwarnings("ignore:.*weights")  # the file is not the one that the run ended with
 def test_a_build_of_another_processor_version_or_weight_file_is_not_read(
@@ -576,7 +568,6 @@ def test_a_build_that_was_killed_is_never_read_and_removed_after_a_day(record, i
     assert fast.answered_by == "openvino f32" and not left.exists()
 
 
-@pytest.mark.quick(seconds=3)
 def test_the_builds_that_were_used_longest_ago_make_room(kept, record, images, monkeypatch):
     monkeypatch.setattr(built, "MOST_BYTES", 1)
     fast, _lines = hastened(record.folder, "bf16")
@@ -619,7 +610,6 @@ def test_8_bits_are_taken_where_validation_cases_show_that_little_is_lost(record
     assert proof["low"] > -0.01 and build.record["cases"] == 600
 
 
-@pytest.mark.quick(seconds=6)
 def test_an_8_bit_network_that_lost_everything_is_refused(record, monkeypatch):
     system = model.load(record.folder).system
     ask = Graph.__call__

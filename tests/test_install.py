@@ -162,6 +162,46 @@ def test_too_little_disk_is_said_before_it_begins(tmp_path, monkeypatch):
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.parametrize(
+    ("codes", "code", "asked"),
+    [
+        ([0, 0], 0, ["pip install uv", "uv install x"]),
+        ([0, 2, 0], 0, ["pip install uv", "uv install x", "pip install x"]),
+        ([1, 0], 0, ["pip install uv", "pip install x"]),
+        ([0, 2, 1], 1, ["pip install uv", "uv install x", "pip install x"]),
+    ],
+)
+def test_uv_installs_and_pip_where_uv_cannot(codes, code, asked, tmp_path, monkeypatch, capsys):
+    left, calls = list(codes), []
+
+    def call(words, **how):
+        calls.append(f"{words[2]} install {words[-1]}")
+        assert words[2] == "pip" or words[words.index("--python") + 1] == words[0]
+        return left.pop(0)
+
+    monkeypatch.setattr(install.subprocess, "call", call)
+    monkeypatch.setattr(install, "settings_of_pip", lambda venv: [])
+    assert install.pip(tmp_path, "x") == code
+    assert calls == asked and ("pip tries" in capsys.readouterr().out) == (len(codes) > 2 or codes[0] > 0)
+
+
+def test_uv_looks_for_packages_where_pip_does(tmp_path, monkeypatch):
+    listed = (
+        ":env:.index-url='https://mirror.example/simple'\nglobal.index-url='https://other.example'\n"
+        "global.find-links='/opt/wheels\\nC:\\\\new'\nglobal.timeout='180'\n"
+    )
+    answer = subprocess.CompletedProcess([], 0, stdout=listed.encode())
+    monkeypatch.setattr(install.subprocess, "run", lambda words, **how: answer)
+    chosen = ["--find-links", "/opt/wheels", "--find-links", r"C:\new", "--index-url", "https://mirror.example/simple"]
+    assert install.settings_of_pip(tmp_path) == chosen
+    calls = []
+    monkeypatch.setattr(install.subprocess, "call", lambda words, **how: calls.append(words) or 0)
+    install.pip(tmp_path, "x")
+    install.pip(tmp_path, "--index-url", "https://own.example", "x")
+    assert calls[1][-7:] == [*chosen, "x"] and calls[3][-3:] == ["--index-url", "https://own.example", "x"]
+    assert "https://mirror.example/simple" not in calls[3]
+
+
 def test_an_interrupted_pip_leaves_its_mark_and_a_failed_one_does_not(tmp_path, monkeypatch):
     monkeypatch.setattr(install.subprocess, "call", lambda *given, **how: 1)
     assert install.pip(tmp_path, "x") == 1 and not (tmp_path / "souron-installing").exists()

@@ -65,7 +65,6 @@ def test_the_record_answers_what_the_page_asks():
     assert sum("weights" in each for each in told) == 40 and sum("norms" in each for each in told) == 20
 
 
-@pytest.mark.quick(seconds=13)
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 def test_the_script_computes_what_pytorch_does(looked_at):
     with browsing.visiting(width=390) as visit:

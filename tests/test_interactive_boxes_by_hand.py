@@ -81,7 +81,6 @@ def test_an_exported_page_carries_pictures_and_both_detectors():
     assert len(answers) == 3 and len(json.dumps(answers)) < 2_500_000
 
 
-@pytest.mark.quick(seconds=8)
 @READY
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 def test_overlaps_suppression_and_ap_are_souron_s(looked_at):

@@ -75,7 +75,6 @@ def test_each_model_is_trained_by_its_systems_own_loss(monkeypatch):
         assert calls == [1] and state.step == 1
 
 
-@pytest.mark.quick(seconds=5)
 def test_all_of_them_come_near_to_the_shape(learnt):
     for name, found in learnt.items():
         first, last = learner(name).answers[0], found
@@ -105,7 +104,6 @@ def test_points_off_the_shape_and_cells_without_points_are_counted():
     assert found["off"] == 0.25 and found["missed"] == 0.5
 
 
-@pytest.mark.quick(seconds=6)
 def test_the_density_of_the_flow_sums_to_one(learnt):
     system = learner("glow").system.eval()
     grey = (torch.arange(256) / 127.5 - 1).float()
@@ -117,7 +115,6 @@ def test_the_density_of_the_flow_sums_to_one(learnt):
         torch.testing.assert_close(system.inverse(normal), points[:99] / 2, atol=1e-4, rtol=0)
 
 
-@pytest.mark.quick(seconds=5)
 def test_a_training_goes_on_where_it_stopped_and_is_kept_once(learnt):
     before = learner("vae").answers
     again = drawing.trained(MOONS, "vae", 1, SHORT, 0)

@@ -85,7 +85,6 @@ def values(found, line, log=False):
     return np.stack(read, 1)
 
 
-@pytest.mark.quick(seconds=7)
 @CHROMIUM
 @pytest.mark.skipif(zoo.where("mlp") is None, reason="souron-zoo is not installed")
 def test_a_curve_read_by_its_ticks_is_that_of_python(looked_at):

@@ -39,7 +39,6 @@ def drawn(cases=300):
     return Risks("ill", positive, {"a": scores[None]}, False, rng.integers(0, 80, cases)), scores
 
 
-@pytest.mark.quick
 def test_the_counts_are_those_of_the_metrics():
     risks, scores = drawn()
     found, y_true = prevalence.counted(risks), risks.y_true
@@ -115,7 +114,6 @@ def shown(page, part):
     return page.locator(f"[data-part={part}]").text_content()
 
 
-@pytest.mark.quick(seconds=12)
 @READY
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 def test_every_control_shows_the_metrics_of_its_setting(looked_at):

@@ -332,7 +332,6 @@ def opened(page, address, name):
     page.wait_for_selector("[data-ready]")
 
 
-@pytest.mark.quick(seconds=18)
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 def test_the_link_holds_the_state_and_the_back_button_restores_it(looked_at):
     with browsing.visiting() as visit:
@@ -414,7 +413,6 @@ def test_a_drawing_follows_light_and_dark(looked_at):
         visit.page.wait_for_function(f"{corner}[0] === 0x15")
 
 
-@pytest.mark.quick(seconds=8)
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 def test_an_exported_file_works_without_a_studio_and_asks_for_nothing(tmp_path, monkeypatch):
     rival = {"rival": True, "count": 3, "points": "groups"}  # in another order than the script asks

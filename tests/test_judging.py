@@ -58,7 +58,6 @@ def called_different(world, trials: int, rng: np.random.Generator) -> float:
 # two equal systems
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("cases", [100, 1000])
 def test_equal_systems_are_called_different_in_at_most_5_percent(seeds, cases, rng):

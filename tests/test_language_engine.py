@@ -130,7 +130,6 @@ def test_4_bits_are_kept_where_they_are_fast(capability, monkeypatch):
     assert isinstance(int8.smallest(torch.randn(64, 64)), FbgemmLinear)
 
 
-@pytest.mark.quick
 def test_sampling_sorts_few_tokens_and_forgets_none():
     """The nucleus of a flat distribution is larger than what is sorted first."""
     flat = Sampling(1.0, 0.9).draws()
@@ -179,7 +178,6 @@ def run(tmp_path_factory):
     return talking.run_of_talks(tmp_path_factory.mktemp("chat"))
 
 
-@pytest.mark.quick(seconds=3)
 def test_a_next_answer_reads_only_what_is_new(run, monkeypatch):
     """And it is the same, to the bit, as that of a model that reads all."""
     monkeypatch.setattr("souron.evaluation.language.text_generation.CHUNK", 8)
@@ -207,7 +205,6 @@ def test_a_next_answer_reads_only_what_is_new(run, monkeypatch):
     assert bits == [written.bits for written in fresh.write(answer.prompt.tokens, 5, Sampling(0))]
 
 
-@pytest.mark.quick
 def test_reading_ahead_makes_way_for_a_question(run, monkeypatch):
     monkeypatch.setattr("souron.evaluation.language.text_generation.CHUNK", 8)
     voice = souron.load(run).voice
@@ -227,7 +224,6 @@ def test_reading_ahead_makes_way_for_a_question(run, monkeypatch):
     assert text == "".join(voice.answer(question, 6)), "and its cache holds what it says it does"
 
 
-@pytest.mark.quick
 def test_the_chat_in_a_terminal_reads_ahead(run, monkeypatch, capsys):
     typed, ahead = iter(["What is water?", "/quit"]), []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)

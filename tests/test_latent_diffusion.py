@@ -141,7 +141,6 @@ def test_an_empty_text_is_the_learnt_token_alone_and_all_hidden_is_no_nan(cases,
     assert loss.isfinite() and model.empty.grad.abs().sum() > 0
 
 
-@pytest.mark.quick(seconds=4)
 def test_one_caption_in_ten_is_hidden_in_training(cases, monkeypatch):
     """Without that, guidance leads away from what was never learnt."""
     model, read = made(cases), []
@@ -207,7 +206,6 @@ def test_the_denoisers_average_follows_at_first_fast_and_later_slowly(cases, mon
         torch.testing.assert_close(average, torch.full_like(average, share))
 
 
-@pytest.mark.quick
 def test_guidance_goes_on_in_a_straight_line_from_no_caption_through_the_prompt(learnt, monkeypatch):
     monkeypatch.setattr(learnt, "decode", lambda z, _side: z)
 
@@ -243,7 +241,6 @@ def test_guidance_leads_away_from_the_negative_prompt(learnt):
     assert (none.int() - free[0].int()).abs().max() <= 1
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("sampler", ["dpm", "ddim", "ddpm"])
 def test_every_sampler_finds_a_picture_that_the_network_knows(learnt, sampler, monkeypatch):
     """A network that finds the true v: every way from noise ends in the one z."""
@@ -280,7 +277,6 @@ def test_from_a_picture(learnt, cases):
     assert far(1.0) > 4 * far(0.05)
 
 
-@pytest.mark.quick
 def test_outside_of_a_mask_the_picture_stays_to_the_pixel(learnt, cases):
     image = cases.input[:1].float() / 127.5 - 1
     mask = torch.zeros(1, 1, 32, 32)
@@ -315,7 +311,6 @@ def test_stable_diffusion_has_its_betas_and_its_text_encoder():
     assert torch.allclose(torch.tensor(model.kept).float(), theirs.alphas_cumprod, atol=1e-6)
 
 
-@pytest.mark.quick
 def test_a_text_encoder_of_another_run_is_taken_over_and_its_stage_left_out(cases, tmp_path):
     kind, config = registry.load_system("clip_tiny")
     torch.manual_seed(7)

@@ -17,7 +17,6 @@ import run as mutants  # noqa: E402 - a script beside the mutants
 import syntax  # noqa: E402
 
 
-@pytest.mark.quick(seconds=16)
 def test_each_mutant_applies_once_and_names_a_test_that_there_is():
     text = cache(lambda file: (ROOT / file).read_text(encoding="utf-8"))
     for mutant in sorted(mutants.mutants(), key=lambda mutant: mutant.file):
@@ -74,7 +73,6 @@ def mutant(test, old="2 * n", new="n", **more):
     return mutants.Mutant("double", "the factor", "souron/double.py", old, new, test, **{"within": "double"} | more)
 
 
-@pytest.mark.quick(seconds=19)
 def test_a_mutant_is_found_or_survives_and_the_file_is_restored(toy):
     assert mutants.survives(mutant("tests/test_double.py::test_two"), toy) is False
     assert mutants.survives(mutant("tests/test_double.py::test_nothing"), toy) is True

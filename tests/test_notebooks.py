@@ -203,7 +203,6 @@ def test_where_nothing_may_be_written_runs_go_elsewhere_and_the_network_is_shut(
     assert "/souron-" in told(lesson) and not any(folder.iterdir())
 
 
-@pytest.mark.quick(seconds=3)
 def test_running_them_in_full_ends_with_an_error_where_one_fails(tmp_path, monkeypatch, capsys):
     found = importlib.util.spec_from_file_location("lessons", NOTEBOOKS.parent / "benchmarks" / "lessons.py")
     lessons = importlib.util.module_from_spec(found)

@@ -38,7 +38,6 @@ def blocked(tmp_path, monkeypatch):
     return asked
 
 
-@pytest.mark.quick(seconds=11)
 def test_no_command_of_the_language_chapter_touches_the_network(run, blocked, tmp_path, capsys, monkeypatch):
     (tmp_path / "ward.txt").write_text("The ward opens at eight. 手術は金曜日です。", "utf-8")
     (tmp_path / "paper.csv").write_text(PAPER, "utf-8")

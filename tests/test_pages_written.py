@@ -244,7 +244,6 @@ def writer(seed=0, **how):
     return model
 
 
-@pytest.mark.quick
 @torch.inference_mode()
 def test_every_page_of_a_network_that_learnt_nothing_is_valid_by_its_grammar():
     texts = ["a page with a heading", "メニュー", "x", "a " * 40]

@@ -67,7 +67,6 @@ def theirs(truth, found, **asked):
     return metric.compute()
 
 
-@pytest.mark.quick(seconds=4)
 def test_panoptic_quality_is_that_of_torchmetrics():
     """Void is a category that it does not know."""
     random = np.random.default_rng(0)

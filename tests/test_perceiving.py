@@ -89,7 +89,6 @@ def test_pictures_of_none_are_none(read):
     assert features.shape == (0, 128) and probability.shape == (0, 10)
 
 
-@pytest.mark.quick(seconds=7)
 def test_other_channels_are_refused(read):
     with pytest.raises(ValueError, match="channels"):
         read[0].features(torch.zeros(2, 3, 8, 8))

@@ -123,7 +123,6 @@ def pycocotools(cases, found):
     return {name: mean(METRICS[name][1]) for name in ("AP", "AP50", "AP75")}
 
 
-@pytest.mark.quick(seconds=4)
 def test_60_sets_of_poses_agree_with_pycocotools():
     compared = 0
     for seed in range(60):

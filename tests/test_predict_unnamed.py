@@ -47,7 +47,6 @@ def test_a_named_system_says_what_it_has_learnt_from(cat, capsys):
     assert printed["system"] == "resnet" and printed["learnt_from"] == "fashion"
 
 
-@pytest.mark.quick(seconds=5)
 def test_some_frames_of_a_video_are_answered(cat, capsys):
     cat, coffee = (Image.fromarray(getattr(photographs, name)()).resize((224, 150)) for name in ("chelsea", "coffee"))
     turned = cat.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

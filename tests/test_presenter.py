@@ -163,7 +163,6 @@ def presented(server, view, step=1):
     expect(view.locator(".part.now")).to_be_visible()
 
 
-@pytest.mark.quick(seconds=9)
 @needs_browser
 def test_the_timer_counts_the_whole_and_the_page_beside_the_plan(tmp_path):
     courses.save(courses.read(PLANNED), tmp_path / "runs" / ".studio" / "courses")
@@ -215,7 +214,6 @@ def stroke(view, y):
     view.mouse.up()
 
 
-@pytest.mark.quick(seconds=10)
 @needs_browser
 def test_the_pen_draws_over_the_page_and_is_wiped_off_with_the_next_part(tmp_path):
     red, blue = "224,49,49", "28,126,214"
@@ -249,7 +247,6 @@ def test_the_pen_draws_over_the_page_and_is_wiped_off_with_the_next_part(tmp_pat
         assert view.evaluate(INKED) == [] and visit.errors == []
 
 
-@pytest.mark.quick(seconds=10)
 @needs_browser
 def test_the_next_question_hides_its_answer_until_a_press(tmp_path):
     with serving(tmp_path, Jobs(tmp_path / "runs")) as server, browsing.visiting() as visit:
@@ -282,7 +279,6 @@ def test_the_next_question_hides_its_answer_until_a_press(tmp_path):
         assert visit.errors == []
 
 
-@pytest.mark.quick(seconds=9)
 @needs_browser
 def test_the_notes_have_a_window_that_follows_and_leads(tmp_path):
     courses.save(courses.read(PLANNED), tmp_path / "runs" / ".studio" / "courses")
@@ -357,7 +353,6 @@ def test_the_short_course_fits_a_projector_from_the_first_step_to_the_last(tmp_p
         assert visit.errors == [] and visit.outside == []
 
 
-@pytest.mark.quick(seconds=6)
 @needs_browser
 def test_an_answer_that_comes_after_its_page_was_left_does_no_harm(tmp_path):
     held = []
@@ -374,7 +369,6 @@ def test_an_answer_that_comes_after_its_page_was_left_does_no_harm(tmp_path):
         assert visit.errors == [] and "belated" not in view.content()
 
 
-@pytest.mark.quick(seconds=5)
 @needs_browser
 def test_type_becomes_smaller_until_the_part_fits(tmp_path):
     with serving(tmp_path, Jobs(tmp_path / "runs")) as server, browsing.visiting(width=1024) as visit:
@@ -403,7 +397,6 @@ def test_the_page_of_the_plan_has_the_minutes_of_the_courses():
         assert [row[column] for row in told if row[column]] == spans
 
 
-@pytest.mark.quick(seconds=6)
 @needs_browser
 def test_a_course_with_a_plan_is_edited_without_losing_it(tmp_path):
     folder = tmp_path / "runs" / ".studio" / "courses"

@@ -184,7 +184,6 @@ def rows_of(labels, scores, boxes):
     return sorted(rows, key=lambda row: (row[0], round(row[1], 3), *row[2:]))
 
 
-@pytest.mark.quick(seconds=7)
 def test_an_image_is_stretched_for_ssd_and_its_shorter_side_enlarged_for_segmentation(offer, photo):
     theirs = references.ssdlite(90)
     offer(LITE, theirs)
@@ -216,7 +215,6 @@ def test_a_long_strip_does_not_become_a_huge_image(offer, tmp_path):
     assert pixels.shape == (3, 520, 2080) and place.left == place.top == 0
 
 
-@pytest.mark.quick(seconds=4)
 def test_a_cut_file_is_refused(offer, photo):
     file = offer(LITE, references.ssdlite(90))
     whole = file.read_bytes()
@@ -254,7 +252,6 @@ def test_what_was_not_fetched_says_how_to_get_it(offer, photo, capsys):
     assert "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth" in trouble.value.expected
 
 
-@pytest.mark.quick(seconds=7)
 def test_training_begins_with_all_but_the_last_layers(offer):
     theirs = references.ssdlite(90)
     offer(LITE, theirs)
@@ -276,7 +273,6 @@ def test_training_begins_with_all_but_the_last_layers(offer):
     assert sides == [320, 320, 300, 224]
 
 
-@pytest.mark.quick(seconds=5)
 def test_weights_with_the_same_labels_are_loaded_whole(offer):
     theirs = references.ssdlite(90)
     offer(LITE, theirs)

@@ -215,7 +215,6 @@ def test_a_cut_file_and_that_of_another_size_are_refused(theirs, offer):
         models_api.load("RealESRGAN_x4plus")
 
 
-@pytest.mark.quick
 def test_training_begins_with_the_published_generator(theirs, offer):
     offer(DRAWINGS, theirs.state_dict())
     task = registry.load_task("image_to_image")

@@ -99,7 +99,6 @@ def test_a_keypoint_lies_where_torchvision_finds_it():
     torch.testing.assert_close(highest(maps, box)[..., :2], expected[..., :2], atol=1e-4, rtol=0)
 
 
-@pytest.mark.quick(seconds=4)
 @torch.inference_mode()
 def test_ssdlite_answers_as_torchvisions():
     theirs = references.ssdlite(3).double()
@@ -116,7 +115,6 @@ def test_ssdlite_answers_as_torchvisions():
     torch.testing.assert_close(box[0].float(), decoded.float(), atol=1e-3, rtol=1e-4)
 
 
-@pytest.mark.quick(seconds=6)
 @pytest.mark.parametrize("name", SEGMENTERS)
 @torch.inference_mode()
 def test_a_segmenter_answers_as_torchvisions(name):

@@ -85,7 +85,6 @@ def test_the_publisher_s_name_is_a_size_of_densenet():
     assert len(chest_findings.LABELS) == 18 and not row.opened
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("new", [False, True], ids=["old format", "new format"])
 def test_a_film_is_read_as_the_reference_reads_it(theirs, offer, film, new):
     offer(theirs, new)
@@ -129,7 +128,6 @@ def test_a_dicom_film_and_a_grey_film_in_colours_are_read_alike(theirs, offer, f
     assert np.allclose(scores[0], scores[2], atol=0.05)  # a window is not the whole range
 
 
-@pytest.mark.quick(seconds=7)
 def test_a_colour_photograph_is_refused_and_another_image_warned_of(theirs, offer, tmp_path, film):
     offer(theirs)
     model = models_api.load(NAME)
@@ -145,7 +143,6 @@ def test_a_colour_photograph_is_refused_and_another_image_warned_of(theirs, offe
     assert not chest_films.familiarity(deep).unlike
 
 
-@pytest.mark.quick(seconds=5)
 def test_every_answer_says_that_this_is_no_medical_device(theirs, offer, film, capsys, monkeypatch):
     offer(theirs)
     assert main.run(["predict", NAME, str(film)]) == 0
@@ -173,7 +170,6 @@ def test_a_server_answers_with_scores_not_with_shares(theirs, offer, film):
     assert len(told["findings"]) == 18 and told["notes"] and "familiar" in told
 
 
-@pytest.mark.quick
 def test_data_with_one_class_each_is_not_evaluated(theirs, offer):
     offer(theirs)
     with pytest.raises(UserError, match="several findings"):

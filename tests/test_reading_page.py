@@ -11,7 +11,6 @@ TEXT = (
 )
 
 
-@pytest.mark.quick(seconds=10)
 @pytest.mark.parametrize("language, width", [("en", 1280), ("ja", 390)])
 def test_a_typed_text_answers(language, width, looked_at, tmp_path):
     with browsing.visiting(language, width=width) as visit:

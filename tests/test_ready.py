@@ -198,7 +198,6 @@ def test_packing_keeps_what_looks_at_an_image_to_start_from(monkeypatch):
     }
 
 
-@pytest.mark.quick
 def test_packing_keeps_the_maps_for_objects_larger_than_those_of_the_examples(monkeypatch):
     monkeypatch.syspath_prepend(zoo.root().parents[1] / "zoo")
     import make

@@ -249,7 +249,6 @@ def trained(tmp_path_factory):
     return train.train("mlp_tiny", "digits", budget="3ep", folds=1, project=str(project)).folder
 
 
-@pytest.mark.quick(seconds=5)
 def test_a_prediction_is_marked_where_the_run_is_less_confident_than_on_its_test_cases(trained, tmp_path, capsys):
     folder = shutil.copytree(trained, tmp_path / "run")
     for row in range(60):

@@ -290,7 +290,6 @@ def test_nobody_reaches_what_is_anothers(room, tmp_path):
     asyncio.run(go())
 
 
-@pytest.mark.quick
 def test_data_of_a_person_is_found_by_the_jobs_of_that_person(room, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the server's folder, which holds the people's
 

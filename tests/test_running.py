@@ -245,7 +245,6 @@ def test_what_is_chosen_is_chosen_on_cases_that_are_not_tested(options, monkeypa
     assert asked.count(None) == (2 if options else 1)
 
 
-@pytest.mark.quick(seconds=5)
 def test_each_fold_learns_with_a_seed_of_its_own(monkeypatch):
     build, seeds = prepare.build, []
 

@@ -478,7 +478,6 @@ def solids(tmp_path, monkeypatch):
     load.names.cache_clear()
 
 
-@pytest.mark.quick
 def test_the_plan_of_a_network_stands_in_its_receipt(solids, tmp_path):
     small = {"width": 2, "voxels": 500, "levels": 2}
     run = train.train("unet_3d_planned", solids, budget="1ep", config=small, project=tmp_path / "runs")

@@ -31,7 +31,6 @@ def reference(**changes):
     return Reference(spatial_dims=3, in_channels=1, **(about | changes)).eval()
 
 
-@pytest.mark.quick
 def test_the_network_computes_what_monai_does():
     own, theirs = small(), reference()
     with torch.no_grad():

@@ -574,7 +574,6 @@ def test_the_page_offers_each_study_once_and_shows_the_report(drop, texts, studi
     assert 'src="/runs/wordcount/notes/report.ja.html"' in japanese
 
 
-@pytest.mark.quick(seconds=4)
 def test_the_studio_asks_a_lookup_for_its_page_and_lets_it_pass_a_training(drop, studio):
     drop(LOOKUP)
     form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))

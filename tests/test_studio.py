@@ -371,7 +371,6 @@ def test_ctrl_c_ends_the_server_at_once_and_says_nothing_of_what_it_cuts_off(tmp
     assert not any("Traceback" in line for line in server.lines), "".join(server.lines)
 
 
-@pytest.mark.quick(seconds=10)
 def test_a_port_or_a_folder_that_is_taken_is_said(looked_at, tmp_path):
     port = looked_at.address.rpartition(":")[2]
     with pytest.raises(AssertionError, match="another studio is open for runs"):

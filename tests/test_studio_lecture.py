@@ -421,7 +421,6 @@ def test_a_press_saves_the_notebook_with_the_rows_function(tmp_path, jobs, langu
         assert visit.errors == [] and visit.outside == []
 
 
-@pytest.mark.quick(seconds=15)
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 def test_a_pressed_layer_opens_its_code_beside_the_diagram(tmp_path, jobs):
     from axe_playwright_python.sync_playwright import Axe

@@ -147,7 +147,6 @@ def labels(page):
     return {getattr(one, "label", None) for one in built(page).blocks.values()}
 
 
-@pytest.mark.quick
 def test_the_form_says_what_may_be_written_there(studio, guest):
     def page(studio):
         def make(blocks):

@@ -216,7 +216,6 @@ def test_tiles_put_together_are_the_whole(kind, photo):
     assert np.abs(np.asarray(tiled.after.image).astype(int) - whole).max() <= 1
 
 
-@pytest.mark.quick(seconds=4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_stages_share_the_budget_and_the_first_ones_weights_are_kept(kind):
     cases = coats(32, 32)

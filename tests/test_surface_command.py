@@ -117,7 +117,6 @@ def test_what_cannot_be_is_told(series, capsys, monkeypatch, tmp_path, words, co
     assert "  expected: " in capsys.readouterr().err
 
 
-@pytest.mark.quick(seconds=4)
 def test_the_largest_part_or_all(tmp_path, shrunk):
     values = np.full((20, 20, 20), -1000, np.int16)
     values[2:10, 2:10, 2:10] = values[13:17, 13:17, 13:17] = 1000

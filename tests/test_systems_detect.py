@@ -195,7 +195,6 @@ def test_of_boxes_of_one_label_that_overlap_the_surest_stays():
     assert len(suppressed(box, score, 0.95, 0.7)) == 0
 
 
-@pytest.mark.quick(seconds=11)
 def test_the_average_of_the_weights_answers_and_follows_slowly():
     cases = shapes(64, 64)
     model = made(cases)

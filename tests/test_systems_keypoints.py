@@ -128,7 +128,6 @@ def test_the_way_up_sees_each_level_of_the_way_down():
         assert torch.equal(given[:, -before.shape[1] :], before) and before.any()
 
 
-@pytest.mark.quick(seconds=3)
 def test_it_is_told_where_each_place_lies():
     """Two landmarks on a picture that is the same everywhere: only coordinates part them."""
     image = torch.zeros(16, 1, 32, 32)

@@ -180,7 +180,6 @@ def test_the_later_cnn_equals_its_layers_written_out():
     torch.testing.assert_close(ours(image), ours.fc(x))
 
 
-@pytest.mark.quick(seconds=4)
 def test_vit_equals_torchvision():
     torch.manual_seed(0)
     reference = torchvision.models.vit_b_16(weights=None).eval()
@@ -237,7 +236,6 @@ def test_positions_begin_as_large_as_the_patches_are():
     assert system.encoder.pos_embedding.std().item() == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.quick(seconds=3)
 def test_mixer_equals_timm():
     torch.manual_seed(0)
     reference = timm.create_model("mixer_b16_224").eval()

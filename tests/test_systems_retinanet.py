@@ -57,7 +57,6 @@ def test_the_focal_loss_is_that_of_torchvision_and_its_gradient_finite():
     assert extreme.grad.isfinite().all()
 
 
-@pytest.mark.quick(seconds=7)
 @pytest.mark.parametrize("name", RETINAS)
 @torch.inference_mode()
 def test_a_published_size_answers_as_torchvisions(name):

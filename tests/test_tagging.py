@@ -456,7 +456,6 @@ def test_the_lexicon_takes_the_longest_known_span():
     assert [span.text for span in model.predict(Text("佐藤は大阪へ")).spans] == ["佐藤", "大阪"]
 
 
-@pytest.mark.quick(seconds=6)
 def test_a_tagger_marks_names_and_reads_long_texts():
     model = learnt("bert_tag_tiny", tagged(120), 25, augment=True)
     told = model.predict(Text("Bob went to Oslo."))

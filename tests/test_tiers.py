@@ -53,7 +53,7 @@ def test_slow_by_hand():
 CONFTEST = """
 import tiers
 import waiting
-from tiers import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+from tiers import pytest_addoption, pytest_collection_modifyitems, pytest_configure, pytest_make_collect_report
 
 tiers.SLOW, tiers.QUICK_AGAIN, tiers.MOST = 0.2, 0.1, 0.2
 """
@@ -148,30 +148,72 @@ def cases(**seconds):
 
 
 def test_another_computer_is_compared_by_the_median_ratio(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiers, "TELLING", 0.3)
+    monkeypatch.setattr(tiers, "TELLING", 0.05)
     tables = tiers.Tables(tmp_path)
-    stored = dict.fromkeys("abcdef", 0.4)
-    tables.write(cases(**stored), set(), 1.0)
-    now = tiers.by_file(cases(**dict.fromkeys(stored, 0.8) | {"a": 4.0}), set())
+    stored = dict.fromkeys("abcdef", 0.1)
+    tables.write(cases(**stored), set(), 1.0, [])
+    now = tiers.by_file(cases(**dict.fromkeys(stored, 0.2) | {"a": 4.0}), set())
     assert tables.pace(now) == pytest.approx(2.0)
-    assert tables.changes(now, 2.0) == [("tests/test_a.py", 0.4, 2.0)]
+    assert tables.changes(now, 2.0) == [("tests/test_a.py", 0.1, 2.0)]
     assert tables.pace({}) == 1.0
 
 
 def test_a_table_changes_only_where_much_changes(tmp_path):
     tables = tiers.Tables(tmp_path)
-    tables.write(cases(a=0.4, b=0.4, c=5.0), set(), 1.0)
+    tables.write(cases(a=0.1, b=0.1, c=5.0), set(), 1.0, [])
     before = tables.seconds.read_text()
     assert tables.slow.read_text() == "tests/test_c.py::test_it\n"
     slow = {"tests/test_c.py::test_it"}
-    tables.write(cases(a=0.45, b=0.3, c=5.9), slow, 1.0)
+    tables.write(cases(a=0.2, b=0.05, c=5.9), slow, 1.0, [])
     assert tables.seconds.read_text() == before
-    tables.write(cases(a=0.6, b=0.4, c=0.4), slow, 1.0)
-    assert tables.slow.read_text() == "tests/test_a.py::test_it\ntests/test_c.py::test_it\n", "0.4 s: not to and fro"
-    tables.write(cases(a=0.4, b=0.4, c=0.3), slow, 1.0)
+    tables.write(cases(a=0.3, b=0.1, c=0.17), slow, 1.0, [])
+    assert tables.slow.read_text() == "tests/test_a.py::test_it\ntests/test_c.py::test_it\n", "0.17 s: not to and fro"
+    tables.write(cases(a=0.1, b=0.1, c=0.14), slow, 1.0, [])
     assert tables.slow.read_text() == ""
-    tables.write(cases(a=1.2, b=0.9, c=0.3), set(), 2.0)
+    tables.write(cases(a=0.6, b=0.3, c=0.1), set(), 2.0, [])
     assert tables.slow.read_text() == "tests/test_a.py::test_it\n", "seconds of the table's computer"
+
+
+def test_the_cheapest_cases_that_find_mutants_stay_quick(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiers, "FOUND", 0.8)
+    seconds = {"t::test_a[1]": 9.0, "t::test_a[2]": 3.0, "t::test_b": 4.0, "t::test_c": 2.5, "t::test_d": 0.1}
+    slow = {name for name, needed in seconds.items() if needed > 1}
+    assert tiers.cheapest(["t::test_d", "t::test_a[1]"] * 2, seconds, slow) == {"t::test_a[1]"}
+    assert tiers.cheapest(["t::test_d"] * 4 + ["t::test_a[1]"], seconds, slow) == set(), "0.8 of five have one"
+    every = ["t::test_a", "t::test_b", "t::test_b", "t::test_c", "t::test_d"]
+    assert tiers.cheapest(every, seconds, slow) == {"t::test_b", "t::test_c"}, "2, 2.5, then 3 seconds for each"
+    assert tiers.cheapest(["t::test_gone"], seconds, slow) == set()
+
+    tables = tiers.Tables(tmp_path)
+    tables.write({name: tiers.Case(needed) for name, needed in seconds.items()}, set(), 1.0, every)
+    assert tables.listed() == {"t::test_a[1]", "t::test_a[2]"}
+    assert tables.kept_seconds() == {"t::test_b": 4.0, "t::test_c": 2.5}
+    before = tables.kept.read_text()
+    tables.write({name: tiers.Case(needed * 1.1) for name, needed in seconds.items()}, slow, 1.0, every)
+    assert tables.kept.read_text() == before
+
+
+def test_a_case_that_is_kept_may_need_twice_what_it_took(toy):
+    stored = toy / "tests" / "stored"
+    stored.mkdir()
+    (stored / "kept.csv").write_text("case,seconds\ntests/test_toy.py::test_heavy,0.4\n")
+    assert run(toy, "-n0", "--tests=quick", ci="true").returncode == 0
+    (stored / "kept.csv").write_text("case,seconds\ntests/test_toy.py::test_heavy,0.15\n")
+    failed = run(toy, "-n0", "--tests=quick", ci="true")
+    assert failed.returncode == 1 and re.search(r"test_heavy: 0\.[4-7] s of 0\.3", failed.stdout)
+
+
+def test_each_worker_begins_with_other_files_and_all_agree_on_the_order(toy):
+    for name in "abcdef":
+        (toy / "tests" / f"test_{name}.py").write_text(
+            "import os\nfrom pathlib import Path\n\n"
+            'Path(f"order {os.environ[\'PYTEST_XDIST_WORKER\']}").open("a").write(__name__ + " ")\n\n\n'
+            "def test_it():\n    pass\n"
+        )
+    done = run(toy, "-n2")
+    assert done.returncode == 0 and "13 passed" in done.stdout, done.stdout + done.stderr
+    orders = [(toy / f"order gw{number}").read_text().split() for number in (0, 1)]
+    assert orders == [[f"test_{name}" for name in order] for order in ("abcdef", "defabc")]
 
 
 def test_a_process_counts_with_what_it_started():

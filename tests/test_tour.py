@@ -149,7 +149,6 @@ def test_photographs_are_named_with_published_weights(tmp_path):
     assert len(last.record.images) == 6
 
 
-@pytest.mark.quick(seconds=7)
 def test_organs_turn(monkeypatch, tmp_path):
     import base64
     import io

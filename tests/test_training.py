@@ -181,7 +181,6 @@ def test_a_budget_on_a_machine_that_means_nothing_is_refused(text):
     assert trouble.value.code == "budget" and trouble.value.fix
 
 
-@pytest.mark.quick(seconds=5)
 def test_a_budget_of_seconds_becomes_examples_at_the_speed_after_the_set_up(digits, monkeypatch):
     """A first step of five seconds and later ones of 0.01."""
 

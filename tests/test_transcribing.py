@@ -442,7 +442,6 @@ def test_words_are_learnt_from_recordings(learnt, name):
     assert rate < 0.35, (rate, list(told.values())[:5])
 
 
-@pytest.mark.quick(seconds=9)
 def test_ctc_says_when_a_word_was_spoken(learnt):
     systems, cases = learnt
     wave = torch.zeros(int(2.5 * RATE))
@@ -467,7 +466,6 @@ def test_a_sound_longer_than_a_window_is_heard_to_its_end(learnt, name, monkeypa
     assert shown is None or (shown.ndim == 2 and shown.isfinite().all())
 
 
-@pytest.mark.quick(seconds=9)
 def test_figures_are_of_sums_and_reports_hold_what_was_heard(learnt):
     systems, cases = learnt
     task = registry.load_task("transcribe")

@@ -348,7 +348,6 @@ def test_a_table_with_parts_of_its_own_is_not_cross_validated(clinic):
     assert trouble.value.code == "option"
 
 
-@pytest.mark.quick(seconds=9)
 def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
     record = compare.compare(["cnn_tiny", "mlp_tiny"], str(clinic), budget="2ep", seeds=2, batch=16, side=24)
     cases = csv_table.load(clinic, Reading(24))
@@ -368,7 +367,6 @@ def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
     assert again.as_json()["rows"][0]["value"] == record.as_json()["rows"][0]["value"]
 
 
-@pytest.mark.quick(seconds=3)
 def test_five_seeds_of_one_system_show_their_spread(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record = compare.compare(["mlp_tiny"], "digits", budget="1ep", seeds=5)

@@ -101,7 +101,6 @@ def test_settings_that_a_system_refuses_are_a_failed_trial(monkeypatch):
     assert math.isnan(value) and trouble == "too large"
 
 
-@pytest.mark.quick(seconds=3)
 def test_it_ends_with_what_tuning_was_worth(capsys, tmp_path):
     words = [
         "tune",
@@ -196,7 +195,6 @@ def test_a_resumed_search_is_that_of_an_undisturbed_one(stop, at_once, monkeypat
     assert resumed.folder == folder and len(compared) == 2
 
 
-@pytest.mark.quick(seconds=6)
 def test_a_killed_search_goes_on_by_the_command_line(tmp_path, capsys, monkeypatch, compared):
     code = (
         "import os, signal\nfrom souron.cli import main\nfrom souron.studies import tune\ncount = []\n"
@@ -217,7 +215,6 @@ def test_a_killed_search_goes_on_by_the_command_line(tmp_path, capsys, monkeypat
     assert [line["number"] for line in lines if "number" in line] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.quick(seconds=3)
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT to the own process")
 def test_a_comparison_that_was_begun_goes_on(monkeypatch):
     trained(monkeypatch)

@@ -22,13 +22,11 @@ def printed():
     ).stdout
 
 
-@pytest.mark.quick(seconds=7)
 def test_two_devices_compute_what_one_process_computes(printed):
     difference = float(re.search(r"from one process: (\S+) of the largest logit", printed)[1])
     assert difference <= 1e-6
 
 
-@pytest.mark.quick(seconds=7)
 def test_they_exchange_activations_before_the_third_convolution_and_the_dense_layers_only(printed):
     rows = dict(re.findall(r"^(\w+) +[\d.]+ +([\d.]+)$", printed, re.MULTILINE))
     assert list(rows) == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "logits"]

@@ -125,7 +125,6 @@ def test_a_film_like_the_training_data_is_followed_by_a_detector(client):
     assert 'value="0.9"' in few["fields"]
 
 
-@pytest.mark.quick
 def test_a_film_of_photographs_is_classified_where_no_detector_has_seen_such(tmp_path, monkeypatch):
     cat, coffee = (Image.fromarray(getattr(photographs, name)()).resize((224, 150)) for name in ("chelsea", "coffee"))
     cat.save(tmp_path / "film.gif", save_all=True, append_images=[coffee], duration=700)
@@ -155,7 +154,6 @@ def test_a_long_film_is_asked_about_and_can_be_stopped(client, monkeypatch):
     assert do(client, "film", film="../x").status_code == 400 and do(client, "film").status_code == 400
 
 
-@pytest.mark.quick(seconds=3)
 def test_the_frames_and_the_time_of_a_film_are_bounded(client, monkeypatch):
     monkeypatch.setattr(films, "MOST_FRAMES", 5)
     assert "stopped after 5 frames" in said(finished(client, do(client, "sample", sample="scene.gif").json())["html"])
@@ -164,7 +162,6 @@ def test_the_frames_and_the_time_of_a_film_are_bounded(client, monkeypatch):
     assert "stopped after 1 frames" in said(finished(client, do(client, "sample", sample="scene.gif").json())["html"])
 
 
-@pytest.mark.quick(seconds=3)
 def test_a_film_leaves_no_file_behind(client, monkeypatch, tmp_path):
     monkeypatch.setattr(films.tempfile, "tempdir", str(tmp_path))
     finished(client, do(client, "sample", sample="scene.gif").json())

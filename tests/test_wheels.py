@@ -160,7 +160,6 @@ def install(wheels: dict[str, Path], base: Path, scripts: Path) -> None:
     (base / "empty").mkdir()
 
 
-@pytest.mark.quick(seconds=8)
 @pytest.mark.parametrize("package", TREES)
 def test_a_wheel_holds_every_file_of_the_tree_and_no_other(package: str, wheels: dict[str, Path]) -> None:
     with zipfile.ZipFile(wheels[package]) as wheel:

@@ -4,14 +4,16 @@
     pytest --tests=all      all of them, the quick ones first, and the tables are brought up to date
     pytest                  whatever is named
 
-Slow is what took over half a second when all ran last: its id stands in ``stored/slow.txt``; and by hand,
-``@pytest.mark.slow``, cases that are others for each commit. One case of each mechanism stays quick by hand,
-``@pytest.mark.quick``. Each slow case runs within twenty commits.
+Slow is what took over a fifth of a second when all ran last: its id stands in ``stored/slow.txt``; and by hand,
+``@pytest.mark.slow``, cases that are others for each commit. Each slow case runs within twenty commits.
+Quick stays, whatever it takes, the cheapest case that finds a mutant: ``stored/kept.csv`` holds so many of
+these that the quick tier finds 96 % of all mutants; and by hand, ``@pytest.mark.quick``, one of each mechanism.
 
 ``stored/seconds.csv`` holds the sum of each file; both are in seconds of the computer that its first
 line names. Another one is compared by the median ratio over all files. A quick case that needs over
-two of these seconds fails under CI=true; ``@pytest.mark.quick(seconds=5)`` allows it more. It is run
-twice then, and the second time counts: the first one may have paid for what later cases use as well.
+two of these seconds fails under CI=true; one that is kept may need twice what it took, one by hand
+``@pytest.mark.quick(seconds=5)``. It is run twice then, and the second time counts: the first one may have
+paid for what later cases use as well.
 
 Counted are the processor's seconds of a case's process and of all that it starts; what a fixture of
 a module or of the whole run needs is divided among the cases that share it.
@@ -23,7 +25,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections import defaultdict
+import tomllib
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,9 +37,10 @@ import psutil
 import pytest
 from _pytest.runner import runtestprotocol
 
-SLOW = 0.5  # seconds
-QUICK_AGAIN = 0.35  # below which a slow case is quick again, so that none goes to and fro
+SLOW = 0.2  # seconds
+QUICK_AGAIN = 0.15  # below which a slow case is quick again, so that none goes to and fro
 MOST = 2.0  # seconds of a quick case
+FOUND = 0.96  # share of the mutants that the quick tier finds
 TURNS = 20  # commits within which each slow case runs
 NOTED = 1.0  # seconds by which a file's sum differs before its row changes, and a quarter of it
 TELLING = 0.5  # seconds of a file from which on its ratio tells how fast a computer is
@@ -55,10 +59,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Report(config), "report of seconds")
 
 
-def slow_ids(config: pytest.Config) -> set[str]:
-    """The ids of the slow cases."""
-    file = config.rootpath / "tests" / "stored" / "slow.txt"
-    return set(file.read_text(encoding="utf-8").splitlines()) if file.exists() else set()
+def tables(config: pytest.Config) -> "Tables":
+    return Tables(config.rootpath / "tests" / "stored")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[pytest.CollectReport]:
+    """Let each worker begin with other files: each writes the bytecode of a part, and reads that of the others."""
+    report = yield
+    worker = getattr(collector.config, "workerinput", None)
+    if worker and isinstance(collector, pytest.Directory) and report.passed:
+        at = len(report.result) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        report.result = report.result[at:] + report.result[:at]
+    return report
 
 
 def turn(root: Path) -> int:
@@ -74,10 +87,12 @@ def due(case: str, number: int) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.nodeid.partition("::")[0])  # in one order again
     tier = config.getoption("tests")
     if not tier:
         return
-    listed = slow_ids(config)
+    listed = tables(config).listed()
     number = turn(config.rootpath)
     quick, slow = [], []
     for item in items:
@@ -129,7 +144,8 @@ class Clock:
         self.shared: dict[str, float] = {}  # since the last report
         self.within = 0.0
         self.needed = 0.0
-        self.listed = slow_ids(config)
+        self.listed = tables(config).listed()
+        self.kept = tables(config).kept_seconds()
         self.repeats = bool(config.getoption("tests")) and os.environ.get("CI") == "true"
         self.again: dict[str, float] = {}
 
@@ -137,7 +153,7 @@ class Clock:
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[object]:
         self.last, self.needed = processor(), 0.0
         done = yield
-        if self.repeats and not is_slow(item, self.listed) and self.needed > allowed(item):
+        if self.repeats and not is_slow(item, self.listed) and self.needed > self.allowed(item):
             self.last, self.needed = processor(), 0.0
             item._initrequest()  # type: ignore[attr-defined]  # as pytest-rerunfailures does
             runtestprotocol(item, nextitem=nextitem, log=False)
@@ -170,15 +186,14 @@ class Clock:
         report.shared = self.shared
         report.slow = is_slow(item, self.listed)
         report.uses = [f"{one[-1].baseid}::{name}" for name, one in _fixtures(item) if one[-1].scope != "function"]
-        report.allowed = allowed(item) if item.get_closest_marker("quick") else None
+        report.allowed, report.by_hand = self.allowed(item), bool(item.get_closest_marker("quick"))
         self.last, self.shared, self.within = now, {}, 0.0
         return report
 
-
-def allowed(item: pytest.Item) -> float:
-    """Return the seconds that a quick case may need."""
-    marker = item.get_closest_marker("quick")
-    return marker.kwargs.get("seconds", MOST) if marker else MOST
+    def allowed(self, item: pytest.Item) -> float:
+        """Return the seconds that a quick case may need."""
+        marker = item.get_closest_marker("quick")
+        return marker.kwargs.get("seconds", MOST) if marker else max(MOST, 2 * self.kept.get(item.nodeid, 0.0))
 
 
 def _fixtures(item: pytest.Item) -> list[Any]:
@@ -192,7 +207,8 @@ class Case:
 
     seconds: float = 0.0
     uses: list[str] = field(default_factory=list)
-    allowed: float | None = None  # as a quick case, by hand
+    allowed: float = MOST  # as a quick case
+    by_hand: bool = False  # quick, whatever it takes
     slow: bool = False
 
 
@@ -203,7 +219,7 @@ class Report:
         self.config = config
         self.cases: dict[str, Case] = defaultdict(Case)
         self.shared: dict[str, float] = defaultdict(float)
-        self.tables = Tables(config.rootpath / "tests" / "stored")
+        self.tables = tables(config)
         self.again: dict[str, float] = {}  # cases that needed too long -> what they needed the second time
 
     @pytest.hookimpl(optionalhook=True)
@@ -215,7 +231,8 @@ class Report:
             return
         case = self.cases[report.nodeid]
         case.seconds += report.needed
-        case.uses, case.allowed, case.slow = report.uses, report.allowed, report.slow
+        case.uses, case.slow = report.uses, report.slow
+        case.allowed, case.by_hand = report.allowed, report.by_hand
         for name, seconds in report.shared.items():
             self.shared[name] += seconds
 
@@ -239,9 +256,9 @@ class Report:
         pace, slow = max(1.0, self.pace()), self.slow()
         needed = {name: min(case.seconds, self.again.get(name, case.seconds)) for name, case in self.cases.items()}
         return [
-            f"{name}: {needed[name]:.1f} s of {(case.allowed or MOST) * pace:.1f}"
+            f"{name}: {needed[name]:.1f} s of {case.allowed * pace:.1f}"
             for name, case in sorted(self.cases.items())
-            if name not in slow and needed[name] > (case.allowed or MOST) * pace
+            if name not in slow and needed[name] > case.allowed * pace
         ]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -271,8 +288,8 @@ class Report:
             cache.set("souron/processor", {name: round(case.seconds, 3) for name, case in whole.items()})
         ended = terminalreporter._session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if tier == "all" and ended and not terminalreporter.stats.get("deselected"):
-            self.tables.write(whole, slow, pace)
-            write(f"written: {self.tables.seconds}, {self.tables.slow}")
+            self.tables.write(whole, slow, pace, tests_of_mutants(self.config.rootpath))
+            write(f"written: {self.tables.seconds}, {self.tables.slow}, {self.tables.kept}")
 
     def with_shares(self) -> dict[str, Case]:
         """The cases, each with its share of the fixtures that it uses."""
@@ -295,9 +312,39 @@ def by_file(cases: dict[str, Case], slow: set[str]) -> dict[str, list[float]]:
     return dict(sums)
 
 
+def tests_of_mutants(root: Path) -> list[str]:
+    """The test that finds each mutant: a case, or a function that has several."""
+    files = sorted((root / "tests" / "mutants").glob("*.toml"))
+    return [mutant["test"] for file in files for mutant in tomllib.loads(file.read_text(encoding="utf-8"))["mutant"]]
+
+
+def cheapest(tests: list[str], seconds: dict[str, float], slow: set[str]) -> set[str]:
+    """Return the slow cases that are to stay quick, so that ``FOUND`` of these tests have a quick case.
+
+    Taken are first those that need the fewest seconds for each test.
+    """
+    cases = defaultdict(list)
+    for name in seconds:
+        cases[name.partition("[")[0]].append(name)
+    found, needing = 0, Counter[str]()
+    for test in tests:
+        own = [test] if test in seconds else cases[test]
+        if set(own) - slow:
+            found += 1
+        elif own:
+            needing[min(own, key=lambda name: seconds[name])] += 1
+    kept: set[str] = set()
+    for name in sorted(needing, key=lambda name: seconds[name] / needing[name]):
+        if found >= FOUND * len(tests):
+            break
+        found += needing[name]
+        kept.add(name)
+    return kept
+
+
 @dataclass(frozen=True)
 class Tables:
-    """The two files of ``stored/``."""
+    """The three files of ``stored/``."""
 
     folder: Path
 
@@ -308,6 +355,21 @@ class Tables:
     @property
     def slow(self) -> Path:
         return self.folder / "slow.txt"
+
+    @property
+    def kept(self) -> Path:
+        return self.folder / "kept.csv"
+
+    def listed(self) -> set[str]:
+        """The ids of the slow cases."""
+        return set(self.slow.read_text(encoding="utf-8").splitlines()) if self.slow.exists() else set()
+
+    def kept_seconds(self) -> dict[str, float]:
+        """What cases took that would be slow, but stay quick."""
+        if not self.kept.exists():
+            return {}
+        with self.kept.open(encoding="utf-8", newline="") as file:
+            return {row["case"]: float(row["seconds"]) for row in csv.DictReader(file)}
 
     def read(self) -> tuple[str, dict[str, list[float]]]:
         """The computer, and each file's seconds of quick and of slow cases."""
@@ -329,14 +391,17 @@ class Tables:
         changed = [(file, known.get(file, [0.0])[0], now[0] / pace) for file, now in sums.items()]
         return [(file, before, now) for file, before, now in changed if differs(before, now)]
 
-    def write(self, cases: dict[str, Case], slow: set[str], pace: float) -> None:
-        """Bring both up to date; what differs little stays as it is."""
+    def write(self, cases: dict[str, Case], slow: set[str], pace: float, mutants: list[str]) -> None:
+        """Bring all up to date; what differs little stays as it is."""
         computer, known = self.read()
+        seconds = {name: case.seconds / pace for name, case in cases.items()}
         now_slow = {
             name
-            for name, case in cases.items()
-            if case.allowed is None and case.seconds / pace > (QUICK_AGAIN if name in slow else SLOW)
+            for name, needed in seconds.items()
+            if not cases[name].by_hand and needed > (QUICK_AGAIN if name in slow else SLOW)
         }
+        kept = cheapest(mutants, seconds, now_slow)
+        now_slow -= kept
         rows = {}
         for file, sums in sorted(by_file(cases, now_slow).items()):
             before = known.get(file, [0.0, 0.0])
@@ -346,11 +411,30 @@ class Tables:
             ]
         self.folder.mkdir(parents=True, exist_ok=True)
         self.slow.write_text("".join(f"{name}\n" for name in sorted(now_slow)), encoding="utf-8")
-        with self.seconds.open("w", encoding="utf-8", newline="") as file:
-            file.write(f"# {computer or this_computer()}\n")
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["file", "quick", "slow"])
-            writer.writerows([name, *sums] for name, sums in rows.items())
+        before = self.kept_seconds()
+        write_csv(
+            self.kept,
+            ["case", "seconds"],
+            [
+                [name, before[name] if name in before and not differs(before[name], now) else round(now, 1)]
+                for name, now in sorted(seconds.items())
+                if name in kept
+            ],
+        )
+        write_csv(
+            self.seconds,
+            ["file", "quick", "slow"],
+            [[name, *sums] for name, sums in rows.items()],
+            f"# {computer or this_computer()}\n",
+        )
+
+
+def write_csv(file: Path, head: list[str], rows: list[list[Any]], above: str = "") -> None:
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        opened.write(above)
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)
 
 
 def differs(before: float, now: float) -> bool:
