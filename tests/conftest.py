@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import signal
 import sys
 
@@ -9,6 +10,7 @@ import sys
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 import isolation  # noqa: F401 - an own home, before souron is imported and workers are made
+import numpy as np
 import plots_once
 import pytest
 import tiers
@@ -22,6 +24,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # the tests themselves run side by side
 plotting.DOTS = 48  # reports with coarse plots are written in half the time
 EACH_DRAWN, plotting.draw = plotting.draw, plots_once.once(plotting.draw)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item) -> None:
+    """Random numbers are the same in each run, whatever ran before."""
+    for seeded in (random.seed, np.random.seed, torch.manual_seed):
+        seeded(0)
 
 
 @pytest.fixture(autouse=True)
