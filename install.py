@@ -118,7 +118,7 @@ def settings_of_pip(venv):
     """Return where this computer's pip is set to look for packages, as options that uv has too."""
     command = [str(python_of(venv)), "-m", "pip", "config", "list"]
     listed = subprocess.run(command, stdout=subprocess.PIPE, env=_environment()).stdout.decode(errors="replace")
-    found = re.findall(r"""\.((?:extra-)?index-url|find-links)=(['"].*['"])""", listed)
+    found = re.findall(r"""\.((?:extra-)?index-url|find-links|constraint)=(['"].*['"])""", listed)
     chosen = {name: ast.literal_eval(places).split() for name, places in reversed(found)}  # the first one counts
     return [word for name, places in sorted(chosen.items()) for place in places for word in ("--" + name, place)]
 

@@ -2,6 +2,7 @@
 
     python benchmarks/evidence.py errors --trials 1000 --seed 0
     python benchmarks/evidence.py margins --trials 2000
+    python benchmarks/evidence.py claims --trials 1000
     python benchmarks/evidence.py readers --trials 2000
     python benchmarks/evidence.py calibration --trials 1000 --seed 0
     python benchmarks/evidence.py speed
@@ -15,6 +16,10 @@ labels (accuracy), probabilities (AUC), Dice.
 
 ``margins``: a method that is worse than another one by exactly the margin. The share of tables in which
 it is called not inferior; at most 2.5 % is promised.
+
+``claims``: the same for every kind of measure, for 8 to 200 patients, alone and with two cases each, and for readers.
+How often the interval holds the true difference / "not inferior" is said / "equivalent" is said, in percent; 95, 2.5
+and 2.5 are promised.
 
 ``readers``: a method that is as good as readers are on average, of whom some are drawn, with other
 skills each time. The share of tables in which the method and the readers are called different, for
@@ -48,6 +53,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import _claims
 import numpy as np
 from scipy.special import expit, ndtr, softmax
 
@@ -421,6 +427,7 @@ def benefit(trials: int, seed: int) -> list[str]:
 WHAT = {
     "errors": errors,
     "margins": margins,
+    "claims": _claims.table,
     "readers": readers,
     "speed": lambda _trials, seed: speed(seed),
     "benefit": benefit,

@@ -38,16 +38,6 @@ def held(number: int, folder: str) -> int:
     return number
 
 
-def together(folder: str) -> int:
-    """Return how many calls run at this moment, this one among them."""
-    own = Path(folder, str(os.getpid()))
-    own.touch()
-    time.sleep(0.5)
-    count = len(list(Path(folder).iterdir()))
-    own.unlink()
-    return count
-
-
 def refuse(number: int) -> int:
     if number == 1:
         raise UserError("worker refused", "no room", expected="some", fix="souron doctor", exit=5)

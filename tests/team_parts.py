@@ -1,6 +1,6 @@
 """Train some steps as a process of a team, and write the weights to a file, for the tests.
 
-python -m torch.distributed.run ... team_parts.py SYSTEM STEPS OUT [halves]
+python team_parts.py SYSTEM STEPS BATCH OUT [alone]
 """
 
 import sys
@@ -16,24 +16,22 @@ from souron.training.trainer import Trainer
 from souron.utils import hardware
 from souron.utils.files import write_tensors
 
-BATCH = 32
 
-
-def trainer(name: str, steps: int) -> Trainer:
+def trainer(name: str, steps: int, batch: int) -> Trainer:
     torch.manual_seed(0)
     kind, config = registry.load_system(name)
     data = load("digits")
     system = kind(config, kind.spec_for(data))
-    return Trainer(system, system.loader(data), None, Budget.parse(f"{steps * BATCH}ex"), BATCH)
+    return Trainer(system, system.loader(data), None, Budget.parse(f"{steps * batch}ex"), batch)
 
 
 def main() -> None:
     torch.set_num_threads(1)
     hardware.bf16 = lambda: False  # its roundings are larger than what is to be seen
-    name, steps, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    name, steps, batch, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     if "alone" in sys.argv:  # as a team that forgets that batches have parts
         team.normalise_together = lambda system: None
-    fit = trainer(name, steps)
+    fit = trainer(name, steps, batch)
     if ranks.rank():
         team.helped(fit)
         return

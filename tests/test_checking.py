@@ -597,7 +597,7 @@ def test_patients_and_classes_in_two_spellings_are_findings_with_their_names(dra
     findings = check.check(tmp_path / "list.csv").findings
     [of_patients] = of_code(findings, "patient spellings")
     [of_classes] = of_code(findings, "class spellings")
-    assert "P1 = p1 = P001 = Ｐ１ = P 1" in of_patients.message
+    assert "P1 = p1 = P001 = Ｐ１ = P 1" in of_patients.message and "are one each" in of_patients.message
     assert "P2 = p2" in of_patients.message
     assert not any(name in of_patients.message for name in ("P10", "P3", "P4"))
     assert "SOUND = sound" in of_classes.message and "caries" not in of_classes.message

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from souron.engines import engine
 from souron.utils.messages import UserError
 
 HERE = Path(__file__).parent
-ENGINES = ["processes", "dask", "slurm", "ray"]
+ENGINES = ["processes", "dask", "slurm"]
 
 
 def gathered(on, function, parts):
@@ -76,26 +75,6 @@ def running(process):
     return lambda: process.poll() is None
 
 
-@contextmanager
-def cluster_of_ray(cores=2):
-    """A head of Ray on the loopback interface: its address and the process."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a short path, for Unix sockets
-        own = environment() | {
-            "RAY_TMPDIR": folder,
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        }
-        words = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--port", "0"]
-        words += ["--num-cpus", str(cores), "--include-dashboard=false", "--disable-usage-stats"]
-        head = subprocess.Popen(words, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            file = Path(folder, "ray", "ray_current_cluster")
-            waiting.until(lambda: file.exists() and file.read_text(), running(head))
-            yield file.read_text(), head
-        finally:
-            ended(head)
-
-
 def listening(processes):
     """The addresses on which processes and those that they started accept connections."""
     everyone = [psutil.Process(one.pid) for one in processes]
@@ -110,9 +89,6 @@ def on(request, tmp_path_factory):
     if request.param == "dask":
         with cluster_of_dask(tmp_path_factory.mktemp("dask")) as (address, _processes):
             yield f"dask://{address}"
-    elif request.param == "ray":
-        with cluster_of_ray() as (address, _head):
-            yield f"ray:{address}"
     else:
         yield {"processes": "processes:2", "slurm": "slurm:local"}[request.param]
 
@@ -212,19 +188,12 @@ def test_when_the_caller_is_killed_its_work_ends(on, calls, tmp_path):
     caller.kill()
     caller.wait()
     try:
-        if on.startswith(("processes", "ray")):  # the others' workers are not the caller's
+        if on.startswith("processes"):  # the others' workers are not the caller's
             [number] = (int(file.name) for file in calls.iterdir())
             waiting.until(lambda: not psutil.pid_exists(number))
     finally:
         (calls / "over").touch()  # a worker that is not the caller's would be at it for long
     assert dict(gathered(on, engine_parts.double, {0: (4,)})) == {0: 8}, "others can go on"
-
-
-@pytest.mark.parametrize("on", ["ray"], indirect=True)
-def test_a_part_takes_as_many_cores_as_it_has_threads(on, calls, monkeypatch):
-    monkeypatch.setattr(engine, "threads", lambda on: 2)
-    found = dict(gathered(on, engine_parts.together, {key: (str(calls),) for key in range(3)}))
-    assert found == {0: 1, 1: 1, 2: 1}, "one at a time on a machine with two cores"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +214,7 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
 
 
 def test_no_engine_is_imported_unless_it_is_named():
-    code = "import sys, souron.runs.compare; print([n for n in sys.modules if n in ('distributed', 'ray', 'submitit')])"
+    code = "import sys, souron.runs.compare; print([n for n in sys.modules if n in ('distributed', 'submitit')])"
     told = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
 
@@ -276,34 +245,3 @@ def test_a_worker_that_comes_late_leaves_and_returns_does_its_part(tmp_path):
         processes.append(started_of_dask("worker", tmp_path))
         caller.join(waiting.LIMIT)
         assert found == {"a": "back"}
-
-
-def test_ray_of_one_command_is_reached_from_nowhere_else_and_ends_with_it(tmp_path):
-    pytest.importorskip("souron.engines.ray")
-    code = (
-        "import json, psutil, subprocess, test_engines, engine_parts\n"
-        "from souron.engines import engine\n"
-        "for key, result in engine.gather('ray', engine_parts.double, [(0, (1,))]):\n"
-        "    begun = [child.pid for child in psutil.Process().children(recursive=True)]\n"
-        "    print(json.dumps([result, sorted(test_engines.listening([psutil.Process()])), begun]))\n"
-    )
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        own = environment() | {"RAY_TMPDIR": folder}
-        spoken = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True, check=True)
-    result, addresses, begun = json.loads(spoken.stdout)
-    assert result == 2 and addresses == ["127.0.0.1"] and len(begun) > 2
-    waiting.until(lambda: not any(map(psutil.pid_exists, begun)))
-
-
-def test_a_cluster_of_ray_that_does_not_answer_is_named_after_one_attempt(monkeypatch):
-    ray = pytest.importorskip("souron.engines.ray")
-    attempts = []
-
-    def unreachable(address, **_options):
-        attempts.append(os.environ[ray.ATTEMPTS])
-        raise ConnectionError(address)
-
-    monkeypatch.setattr(ray.ray, "init", unreachable)
-    with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
-        list(gathered("ray:127.0.0.1:9", engine_parts.double, {0: (1,)}))
-    assert attempts == ["1"] and ray.ATTEMPTS not in os.environ

@@ -188,17 +188,18 @@ def test_uv_installs_and_pip_where_uv_cannot(codes, code, asked, tmp_path, monke
 def test_uv_looks_for_packages_where_pip_does(tmp_path, monkeypatch):
     listed = (
         ":env:.index-url='https://mirror.example/simple'\nglobal.index-url='https://other.example'\n"
-        "global.find-links='/opt/wheels\\nC:\\\\new'\nglobal.timeout='180'\n"
+        "global.constraint='/etc/pip/caps.txt'\nglobal.find-links='/opt/wheels\\nC:\\\\new'\nglobal.timeout='180'\n"
     )
     answer = subprocess.CompletedProcess([], 0, stdout=listed.encode())
     monkeypatch.setattr(install.subprocess, "run", lambda words, **how: answer)
-    chosen = ["--find-links", "/opt/wheels", "--find-links", r"C:\new", "--index-url", "https://mirror.example/simple"]
+    chosen = ["--constraint", "/etc/pip/caps.txt", "--find-links", "/opt/wheels", "--find-links", r"C:\new"]
+    chosen += ["--index-url", "https://mirror.example/simple"]
     assert install.settings_of_pip(tmp_path) == chosen
     calls = []
     monkeypatch.setattr(install.subprocess, "call", lambda words, **how: calls.append(words) or 0)
     install.pip(tmp_path, "x")
     install.pip(tmp_path, "--index-url", "https://own.example", "x")
-    assert calls[1][-7:] == [*chosen, "x"] and calls[3][-3:] == ["--index-url", "https://own.example", "x"]
+    assert calls[1][-9:] == [*chosen, "x"] and calls[3][-3:] == ["--index-url", "https://own.example", "x"]
     assert "https://mirror.example/simple" not in calls[3]
 
 

@@ -9,7 +9,6 @@ import pytest
 from drawing import textures
 
 from souron.cli.main import run
-from souron.data import patients
 from souron.data.patients import groups
 from souron.runs import compare
 from souron.runs import train as run_train
@@ -173,12 +172,6 @@ def test_one_stray_file_stands_alone_among_good_names(style):
     files, labels = [*files, "cat/cover.png"], [*labels, "cat"]
     read = groups(files, labels)
     assert read.names[-1] == "" and together(read.names[:-1], patient)
-
-
-@pytest.mark.parametrize("name", ["p1", "P1", "P001", "Ｐ００１", " P 1 ", "p-01", "P_1"])
-def test_spellings_of_one_name(name):
-    assert patients.spelling(name) == "p1"
-    assert patients.spelling(name + "0") == "p10" and patients.spelling("p100") == "p100"
 
 
 @pytest.fixture(scope="module")

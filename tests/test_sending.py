@@ -110,9 +110,9 @@ def test_few_parcels_stay(monkeypatch):
     assert len(list(parcels.file_of("0" * 32).parent.iterdir())) == 2
 
 
-@pytest.mark.parametrize("on", ["dask://192.168.0.10:8786", "dask:tcp://desk:8786", "slurm:local", "ray"])
+@pytest.mark.parametrize("on", ["dask://192.168.0.10:8786", "dask:tcp://desk:8786", "slurm:local"])
 def test_nothing_is_sent_that_others_could_read(on):
-    pytest.importorskip({"dask": "distributed", "slurm": "submitit"}.get(on.partition(":")[0], "ray"))
+    pytest.importorskip({"dask": "distributed", "slurm": "submitit"}[on.partition(":")[0]])
     with pytest.raises(UserError, match="others in the network can read") as trouble:
         compare(SYSTEMS, "digits", on=on, send="true", seeds=1)
     assert trouble.value.code == "send" and "tls" in trouble.value.fix

@@ -180,7 +180,7 @@ def test_a_forecast_that_is_refused_is_none(guest, studio):
 
 def test_only_the_owner_names_an_engine(guest, studio):
     verbs = ("compare", "predict", *registry.study_files())
-    ways = (["on=processes:2"], ["--on=slurm"], ["--on", "ray"], ["--data", "--", "--on=dask://10.0.0.1:8786"])
+    ways = (["on=processes:2"], ["--on=slurm"], ["--on", "slurm"], ["--data", "--", "--on=dask://10.0.0.1:8786"])
     for verb in verbs:
         for way in ways:
             with pytest.raises(UserError, match="only whoever started the studio chooses the machines"):

@@ -20,11 +20,14 @@ PARTS = Path(__file__).parent / "team_parts.py"
 STEPS = 10
 
 
-def trained(name, out, processes, *words):
+def trained(name, out, processes, *words, batch=32):
     """The weights after ten steps."""
-    start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    command = [sys.executable, *start, str(PARTS), name, str(STEPS), str(out), *words]
-    subprocess.run(command, check=True, env=environment(), timeout=waiting.LIMIT, capture_output=True)
+    command = [sys.executable, str(PARTS), name, str(STEPS), str(batch), str(out), *words]
+    meeting = out.parent / f"meeting {out.name}"
+    meeting.mkdir()
+    team = [{}] if processes == 1 else ranks.environments(processes, str(meeting)).values()
+    going = [subprocess.Popen(command, env=environment() | own) for own in team]
+    assert [one.wait(waiting.LIMIT) for one in going] == [0] * processes
     weights, about = read_tensors(out)
     assert about["steps"] == STEPS
     return weights
@@ -42,6 +45,12 @@ def test_two_processes_end_where_one_does(name, tmp_path):
     if name == "resnet_tiny":
         assert any("running_mean" in key for key in one)
         assert apart(one, trained(name, tmp_path / "alone", 2, "alone")) > 1e-4
+
+
+@pytest.mark.parametrize("batch, processes", [(5, 2), (8, 3)])
+def test_unequal_parts_of_a_batch_count_by_their_cases(batch, processes, tmp_path):
+    one, more = (trained("resnet_tiny", tmp_path / str(n), n, batch=batch) for n in (1, processes))
+    assert apart(one, more) < 1e-4
 
 
 def souron(*words, cwd):
@@ -136,7 +145,8 @@ def test_the_words_of_the_processes_do_not_start_further_ones():
 
 def test_outside_of_a_team_a_process_leads_itself(monkeypatch):
     monkeypatch.setenv("RANK", "3")  # of another program
-    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv(ranks.MEETING, raising=False)
     assert ranks.rank() == 0 and ranks.size() == 1
 
 
@@ -144,7 +154,7 @@ def test_a_gradient_that_no_process_has_stays_none(monkeypatch):
     from souron.training import team
 
     made = object.__new__(team.Team)
-    made.weight, made.size = 1.0, 1
+    made.size = 1
     made.system = type("System", (), {"device": torch.device("cpu")})()
     monkeypatch.setattr(team.dist, "all_reduce", lambda tensor: None)
     with_one, without = (torch.nn.Parameter(torch.ones(2)) for _each in range(2))

@@ -445,7 +445,7 @@ def test_a_margin_is_in_points_and_noted_in_the_receipt():
     assert verdict(table, margin=0.5).deciding.margins[0].word == "cannot tell"
     assert verdict(table).receipt["margin"] is None and not verdict(table).deciding.margins
     error = {"case": range(60), "a": [1.0, 1.2, 1.1] * 20, "b": [1.1, 1.0, 1.2] * 20}
-    assert verdict(error, kind="error", margin=0.5).deciding.margins[0].word == "equivalent"
+    assert verdict(error, kind="error", margin=1).deciding.margins[0].word == "equivalent"
 
 
 def test_equal_methods_are_seldom_called_different():

@@ -4,7 +4,7 @@
     pytest --tests=all      all of them, the quick ones first, and the tables are brought up to date
     pytest                  whatever is named
 
-Slow is what took over a fifth of a second when all ran last: its id stands in ``stored/slow.txt``; and by hand,
+Slow is what took over 0.15 seconds when all ran last: its id stands in ``stored/slow.txt``; and by hand,
 ``@pytest.mark.slow``, cases that are others for each commit. Each slow case runs within twenty commits.
 Quick stays, whatever it takes, the cheapest case that finds a mutant: ``stored/kept.csv`` holds so many of
 these that the quick tier finds 96 % of all mutants; and by hand, ``@pytest.mark.quick``, one of each mechanism.
@@ -37,8 +37,8 @@ import psutil
 import pytest
 from _pytest.runner import runtestprotocol
 
-SLOW = 0.2  # seconds
-QUICK_AGAIN = 0.15  # below which a slow case is quick again, so that none goes to and fro
+SLOW = 0.15  # seconds
+QUICK_AGAIN = 0.1  # below which a slow case is quick again, so that none goes to and fro
 MOST = 2.0  # seconds of a quick case
 FOUND = 0.96  # share of the mutants that the quick tier finds
 TURNS = 20  # commits within which each slow case runs

@@ -72,7 +72,7 @@ Refer = Annotated[
     ),
 ]
 On = Annotated[
-    str | None, Option(metavar="ENGINE", help=N_("answer a folder in parts: processes:4, dask://HOST:PORT, slurm, ray"))
+    str | None, Option(metavar="ENGINE", help=N_("answer a folder in parts: processes:4, dask://HOST:PORT, slurm"))
 ]
 
 

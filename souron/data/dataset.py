@@ -137,6 +137,7 @@ class Dataset:
     licence: str = ""
     grouped: str = ""  # the origin of the groups, in the reader's language
     question: str = ""  # other possible groups, in the reader's language
+    written: Sequence[str] = ()  # groups as the source spells them, where one has several spellings
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # metadata of
     # each case, by name: "site", "sex", "device", "date", ...; "" if unknown
     spacing: Sequence[Any] = ()  # millimetres per pixel of each case after resizing; 0 if
@@ -219,6 +220,7 @@ class Dataset:
             target=None if self.target is None else self.target.index_select(0, rows),
             file=pick(self.file),
             group=pick(self.group),
+            written=pick(self.written),
             part=pick(self.part),
             spacing=[self.spacing[i] for i in rows.tolist()] if self.spacing else (),
             columns={name: pick(values) for name, values in self.columns.items()},

@@ -212,12 +212,14 @@ def load(
             return module.load(side, target if target in targets else targets[0])
         return module.load(side)
     path = Path(name_or_path).expanduser()
+    from souron.data.patients import in_one_spelling
+
     reading = Reading(side, group, window, fewest_classes, progress, large, target)
     for name in formats if path.exists() else ():
         module = importlib.import_module(f"souron.data.formats.{name}")
         says_why = getattr(module, "says_why", False) and len(formats) == 1 and path.is_dir()
         if module.describes(path) or says_why:
-            return module.load(path, reading)
+            return in_one_spelling(module.load(path, reading))
     raise _no_data(str(name_or_path), path, formats)
 
 

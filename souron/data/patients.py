@@ -12,9 +12,9 @@ structure.
 
 import re
 import shlex
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from statistics import median
 from typing import NamedTuple
@@ -22,7 +22,12 @@ from typing import NamedTuple
 from souron.data import recordings, texts, voices
 from souron.data.dataset import Dataset
 from souron.utils.messages import UserError, _, sentences
+from souron.utils.spelling import loose_spelling, one_spelling, readable
 
+COLUMN = (  # names of the column that holds patients, see ``csv_table.key_of``
+    *("group", "patient", "patientid", "subject", "subjectid", "患者", "患者id", "患者番号"),
+    *("症例", "症例id", "症例番号", "被験者", "被験者id"),
+)
 WORDS = re.compile(
     r"(?:(?:(?<![^\W\d_])(?:patient|pat|subject|subj|sub|person|case|pid|mrn)|患者|症例|被験者)"
     r"(?:(?<=sub)-[^\W_]+|[\W_]{0,2}\d+"
@@ -59,6 +64,7 @@ SMALL = 50  # images of the median group
 LONG = 5  # digits of a number too long to count the images of a day
 SEEN_OF = 8  # tenths of an alphabetical sequence that must exist, as some patients drop out
 NUMBERS = 3  # in a name, that may be part of a patient's identifier
+SHOWN = 5  # patients of several spellings that are named
 PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
@@ -213,12 +219,71 @@ def _about_recordings(cases: Dataset) -> str:
     )
 
 
-def spelling(name: str) -> str:
-    """Normalise a name, so that spellings of one agree: ``P1``, ``p1``, ``P001``, ``Ｐ１`` and ``P
-    1``."""
-    plain = unicodedata.normalize("NFKC", name).strip().casefold()
-    plain = re.sub(r"(?<=[^\W_])[\s_\-]+(?=[^\W_])", "", plain)
-    return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
+class Merged(NamedTuple):
+    """Names of patients in one spelling each."""
+
+    names: list[str]  # of each case
+    several: tuple[tuple[str, ...], ...] = ()  # names that were taken for one patient
+    unsure: tuple[tuple[str, ...], ...] = ()  # names that may be one patient, and count as several
+
+    def said(self) -> str:
+        """Return what was taken for one patient, in the reader's language; "" where each has one spelling."""
+        if not self.several:
+            return ""
+        text = _("{count} patients are written in several ways, and are one each: {names}.")
+        if len(self.several) == 1:
+            text = _("1 patient is written in several ways, and is one: {names}.")
+        return text.format(count=len(self.several), names=_equals(self.several))
+
+    def asked(self) -> str:
+        """Return what cannot be decided here, as a question in the reader's language; "" where nothing is open."""
+        if not self.unsure:
+            return ""
+        return _("Are these one patient each? {names}. If so, give them one spelling; they count as several.").format(
+            names=_equals(self.unsure)
+        )
+
+
+def _equals(families: Sequence[Sequence[str]]) -> str:
+    shown = ", ".join(" = ".join(names) for names in families[:SHOWN])
+    return shown + (", ..." if len(families) > SHOWN else "")
+
+
+def merged(names: Sequence[str]) -> Merged:
+    """Give each patient one spelling, the first one that occurs; "" stays.
+
+    >>> merged(["P001", "p1", "Ｐ１", "Q2", ""]).names
+    ['P001', 'P001', 'P001', 'Q2', '']
+    """
+    spelled: dict[str, dict[str, None]] = {}
+    keys = {name: one_spelling(name) or name for name in dict.fromkeys(names) if name}
+    for name, key in keys.items():
+        spelled.setdefault(key, {})[name] = None
+    first = {key: next(iter(family)) for key, family in spelled.items()}
+    near: dict[str, list[str]] = {}
+    for key, name in first.items():
+        near.setdefault(loose_spelling(key), []).append(name)
+    return Merged(
+        [first[keys[name]] if name else "" for name in names],
+        tuple(tuple(family) for family in spelled.values() if len(family) > 1),
+        tuple(tuple(family) for loose, family in near.items() if loose and len(family) > 1),
+    )
+
+
+def in_one_spelling(cases: Dataset) -> Dataset:
+    """Return cases whose patients have one spelling each; what was merged is said, what is open is asked."""
+    if not any(cases.group):
+        return cases
+    found = merged(cases.group)
+    if not found.several and not found.unsure:
+        return cases
+    return replace(
+        cases,
+        group=found.names,
+        written=list(cases.group) if found.several else (),
+        grouped=" ".join(filter(None, (cases.grouped or _("the data set itself"), found.said()))),
+        question=" ".join(filter(None, (cases.question, found.asked()))),
+    )
 
 
 def _by_wish(files: Sequence[str], wish: str) -> Groups:
@@ -243,7 +308,7 @@ def _by_wish(files: Sequence[str], wish: str) -> Groups:
 
 
 def _judge(files: Sequence[str], labels: Sequence[str]) -> _Reading:
-    stems = [unicodedata.normalize("NFKC", PurePosixPath(file).stem) for file in files]
+    stems = [readable(PurePosixPath(file).stem) for file in files]
     folder = _by_folder(files, labels)
     visits = None  # folders of dates are visits; the files' names may give their patients
     if folder is not None and all(not DATE.sub("", name) for name in folder.sizes):

@@ -15,12 +15,14 @@ Where two kinds are possible, nothing is guessed: a UserError asks for ``kind=``
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from souron.data.formats.csv_table import key_of
+from souron.data.patients import Merged, merged
 from souron.data.prediction_table import NAMED, ROLES, Sheet
 from souron.metrics.classification import positive_class
 from souron.utils.messages import N_, UserError, _, listed
@@ -176,7 +178,7 @@ def predictions(sheet: Sheet, asked: Asked = Asked()) -> Predictions:
         tuple(axes.of_case("site")),
         axes.trainings(),
         _taken(sheet, methods, kind),
-        notes=tuple(_notes(methods, kind, classes, positive)),
+        notes=(*_notes(methods, kind, classes, positive), *filter(None, (axes.patients.said(), axes.patients.asked()))),
     )
     return _complete(made, asked)
 
@@ -224,7 +226,13 @@ class _Axes:
                 expected=_("a patient for every case, or no such column"),
                 exit=3,
             )
+        names = self.patients.names
         return np.unique(np.array(names), return_inverse=True)[1] if len(set(names)) < len(names) else None
+
+    @cached_property
+    def patients(self) -> Merged:
+        """The patients of the cases, each in one spelling."""
+        return merged(self.of_case("group"))
 
     def trainings(self) -> Values | None:
         """Return the training of each answer, (S, C), where the folds of a seed have their own."""

@@ -5,15 +5,15 @@ an AUC), so that one path gives intervals by patients and the paired verdict of 
 with its correction for many pairs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from souron.data.coco_results import FIGURES
-from souron.data.predictions import Codes, Predictions, Values
+from souron.data.predictions import Predictions, Values
 from souron.metrics import calibration, classification
 from souron.metrics.metric import Metric, Unit
 from souron.stats import intervals, margin, verdict
@@ -29,25 +29,25 @@ READERS = "readers"  # the mean of several readers, as one method
 AIDED = "readers with aid"  # the mean of the same readers with aid
 
 ACCURACY = Metric(N_("accuracy"), unit="share")
-AUC = Metric(N_("AUC"), by_label=True)
+AUC = Metric(N_("AUC"), kind="area")
 METRICS = {
     "labels": (
         ACCURACY,
-        Metric(N_("sensitivity"), unit="share", by_label=True),
-        Metric(N_("specificity"), unit="share", by_label=True),
-        Metric(N_("balanced accuracy"), unit="share", by_label=True),
+        Metric(N_("sensitivity"), unit="share", among="positive"),
+        Metric(N_("specificity"), unit="share", among="negative"),
+        Metric(N_("balanced accuracy"), unit="share", among="both"),
     ),
     "probability": (
         AUC,
         ACCURACY,
-        Metric(N_("log loss"), higher_is_better=False),
-        Metric(N_("Brier score"), higher_is_better=False),
+        Metric(N_("log loss"), higher_is_better=False, kind="loss"),
+        Metric(N_("Brier score"), higher_is_better=False, kind="loss"),
     ),
     "score": (AUC,),
-    "dice": (Metric(N_("mean Dice"), unit="share"),),
-    "error": (Metric(N_("mean error"), higher_is_better=False, unit="mm"),),
-    "rating": (Metric(N_("mean rating")),),
-    "boxes": tuple(Metric(name, unit="share") for name in FIGURES),
+    "dice": (Metric(N_("mean Dice"), unit="share", kind="overlap"),),
+    "error": (Metric(N_("mean error"), higher_is_better=False, unit="mm", kind="error"),),
+    "rating": (Metric(N_("mean rating"), kind="scale"),),
+    "boxes": tuple(Metric(name, unit="share", kind="share") for name in FIGURES),
 }
 
 
@@ -81,7 +81,7 @@ class Judged:
     metric: Metric
     methods: tuple[Method, ...]
     verdicts: tuple[Verdict, ...]
-    units: int  # patients or cases; for an AUC those of the rarer class
+    units: int  # patients or cases; for a sensitivity those of its class, for an AUC of the rarer one
     margins: tuple[margin.Margin, ...] = ()  # one for each verdict, with a margin
     readers: tuple[Method, ...] = ()  # those whose mean stands among the methods as ``READERS``, ``AIDED``
     reader_pairs: tuple[ReaderPair, ...] = ()  # with readers, where the verdict is on other readers, too
@@ -132,31 +132,24 @@ def judged(
     >>> found.methods[0].system, found.verdicts[0].verdict
     ('dice a', 'better')
     """
-    scores = {name: pseudo_scores(data, name, metric.name) for name in data.methods}
-    measures = {name: _measure(data, name, metric.name, scores[name], level) for name in data.methods}
-    groups = {name: members for name, members in ((READERS, readers), (AIDED, aided)) if members}
+    columns: dict[str, tuple[str, ...]] = {name: (name,) for name in data.methods}
+    measures = {name: _measure(data, name, metric, level) for name in data.methods}
     alone = tuple(Method(name, measures.pop(name)) for name in (*readers, *aided))
     general = data.seeds == 1 and data.trainings is None
-    of_readers: dict[str, Values] = {}
-    for name, members in groups.items():
-        of_readers[name] = np.concatenate([scores[one] for one in members])
-        scores[name] = np.mean([scores[one] for one in members], axis=0)
-        measures[name] = _mean_measure(data, metric, scores[name], level, of_readers[name] if general else None)
+    for name, members in ((READERS, readers), (AIDED, aided)):
+        if members:
+            columns[name] = tuple(members)
+            measures[name] = _mean_measure(data, metric, columns[name], level, general)
     order = sorted(measures, key=lambda name: measures[name].value, reverse=metric.higher_is_better)
-    strata = data.truth if metric.by_label else None
-
-    def difference(a: str, b: str) -> Difference:
-        return verdict.difference(
-            scores[a], scores[b], level, metric.higher_is_better, data.groups, data.trainings, strata
-        )
-
-    pairs = {(a, b): difference(a, b) for a, b in combinations(order, 2)}
-    these = {pair: one for pair, one in pairs.items() if general and of_readers.keys() & {*pair}}
-    for a, b in these:
-        one, other = (of_readers.get(name, scores[name]) for name in (a, b))
-        pairs[a, b] = _over_readers(one, other, metric, level, data.groups, strata)
+    pairs, these = {}, {}
+    for a, b in combinations(order, 2):
+        pairs[a, b] = _difference(data, metric, columns[a], columns[b], level)
+        if general and {a, b} & {READERS, AIDED}:
+            these[a, b] = pairs[a, b]
+            pairs[a, b] = _over_readers(data, metric, columns[a], columns[b], level, pairs[a, b])
     found = verdict.corrected(pairs, level)
-    per_unit = len(data.cases) / data.units
+    parts = _classes(data, metric)
+    per_unit = len(data.cases) / (parts[0].units if len(parts) == 1 else data.units)  # a sensitivity rests on ill ones
     verdicts = [verdict.verdict_of(*pair, one, per_unit) for pair, one in found.items()]
     margins = [margin.against(one, margin_width, per_unit) for one in found.values()] if margin_width else []
     units = _units(data, metric)
@@ -168,26 +161,86 @@ def judged(
     return Judged(metric, methods, tuple(verdicts), units, tuple(margins), alone, studied)
 
 
-def _over_readers(
-    one: Values, other: Values, metric: Metric, level: float, groups: Any, strata: Codes | None
+def _scores(data: Predictions, columns: Sequence[str], metric: Metric) -> Values:
+    """Return the scores (columns, S, C) of a method, or of each of several readers."""
+    return np.stack([pseudo_scores(data, name, metric.name) for name in columns])
+
+
+def _classes(data: Predictions, metric: Metric) -> list[Predictions]:
+    """Return the cases of each class of which a measure is a mean; none for one of all cases."""
+    if not metric.among or data.truth is None:
+        return []
+    ill = data.truth == data.positive
+    wanted = {"positive": (ill,), "negative": (~ill,), "both": (ill, ~ill)}[metric.among]
+    return [data.only(chosen) for chosen in wanted]
+
+
+def _difference(
+    data: Predictions, metric: Metric, one: Sequence[str], other: Sequence[str], level: float
 ) -> Difference:
-    """Judge readers (J, C) against a method (1, C), or against the same readers with aid, > 0 for ``one``."""
-    apart = one - other if metric.higher_is_better else other - one
-    binary = bool(np.isin(one, (0, 1)).all() and np.isin(other, (0, 1)).all())
-    return readers_difference(apart, level, None if groups is None else groups.tolist(), strata, binary)
+    """Judge a method, or the mean of these readers, against another, > 0 for ``one``."""
+    parts = _classes(data, metric)
+    of_class = [_difference(part, ACCURACY, one, other, level) for part in parts]
+    if len(parts) == 1:
+        return of_class[0]
+    a, b = (_scores(data, columns, metric).mean(0) for columns in (one, other))
+    strata = data.truth if metric.by_label else None
+    found = verdict.difference(
+        a, b, level, metric.higher_is_better, data.groups, data.trainings, strata, "mean" if parts else metric.kind
+    )
+    if not parts:
+        return found
+    return verdict.averaged(found, of_class[0], of_class[1], _alike((a - b).mean(0), data))
 
 
-def _mean_measure(data: Predictions, metric: Metric, scores: Values, level: float, each: Values | None) -> Measure:
+def _alike(apart: Values, data: Predictions) -> float:
+    """Return the correlation of the differences (C,) in two classes, through patients with cases of both."""
+    if data.groups is None:
+        return 0.0
+    _names, who = np.unique(data.groups, return_inverse=True)
+    away = apart - apart.mean()
+    ill, well = (
+        np.bincount(who, away * (data.truth == data.positive)),
+        np.bincount(who, away * (data.truth != data.positive)),
+    )
+    size = float(np.sqrt((ill**2).sum() * (well**2).sum()))
+    return float(ill @ well) / size if size else 0.0
+
+
+def _over_readers(
+    data: Predictions, metric: Metric, one: Sequence[str], other: Sequence[str], level: float, these: Difference
+) -> Difference:
+    """Judge readers against a method, or against the same readers with aid, for other readers, too; > 0 for ``one``.
+
+    The interval is never narrower than that for these readers.
+    """
+    parts = _classes(data, metric)
+    if len(parts) == 1:
+        return _over_readers(parts[0], ACCURACY, one, other, level, these)
+    first, second = (_scores(data, columns, metric)[:, 0] for columns in (one, other))
+    apart = first - second if metric.higher_is_better else second - first
+    binary = bool(np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all())
+    strata = data.truth if metric.by_label else None
+    groups = None if data.groups is None else data.groups.tolist()
+    return readers_difference(apart, level, groups, strata, float(binary), lambda level: _ends(these.at(level)))
+
+
+def _ends(found: Difference) -> tuple[float, float]:
+    return found.low, found.high
+
+
+def _mean_measure(data: Predictions, metric: Metric, columns: Sequence[str], level: float, general: bool) -> Measure:
     """Return the mean measure of several readers with its interval by patients.
 
-    With ``each`` (J, C) it is for other readers, too, and never narrower than for these.
+    Where it is ``general``, for other readers, too, it is never narrower than for these.
     """
-    bounded = metric.unit == "share" or metric.name == AUC.name
-    how = intervals.share_interval if bounded else intervals.interval
-    made = how(scores, data.groups, level, trainings=data.trainings)
-    if each is None:
+    each = _scores(data, columns, metric)
+    bounded = metric.unit == "share" or metric.kind == "area"
+    own = intervals.of_kind("share" if bounded and metric.kind == "mean" else metric.kind, data.truth)
+    made = (own or intervals.interval)(each.mean(0), data.groups, level, data.trainings)
+    if not general:
         return made
-    found = readers_difference(each, level, data.groups, data.truth if metric.by_label else None)
+    found = readers_difference(each[:, 0], level, data.groups, data.truth if metric.by_label else None)
     low, high = (max(found.low, 0.0), min(found.high, 1.0)) if bounded else (found.low, found.high)
     return replace(made, low=min(made.low, low), high=max(made.high, high))
 
@@ -200,10 +253,7 @@ def by_site(data: Predictions, metric: Metric) -> dict[str, dict[str, Measure]]:
         part = data.only(sites == site)
         one_class = part.truth is not None and metric.by_label and len(np.unique(part.truth)) < 2
         if not one_class:
-            found[site] = {
-                name: _measure(part, name, metric.name, pseudo_scores(part, name, metric.name), 0.95)
-                for name in part.methods
-            }
+            found[site] = {name: _measure(part, name, metric, 0.95) for name in part.methods}
     return found
 
 
@@ -225,25 +275,14 @@ def pseudo_scores(data: Predictions, name: str, metric: str) -> Values:
     return classification.threshold_scores(data.truth == data.positive, values == data.positive)[metric]
 
 
-def _measure(data: Predictions, name: str, metric: str, scores: Values, level: float) -> Measure:
+def _measure(data: Predictions, name: str, metric: Metric, level: float) -> Measure:
     """Return a measure with its interval by patients."""
     values, groups, trainings = data.methods[name], data.groups, data.trainings
-    if metric == "AUC" and data.truth is not None:
-        return classification.auc(_probabilities(data, values), data.truth, groups, level, trainings)
-    if metric in ("sensitivity", "specificity", "balanced accuracy") and data.truth is not None:
+    if metric.among and data.truth is not None:
         true, called = data.truth == data.positive, values == data.positive
-        return classification.at_threshold(true, called, groups, level=level, trainings=trainings)[metric]
-    how = INTERVALS.get(metric, intervals.interval)
-    return how(scores, groups, level, trainings=trainings)
-
-
-INTERVALS: Mapping[str, Callable[..., Measure]] = {
-    "log loss": intervals.loss_interval,
-    "Brier score": intervals.loss_interval,
-    "mean error": intervals.loss_interval,
-    "mean Dice": intervals.overlap_interval,
-    **dict.fromkeys(FIGURES, intervals.share_interval),
-}
+        return classification.at_threshold(true, called, groups, level=level, trainings=trainings)[metric.name]
+    own = intervals.of_kind(metric.kind, data.truth) or intervals.interval
+    return own(pseudo_scores(data, name, metric.name), groups, level, trainings)
 
 
 def _labels(data: Predictions, values: Values) -> Values:
@@ -263,5 +302,5 @@ def _units(data: Predictions, metric: Metric) -> int:
     """Return the patients, or cases, that a verdict rests on; those of the rarer class where it is by class."""
     if not metric.by_label or data.truth is None:
         return data.units
-    names = np.arange(len(data.cases)) if data.groups is None else data.groups
-    return min(len(np.unique(names[data.truth == label])) for label in np.unique(data.truth))
+    parts = _classes(data, metric) or [data.only(data.truth == label) for label in np.unique(data.truth)]
+    return min(part.units for part in parts)

@@ -82,11 +82,8 @@ def auc(
     ``groups`` (cases,) name the patients, ``trainings`` (repeats, cases) the training behind each
     answer (see ``variance.spread``).
 
-    The interval is never narrower than for independent cases whose scores have exponential
-    distributions (Hanley and McNeil, "The meaning and use of the area under a receiver operating
-    characteristic (ROC) curve", 1982, https://doi.org/10.1148/radiology.143.1.7063747): few
-    misplaced cases say little about how much an area near 1 varies. Where only one label occurs,
-    the result is nan with the interval 0 to 1 and n = 0.
+    The interval is ``intervals.area_interval``. Where only one label occurs, the result is nan with
+    the interval 0 to 1 and n = 0.
 
     >>> p = [[0.9, 0.1], [0.4, 0.6], [0.6, 0.4], [0.2, 0.8]]
     >>> found = auc(p, [0, 0, 1, 1])
@@ -100,11 +97,7 @@ def auc(
         if len(np.unique(y_true)) > 1:
             raise
         return _unknown(groups)
-    chosen = np.unique(y_true)[-1:] if np.asarray(probability).shape[-1] == 2 else np.unique(y_true)
-    most = sum(_worth(None, y_true == c) for c in chosen)
-    units = sum(_worth(groups, y_true == c) for c in chosen)
-    freedom = variance.by_stratum(scores.mean(0), y_true, groups)
-    return intervals.share_interval(scores, groups, level, most, units, trainings, freedom)
+    return intervals.area_interval(scores, groups, level, trainings, y_true)
 
 
 def positive_class(labels: Sequence[str]) -> int:
@@ -327,18 +320,6 @@ def _factor(chosen: Truth, groups: Sequence[Any] | None = None) -> float:
     return share * math.sqrt((n - 1) / n * m / (m - 1)) if m > 1 else share
 
 
-def _worth(groups: Sequence[Any] | None, y_true: Truth) -> float:
-    """Return the largest number of independent cases whose proportion has the variance of an AUC.
-
-    Hanley and McNeil's variance is a (1 - a) (1 + (m - 1) u + (n - 1) v) / (m n), with u + v from
-    0.5 (a = 1) to 0.67; m - 1 and n - 1 are replaced by their mean (Newcombe, "Confidence intervals
-    for an effect size measure based on the Mann-Whitney statistic. Part 2", 2006,
-    https://doi.org/10.1002/sim.2324). For several areas the sizes add up, as if independent.
-    """
-    m, n = _patients(groups, y_true), _patients(groups, ~y_true)
-    return m * n / (1 + (m + n - 2) / 4)
-
-
 def _among(right: Truth, chosen: Truth, groups: Sequence[Any] | None, level: float, whose: Whose) -> Measure:
     """Return the share of right answers (repeats, cases) among the chosen; nan if none is."""
     if not chosen.any():
@@ -363,8 +344,8 @@ def _balanced(one: Measure, other: Measure, together: float, count: _Count) -> M
     """Average two shares whose errors correlate by ``together``."""
     if math.isnan(one.value + other.value):
         return Measure(math.nan, 0.0, 1.0, *count)
-    low = _length(one.value - one.low, other.value - other.low, together) / 2
-    high = _length(one.high - one.value, other.high - other.value, together) / 2
+    low = intervals.length(one.value - one.low, other.value - other.low, together) / 2
+    high = intervals.length(one.high - one.value, other.high - other.value, together) / 2
     value = (one.value + other.value) / 2
     return Measure(value, max(value - low, 0.0), min(value + high, 1.0), *count)
 
@@ -400,11 +381,6 @@ def _least_ratio(top: Measure, bottom: Measure, together: float) -> float:
     return max(c, 0.0) / below if below > 0 else 0.0
 
 
-def _length(a: float, b: float, together: float) -> float:
-    """Return the standard deviation of a sum whose parts correlate by ``together``."""
-    return math.sqrt(max(a * a + b * b + 2 * together * a * b, 0.0))
-
-
 def _correlation(right: Truth, y_true: Truth, groups: Sequence[Any] | None, whose: Whose) -> float:
     """Estimate the correlation of the errors of sensitivity and specificity.
 
@@ -413,14 +389,7 @@ def _correlation(right: Truth, y_true: Truth, groups: Sequence[Any] | None, whos
     one = _stretched(right.astype(float), y_true)
     other = _stretched(right.astype(float), ~y_true)
     variances = [variance.spread(scores, groups, whose)[0] for scores in (one, other, one + other)]
-    return _correlated(*variances)
-
-
-def _correlated(one: float, other: float, both: float) -> float:
-    """Return the correlation of two figures from their variances and that of their sum; 0 where one does not vary."""
-    if not 0 < one * other < math.inf:
-        return 0.0
-    return min(max((both - one - other) / (2 * math.sqrt(one * other)), -1.0), 1.0)
+    return variance.correlation(*variances)
 
 
 def _patients(groups: Sequence[Any] | None, chosen: Truth) -> int:

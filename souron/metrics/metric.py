@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from souron.stats.intervals import Kind
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -21,8 +22,8 @@ class Metric:
         unit: ``"share"`` is a number in 0..1, shown in percent, whose differences are shown in
             percentage points.
         headline: among the facts on top of a report.
-        by_label: each label's cases are a sample of their own, so that few cases of one label
-            leave a difference uncertain, however many others there are; as for the AUC.
+        kind: the kind of interval that the figure has (``stats.intervals.of_kind``).
+        among: the cases of which it is a mean, for a sensitivity the ``"positive"`` ones.
 
     >>> Metric("accuracy", unit="share").text(0.932)
     '93.2 %'
@@ -32,7 +33,16 @@ class Metric:
     higher_is_better: bool = True
     unit: Unit = ""
     headline: bool = False
-    by_label: bool = False
+    kind: Kind = "mean"
+    among: Literal["", "positive", "negative", "both"] = ""
+
+    @property
+    def by_label(self) -> bool:
+        """Return whether each label's cases are a sample of their own, as for an AUC.
+
+        Few cases of one label then leave a difference uncertain, however many others there are.
+        """
+        return self.kind == "area" or bool(self.among)
 
     @property
     def title(self) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from souron.metrics import classification
-from souron.metrics.classification import Truth, _correlated, _least_ratio, _length
+from souron.metrics.classification import Truth, _least_ratio
 from souron.stats import intervals, variance, verdict
 from souron.stats.records import Measure
 from souron.stats.variance import Scores
@@ -296,14 +296,15 @@ def _benefit(
 
 def _together(one: Scores, other: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None) -> float:
     """Return the correlation of the errors of two means over the same cases (repeats, cases)."""
-    return _correlated(*(variance.spread(scores, groups, trainings)[0] for scores in (one, other, one + other)))
+    spreads = (variance.spread(scores, groups, trainings)[0] for scores in (one, other, one + other))
+    return variance.correlation(*spreads)
 
 
 def _weighted(one: Measure, other: Measure, a: float, b: float, together: float, n: tuple[int, int | None]) -> Measure:
     """Return a x one - b x other, whose errors correlate by ``together``."""
     value = a * one.value - b * other.value
-    low = _length(a * (one.value - one.low), b * (other.high - other.value), -together)
-    high = _length(a * (one.high - one.value), b * (other.value - other.low), -together)
+    low = intervals.length(a * (one.value - one.low), b * (other.high - other.value), -together)
+    high = intervals.length(a * (one.high - one.value), b * (other.value - other.low), -together)
     return Measure(value, value - low, value + high, *n)
 
 

@@ -534,6 +534,7 @@ class Comparison:
             groups=test.units,
             trainings=self.training_of,
             strata=self.task.strata(test) if metric.by_label else None,
+            kind=metric.kind,
         )
         per_unit = 1.0 if test.units is None else len(test.units) / len(np.unique(test.units))
         verdicts = [stats_verdict.verdict_of(*names, one, per_unit) for names, one in pairs.items()]

@@ -27,6 +27,7 @@ from souron.stats.records import Measure
 from souron.task import Task
 from souron.utils import units
 from souron.utils.messages import UserError, _
+from souron.utils.spelling import one_spelling
 
 ANSWERS = "answers.safetensors"
 NOTED = 0.2  # share of unfamiliar cases from which other data gets a note
@@ -247,7 +248,8 @@ def overlap(folder: Path, args: dict[str, Any], system: Any, cases: Dataset, tas
 
     Without stored fingerprints, the run's own images must be unchanged.
     """
-    groups = sorted(set(cases.group) & splits.read_groups(folder / "split.csv"))
+    learnt_from = {one_spelling(group) for group in splits.read_groups(folder / "split.csv")}
+    groups = sorted(group for group in set(cases.group) if group and one_spelling(group) in learnt_from)
     learnt = fingerprints.read(folder)
     if learnt is None:
         try:

@@ -68,7 +68,7 @@ class TrainOptions(_LearningOptions):
     ] = None
     patience: Annotated[int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)] = 0
     rate: Annotated[float | None, Choice(N_("the highest learning rate (default: the system's own)"))] = None
-    processes: Annotated[int, Choice(N_("processes that share each batch, started by torchrun"), low=1)] = 1
+    processes: Annotated[int, Choice(N_("processes that share each batch"), low=1)] = 1
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class CompareOptions(_LearningOptions):
     ] = None
     plan: Annotated[str | None, Choice(N_("take the margin that a plan keeps"), metavar="FOLDER")] = None
     on: Annotated[
-        str | None, Choice(N_("where the rounds run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
+        str | None, Choice(N_("where the rounds run: processes:4, dask://HOST:PORT, slurm"), metavar="ENGINE")
     ] = None
     send: Annotated[
         str | None,

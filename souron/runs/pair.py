@@ -168,6 +168,7 @@ def compare(folders: Sequence[str | Path], limit: float = math.inf, images: bool
         groups=setup.test.units,
         trainings=training,
         strata=tested[0].task.strata(setup.test) if metric.by_label else None,
+        kind=metric.kind,
     )
     settings = _settings(ranked)
     cases = list(_cases(ranked, scores, [order[tested.index(one)] for one in ranked]))

@@ -41,7 +41,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from souron.stats.variance import MOST_FREEDOM, Counts, Scores, _quantile, _table, _units, by_stratum, satterthwaite
-from souron.stats.verdict import Difference, concluded
+from souron.stats.verdict import Difference, Interval, concluded
 
 LEVEL = 0.95  # at which Cochran's quantile is taken
 TINY, NEAR = 1e-30, 1e-7
@@ -56,8 +56,9 @@ class ReaderVariation:
     between: float  # MS: variance over readers
     error: float  # variance of one reader's mean from the sampling of cases
     covariance: float  # of two readers' means
-    pseudo: int = 0  # 1 where scores are 0 or 1: a unit half won, half lost is added
+    pseudo: int = 0  # 1 where scores have a range, such as 0 or 1: a unit half won, half lost is added
     units_freedom: float | None = None  # degrees of freedom of the units; None: Hillis's for the whole
+    reach: float = 1.0  # that range: the largest difference of a unit
 
     @property
     def k(self) -> tuple[int, ...]:
@@ -80,7 +81,7 @@ class ReaderVariation:
         times = self.n / n
         alone = max(self.error - self.covariance, 0.0)  # by which cases make two readers differ
         readers = (max(self.between - alone, 0.0) + alone * times) / self.readers
-        cases = max(self.covariance, 0.0) * times + self.pseudo / (n * (n + self.pseudo))
+        cases = max(self.covariance, 0.0) * times + self.pseudo * self.reach**2 / (n * (n + self.pseudo))
         total = readers + cases
         freedom = satterthwaite(total, readers**2 / (self.readers - 1))
         if self.units_freedom is None:
@@ -136,13 +137,16 @@ def difference(
     level: float = 0.95,
     groups: Sequence[Any] | None = None,
     strata: ArrayLike | None = None,
-    binary: bool = False,
+    reach: float = 0.0,
+    least: Interval | None = None,
 ) -> Difference:
     """Judge the mean of differences (readers, cases), > 0 in favour of the first of a pair.
 
     ``apart`` are each reader's scores less those of the method, or less those of the same reader
-    with aid. ``strata`` (cases,) are labels whose cases are a sample each, as for an AUC; ``binary``
-    scores are 0 or 1 (``verdict.difference``). Raises ValueError for fewer than two readers.
+    with aid. ``strata`` (cases,) are labels whose cases are a sample each, as for an AUC. ``reach`` is the
+    largest difference that a case can have, 1 where scores are 0 or 1; 0: none is known. The
+    interval is never narrower than ``least``, that for these readers (``verdict.difference``).
+    Raises ValueError for fewer than two readers.
 
     >>> readers = np.array([[1, 0, 1, 1, 0, 1], [1, 1, 1, 1, 0, 1], [1, 0, 0, 1, 0, 1]] * 2)
     >>> found = difference(readers - np.array([1, 1, 1, 1, 1, 1]))
@@ -151,8 +155,9 @@ def difference(
     """
     table = _table(apart)
     found = components(table, groups)
-    freedom = float(found.n - 1 + binary)
+    pseudo = int(reach > 0)
+    freedom = float(found.n - 1 + pseudo)
     if strata is not None:
         freedom = by_stratum(table.mean(0), strata, groups, True)
-    variation = replace(found, pseudo=int(binary), units_freedom=freedom)
-    return concluded(float(table.mean()), variation, level, "readers", 1.0 if binary else np.inf)
+    variation = replace(found, pseudo=pseudo, units_freedom=freedom, reach=reach)
+    return concluded(float(table.mean()), variation, level, "readers", reach or np.inf, least)

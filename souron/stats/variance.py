@@ -43,8 +43,9 @@ class Variation:
     k: tuple[int, ...] = ()  # seeds of each system; none: the trained networks are fixed
     seeds: tuple[float, ...] = ()  # variance of a training's mean over n units, with noise / n
     noise: tuple[float, ...] = ()  # interaction of training and case, in one unit
-    pseudo: int = 0  # 1 where scores are 0 or 1: a unit half won, half lost is added
+    pseudo: int = 0  # 1 where scores have a range, such as 0 or 1: a unit half won, half lost is added
     sure: float | None = None  # degrees of freedom of the units' variance; None: n - 1
+    reach: float = 1.0  # that range: the largest difference of a unit
 
     def total(self) -> tuple[float, float]:
         """Return the variance of the mean and its degrees of freedom."""
@@ -64,7 +65,7 @@ class Variation:
         """Combine the components for n units and k seeds of each system."""
         trainings = [between / count for between, count in zip(seeds, k, strict=True)]
         least = sum(noise / count for noise, count in zip(self.noise, k, strict=True)) / n
-        cases = self.cases / n + self.pseudo / (n * (n + self.pseudo))
+        cases = self.cases / n + self.pseudo * self.reach**2 / (n * (n + self.pseudo))
         total = np.maximum(sum(trainings), least) + cases
         if self.sure is None:
             doubt = cases**2 / (n + self.pseudo - 1)
@@ -92,6 +93,7 @@ class Crossed:
     pseudo: int = 0  # as in ``Variation``
     sure: float | None = None  # as in ``Variation``
     sample: float = 0.0  # times ``seen``: variance from another training sample, or 0
+    reach: float = 1.0  # as in ``Variation``
 
     @property
     def k(self) -> tuple[int, ...]:
@@ -111,7 +113,7 @@ class Crossed:
         """Combine the components for n units and so many repeats."""
         times = repeats / self.repeats
         own = max(self.cases - self.noise / self.repeats, 0.0)
-        cases = (own + self.noise / repeats) / n + self.pseudo / (n * (n + self.pseudo))
+        cases = (own + self.noise / repeats) / n + self.pseudo * self.reach**2 / (n * (n + self.pseudo))
         seen = self.training + (self.seen - self.training) * self.n / n
         total = cases + self.weight / times * self.training + self.sample * seen
         sure = n + self.pseudo - 1 if self.sure is None else self.sure * n / self.n
@@ -138,25 +140,26 @@ def spread(
     table = _table(scores)
     units = _units(table, groups)
     if trainings is None or units.shape[1] < 2:
-        return _variation([units], units.mean(0), pseudo=0).total()
+        return _variation([units], units.mean(0)).total()
     return _crossed(table, units, groups, trainings).total()
 
 
-def _variation(units: list[Scores], contrast: Scores, pseudo: int, sure: float | None = None) -> Variation:
+def _variation(units: list[Scores], contrast: Scores, reach: float = 0.0, sure: float | None = None) -> Variation:
     """Estimate the components from systems' scores, each (seeds, units), and their contrast.
 
-    ``contrast`` (units,) is their mean or difference.
+    ``contrast`` (units,) is their mean or difference; ``reach`` > 0 its largest in a unit.
     """
+    pseudo = int(reach > 0)
     n, k = len(contrast), tuple(len(table) for table in units)
     if n + pseudo < 2:
         return Variation(n, math.nan)
     between = float(contrast.var(ddof=1)) if n > 1 else 0.0
     if min(k) < 2 or n < 2:
-        return Variation(n, between, pseudo=pseudo, sure=sure)
+        return Variation(n, between, pseudo=pseudo, sure=sure, reach=reach)
     seeds = tuple(float(table.mean(1).var(ddof=1)) for table in units)
     noise = tuple(_noise(table) for table in units)
     mixed = sum(own / count for own, count in zip(noise, k, strict=True))
-    return Variation(n, max(between - mixed, 0.0), k, seeds, noise, pseudo, sure)
+    return Variation(n, max(between - mixed, 0.0), k, seeds, noise, pseudo, sure, reach)
 
 
 def _noise(table: Scores) -> float:
@@ -170,7 +173,7 @@ def _crossed(
     units: Scores,
     groups: Sequence[Any] | None,
     trainings: ArrayLike,
-    pseudo: int = 0,
+    reach: float = 0.0,
     sure: float | None = None,
     sample: float = 0.0,
 ) -> Crossed:
@@ -185,6 +188,7 @@ def _crossed(
     that a new training sample would add (``verdict``, whose differences alone count it).
     """
     repeats, n = units.shape
+    pseudo = int(reach > 0)
     row = np.arange(repeats)[:, None]
     who = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     names, which = np.unique(np.asarray(trainings), return_inverse=True)
@@ -209,12 +213,25 @@ def _crossed(
     between = float(units.mean(0).var(ddof=1))
     trace = float(np.trace(cross))
     if not rank or trace <= 0:
-        return Crossed(n, between, repeats, pseudo=pseudo, sure=sure)
+        return Crossed(n, between, repeats, pseudo=pseudo, sure=sure, reach=reach)
     of_one = max(squares - rank * noise, 0.0) / trace
     doubled = float(((by.mean(0) - size * weight) ** 2).sum()) / (n - 1) * of_one
     cases = max(between - doubled, noise / repeats)
     share = float(weight @ weight)
-    return Crossed(n, cases, repeats, noise, of_one, share, squares / trace, rank, pseudo, sure, sample)
+    return Crossed(n, cases, repeats, noise, of_one, share, squares / trace, rank, pseudo, sure, sample, reach)
+
+
+def correlation(one: float, other: float, both: float) -> float:
+    """Return the correlation of two estimates from their variances and that of their sum.
+
+    0 where one of them does not vary, or its variance is not known.
+
+    >>> correlation(1.0, 4.0, 7.0), correlation(0.0, 4.0, 4.0)
+    (0.5, 0.0)
+    """
+    if not (0 < one * other < math.inf and both < math.inf):
+        return 0.0
+    return min(max((both - one - other) / (2 * math.sqrt(one * other)), -1.0), 1.0)
 
 
 def by_stratum(

@@ -37,14 +37,22 @@ others, "Cross-validation confidence intervals for test error", 2020,
 https://arxiv.org/abs/2007.12671). With one split the effect of the sample cannot be seen, and the
 sentence says so.
 
-Binary scores, 0 or 1, say little on few cases: there, one case won and one lost are added to the
-variance, half each (Agresti and Min, "Effects and non-effects of paired identical observations in
-comparing proportions with binary matched-pairs data", 2004, https://doi.org/10.1002/sim.1589), so
-that ten cases without a difference do not prove that there is none.
+Scores that are 0 or 1, or ratings, say little on few cases: there, one case won and one lost are
+added to the variance, half each (Agresti and Min, "Effects and non-effects of paired identical
+observations in comparing proportions with binary matched-pairs data", 2004,
+https://doi.org/10.1002/sim.1589), so that ten cases without a difference do not prove that there is
+none. A sensitivity is a mean over the ill cases alone, and so is its difference: cases of another
+class prove nothing.
+
+Of figures that have an interval of their own kind (an AUC near 1, a Dice where few segmentations
+fail), a difference is never surer than the two figures are: its interval is at least the one that
+theirs make (MOVER: Zou and Donner, "Construction of confidence limits about effect measures", 2008,
+https://doi.org/10.1002/sim.3095), with the correlation that the shared cases give them.
+``benchmarks/evidence.py claims`` counts what is claimed wrongly.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
@@ -53,7 +61,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from souron.stats.intervals import _interval
+from souron.stats.intervals import Kind, Single, _interval, length, of_kind
 from souron.stats.records import Verdict
 from souron.stats.variance import (
     Components,
@@ -67,15 +75,18 @@ from souron.stats.variance import (
     _units,
     _variation,
     by_stratum,
+    spread,
 )
 
 SAMPLE = 1 / 3  # least share of the between-training mean square that another training sample adds
 SAMPLE_ONCE = 0.1  # with one repeat, where that mean square contains the variance of cases as well
+SCALE = 4.0  # least range of ratings: that of five points, however few of them occur
 POWER = 0.8  # probability of detecting a difference as large as the one observed
 MOST_CASES = 100  # times the present cases: needing more is no plan
 MOST_SEEDS = 100
 
 Scope = Literal["sample", "trainings", "networks", "readers"]
+Interval = Callable[[float], tuple[float, float]]  # its ends, by the level
 
 
 @dataclass(frozen=True)
@@ -85,13 +96,14 @@ class Difference:
     difference: float
     low: float
     high: float
-    p: float
+    p: float  # of Student's t alone: it orders pairs
     level: float
     freedom: float  # degrees of freedom
     # what the interval allows to change: the training sample, the training, neither (one seed), or the readers
     scope: Scope
     variation: Components
     limit: float = math.inf  # largest possible difference
+    least: Interval | None = None  # an interval that this one is never narrower than
 
     @property
     def verdict(self) -> Literal["better", "worse", "cannot tell"]:
@@ -102,6 +114,9 @@ class Difference:
         """Return the difference with an interval of another level."""
         variance, freedom = self.variation.total()
         low, high = _interval(self.difference, variance, freedom, level)
+        if self.least is not None:
+            under, over = self.least(level)
+            low, high = min(low, under), max(high, over)
         return replace(self, low=max(low, -self.limit), high=min(high, self.limit), level=level)
 
 
@@ -113,6 +128,7 @@ def difference(
     groups: Sequence[Any] | None = None,
     trainings: ArrayLike | None = None,
     strata: ArrayLike | None = None,
+    kind: Kind = "mean",
 ) -> Difference:
     """Compare ``a`` with ``b`` on the same cases.
 
@@ -121,8 +137,9 @@ def difference(
     ``trainings`` (seeds, cases) names the training behind each score, of ``a`` and of ``b`` alike,
     where a seed has several, as cross-validation has one per fold; the scope is then methods
     trained on another sample. ``strata`` (cases,) are labels whose cases are a sample each, as for
-    an AUC: few cases of one label leave the interval wide (``variance.by_stratum``). Raises
-    ValueError if the numbers of cases differ.
+    an AUC: few cases of one label leave the interval wide (``variance.by_stratum``). ``kind`` is
+    that of the figures' own intervals (``intervals.of_kind``). Raises ValueError if the numbers of
+    cases differ.
 
     >>> found = difference([1, 1, 1, 1, 0, 1], [1, 0, 1, 0, 0, 1])  # right or wrong, case by case
     >>> round(found.difference, 2), found.verdict, found.scope
@@ -133,22 +150,75 @@ def difference(
         raise ValueError(f"scores of {a.shape[1]} and of {b.shape[1]} cases cannot be paired")
     if not higher_is_better:
         a, b = b, a
-    binary = _binary(a) and _binary(b)
+    reach = _reach(a, b, kind)
+    own = of_kind(kind, strata)
+    least = None if own is None else _of_both(a, b, own, groups, trainings)
     units = [_units(a, groups), _units(b, groups)]
     sample = 0.0
     sure = None if strata is None else by_stratum(a.mean(0) - b.mean(0), strata, groups, True)
     variation: Variation | Crossed
     if trainings is None or units[0].shape[1] < 2:
         contrast = units[0].mean(0) - units[1].mean(0)
-        variation = _variation(units, contrast, int(binary), sure)
+        variation = _variation(units, contrast, reach, sure)
     else:
         apart, sample = units[0] - units[1], _sample(np.asarray(trainings))
-        variation = _crossed(a - b, apart, groups, trainings, int(binary), sure, sample)
+        variation = _crossed(a - b, apart, groups, trainings, reach, sure, sample)
     scope: Scope = "networks" if not variation.k else "trainings" if sample == 0 else "sample"
-    return concluded(float(a.mean() - b.mean()), variation, level, scope, 1.0 if binary else math.inf)
+    return concluded(float(a.mean() - b.mean()), variation, level, scope, reach or math.inf, least)
 
 
-def concluded(value: float, variation: Components, level: float, scope: Scope, limit: float = math.inf) -> Difference:
+def _reach(a: Scores, b: Scores, kind: Kind) -> float:
+    """Return the largest difference that a case can have: 1 of right and wrong, the range of ratings; 0: not known."""
+    if _binary(a) and _binary(b):
+        return 1.0
+    return max(float(max(a.max(), b.max()) - min(a.min(), b.min())), SCALE) if kind == "scale" else 0.0
+
+
+def _of_both(a: Scores, b: Scores, own: Single, groups: Sequence[Any] | None, trainings: ArrayLike | None) -> Interval:
+    """Return the interval of a difference that those of the two figures make."""
+    units = [_units(table, groups).mean(0) for table in (a, b)]
+    spreads = [spread(table, groups, trainings)[0] for table in (a, b)]
+    alike = 0.0
+    if len(units[0]) > 1 and min(spreads) > 0 and max(spreads) < math.inf:
+        shared = float(np.cov(*units)[0, 1]) / len(units[0])
+        alike = min(max(shared / math.sqrt(spreads[0] * spreads[1]), -1.0), 1.0)
+    value = float(a.mean() - b.mean())
+
+    def ends(level: float) -> tuple[float, float]:
+        one, other = (own(table, groups, level, trainings) for table in (a, b))
+        down = length(one.value - one.low, other.high - other.value, -alike)
+        return value - down, value + length(one.high - one.value, other.value - other.low, -alike)
+
+    return ends
+
+
+def averaged(found: Difference, one: Difference, other: Difference, alike: float = 0.0) -> Difference:
+    """Return a difference of means of two figures, such as a balanced accuracy, never surer than the two are.
+
+    ``one`` and ``other`` are the differences of the figures, ``alike`` is the correlation of their errors.
+
+    >>> same = difference([1, 1, 1, 0, 1, 1], [1, 1, 1, 0, 1, 1])
+    >>> averaged(same, same, same).high < same.high  # two samples of six
+    True
+    """
+
+    def ends(level: float) -> tuple[float, float]:
+        a, b = one.at(level), other.at(level)
+        down = length(a.difference - a.low, b.difference - b.low, alike) / 2
+        up = length(a.high - a.difference, b.high - b.difference, alike) / 2
+        return found.difference - down, found.difference + up
+
+    return replace(found, least=ends, limit=1.0).at(found.level)
+
+
+def concluded(
+    value: float,
+    variation: Components,
+    level: float,
+    scope: Scope,
+    limit: float = math.inf,
+    least: Interval | None = None,
+) -> Difference:
     """Return a difference with the interval and the p of its variance components.
 
     >>> concluded(0.1, difference([1, 1, 0, 1], [1, 0, 0, 1]).variation, 0.95, "networks").verdict
@@ -159,7 +229,7 @@ def concluded(value: float, variation: Components, level: float, scope: Scope, l
         p = 2 * float(scipy.special.stdtr(freedom, -abs(value) / math.sqrt(variance)))
     else:
         p = 0.0 if value else 1.0
-    return Difference(value, value, value, p, level, freedom, scope, variation, limit).at(level)
+    return Difference(value, value, value, p, level, freedom, scope, variation, limit, least).at(level)
 
 
 def judge(
@@ -170,10 +240,11 @@ def judge(
     level: float = 0.95,
     trainings: ArrayLike | None = None,
     strata: ArrayLike | None = None,
+    kind: Kind = "mean",
 ) -> list[Verdict]:
     """Judge every pair once, in the order of ``names`` (default: as in ``scores``).
 
-    ``scores`` maps a name to (seeds, cases); ``groups``, ``trainings`` and ``strata`` are those of
+    ``scores`` maps a name to (seeds, cases); ``groups``, ``trainings``, ``strata`` and ``kind`` are those of
     ``difference``. All verdicts together err with probability 1 - level at most (Holm, "A simple
     sequentially rejective multiple test procedure", 1979, https://www.jstor.org/stable/4615733):
     the clearest difference of m is tested at (1 - level) / m, the next at (1 - level) / (m - 1),
@@ -188,7 +259,7 @@ def judge(
     ('good', 'better', 'weak')
     """
     size = 1.0 if groups is None else len(groups) / len(np.unique(np.asarray(groups)))
-    found = judged_pairs(scores, higher_is_better, names, groups, level, trainings, strata)
+    found = judged_pairs(scores, higher_is_better, names, groups, level, trainings, strata, kind)
     return [verdict_of(a, b, one, size) for (a, b), one in found.items()]
 
 
@@ -200,6 +271,7 @@ def judged_pairs(
     level: float = 0.95,
     trainings: ArrayLike | None = None,
     strata: ArrayLike | None = None,
+    kind: Kind = "mean",
 ) -> dict[tuple[str, str], Difference]:
     """Return the difference of each pair, with the interval of the level at which ``judge`` tests it.
 
@@ -209,7 +281,7 @@ def judged_pairs(
     """
     names = list(scores) if names is None else names
     found = {
-        (a, b): difference(scores[a], scores[b], level, higher_is_better, groups, trainings, strata)
+        (a, b): difference(scores[a], scores[b], level, higher_is_better, groups, trainings, strata, kind)
         for a, b in combinations(names, 2)
     }
     return corrected(found, level)
@@ -299,9 +371,38 @@ def verdict_of(a: str, b: str, found: Difference, size: float = 1.0) -> Verdict:
     )
 
 
+def _further(found: Difference) -> float:
+    """Return the variance by which the interval is wider than Student's."""
+    variance, freedom = found.variation.total()
+    half = (found.high - found.low) / 2
+    if found.least is None or not max(variance, half) < math.inf:
+        return 0.0
+    return max((half / float(scipy.special.stdtrit(freedom, (1 + found.level) / 2))) ** 2 - variance, 0.0)
+
+
+def p_value(found: Difference) -> float:
+    """Return the p of the test that the interval makes: the lowest 1 - level at which it excludes 0.
+
+    >>> found = difference([1, 1, 1, 1, 0, 1], [1, 0, 1, 0, 0, 1])
+    >>> abs(p_value(found) - found.p) < 1e-6
+    True
+    """
+    if found.least is None or not found.difference:
+        return found.p
+    low, high = found.p, 1.0
+    for _halving in range(40):
+        middle = math.sqrt(max(low, 1e-15) * high)
+        if found.at(1 - middle).verdict == "cannot tell":
+            low = middle
+        else:
+            high = middle
+    return high
+
+
 def _chance(found: Difference, n: Counts, more_seeds: Counts) -> Scores:
     """Return the power to find this difference with so many units and further seeds."""
     variance, freedom = found.variation.expected(n, more_seeds)
+    variance = variance + _further(found) * found.variation.n / n
     reach = scipy.special.stdtrit(freedom, (1 + found.level) / 2)
     # a difference without variance is found for certain, and so is one far out of reach
     away = abs(found.difference) / np.sqrt(np.maximum(variance, 1e-30))

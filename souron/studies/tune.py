@@ -61,7 +61,7 @@ class Options:
     seeds: Annotated[int, Choice(N_("trainings with which default and best are compared (default 3)"), low=2)] = 3
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     at_once: Annotated[int, Choice(N_("trials proposed together, for an engine (default 1)"), low=1, high=256)] = 1
-    on: Annotated[str, Choice(N_("where trials run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")] = ""
+    on: Annotated[str, Choice(N_("where trials run: processes:4, dask://HOST:PORT, slurm"), metavar="ENGINE")] = ""
     resume: Annotated[
         str, Choice(N_("resume an interrupted search; without a folder the latest"), metavar="FOLDER")
     ] = ""

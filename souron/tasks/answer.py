@@ -210,7 +210,7 @@ class Answering(Task):
         Metric(N_("accuracy"), unit="share", headline=True),
         Metric(N_("accuracy with other pictures"), unit="share", headline=True),
         Metric(N_("gain from the picture"), unit="share"),
-        Metric(N_("log loss"), higher_is_better=False),
+        Metric(N_("log loss"), higher_is_better=False, kind="loss"),
     )
     watches = "accuracy"
     default_data = "scene_questions"

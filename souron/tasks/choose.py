@@ -131,7 +131,7 @@ class Choice(Task):
     metrics = (
         Metric(N_("accuracy"), unit="share", headline=True),
         Metric(N_("accuracy without the question"), unit="share", headline=True),
-        Metric(N_("log loss"), higher_is_better=False),
+        Metric(N_("log loss"), higher_is_better=False, kind="loss"),
     )
     watches = "log loss"
     default_data = "terms"

@@ -112,14 +112,14 @@ class TextClassification(Classification, Task):
     gives = Labels
     metrics = (
         Metric(N_("accuracy"), unit="share", headline=True),
-        Metric(N_("AUC"), headline=True, by_label=True),
+        Metric(N_("AUC"), headline=True, kind="area"),
         Metric(N_("sensitivity"), unit="share", headline=True),
         Metric(N_("specificity"), unit="share", headline=True),
         Metric(N_("positive predictive value"), unit="share"),
         Metric(N_("negative predictive value"), unit="share"),
         Metric(N_("balanced accuracy"), unit="share"),
-        Metric(N_("Brier score"), higher_is_better=False),
-        Metric(N_("log loss"), higher_is_better=False),
+        Metric(N_("Brier score"), higher_is_better=False, kind="loss"),
+        Metric(N_("log loss"), higher_is_better=False, kind="loss"),
     )
     watches = "accuracy"
     default_data = "mails"

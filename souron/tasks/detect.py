@@ -245,12 +245,12 @@ class Detection(Jackknifed, Task):
     takes = Picture
     gives: ClassVar[type[Kind]] = Boxes
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric(N_("AP"), unit="share", headline=True),
-        Metric(N_("AP50"), unit="share", headline=True),
-        Metric(N_("AP75"), unit="share"),
-        Metric(N_("AP small"), unit="share"),
-        Metric(N_("AP medium"), unit="share"),
-        Metric(N_("AP large"), unit="share"),
+        Metric(N_("AP"), unit="share", headline=True, kind="share"),
+        Metric(N_("AP50"), unit="share", headline=True, kind="share"),
+        Metric(N_("AP75"), unit="share", kind="share"),
+        Metric(N_("AP small"), unit="share", kind="share"),
+        Metric(N_("AP medium"), unit="share", kind="share"),
+        Metric(N_("AP large"), unit="share", kind="share"),
     )
     watches = "AP"
     default_data = "scenes"

@@ -123,14 +123,14 @@ class Keypoints(Jackknifed, Task):
     takes = Picture
     gives = Points
     metrics = (
-        Metric(N_("mean radial error"), higher_is_better=False, unit="mm", headline=True),
+        Metric(N_("mean radial error"), higher_is_better=False, unit="mm", headline=True, kind="error"),
         Metric(N_("within 2 mm"), unit="share", headline=True),
         Metric(N_("within 2.5 mm"), unit="share"),
         Metric(N_("within 3 mm"), unit="share"),
         Metric(N_("within 4 mm"), unit="share", headline=True),
-        Metric(N_("mean radial error in pixels"), higher_is_better=False, unit="px"),
+        Metric(N_("mean radial error in pixels"), higher_is_better=False, unit="px", kind="error"),
         Metric(N_("within 1/50 of the side"), unit="share"),
-        Metric(N_("OKS"), unit="share"),
+        Metric(N_("OKS"), unit="share", kind="overlap"),
     )
     watches = "mean radial error in pixels"
     default_data = "cephalo"

@@ -156,11 +156,11 @@ class PoseEstimation(Detection, Task):
     takes = Picture
     gives = Poses
     metrics = (
-        Metric(N_("OKS AP"), unit="share", headline=True),
-        Metric(N_("OKS AP50"), unit="share", headline=True),
-        Metric(N_("OKS AP75"), unit="share"),
-        Metric(N_("box AP"), unit="share"),
-        Metric(N_("box AP50"), unit="share"),
+        Metric(N_("OKS AP"), unit="share", headline=True, kind="share"),
+        Metric(N_("OKS AP50"), unit="share", headline=True, kind="share"),
+        Metric(N_("OKS AP75"), unit="share", kind="share"),
+        Metric(N_("box AP"), unit="share", kind="share"),
+        Metric(N_("box AP50"), unit="share", kind="share"),
     )
     watches = "OKS AP"
     default_data = "people"

@@ -215,10 +215,10 @@ class Segmentation(Jackknifed, Task):
     takes = Picture
     gives = Mask
     metrics = (
-        Metric(N_("mIoU"), unit="share", headline=True),
-        Metric(N_("object IoU"), unit="share", headline=True),
-        Metric(N_("boundary IoU"), unit="share"),
-        Metric(N_("pixel accuracy"), unit="share"),
+        Metric(N_("mIoU"), unit="share", headline=True, kind="share"),
+        Metric(N_("object IoU"), unit="share", headline=True, kind="share"),
+        Metric(N_("boundary IoU"), unit="share", kind="share"),
+        Metric(N_("pixel accuracy"), unit="share", kind="share"),
     )
     watches = "mIoU"
     default_data = "scenes"

@@ -98,11 +98,11 @@ class InstanceSegmentation(Detection, Task):
     takes = Picture
     gives = Mask
     metrics = (
-        Metric(N_("mask AP"), unit="share", headline=True),
-        Metric(N_("mask AP50"), unit="share", headline=True),
-        Metric(N_("mask AP75"), unit="share"),
-        Metric(N_("box AP"), unit="share"),
-        Metric(N_("box AP50"), unit="share"),
+        Metric(N_("mask AP"), unit="share", headline=True, kind="share"),
+        Metric(N_("mask AP50"), unit="share", headline=True, kind="share"),
+        Metric(N_("mask AP75"), unit="share", kind="share"),
+        Metric(N_("box AP"), unit="share", kind="share"),
+        Metric(N_("box AP50"), unit="share", kind="share"),
     )
     watches = "mask AP"
     default_data = "scenes"

@@ -157,11 +157,11 @@ class PanopticSegmentation(Jackknifed, Task):
     takes = Picture
     gives = Segments
     metrics = (
-        Metric(N_("PQ"), unit="share", headline=True),
-        Metric(N_("PQ of things"), unit="share", headline=True),
-        Metric(N_("PQ of stuff"), unit="share"),
-        Metric(N_("SQ"), unit="share"),
-        Metric(N_("RQ"), unit="share"),
+        Metric(N_("PQ"), unit="share", headline=True, kind="share"),
+        Metric(N_("PQ of things"), unit="share", headline=True, kind="share"),
+        Metric(N_("PQ of stuff"), unit="share", kind="share"),
+        Metric(N_("SQ"), unit="share", kind="share"),
+        Metric(N_("RQ"), unit="share", kind="share"),
     )
     watches = "PQ"
     default_data = "scenes"

@@ -138,10 +138,10 @@ class VolumeSegmentation(Jackknifed, Task):
     takes = Volume
     gives = LabelledVolume
     metrics = (
-        Metric(N_("mean Dice"), unit="share", headline=True),
-        Metric(N_("HD95"), higher_is_better=False, unit="mm", headline=True),
-        Metric(N_("surface Dice at 2 mm"), unit="share"),
-        Metric(N_("volume error"), higher_is_better=False, unit="share"),
+        Metric(N_("mean Dice"), unit="share", headline=True, kind="overlap"),
+        Metric(N_("HD95"), higher_is_better=False, unit="mm", headline=True, kind="error"),
+        Metric(N_("surface Dice at 2 mm"), unit="share", kind="overlap"),
+        Metric(N_("volume error"), higher_is_better=False, unit="share", kind="error"),
     )
     watches = "mean Dice"
     default_data = "phantoms"

@@ -91,9 +91,9 @@ class Tagging(Jackknifed, Task):
     takes = Text
     gives = Spans
     metrics = (
-        Metric(N_("span F1"), unit="share", headline=True),
-        Metric(N_("span precision"), unit="share", headline=True),
-        Metric(N_("span recall"), unit="share", headline=True),
+        Metric(N_("span F1"), unit="share", headline=True, kind="share"),
+        Metric(N_("span precision"), unit="share", headline=True, kind="share"),
+        Metric(N_("span recall"), unit="share", headline=True, kind="share"),
     )
     watches = "span F1"
     default_data = "entities"

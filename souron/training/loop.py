@@ -33,6 +33,18 @@ class Data(Protocol):
         ...
 
 
+class Team(Protocol):
+    """The interface of other processes that share each batch."""
+
+    def weighed(self, loss: Tensor) -> Tensor:
+        """Weigh the loss of this process's part of a batch."""
+        ...
+
+    def average(self, weights: Sequence[Tensor]) -> None:
+        """Replace the gradients by their mean over the processes."""
+        ...
+
+
 @dataclass
 class Run:
     """Settings of a training run."""
@@ -44,7 +56,7 @@ class Run:
     autocast: Callable[[], AbstractContextManager] = nullcontext
     schedule: Callable[[Optimizer, int], None] = lambda optimizer, step: None
     used: Callable[[int], float] | None = None  # step -> fraction of the budget used, 0..1
-    average: Callable[[Sequence[Tensor]], None] | None = None  # gradients with other processes
+    team: Team | None = None  # other processes, each with its part of the batch
 
 
 def descend(system, data: Data, run: Run) -> Iterator[Progress]:
@@ -65,9 +77,9 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
             for name, loss in outside(run.autocast, system.updates(batch, step)):
                 for weight in weights[name]:  # as zero_grad, but tens of microseconds faster
                     weight.grad = None
-                loss.backward(inputs=moved[name])
-                if run.average is not None:
-                    run.average(weights[name])
+                (loss if run.team is None else run.team.weighed(loss)).backward(inputs=moved[name])
+                if run.team is not None:
+                    run.team.average(weights[name])
                 if system.clip is not None:
                     nn.utils.clip_grad_norm_(weights[name], system.clip)
                 run.schedule(optimizers[name], step)

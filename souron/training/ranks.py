@@ -1,19 +1,27 @@
-"""The number of this process among those that torchrun started, and their start.
+"""The number of this process among those of one training, and their start.
 
-torchrun ends all processes where one ends. https://docs.pytorch.org/docs/stable/elastic/run.html
+They meet in a file, and exchange gradients on the loopback interface: nothing of a training can be reached from
+outside of this computer. PyTorch ends all where one ends.
+https://docs.pytorch.org/docs/stable/elastic/multiprocessing.html
 """
 
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import psutil
 
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
 PATIENCE = 30  # seconds in which the leader says what went wrong, and all are ended
 SIGNALS = "SIGTERM,SIGHUP,SIGQUIT"  # Ctrl-C is the leader's, which keeps the work
+MEETING = "SOURON_MEETING"  # the variable with the path of the file where the processes meet
+LOOPBACK = ("lo", "lo0")  # interfaces that only this computer reaches, of Linux and of macOS
 
 
 def rank() -> int:
@@ -22,8 +30,13 @@ def rank() -> int:
 
 
 def size() -> int:
-    """Return the number of processes that torchrun started; 1 outside of a team."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    """Return the number of processes that train together; 1 outside of a team."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if MEETING in os.environ else 1
+
+
+def meeting() -> str:
+    """Return the path of the file where the processes of a team meet."""
+    return os.environ[MEETING]
 
 
 def help_with(events: Iterable[object]) -> None:
@@ -36,6 +49,16 @@ def help_with(events: Iterable[object]) -> None:
         raise
 
 
+def environments(count: int, folder: str) -> dict[int, dict[str, str]]:
+    """Return the variables of each process of a team that meets in a new folder."""
+    common = {"OMP_NUM_THREADS": str(max(1, hardware.cores() // count)), "WORLD_SIZE": str(count)}
+    common[MEETING] = str(Path(folder) / "processes")
+    for name in LOOPBACK:
+        if name in psutil.net_if_addrs():
+            common |= {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name}
+    return {number: common | {"RANK": str(number), "LOCAL_RANK": str(number)} for number in range(count)}
+
+
 def start(count: int, words: Sequence[str]) -> int:
     """Run ``souron WORDS`` on ``count`` processes of this computer and return the exit code.
 
@@ -43,43 +66,39 @@ def start(count: int, words: Sequence[str]) -> int:
     """
     import logging
 
-    os.environ["OMP_NUM_THREADS"] = str(max(1, hardware.cores() // count))  # torchrun would set 1
-    os.environ.setdefault("USE_LIBUV", "0" if sys.platform == "win32" else "1")
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, start_processes
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=count,
-        rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        local_addr="127.0.0.1",
-        run_id=str(os.getpid()),
-        max_restarts=0,
-        monitor_interval=0.5,
-        signals_to_handle=SIGNALS,
-    )
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = SIGNALS
     earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        elastic_launch(config, sys.executable)("-m", "souron", *words)
-    except ChildFailedError as error:
-        number, failure = min(error.failures.items(), key=lambda one: one[1].timestamp)
-        if number == 0 and failure.exitcode > 0:
-            return int(failure.exitcode)  # its message is on the screen
-        raise UserError(
-            "processes",
-            _("process {number} of {count} ended with code {code}").format(
-                number=number + 1, count=count, code=failure.exitcode
-            ),
-            expected=_("enough memory for all of them"),
-            fix="souron train --resume",
-            exit=4,
-        ) from error
+        with tempfile.TemporaryDirectory(prefix="souron-meeting-") as folder:
+            own = environments(count, folder)
+            args = dict.fromkeys(own, ("-m", "souron", *words))
+            team = start_processes("souron", sys.executable, args, own, DefaultLogsSpecs())
+            try:
+                result = team.wait(period=0.5)
+            except SignalException as ended:
+                team.close(ended.sigval)
+                raise SystemExit(128 + ended.sigval) from ended
+            finally:
+                team.close()
     finally:
         signal.signal(signal.SIGINT, earlier)
-    return 0
+    if result is None or not result.is_failed():
+        return 0
+    number, failure = min(result.failures.items(), key=lambda one: one[1].timestamp)
+    if number == 0 and failure.exitcode > 0:
+        return int(failure.exitcode)  # its message is on the screen
+    raise UserError(
+        "processes",
+        _("process {number} of {count} ended with code {code}").format(
+            number=number + 1, count=count, code=failure.exitcode
+        ),
+        expected=_("enough memory for all of them"),
+        fix="souron train --resume",
+        exit=4,
+    )
 
 
 def without(words: Iterable[str]) -> list[str]:

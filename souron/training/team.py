@@ -2,7 +2,7 @@
 
 Goyal and others: Accurate, Large Minibatch SGD (2017). https://arxiv.org/abs/1706.02677
 
-    gradient = sum over processes of (cases of its part / cases of the batch) x its gradient
+    gradient = sum over processes of the gradient of (cases of its part / cases of the batch) x its loss
 
 Every process has the same weights and takes the same steps. The first one, the leader, decides: it
 reads the clock, validates, writes files and reports. The others are helpers: before each step they
@@ -13,6 +13,7 @@ Batch normalisation is the trap: means of parts of a batch are not those of the 
 taken over all processes (``WholeBatchNorm``), as one process takes them.
 """
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,10 +26,10 @@ from torch import Tensor, nn
 from torch.distributed.nn import functional as across
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from souron.training.ranks import rank, size
+from souron.training.ranks import meeting, rank, size
 from souron.utils.messages import UserError, _
 
-PATIENCE = timedelta(hours=12)  # helpers wait while the leader validates; torchrun ends them sooner
+PATIENCE = timedelta(hours=12)  # helpers wait while the leader validates; they are ended sooner
 
 
 class Over(Exception):
@@ -59,7 +60,10 @@ class Team:
         if not dist.is_initialized():
             if system.device.type == "cuda":
                 torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-            dist.init_process_group("nccl" if system.device.type == "cuda" else "gloo", timeout=PATIENCE)
+            backend = "nccl" if system.device.type == "cuda" else "gloo"
+            store = dist.FileStore(meeting(), self.size)
+            dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=PATIENCE)
+            atexit.register(dist.destroy_process_group)  # gloo's threads abort a process that ends without it
         for tensor in system.state_dict().values():
             dist.broadcast(tensor, 0)
         if self.rank:
@@ -92,12 +96,18 @@ class Team:
             if type(part) is WholeBatchNorm:
                 part.alone()
 
+    def weighed(self, loss: Tensor) -> Tensor:
+        """Weigh the loss of this part of a batch, so that the mean over processes is the loss of the batch.
+
+        Not the gradient: batch normalisation leads each loss to the cases of the other processes, too.
+        """
+        return loss * self.weight
+
     def average(self, weights: Sequence[Tensor]) -> None:
         """Replace gradients by the mean over processes; one that no process has stays None."""
         used = torch.tensor([float(weight.grad is not None) for weight in weights], device=self.system.device)
         flat = [
-            (torch.zeros_like(weight) if weight.grad is None else weight.grad * self.weight).flatten().float()
-            for weight in weights
+            (torch.zeros_like(weight) if weight.grad is None else weight.grad).flatten().float() for weight in weights
         ]
         together = torch.cat([used, *flat])
         dist.all_reduce(together)

@@ -172,7 +172,7 @@ class Trainer:
             autocast=autocast(self.data.device),
             schedule=self._set_rate,
             used=lambda step: self._used if self.team is None else self.team.tell(self._used),
-            average=None if self.team is None else self.team.average,
+            team=self.team,
         )
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, step: int) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from souron.data.dataset import Dataset
+from souron.data.patients import merged
 from souron.data.quality.findings import Finding, differing, of_rows, several_spellings, together
 from souron.utils.messages import _
 
@@ -73,12 +74,15 @@ def _few(cases: Dataset, label: Sequence[int]) -> Iterator[Finding]:
 
 
 def spellings(cases: Dataset) -> Iterator[Finding]:
-    """Find patients in several spellings."""
+    """Find patients in several spellings: those that were taken for one, and those that may be."""
     yield from several_spellings(
         cases,
         "patient spellings",
-        cases.group,
-        _("{count} patients may occur in several spellings: {names}"),
-        _("one spelling for each; until then each counts as a separate patient"),
-        _("1 patient may occur in several spellings: {names}"),
+        cases.written,
+        _("{count} patients are written in several ways, and are one each: {names}"),
+        _("one spelling for each, so that it is sure"),
+        _("1 patient is written in several ways, and is one: {names}"),
     )
+    if question := merged(cases.group).asked():
+        fix = _("one spelling for each; until then each counts as a separate patient")
+        yield Finding("patient spellings", "warning", (), question, fix)

@@ -14,6 +14,7 @@ from typing import Any
 
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import PARTS, gather, missing
+from souron.data.patients import COLUMN
 from souron.data.readers.decoding import Listed
 from souron.data.readers.settings import Reading
 from souron.kinds.codecs.limits import printable, readable
@@ -24,8 +25,7 @@ COLUMNS = {
     "file": ("filename", "file", "image", "path", "filepath", "imagepath", "ファイル", "ファイル名",
              "画像", "画像名", "画像ファイル", "パス"),
     "label": ("label", "class", "target", "ラベル", "クラス", "正解", "分類", "診断", "診断名"),
-    "group": ("group", "patient", "patientid", "subject", "subjectid", "患者", "患者id", "患者番号",
-              "症例", "症例id", "症例番号", "被験者", "被験者id"),
+    "group": COLUMN,
     "part": ("part", "split", "分割", "区分"),
 }  # fmt: skip
 FURTHER = {

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from souron.data import patients
 from souron.data.dataset import Dataset
+from souron.utils.spelling import one_spelling
 
 Severity = Literal["error", "warning", "hint"]
 TINY = 10  # cases of a class, too few to measure anything
@@ -113,7 +113,7 @@ def several_spellings(
     spelled: dict[str, dict[str, int]] = defaultdict(dict)  # names, each with its first row
     for row, name in enumerate(names):
         if name:
-            spelled[patients.spelling(name)].setdefault(name, row)
+            spelled[one_spelling(name)].setdefault(name, row)
     several = [rows for rows in spelled.values() if len(rows) > 1]
     shown = [" = ".join(rows) for rows in several[:MOST_NAMED]]
     listed = ", ".join(shown) + (", ..." if len(several) > MOST_NAMED else "")

@@ -18,6 +18,7 @@ from typing import Any
 
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import PARTS, gather, missing, natural
+from souron.data.patients import COLUMN
 from souron.data.readers.box_annotations import files_below, is_image
 from souron.data.readers.decoding import Listed
 from souron.data.readers.settings import Reading
@@ -29,7 +30,6 @@ from souron.utils.messages import UserError, _
 NAME = "metadata"
 SUFFIXES = (*RECORDS, ".csv")
 FILE = ("filename", "file", "image", "imagefile", "ファイル", "画像")
-GROUP = ("group", "patient", "patientid", "患者")
 MOST_LETTERS = 200  # of a file's name in a message
 MOST_LOOKED_AT = 500  # entries of a folder, examined to determine its content
 
@@ -159,7 +159,7 @@ def part_of(file: str) -> str:
 
 
 def group_of(values: Mapping[str, Any]) -> str:
-    given = next((values[key] for key in GROUP if values.get(key)), "")
+    given = next((values[key] for key in COLUMN if values.get(key)), "")
     return str(given)[:MOST_LETTERS] if isinstance(given, str | int) else ""
 
 

@@ -32,7 +32,7 @@ def read(paths: Sequence[Path]) -> Sheet:
     columns: dict[str, list[str]] = {name: [] for name in ("case", "method", "prediction", "truth", "group", "seed")}
     for path in paths:
         faults, count = Faults(), 0
-        for place, thing, _part in records(path, faults):
+        for place, thing, *_rest in records(path, faults):
             why = _add(columns, thing, readable(path.stem))
             if why:
                 faults.add(place, "broken row", why)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from souron.data.dataset import Dataset, ListColumn, Skipped
+from souron.data.patients import COLUMN
 from souron.data.texts import Fault, language, plain, shown
 from souron.kinds import files
 from souron.kinds.codecs.limits import check_file, readable, trouble
@@ -42,6 +43,7 @@ BEYOND, OTHER = re.compile("[^\0-\x7f]"), re.compile("[\x80-\x9f\uff61-\uff9f]")
 STRANGE = 3  # the inverse of the largest share of ``OTHER`` in characters beyond ASCII
 RECORDS = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv")
+LONGEST_NAME = 100  # characters of a group
 
 
 class Located(NamedTuple):
@@ -50,6 +52,7 @@ class Located(NamedTuple):
     place: str
     thing: Any
     part: str = ""
+    group: str = ""  # patient, author, ...: a column of the table
 
 
 @dataclass
@@ -239,10 +242,15 @@ def made(found: Iterable[Located], make: Callable[[Mapping[str, Any]], Any], fau
     kept = []
     for one in found:
         try:
-            kept.append(one._replace(thing=make(one.thing)))
+            kept.append(one._replace(thing=make(one.thing), group=_group(one.thing)))
         except Fault as fault:
             faults.add(one.place, fault.code, fault.reason)
     return kept
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    given = value(row, COLUMN)
+    return str(given).strip()[:LONGEST_NAME] if isinstance(given, str | int | float) else ""
 
 
 def value(row: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -258,6 +266,8 @@ def gathered(name: str, found: Sequence[Located], faults: Faults, target: Any = 
     entries = [case.thing for case in found]
     parts = [case.part for case in found]
     further = known.pop("columns", {})
+    if any(case.group for case in found):
+        known = {"group": [case.group for case in found], "grouped": _("a column of the table")} | known
     return Dataset(
         name=name,
         input=ListColumn(entries),

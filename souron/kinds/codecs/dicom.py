@@ -15,7 +15,6 @@ import io
 import math
 import re
 import struct
-import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from PIL import Image
 from souron.kinds.codecs import dicom_worker
 from souron.kinds.codecs.limits import MOST_BYTES, MOST_PIXELS, Look, check_pixels, trouble
 from souron.utils.messages import UserError, _
+from souron.utils.spelling import one_spelling
 
 MOST_FRAMES = 10_000
 MOST_TOTAL = 20 * MOST_PIXELS  # pixels of all frames
@@ -298,24 +298,17 @@ def pseudonym(identity: str, secret: bytes = b"") -> str:
     Without a ``secret`` (64 bytes at most), anyone who guesses an identity can check the guess. A
     pseudonym stays as it is.
 
-    >>> pseudonym("P001") == pseudonym(" p001^ ")
+    Blanks and empty components are left out, as DICOM pads with them.
+
+    >>> pseudonym("P001") == pseudonym(" p 1^ ")
     True
     """
     if PSEUDONYM.fullmatch(identity):
         return identity
-    identity = one_spelling(identity)
+    identity = one_spelling(BETWEEN.sub("", identity))
     if not identity:
         return ""
     return f"souron-{blake2b(identity.encode(), digest_size=6, key=secret).hexdigest()}"
-
-
-def one_spelling(identity: str) -> str:
-    """Normalise a PatientID: ``P001`` for `` p 001^``.
-
-    Blanks and empty components are removed, letters are upper case and half-width. Two patients
-    whose numbers differ in that alone are merged, which keeps a split from leaking.
-    """
-    return BETWEEN.sub("", unicodedata.normalize("NFKC", identity)).upper()
 
 
 def spacing(dataset: Any) -> float:

@@ -33,7 +33,7 @@ class Options:
     on: Annotated[
         str,
         Choice(
-            N_("where all answers are written before the first vote: processes:4, dask://HOST:PORT, slurm, ray"),
+            N_("where all answers are written before the first vote: processes:4, dask://HOST:PORT, slurm"),
             metavar="ENGINE",
         ),
     ] = ""

@@ -135,7 +135,7 @@ def read(file: str | Path) -> Votes:
 
 
 def _objects(file: Path, faults: Faults) -> Iterator[tuple[str, dict[str, Any]]]:
-    for place, thing, _part in text_files.records(file, faults):
+    for place, thing, *_rest in text_files.records(file, faults):
         yield place, thing
 
 

@@ -46,7 +46,7 @@ class Options:
     seed: Annotated[int, Choice(N_("another paper for each (default 0)"), low=0)] = 0
     questions: Annotated[int, Choice(N_("at most so many (default 400)"), low=1)] = 400
     on: Annotated[
-        str, Choice(N_("where questions are answered: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
+        str, Choice(N_("where questions are answered: processes:4, dask://HOST:PORT, slurm"), metavar="ENGINE")
     ] = ""
 
 

@@ -54,9 +54,7 @@ class Options:
     n: Annotated[int, Choice(N_("pictures of each generator (default 400)"), low=20, high=4000)] = 400
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     device: Annotated[str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")] = "auto"
-    on: Annotated[
-        str, Choice(N_("where generators run: processes:4, dask://HOST:PORT, slurm, ray"), metavar="ENGINE")
-    ] = ""
+    on: Annotated[str, Choice(N_("where generators run: processes:4, dask://HOST:PORT, slurm"), metavar="ENGINE")] = ""
 
 
 class Generated(Study):

@@ -111,7 +111,7 @@ def about(name: str) -> dict[str, Any]:
     return {
         "placeholder": _("this computer"),
         "info": _(
-            "Empty: this computer. Or processes:2, dask://HOST:PORT, slurm:PARTITION, ray, as the page "
+            "Empty: this computer. Or processes:2, dask://HOST:PORT, slurm:PARTITION, as the page "
             "docs/machines.md of the documentation explains."
         ),
     }
