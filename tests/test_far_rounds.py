@@ -115,6 +115,7 @@ def test_seconds_on_one_machine_become_examples_once(monkeypatch):
     assert len(asked) == 2 and values(again) == values(found)
 
 
+@pytest.mark.quick(seconds=25)
 def test_seconds_are_measured_on_the_machine_that_is_named(on, monkeypatch):
     name = platform.node()
     monkeypatch.setattr(equal_examples, "platform", SimpleNamespace(node=lambda: "another"))

@@ -283,7 +283,7 @@ def test_equal_readers_and_method_are_seldom_called_different():
         hard = random.normal(size=cases)
         limits = [*(-1.5 + spread * random.normal(size=2)), -1.5 / (1 + spread**2 / 2) ** 0.5]
         scores = np.array([hard + random.normal(size=cases) > limit for limit in limits], float)
-        called += readers.difference(scores[:-1] - scores[-1], binary=True).verdict != "cannot tell"
+        called += readers.difference(scores[:-1] - scores[-1], reach=1.0).verdict != "cannot tell"
     assert called / trials <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
     assert ndtr(1.5 / (2 + spread**2) ** 0.5) == pytest.approx(ndtr(-limits[-1] / 2**0.5))
 

@@ -127,7 +127,8 @@ def judged(
 
     >>> from souron.data.prediction_table import sheet_of
     >>> from souron.data.predictions import predictions
-    >>> columns = {"case": list("abcdefgh"), "dice a": ["0.9", "0.8"] * 4, "dice b": ["0.7", "0.6"] * 4}
+    >>> cases = [f"case {n}" for n in range(60)]
+    >>> columns = {"case": cases, "dice a": ["0.9", "0.8"] * 30, "dice b": ["0.7", "0.6"] * 30}
     >>> found = judged(predictions(sheet_of(columns)), METRICS["dice"][0])
     >>> found.methods[0].system, found.verdicts[0].verdict
     ('dice a', 'better')
