@@ -237,6 +237,8 @@ def test_readers_who_all_agree_with_the_method_prove_nothing_on_few_cases():
     [pair] = record.deciding.reader_pairs
     assert pair.others.low < -0.05 < 0.05 < pair.others.high
     assert record.deciding.margins[0].word == "cannot tell"
+    alone = readers.difference(np.zeros((3, 10)), reach=1.0)
+    assert alone.low < -0.05 and alone.high > 0.05
 
 
 def test_few_positive_patients_leave_few_degrees_of_freedom():
