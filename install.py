@@ -124,7 +124,7 @@ def settings_of_pip(venv):
 
 
 def pip(venv, *words):
-    """Install by uv, which needs half of pip's time, or by pip where uv cannot; the exit code."""
+    """Install by uv, which needs about a third of pip's time, or by pip where uv cannot; the exit code."""
     marker = venv / "souron-installing"  # stays where this is killed in between
     marker.touch()
     python = str(python_of(venv))

@@ -1,4 +1,4 @@
-"""What may be claimed of two methods from few cases: nothing that a few more cases would overturn."""
+"""Claims about two methods from few cases: none that a few more cases would overturn."""
 
 import sys
 from pathlib import Path
@@ -50,7 +50,6 @@ def test_a_sensitivity_of_eight_ill_patients_has_the_interval_of_eight_cases():
 
 
 def test_cases_needed_for_a_sensitivity_are_cases_like_these():
-    """Of 25 cases one is ill."""
     truth = ["ill"] * 12 + ["well"] * 288
     better = ["ill"] * 12 + ["well"] * 288
     weaker = ["well"] * 3 + ["ill"] * 9 + ["well"] * 288
@@ -92,6 +91,15 @@ def test_a_difference_is_never_surer_than_its_two_figures():
     assert verdict.p_value(paired) > plain.p
 
 
+@pytest.mark.parametrize("kind", ["overlap", "error", "share"])
+def test_two_cases_of_each_patient_count_as_one(kind):
+    random = np.random.default_rng(0)
+    a, b = random.uniform(0.7, 1, 12), random.uniform(0.6, 0.9, 12)
+    once = verdict.difference(a, b, kind=kind)
+    twice = verdict.difference(np.repeat(a, 2), np.repeat(b, 2), groups=np.repeat(range(12), 2).tolist(), kind=kind)
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
+
+
 def test_the_p_of_a_pair_is_that_of_its_interval():
     random = np.random.default_rng(0)
     a, b = random.uniform(0.7, 1, 40), random.uniform(0.5, 0.9, 40)
@@ -105,6 +113,8 @@ def test_readers_are_judged_by_the_cases_of_the_class():
     table = {"case": range(200), "truth": truth, "method": truth, "reader 1": truth, "reader 2": truth}
     record = souron.verdict(table, measure="sensitivity", positive="ill", margin=2, readers="reader 1,reader 2")
     [pair] = record.deciding.reader_pairs
+    [study] = record.as_json()["reader_study"]
+    assert study["p"] > 0.05 and study["low"] < 0 < study["high"]
     assert pair.variation.n == 8 and pair.others.high - pair.others.low > 0.5
     assert record.deciding.margins[0].word == "cannot tell"
 

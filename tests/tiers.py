@@ -365,7 +365,7 @@ class Tables:
         return set(self.slow.read_text(encoding="utf-8").splitlines()) if self.slow.exists() else set()
 
     def kept_seconds(self) -> dict[str, float]:
-        """What cases took that would be slow, but stay quick."""
+        """Return the seconds of the cases that would be slow, but stay quick."""
         if not self.kept.exists():
             return {}
         with self.kept.open(encoding="utf-8", newline="") as file:

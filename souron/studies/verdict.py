@@ -26,6 +26,7 @@ from souron.report import parts, wording
 from souron.runs.events import Event
 from souron.stats import readers
 from souron.stats.records import Measure, pairs_as_json
+from souron.stats.verdict import p_value
 from souron.study import Fact, Given, Record, Study, Table
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _, listed
@@ -320,7 +321,7 @@ def _reader_study(pair: ReaderPair) -> dict[str, Any]:
             "difference": found.difference,
             "low": found.low,
             "high": found.high,
-            "p": found.p,
+            "p": p_value(found),
             "degrees_of_freedom": found.freedom,
             "between_readers": variation.between,
             "error": variation.error,
