@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from souron.stats.intervals import Kind
+from souron.stats.records import Kind
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -22,7 +22,7 @@ class Metric:
         unit: ``"share"`` is a number in 0..1, shown in percent, whose differences are shown in
             percentage points.
         headline: among the facts on top of a report.
-        kind: the kind of interval that the figure has (``stats.intervals.of_kind``).
+        kind: the kind of interval that the figure has (``intervals.of_kind``).
         among: the cases of which it is a mean, for a sensitivity the ``"positive"`` ones.
 
     >>> Metric("accuracy", unit="share").text(0.932)

@@ -4,16 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from souron.stats.records import Measure
+from souron.stats.records import Kind, Measure
 from souron.stats.variance import LENT, Scores, _binary, _freedom, _part, _quantile, _table, _units, by_stratum, spread
 
-Kind = Literal["mean", "scale", "share", "overlap", "loss", "error", "area"]  # of a figure: ``of_kind``
 GROSS = 10.0  # size of an error that a sample happens to lack, in its means
 FEW = 3  # successes or failures too few for Wilson's interval
 MISSED = 1.3  # ratio of the kurtosis of losses to that of a sample (by simulation)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
+Kind = Literal["mean", "scale", "share", "overlap", "loss", "error", "area"]  # of a figure: ``intervals.of_kind``
 Word = Literal["superior", "not inferior", "equivalent", "inferior", "cannot tell"]
 
 

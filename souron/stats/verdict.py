@@ -61,8 +61,8 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from souron.stats.intervals import Kind, Single, _interval, length, of_kind
-from souron.stats.records import Verdict
+from souron.stats.intervals import Single, _interval, length, of_kind
+from souron.stats.records import Kind, Verdict
 from souron.stats.variance import (
     Components,
     Counts,
