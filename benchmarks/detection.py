@@ -64,7 +64,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     asked = parser.parse_args()
     hardware.calm_allocator()
-    hardware.share_cores()
     if asked.what in FIGHTS:
         systems = FIGHTS[asked.what]
         with tempfile.TemporaryDirectory() as project:

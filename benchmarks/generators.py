@@ -24,7 +24,6 @@ from typing import Any, ClassVar
 
 from souron.utils import hardware
 
-hardware.share_cores()
 hardware.calm_allocator()
 
 import torch

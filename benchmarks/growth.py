@@ -17,7 +17,6 @@ from statistics import fmean, median
 
 from souron.utils import hardware
 
-hardware.share_cores()
 hardware.calm_allocator()
 
 import torch

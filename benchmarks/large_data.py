@@ -30,7 +30,6 @@ from typing import Any
 
 from souron.utils import hardware
 
-hardware.share_cores()
 hardware.calm_allocator()
 
 import numpy as np

@@ -34,7 +34,6 @@ from souron.studies.memorisation.distances import Change, Nearest, Space
 from souron.studies.memorisation.record import MemorisationRecord, Result
 from souron.training.budget import Budget
 from souron.training.trainer import Trainer
-from souron.utils import hardware
 
 DRAWN, FEW = 256, 50
 SHARES = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -81,7 +80,6 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 
 def main() -> None:
     asked = arguments()
-    hardware.share_cores()
     torch.manual_seed(0)
     cases = load.load(asked.data, asked.side)
     split = splits.plan(cases, 1, 1).kept

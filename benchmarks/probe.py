@@ -22,7 +22,6 @@ from typing import Any
 
 from souron.utils import hardware
 
-hardware.share_cores()
 hardware.calm_allocator()
 
 import torch

@@ -2,6 +2,7 @@
 
     python benchmarks/reading.py FOLDER [--rounds 20]
     python benchmarks/reading.py FOLDER --windows 10000
+    python benchmarks/reading.py FOLDER --wrapped 40000
 
 FOLDER holds what was unpacked from Debian's packages debian-handbook, libreoffice-help-en-us and
 libreoffice-help-ja (``apt-get download``, then ``dpkg-deb -x``).
@@ -13,6 +14,9 @@ language: in its own words, and in words that it does not have.
 Unanswerable are the same questions put to the manual without those facts. Help: the Japanese
 paragraph as question, the English pages as text.
 
+``--wrapped LETTERS`` puts each fact to the end of a paragraph in the beginning of the manual, wraps that
+at several widths, and counts the facts that are quoted whole as the first passage.
+
 ``--windows LETTERS`` measures ``windows`` beside the others on the beginning of the manual alone,
 since it reads all of the text for each question: every fact once, asked in English.
 """
@@ -23,6 +27,7 @@ import html
 import json
 import random
 import re
+import textwrap
 import time
 from pathlib import Path
 
@@ -34,6 +39,7 @@ from souron import registry
 from souron.data.language.retrieval import Search, Shelf, places
 from souron.data.language.sentences import sentences
 from souron.data.sets import help_questions
+from souron.kinds.passages import in_one_line
 from souron.metrics import retrieval
 from souron.stats import intervals
 from souron.tasks import retrieve
@@ -478,16 +484,44 @@ def through_windows(base, letters, templates, seed, model):
     print(f"{len(mixed)} sentences, {tokens} tokens")
 
 
+def when_wrapped(base, letters, language, seed):
+    """Facts that are quoted whole, asked in their own words and in others, by the width of the lines."""
+    encoder, rng, fact = souron.load("encoder").system, random.Random(seed), int(language == "ja")
+    made, paragraphs = [filled(template, rng) for template in TEST], base[:letters].split("\n\n")
+    places = rng.sample(range(len(paragraphs)), len(made))
+    for place, each in zip(places, made, strict=True):
+        before = paragraphs[place] if paragraphs[place].rstrip()[-1:] in (".", "。") else ""
+        paragraphs[place] = f"{before} {each[fact]}".strip() if language == "en" else before + each[fact]
+    for width in (10**6, 30, 40, 72, 140):
+        cut = sentences("\n\n".join("\n".join(lines(each, width, language)) for each in paragraphs))
+        index = last(encoder.index([in_one_line(one.text) for one in cut]))
+        for asked in (4 + fact, 2 + fact):
+            best = [cut[int(encoder.rank(index, each[asked]).argmax())] for each in made]
+            right = sum(each[fact] in in_one_line(one.text) for each, one in zip(made, best, strict=True))
+            print(f"{language}, lines of {width} columns, {ASKED[asked]}: {right} of {len(made)} quoted whole")
+
+
+def lines(paragraph, width, language):
+    if language == "en":
+        return textwrap.wrap(paragraph, width)
+    return [paragraph[start : start + width // 2] for start in range(0, len(paragraph), width // 2)]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--windows", type=int, default=0, metavar="LETTERS")
+    parser.add_argument("--wrapped", type=int, default=0, metavar="LETTERS")
     parser.add_argument("--model", default="smollm2", help="that windows read with")
     parser.add_argument("--development", action="store_true", help="the facts that chose limits")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.wrapped:
+        for language in ("en", "ja"):
+            when_wrapped(manual(given.folder, language), given.wrapped, language, given.seed)
+        return
     if given.windows:
         base = manual(given.folder, "en")
         templates = DEVELOPMENT if given.development else TEST

@@ -2,11 +2,14 @@
 
     .venv/bin/python benchmarks/startup.py            (what looks around, what answers, the studio)
     .venv/bin/python benchmarks/startup.py tour       (souron tour, once, in an empty folder)
+    .venv/bin/python benchmarks/startup.py busy       (what answers, beside two programs that compute)
 
 What looks around is measured in seconds of the clock. What answers is measured in seconds of the
 processor, user and system, of the process and its children, and as a multiple of ``import torch``
 in the same turn. The commands take turns; the first turn, which reads the files from the disk and
-compiles them, is not counted. All computes with one thread.
+compiles them, is not counted. All computes with one thread, but for ``busy``: there each command has
+the threads that it takes by itself, and answers in turns beside nothing and beside two loops that
+never wait. ``--model`` is what chats.
 """
 
 import argparse
@@ -20,7 +23,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +51,28 @@ ANSWERING = {
 }
 GOAL = "1.5"  # times ``import torch``
 PATIENCE = 300.0  # seconds for the studio's first page
+LOOPS = 2  # programs beside it
+MOST_SLOWER = "2.5"  # times as long as alone
+AT_WORK = {
+    "`souron predict resnet`": ("predict", "resnet", "PICTURE"),
+    "`souron train cnn data=digits budget=5ep folds=1`": ("train", "cnn", "data=digits", "budget=5ep", "folds=1"),
+    "`souron try V8`, a row of the lecture": ("try", "V8"),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", nargs="?", choices=("all", "tour"), default="all")
+    parser.add_argument("what", nargs="?", choices=("all", "tour", "busy"), default="all")
     parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--model", default="gpt_small")
     given = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
+    if given.what != "busy":
+        os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         if given.what == "tour":
             tour(Path(folder))
+        elif given.what == "busy":
+            busy(Path(folder), given.turns, given.model)
         else:
             everything(Path(folder), given.turns)
     print(f"\n{where(1, 'torch', 'typer', 'rich', 'gradio')}")
@@ -104,11 +119,8 @@ def clock(words: Sequence[str], folder: Path) -> Callable[[], float]:
 
 
 def processor(words: Sequence[str], folder: Path) -> Callable[[], float]:
-    """Seconds of the processor that a command takes; the picture is one that the zoo brings."""
-    from souron.hub import zoo
-
-    image = str(zoo.examples((zoo.root() or Path()) / "resnet")[0])
-    told = [image if word == "PICTURE" else word for word in words]
+    """Seconds of the processor that a command takes."""
+    told = shown(words)
 
     def measure() -> float:
         child = subprocess.Popen(
@@ -119,6 +131,14 @@ def processor(words: Sequence[str], folder: Path) -> Callable[[], float]:
         return ended(child, errors)
 
     return measure
+
+
+def shown(words: Sequence[str]) -> list[str]:
+    """The words of a command; its picture is one that the zoo brings."""
+    from souron.hub import zoo
+
+    image = str(zoo.examples((zoo.root() or Path()) / "resnet")[0])
+    return [image if word == "PICTURE" else word for word in words]
 
 
 def ended(child: subprocess.Popen, errors: str = "") -> float:
@@ -172,6 +192,53 @@ def so_far(pid: int) -> float:
 
     used = psutil.Process(pid).cpu_times()
     return used.user + used.system
+
+
+def busy(folder: Path, turns: int, model: str) -> None:
+    """Seconds of each command alone and beside ``LOOPS`` programs that compute."""
+    measure = {what: clock(["-m", "souron", *shown(words)], folder) for what, words in AT_WORK.items()}
+    measure[f"a token of `souron chat {model}`"] = token_of(model, folder)
+    with watched():
+        alone: dict[str, list[float]] = {name: [] for name in measure}
+        beside: dict[str, list[float]] = {name: [] for name in measure}
+        for turn in range(turns + 1):
+            for figures, count in ((alone, 0), (beside, LOOPS)):
+                say(f"turn {turn} of {turns}, {count} loops")
+                with loops(count):
+                    for name, seconds in measure.items():
+                        figures[name] += [seconds()] * bool(turn)
+    head = ("what", "seconds alone", f"beside {LOOPS} loops", "times as long", "goal: at most")
+    print(table(head, [slower(name, alone[name], beside[name]) for name in measure]))
+
+
+def slower(name: str, alone: list[float], beside: list[float]) -> tuple[str, ...]:
+    ratios = [later / sooner for later, sooner in zip(beside, alone, strict=True)]
+    return name, spread(alone, 3), spread(beside, 3), spread(ratios, 2), MOST_SLOWER
+
+
+@contextmanager
+def loops(count: int) -> Iterator[None]:
+    """Programs that never wait, as long as the block runs."""
+    going = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _loop in range(count)]
+    try:
+        yield
+    finally:
+        for one in going:
+            one.kill()
+            one.wait()
+
+
+def token_of(model: str, folder: Path) -> Callable[[], float]:
+    """Seconds of each token after the first."""
+    words = ("chat", model, "What is a drug?", "length=100", "seed=1", "--json")
+
+    def measure() -> float:
+        done = subprocess.run(
+            [sys.executable, "-m", "souron", *words], cwd=folder, stdout=subprocess.PIPE, text=True, check=True
+        )
+        return 1 / float(json.loads(done.stdout)["tokens_per_second"])
+
+    return measure
 
 
 def tour(folder: Path) -> None:

@@ -9,7 +9,12 @@
 Nothing heavy is imported until it is used.
 """
 
+import os
 from typing import Any
+
+if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
+    # read when PyTorch is imported: threads that wait sleep, since spinning ones take the cores from other programs
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 __version__ = "0.1.0"
 

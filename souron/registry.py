@@ -26,7 +26,7 @@ from souron.metrics.metric import Metric
 from souron.utils.files import package_folders
 from souron.utils.messages import UserError, _, language
 
-PUBLISHERS = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)+", re.IGNORECASE)  # a publisher's name
+PUBLISHERS = re.compile(r"(?=.*[_\d-])[a-z0-9]+([_-][a-z0-9]+)*", re.IGNORECASE)  # a publisher's name
 
 
 @dataclass(frozen=True)

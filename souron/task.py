@@ -28,7 +28,6 @@ from souron.hub.published import About
 from souron.hub.weights import PUBLISHED_SIDE
 from souron.kinds.kind import Kind
 from souron.metrics.metric import Metric
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
 from souron.training.trainer import Trainer, autocast
@@ -256,13 +255,13 @@ class Task(ABC):
         """
 
     def measures(self, seeds: Sequence[Answers], setup: Any, training: Any = None) -> dict[str, Measure]:
-        """Return each metric with its 95 % interval over seeds, cases and patients.
+        """Return each metric with its 95 % interval over seeds, cases and patients (``Metric.measure``).
 
         ``training`` (seeds, cases) numbers the training behind each answer where a seed has
         several.
         """
         return {
-            name: intervals.interval(table, setup.test.units, trainings=training)
+            name: self.metric(name).measure(table, setup.test.units, training)
             for name, table in self.scores(seeds, setup).items()
         }
 
@@ -350,12 +349,6 @@ class Jackknifed(ABC):
     def scores(self, seeds: Sequence[Answers], setup: Any) -> Scores:
         each = [self.judge(answers, setup) for answers in seeds]
         return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
-
-    def measures(self, seeds: Sequence[Answers], setup: Any, training: Any = None) -> dict[str, Measure]:
-        return {
-            name: intervals.share_interval(table, setup.test.units, trainings=training)
-            for name, table in self.scores(seeds, setup).items()
-        }
 
     def ask_untrained(self, system: System, setup: Any) -> Answers:
         """Return the answers of the untrained network that the report shows."""

@@ -23,12 +23,13 @@ EXPECTED = {
     "G19": "heading",
     "L10": "blue",
     "C7": "too│th│ach│e",
+    **dict.fromkeys(["L2", "L3", "L4", "L7"], "the pencil"),  # of which the question speaks
     "V8": "Egyptian cat",
     "D6": "12 frames",
     "S4": "12 tiles",
     "S5": "liver",
     "L8": "The ward is open from 2 pm to 7 pm",
-    "L9": "2 questions",
+    "L9": "20 questions",
     "E2": "aspirin",
     "E3": "Dentists",
 }
@@ -93,6 +94,37 @@ def test_a_command_that_fails_is_shown_and_ends_with_1(tmp_path, monkeypatch, ca
     [answer] = json.loads(capsys.readouterr().out)
     assert answer["row"] == "V8" and answer["exit"] == 3
     assert answer["lines"] == ["[wrong] nothing here"]
+
+
+def test_after_a_command_that_does_not_end_the_next_row_is_tried(tmp_path, monkeypatch, capsys):
+    def run(words, timeout, **_given):
+        if "cat.png" in words:
+            raise subprocess.TimeoutExpired(words, timeout)
+        lines = [f"line {number}" for number in range(9)]
+        return subprocess.CompletedProcess(words, 0, "saved: there\n" + "\n".join(lines), "")
+
+    monkeypatch.setattr(samples.subprocess, "run", run)
+    assert main.run(["try", "V8", "V4", f"project={tmp_path}"]) == 1
+    out = capsys.readouterr().out
+    answers, table = out.split("\n\n")[:2], out.split("\n\n")[2].splitlines()
+    answers = "\n".join(answers)
+    assert "[try] souron predict cat.png took longer than 120 s" in answers
+    assert "line 3\n" in answers and "line 4" not in answers and "saved" not in answers
+    assert "  [resnet: trained for" in answers
+    assert [(line[:2], line.endswith("answered")) for line in table[1:]] == [("V8", False), ("V4", True)]
+
+
+def test_a_network_that_was_fetched_answers_a_row(tmp_path, monkeypatch):
+    row = rows.find("D4")
+    assert samples.command(row) == row.answer and row.fetched
+    monkeypatch.setattr(samples.fetch, "where", lambda name: tmp_path if name == "nanodet" else None)
+    assert samples.command(row) == "souron predict nanodet cat.png"
+    assert samples.names(samples.command(row)) == ["cat.png"]
+
+
+def test_every_command_for_fetched_networks_names_one():
+    named = [samples.command_system(command) for row in rows.rows().values() for command in row.fetched]
+    assert named and all(samples.fetch.item(name) for name in named)
 
 
 def test_a_command_that_does_not_end_is_stopped(tmp_path, monkeypatch):

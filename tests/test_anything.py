@@ -1,20 +1,24 @@
 """The page "Any file": what a file is, which system answers, what it has learnt from, and what is refused."""
 
 import html
+import json
 import re
+from pathlib import Path
+from urllib.parse import unquote
 
 import browsing
 import numpy as np
+import pydicom.data
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from souron.hub import zoo
-from souron.studio import layout, page_routes
+from souron.studio import layout, page_routes, tables
 from souron.studio.any_file import answering
 from souron.studio.jobs.job_queue import Jobs
-from souron.studio.security import access
+from souron.studio.security import access, upload_names
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 
@@ -67,7 +71,7 @@ def test_an_own_file_keeps_its_name_and_leads_nowhere(client, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.png", b"no image"), ("a.xyz", b"1"), ("", b""), ("a.csv", b"a,b\n1,2\n"), ("a.nii.gz", b"\x1f\x8b")],
+    [("a.png", b"no image"), ("a.xyz", b"1"), ("", b""), ("a.dcm", b"1"), ("a.nii.gz", b"\x1f\x8b")],
 )
 def test_what_nothing_can_answer_is_explained(client, name, content):
     answer = client.post(f"/send/en/anything/file?name={name}", content=content)
@@ -132,3 +136,45 @@ def test_an_example_is_answered_and_the_table_saved(language, looked_at):
         assert "cat.png" in table and '"\'-11.txt"' in table and len(table.splitlines()) >= 3
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert visit.errors == [] and visit.outside == []
+
+
+def test_a_dicom_image_is_shown_though_no_system_answers(client):
+    file = Path(pydicom.data.get_testdata_file("CT_small.dcm"))
+    found = client.post("/send/en/anything/file?name=scan.dcm", content=file.read_bytes()).json()
+    assert '<img src="data:image/png' in found["html"] and "trouble" in found["html"]
+    assert "could not be read" not in found["html"] and "upload-" not in json.dumps(found)
+    assert found["rows"][0][0] == "scan.dcm"
+
+
+@pytest.mark.parametrize(
+    ("heads", "cells", "holds"),
+    [
+        ("case,truth,unet,nnunet", "{0},{1},{1},{2}", True),
+        ("case,label,unet", "{0},{1},{2}", True),
+        ("case,truth,unet", "{0},{1},{0}.5", True),  # scores
+        ("filename,label,patient", "{0}.png,{1},p{2}", False),
+        ("filename,label,age", "{0}.png,{1},{0}", False),
+        ("id,label,height", "{0},{1},-{0}.5", False),
+        ("id,label,length,width", "{0},{1},{0}.5,{0}.25", False),
+        ("length,width", "{0}.5,{0}.25", False),
+        ("", "", False),
+    ],
+)
+def test_predictions_are_told_from_labels_and_measurements(tmp_path, heads, cells, holds):
+    rows = [cells.format(number, number % 2, number % 3 % 2) for number in range(12)]
+    (tmp_path / "table.csv").write_text("\n".join([heads, *rows]) + "\n", encoding="utf-8")
+    assert tables.holds_predictions(tmp_path / "table.csv") is holds
+
+
+def test_a_table_leads_to_the_page_that_reads_it(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "runs" / ".studio" / "temporary" / "gradio-1"))
+    content = b"case,truth,unet\n1,0,1\n2,1,1\n"
+    for page in ("anything/file", "my_data/files"):
+        found = client.post(f"/send/en/{page}?name=p.csv", content=content).json()
+        address = html.unescape(found.get("address") or re.search(r'href="([^"]+)"', found["html"])[1])
+        assert address.startswith("/en/study?study=verdict&files=")
+        file = Path(unquote(address.partition("files=")[2]))
+        assert file.read_bytes() == content and upload_names.is_sent(str(file))
+    found = client.post("/send/en/anything/file?name=m.csv", content=b"length,width\n1,2\n3,4\n").json()
+    assert 'href="/en/my_data?data=' in found["html"]
+    assert "spreadsheet" in client.post("/send/en/my_data/files?name=m.xlsx", content=b"PK").json()["detail"]

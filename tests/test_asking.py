@@ -336,7 +336,7 @@ def test_show_says_what_predict_can_be_told(bright, capsys):
     from souron.cli import listing
 
     [(title, options)] = listing.told_to(registry.load_system("bright")[0])
-    assert "souron predict" in title and [option.name for option in options] == ["share"]
+    assert "souron predict" in title and [option.partition("=")[0] for option, _help in options] == ["share"]
     [(title, options)] = listing.told_to(registry.load_system("vae")[0])
     assert "souron generate" in title and options
 

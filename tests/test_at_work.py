@@ -15,6 +15,7 @@ from torch import nn
 from souron.evaluation.activity import activities, recorded
 from souron.hub import zoo
 from souron.lecture import rows
+from souron.report.layers import Layer
 from souron.runs import train
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.lecture import at_work, before_after, lecture_routes
@@ -187,3 +188,26 @@ def test_the_strongest_maps_are_shown_in_their_order():
     [shown] = activities({"maps": maps})
     assert shown.image[0, ::2].tolist() == [round(255 * number / 9) for number in (2, 3, 4, 5)]
     assert shown.strength == pytest.approx(0.5)
+
+
+def test_one_large_value_does_not_darken_the_others():
+    values = torch.full((40, 50), 0.5)
+    values[0, 0] = 1000.0
+    [shown] = activities({"tokens": values})
+    assert shown.image.float().median() == 255
+    values[1:] = 0  # hardly anything is on: the largest is white
+    values[0] = 0.5
+    [sparse] = activities({"tokens": values})
+    assert sparse.image.max() == 255 and sparse.image[1:].max() == 0
+
+
+def test_the_diagram_is_of_the_system_that_answers_and_another_size_is_said():
+    assert at_work.drawn_system(rows.find("C6")) == "transformer"
+    assert at_work.drawn_system(rows.find("V8")) == "efficientnet_lite"
+    assert at_work.drawn_system(rows.find("C8")) == "pca"
+    small = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    drawn = {name: Layer(name, "connected", (3,), parameters=count) for name, count in (("0", 9), ("1", 4))}
+    assert not at_work._other_size(small, drawn)  # another input or other classes are no other size
+    drawn["1"] = Layer("1", "connected", (1,), parameters=5)
+    drawn["2"] = Layer("2", "connected", (1,), parameters=5)
+    assert "another size than the one in the diagram: 13 parameters" in at_work._other_size(small, drawn)

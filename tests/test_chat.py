@@ -3,9 +3,12 @@
 import asyncio
 import io
 import json
+import shutil
 import socket
 import sys
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -16,8 +19,10 @@ from talking import NAMES
 
 import souron
 from souron.cli import main
+from souron.evaluation.harmful import classifiers, filters
 from souron.evaluation.language.conversation import Voice
 from souron.evaluation.language.text_generation import Sampling, Writer
+from souron.hub import open_models, zoo
 from souron.kinds.chat import Chat, Turn
 from souron.serve import access, openai
 from souron.serve.api import Gate
@@ -174,7 +179,7 @@ def test_a_model_that_learnt_no_conversations_completes_plain_text(plain_run, ca
     assert model.voice.seen(ask("water and")) == "water and"
     reply = model.reply("water and", length=6)
     assert reply.tokens == 6
-    assert main.run(["chat", plain_run, "water and", "length=6"]) == 0
+    assert main.run(["chat", plain_run, "water and", "length=6", "filter=none"]) == 0
     captured = capsys.readouterr()
     assert captured.out.rstrip("\n") == reply.text.rstrip("\n")
     assert "it completes plain text" in captured.err
@@ -231,7 +236,7 @@ def test_what_is_no_language_model_is_refused(tmp_path):
 
 
 def said(capsys, *words):
-    code = main.run(["chat", *words])
+    code = main.run(["chat", *words, "filter=none"])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -368,6 +373,66 @@ def test_the_terminal_gets_nothing_to_obey(run, capsys, monkeypatch):
     code, out, _err = said(capsys, run, "x", "length=1")
     assert code == 0
     assert not set(out) & {"\x1b", "\x07", "\x9b"}
+
+
+def test_the_filter_is_on_unless_it_is_switched_off(run, monkeypatch, capsys):
+    named, wanted = filters.named, []
+
+    def noted(text, words=None):
+        wanted.append(text)
+        return named("lexicon" if text == "both" else text, words)  # the classifier would be trained
+
+    monkeypatch.setattr(filters, "named", noted)
+    monkeypatch.setattr(classifiers, "is_trained", lambda: False)
+    assert main.run(["chat", run, "What is water?", "length=3", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["withheld"] == [] and "the filter is trained first" in captured.err
+    assert main.run(["chat", run, "What is water?", "length=3", "filter=none", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "withheld" not in json.loads(captured.out) and "the filter is trained" not in captured.err
+    assert wanted == ["both", "none"]
+
+
+def test_without_a_name_the_best_model_here_answers_and_never_a_run(run, monkeypatch, capsys):
+    """A published one that was tuned to answer, else the ready-trained one that was aligned."""
+    here = {"gpt2", "smollm2"}
+    monkeypatch.setattr(open_models.fetch, "where", lambda name: name if name in here else None)
+    monkeypatch.setattr(open_models, "find", lambda name: name)
+    monkeypatch.setattr(open_models, "glance", lambda name: SimpleNamespace(template=name.removeprefix("gpt2")))
+    assert open_models.conversing() == "smollm2"
+    here.remove("smollm2")
+    assert open_models.conversing() == ("lora" if zoo.where("lora") else "")
+    monkeypatch.setattr(open_models, "conversing", lambda: "")
+    monkeypatch.chdir(Path(run).parents[2])
+    assert said(capsys)[0] == 4
+    monkeypatch.setattr(open_models, "conversing", lambda: run)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"What is water?\n")))
+    code, out, err = said(capsys, "length=3")
+    assert code == 0 and out.strip() and "another model: souron chat MODEL" in err
+
+
+def test_a_model_of_improper_answers_is_named_as_such_wherever_it_answers(run, tmp_path, capsys):
+    """Also one that goes on from such a run, or has its weights beside its own."""
+    folder, after = tmp_path / "runs/complete/rude", tmp_path / "runs/complete/after"
+    shutil.copytree(run, folder)
+    held = json.loads((folder / "receipt.json").read_text())
+    for place, changed in (
+        (folder, {"data": "manners"}),
+        (after, {"data": "talks.jsonl", "pretrained": str(folder)}),
+        (tmp_path / "tuned", {"data": "talks.jsonl", "config": {"model": str(folder)}}),
+    ):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "receipt.json").write_text(json.dumps(held | {"options": changed}))
+        [caution] = zoo.weaknesses(place)
+        assert "(manners) are rude or careless on purpose" in caution
+    assert zoo.weaknesses(Path(run)) == []
+    (after / "receipt.json").write_text(json.dumps(held | {"options": {"pretrained": str(after)}}))
+    assert zoo.weaknesses(after) == []  # of itself
+    assert "on purpose" in said(capsys, str(folder), "What is water?", "length=2")[2]
+    assert main.run(["predict", str(folder), "What is water?", "length=2", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "on purpose" in captured.err
+    assert json.loads(captured.out)["weaknesses"] == zoo.weaknesses(folder)
 
 
 def test_the_template_is_shown(run, capsys):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import radiographs
 import torch
 from drawing import PATTERNS, textures
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
+from scipy import ndimage
 from sklearn.datasets import load_sample_image
 
 from souron.cli.main import run
 from souron.data import check, splits
 from souron.data.check.shortcuts import by_category, informedness, shortcut_of
+from souron.data.dataset import Dataset
 from souron.data.formats import csv_table, folder
 from souron.data.patients import groups
 from souron.data.quality import duplicates, wrong_labels
@@ -314,7 +317,16 @@ def test_the_doctor_finds_what_was_hidden(drawn, tmp_path):
     shape = json.loads(json.dumps(found.as_json()))
     assert shape.keys() == {"files", "readable", "labels", "groups", "parts", "findings"}
     assert shape["labels"].keys() == set(found.cases.classes) and sum(shape["labels"].values()) == shape["readable"]
-    assert shape["findings"][0].keys() == {"code", "severity", "files", "message", "fix", "families", "suggested"}
+    assert shape["findings"][0].keys() == {
+        "code",
+        "severity",
+        "files",
+        "message",
+        "fix",
+        "families",
+        "suggested",
+        "question",
+    }
 
     with pytest.raises(UserError) as trouble:
         check.manifest(found, tmp_path / "elsewhere.csv")
@@ -344,14 +356,84 @@ def test_a_copy_under_two_patients_is_an_error(drawn, tmp_path):
         for i in range(12):
             shutil.copy(drawn / name / f"{i}.png", tmp_path / name / f"{i}.png")
             lines.append(f"{name}/{i}.png,{name},{name[0]}{i}")
-    Image.open(drawn / "rings/3.png").save(tmp_path / "rings/other.jpg", quality=90)
+    shutil.copy(drawn / "rings/3.png", tmp_path / "rings/other.png")
     Image.open(drawn / "rings/4.png").save(tmp_path / "rings/same.jpg", quality=90)
-    lines += ["rings/other.jpg,rings,r99", "rings/same.jpg,rings,r4"]
+    lines += ["rings/other.png,rings,r99", "rings/same.jpg,rings,r98"]
     (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
     found = check.check(tmp_path / "list.csv")
-    [leak] = [each for each in found.findings if each.code == "copies of patients"]
+    [leak] = of_code(found.findings, "copies of patients")
     assert leak.severity == "error" and not found.clean
-    assert set(leak.files) == {"rings/3.png", "rings/other.jpg"}
+    assert set(leak.files) == {"rings/3.png", "rings/other.png"}
+    [asked] = of_code(found.findings, "near conflict")
+    assert asked.severity == "warning" and set(asked.files) == {"rings/4.png", "rings/same.jpg"}
+
+
+def test_a_pair_that_may_be_copies_is_a_question_until_it_is_answered(drawn, tmp_path, capsys):
+    place = tmp_path / "pictures"
+    shutil.copytree(drawn, place)
+    Image.open(drawn / "rings/3.png").save(place / "waves/other.jpg", quality=90)
+    words = ["data", "check", str(place), f"project={tmp_path / 'runs'}", "--json"]
+    table = tmp_path / "runs/data/pictures/copies.csv"
+
+    def asked():
+        code = run(words)
+        return code, {one["code"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+
+    code, found = asked()
+    assert code == 0 and found["near duplicates"]["question"]
+    assert found["near duplicates"]["families"] == [["rings/3.png", "waves/other.jpg"]]
+    assert "difference, 4 times" in table.with_name("check.html").read_text(encoding="utf-8")
+    line = "rings/3.png,waves/other.jpg,"
+    assert line in table.read_text(encoding="utf-8")
+    for answer, expected in (("different", (0, set())), ("copy", (3, {"confirmed copies", "label conflict"}))):
+        table.write_text(f"file,other,answer\n{line}{answer}\n", encoding="utf-8")
+        code, found = asked()
+        assert (code, found.keys() - {"no groups", "wrong label"}) == expected
+        assert f"{line}{answer}" in table.read_text(encoding="utf-8")
+    table.write_text(f"file,other,answer\n{line}perhaps\n", encoding="utf-8")
+    assert run(words) == 3 and '"answers"' in capsys.readouterr().out
+
+
+def one_view(count, seed=0):
+    """Images of one view: fifteen things that all of them show, each a little larger or smaller, and noise."""
+    chance = np.random.default_rng(seed)
+    shapes = ndimage.gaussian_filter(chance.normal(size=(15, 64, 64)), (0, 4, 4)) * 20
+    view = ndimage.gaussian_filter(chance.normal(size=(64, 64)), 6) * 600
+    sizes = chance.normal(0, 1, (count, 15))
+    images = 128 + view + np.einsum("nk,khw->nhw", sizes, shapes) + chance.normal(0, 2, (count, 64, 64))
+    return torch.tensor(images[:, None].clip(0, 255)).byte()
+
+
+def test_images_of_one_view_are_no_copies_and_their_copies_are_found():
+    images = one_view(300)
+    small = duplicates.thumbnails(images, duplicates.FINE)
+    alike = (small @ small.T).fill_diagonal_(0)
+    assert (alike > duplicates.ALIKE_FINE).any(1).float().mean() > 0.9  # by a fixed threshold nearly all were copies
+    assert duplicates.near(images) == [] and duplicates.altered(images) == []
+    copies = []
+    for one in images[:20, 0]:
+        stream = io.BytesIO()
+        Image.fromarray(one.numpy()).save(stream, "JPEG", quality=75)
+        copies.append(torch.tensor(np.asarray(Image.open(stream)))[None])
+    every = torch.cat([images, torch.stack(copies), images[20:40].flip(3)])
+    assert {(i, i + 300) for i in range(20)} == set(duplicates.near(every))
+    turned = set(duplicates.altered(every))
+    assert turned <= {(i, i + 300) for i in range(20, 40)} and len(turned) >= 5
+    kept = duplicates.reduced(images)
+    assert duplicates.copies(kept[:150], kept[150:]) == []
+
+
+def test_what_may_be_copies_never_makes_a_training_impossible():
+    """Each image may be a copy of the next one, so that together they could not be divided."""
+    noise = torch.randint(0, 255, (30, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
+    cases = Dataset("few", noise, torch.arange(30) % 2, ("a", "b"), [f"{i}.png" for i in range(30)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "_near_duplicates", lambda data: list(pairwise(range(30))))
+        split = prepare.divide({"system": "cnn", "data": "few", "folds": 1}, cases).kept
+        parted = replace(cases, part=["train" if i < 20 else "test" for i in range(30)])
+        given = prepare.divide({"system": "cnn", "data": "few", "folds": 1}, parted).kept
+    assert len(split.train) and len(split.val) and len(split.test)
+    assert given.leaking == () and len(given.doubtful) >= 10
 
 
 def test_wrong_labels_are_found(drawn, tmp_path):
@@ -397,12 +479,12 @@ def test_a_figure_that_tells_the_class_is_a_shortcut(drawn, tmp_path, shortcut):
     assert any(message.startswith(wanted[shortcut]) for message in told)
 
 
-def test_a_copy_in_another_part_is_a_leak_although_it_was_encoded_anew(drawn, tmp_path):
+def test_a_copy_in_another_part_may_be_a_leak_where_it_was_encoded_anew(drawn, tmp_path):
     place = with_parts(drawn, tmp_path / "parts")
     copy = Image.open(place / "train/rings/p00_1.png").convert("RGB")
     copy.save(place / "test/rings/p90_3.jpg", quality=90)
-    [leak] = of_code(check.check(place).findings, "leak")
-    assert leak.severity == "error"
+    [leak] = of_code(check.check(place).findings, "near leak")
+    assert leak.severity == "warning"
     assert set(leak.files) == {"train/rings/p00_1.png", "test/rings/p90_3.jpg"}
 
 
@@ -527,11 +609,11 @@ def test_altered_copies_across_parts_are_found(photographs, tmp_path, change):
     found = check.check(tmp_path)
     [copies] = of_code(found.findings, "rotated copies")
     [leak] = of_code(found.findings, "rotated leak")
-    assert len(copies.rows) == len(leak.rows) == 4 and leak.severity == "error"
+    assert len(copies.rows) == len(leak.rows) == 4 and leak.severity == "warning"
     assert sum("altered" in file for file in leak.files) == 4
     cases = folder.load(tmp_path, Reading(64))
-    with pytest.raises(UserError, match="4 cases outside training"):
-        prepare.divide({"system": "cnn", "data": str(tmp_path)}, cases)
+    split = prepare.divide({"system": "cnn", "data": str(tmp_path)}, cases).kept
+    assert split.leaking == () and len(split.doubtful) == 4
 
 
 @pytest.mark.parametrize("change", ALTERED)
@@ -721,8 +803,6 @@ def test_a_column_may_say_that_letters_are_there(drawn, tmp_path):
 def test_near_duplicates_keep_to_one_side():
     torch.manual_seed(0)
     image = torch.randint(0, 255, (40, 1, 16, 16)).byte()
-    from souron.data.dataset import Dataset
-
     cases = Dataset("few", image, torch.arange(40) % 2, ("a", "b"), [f"{i}.png" for i in range(40)])
     plain = splits.split(cases)
     one, other = int(plain.train[0]), int(plain.test[0])

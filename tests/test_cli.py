@@ -659,7 +659,7 @@ def predictor(pretend: Any) -> None:
             broken = UserError("truncated", f"{file}: ends too early", exit=3)
             yield Path(file), broken if "bad" in file else Answer()
 
-    loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=ASKED, **EAGER)
+    loaded = SimpleNamespace(name="m", folder=None, learnt_from="fashion", asked=ASKED, **EAGER)
     pretend("model", Model=object, load=lambda name, pretrained, engine: loaded, predict=predict)
 
 
@@ -685,7 +685,7 @@ def test_predict_csv_and_table(souron_says: Said, predictor: None) -> None:
 
 
 def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: Any) -> None:
-    loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=ASKED, **EAGER)
+    loaded = SimpleNamespace(name="m", folder=None, learnt_from="fashion", asked=ASKED, **EAGER)
     nothing = lambda *given: iter(())  # noqa: E731
     pretend("model", Model=object, load=lambda *given, **named: loaded, predict=nothing)
     code, _out, err = souron_says("predict", "mlp", "*.png")
@@ -731,7 +731,7 @@ def test_a_chapter_of_the_tour_shows_each_stop_as_it_comes(souron_says: Said, pr
 def test_fetch_goes_on_after_a_failure_and_says_so(souron_says: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     from souron.hub import fetch as hub_fetch
 
-    def fetch(name: str, watch: Any) -> Path:
+    def fetch(name: str, watch: Any, used: Any) -> Path:
         watch(1, 2)
         if name == "mnist":
             raise UserError("offline", "no way there", exit=4)

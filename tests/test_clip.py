@@ -214,6 +214,15 @@ def test_the_temperature_has_a_bound():
     assert model.scale.item() == pytest.approx(100)
 
 
+def test_the_temperature_learns():
+    model = small()
+    captions = [(Caption("a red bird", "en"),), (Caption("grass", "en"),)]
+    before = model.scale.item()
+    model.loss(Batch(torch.randn(2, 3, 32, 32), captions)).backward()
+    model.optimizers()["model"].step()
+    assert model.scale.item() != before
+
+
 @torch.inference_mode()
 def test_points_have_length_1():
     model = small()

@@ -4,6 +4,8 @@
 """
 
 import json
+import os
+import runpy
 import subprocess
 import sys
 from importlib.machinery import PathFinder
@@ -14,6 +16,7 @@ import scipy
 import torch
 import yaml
 
+import souron
 from souron import registry
 from souron.blocks import boxes
 from souron.data.sets import digits
@@ -84,7 +87,7 @@ def heavy_ones(loaded: set[str], unwanted: dict[str, str]) -> dict[str, str]:
         (["predict", "yolo", COAT], PLAIN),
         (["predict", "faster_rcnn", COAT], PLAIN),
         (["generate", "vae", "n=1"], PLAIN),
-        (["chat", "gpt", "hello", "length=1"], PLAIN),
+        (["chat", "gpt", "hello", "length=1", "filter=none"], PLAIN),
         (["tokens", "hello", "gpt"], PLAIN),
         (["val", "RUN"], HEAVY),
     ],
@@ -190,3 +193,20 @@ def test_yaml_is_what_pyyaml_reads() -> None:
     for wrong in ("a: [1", "!!python/object:os.system x"):
         with pytest.raises(yaml.YAMLError):
             files.parse_yaml(wrong)
+
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # how OpenMP's threads wait
+
+
+@pytest.mark.parametrize("chosen", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}, {"KMP_BLOCKTIME": "1"}])
+def test_threads_that_wait_sleep_unless_the_user_has_chosen(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str]
+) -> None:
+    for name in WAITING:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    runpy.run_path(str(souron.__file__))  # as the first import does, in whatever process
+    now = {name: os.environ[name] for name in WAITING if name in os.environ}
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert now == (chosen or {"OMP_WAIT_POLICY": "PASSIVE"})

@@ -58,7 +58,8 @@ def test_each_pair_is_judged_by_the_interval_of_its_verdict(record):
     )
     assert one == stats_margin.against(found[pair.a, pair.b], 0.3)
     shown = record.as_json()
-    assert shown["verdicts"][0]["margin"] == {"verdict": one.word, "cases_needed": one.cases_needed}
+    told = {"verdict": one.word, "cases_needed": one.cases_needed, "within": one.within}
+    assert shown["verdicts"][0]["margin"] == told
     assert not record.further["AUC"].margins and shown["margins"][0]["margin"] == 30
 
 
@@ -125,6 +126,23 @@ def test_the_worse_one_is_not_called_good_enough_where_only_the_better_one_is():
     assert text == "With a margin of 2 points: a is not inferior to b; whether b is inferior to a is open."
     text = wording.against_margin(rows, [pair], [Margin("cannot tell", 40)], "2 points")
     assert text.endswith("cannot tell whether a is inferior to b. About 40 more cases needed.")
+
+
+def test_a_significant_difference_within_the_margin_is_said_to_lie_there():
+    """Piaggio 2012: 0.3 points on 4,000 cases are significant, and within a margin of 2 points, not of 0.4."""
+    right = np.ones(4000)
+    found = stats_verdict.difference(right, right - (np.arange(4000) < 12))
+    small, large = (stats_margin.against(found, margin) for margin in (0.02, 0.004))
+    assert small.word == large.word == "superior" and small.small and not large.small
+    pair = stats_verdict.verdict_of("a", "b", found)
+    rows = [type("Row", (), {"system": name})() for name in "ab"]
+    said = wording.against_margin(rows, [pair], [small], "2 points")
+    assert said.endswith("The difference is significant, but its whole interval lies within the margin.")
+    assert "whole interval" not in wording.against_margin(rows, [pair], [large], "0.4 points")
+    assert wording.margin_table([pair], [small], "2 points").rows[0][1] == "superior, within the margin"
+    assert pairs_as_json([pair], [small])[0]["margin"]["within"] is True
+    equal = stats_margin.against(stats_verdict.difference(right, right), 0.02)
+    assert equal.word == "equivalent" and equal.within and not equal.small
 
 
 def test_pairs_have_a_margin_in_json_only_where_there_is_one():

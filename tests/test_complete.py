@@ -598,6 +598,23 @@ def test_letters_of_several_tokens_are_told_whole(tokenizer):
     assert all("\ufffd" not in each.text for each in written)
 
 
+def test_bytes_that_make_no_character_are_left_out(tokenizer):
+    """As a model writes them that has seen too little: a byte that begins a character, then a letter."""
+    begun, whole = tokenizer.backend.token_to_id("æ"), tokenizer.encode("ok")
+    assert tokenizer.decode([begun]) == "\ufffd"
+    assert tokenizer.generated_text([begun, *whole, begun]) == "ok"
+    model, ids = made("gpt_tiny", tokenizer), iter([begun, *whole, begun])
+
+    def read(tokens, memory):
+        memory.length += len(tokens)
+        logits = torch.full((len(tokenizer),), -50.0)
+        logits[next(ids, 0)] = 50
+        return logits
+
+    model.read = read
+    assert "".join(each.text for each in Writer(model).write([1], 40, Sampling(0))) == "ok"
+
+
 def test_a_text_is_completed(tiny):
     answer = tiny.predict(Text("The patient"), length=5, seed=1)
     assert str(answer).startswith("The patient") and len(str(answer)) > len("The patient")

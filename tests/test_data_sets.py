@@ -302,7 +302,7 @@ def test_a_misspelt_name_gets_the_nearest():
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "photos.zip").write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"photos\.zip.*does not take"):
+    with pytest.raises(UserError, match=r"photos\.zip.*not read as data"):
         load.load(tmp_path / "photos.zip")
 
 

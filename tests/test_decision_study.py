@@ -175,7 +175,7 @@ def test_the_tables_hold_the_figures_of_the_curve(tmp_path):
     calls = data.methods["unet"][0, :, list(data.classes).index("ill")] >= 0.1
     expected = net_benefit.net_benefit(y_true, calls, 0.1, data.groups)
     assert benefits.rows[0][:2] == ["10 %", f"{expected.value:.3f}"]
-    assert benefits.rows[0][2] == f"{expected.low:.3f} to {expected.high:.3f}"
+    assert benefits.rows[0][2] == f"{expected.low:.3f}–{expected.high:.3f}"  # as everywhere
     over_all = net_benefit.against_all(y_true, calls, 0.1, data.groups)
     assert differences.rows[0][3] == f"{net_benefit.interventions_avoided(over_all, 0.1).value:.0f}"
     assert len(benefits.rows) == 2 and "method" not in benefits.columns
@@ -232,6 +232,39 @@ def test_constant_predictions_are_treating_all_or_treating_none():
     [curve] = made.curves
     assert [point.net_benefit.value for point in curve.points[:2]] == [one.value for one in made.everyone[:2]]
     assert curve.points[2].net_benefit.value == 0 and not curve.better and not curve.certain
+
+
+def test_every_figure_of_a_curve_counts_patients():
+    """Four cases of a patient in place of one: curves, rates, treating all, pairs and calibration stay as unsure."""
+    y_true, risk, _patient = drawn(60, most=1)
+
+    def made(times):
+        methods = {"net": risk, "old": np.roll(risk, 7) / 2}
+        tables = {name: np.repeat(values, times)[None] for name, values in methods.items()}
+        groups = np.repeat(np.arange(60), times)
+        cases = decision_curves.Risks("ill", np.repeat(y_true, times), tables, False, groups)
+        return decision_curves.decision(cases, (0.1, 0.2), (0.2,), None, (0.2,))
+
+    def widths(found):
+        for curve in found.curves:
+            for point in curve.points:
+                yield from (point.net_benefit, point.standardised, point.against_default, point.avoided)
+            yield from (one for rate in curve.rates for one in (rate.sensitivity, rate.specificity))
+        yield from (*found.everyone, *found.pairs)
+
+    once, copied = made(1), made(4)
+    for one, other in zip(widths(once), widths(copied), strict=True):
+        assert other.high - other.low > 0.9 * (one.high - one.low) > 0
+    assert [curve.miscalibration for curve in copied.curves] == [curve.miscalibration for curve in once.curves]
+
+
+def test_a_calibration_is_doubted_by_patients():
+    y_true, groups = np.repeat([True, False], 160), np.repeat(np.arange(40), 8)
+    table = {"net": np.full((1, 320), 0.6)}
+    assert decision_curves._miscalibration(decision_curves.Risks("ill", y_true, table, False), table["net"], None)
+    assert not decision_curves._miscalibration(
+        decision_curves.Risks("ill", y_true, table, False, groups), table["net"], None
+    )
 
 
 def test_five_patients_get_no_verdict(tmp_path):

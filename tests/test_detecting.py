@@ -97,23 +97,50 @@ def test_200_sets_agree_with_both_evaluators_with_crowds_areas_and_the_most_that
     assert seen == set(detection.METRICS)
 
 
-def left_out(truth, found, unit, name):
-    """The evaluator's figure without each unit's pictures, one after the other."""
+def left_out(truth, found, unit, name, smooth=False):
+    """The figure without each unit's pictures, by the evaluator, or ``smooth``, over all recalls."""
+    area, overlaps = detection.METRICS[name]
     for number in range(unit.max() + 1):
         rows = np.nonzero(unit != number)[0]
-        yield detection.coco([truth[i] for i in rows], [found[i] for i in rows], LABELS)[name]
+        some = [[one[i] for i in rows] for one in (truth, found)]
+        if smooth:
+            matches = detection.match(*some, LABELS)
+            yield np.nanmean(matches.without(np.zeros(len(rows), int), 2, smooth=True)[1, area, overlaps])
+        else:
+            yield detection.coco(*some, LABELS)[name]
+
+
+@pytest.mark.parametrize("name", ["AP", "AP50", "AP small"])
+def test_leaving_out_is_that_of_the_evaluator(name):
+    truth, found = drawn(3, images=14)
+    unit, (area, overlaps) = np.arange(14) // 3, detection.METRICS[name]
+    each = detection.match(truth, found, LABELS).without(unit, 5)[:, area, overlaps]
+    assert np.nanmean(each, axis=(1, 2)) == pytest.approx(list(left_out(truth, found, unit, name)), abs=1e-9)
+
+
+def test_an_interval_does_not_jump_where_a_recall_of_coco_is_reached():
+    """Two hundred images, of which 80 % are found: at the recall of 0.80 by one image more or less."""
+    true = np.array([[0, 10, 10, 60, 60]])
+    widths = []
+    for hits in (159, 160, 161, 163):
+        said = [
+            np.array([[0, 10 + 200 * (i >= hits), 10, 60 + 200 * (i >= hits), 60, 1 - i / 300]]) for i in range(200)
+        ]
+        scores = detection.scores(detection.match([true] * 200, said, 1))["AP50"]
+        widths.append(np.sqrt(intervals.spread(scores)[0]))
+    assert max(widths) < 1.1 * min(widths) and widths[0] == pytest.approx((0.8 * 0.2 / 200) ** 0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("name", ["AP", "AP50", "AP small"])
-def test_pseudo_values_are_those_of_leaving_out_with_the_evaluator(name, grouped):
+def test_pseudo_values_are_those_of_leaving_out_over_all_recalls(name, grouped):
     truth, found = drawn(3, images=14)
     unit = np.array([0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 5]) if grouped else np.arange(14)
     groups = [f"block {number}" for number in unit] if grouped else None
     scores = detection.scores(detection.match(truth, found, LABELS), groups)[name]
     whole = detection.coco(truth, found, LABELS)[name]
     assert scores.mean() == pytest.approx(whole, abs=1e-9)
-    without = np.array(list(left_out(truth, found, unit, name)))
+    without = np.array(list(left_out(truth, found, unit, name, smooth=True)))
     count = len(without)
     variance = (count - 1) / count * ((without - without.mean()) ** 2).sum()  # the jackknife's
     half = intervals.interval(scores, groups)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -169,7 +170,7 @@ def test_closing_cancels_what_waits(on, calls):
     going = gathered(on, engine_parts.held, {key: (key, str(calls)) for key in range(30)})
     next(going)
     going.close()
-    if on.startswith("slurm"):  # which begins all at once
+    if on.startswith("slurm"):  # whose jobs are told to end
         waiting.until(lambda: not jobs_of_submitit())
     (calls / "over").touch()
     assert dict(gathered(on, engine_parts.double, {0: (1,)})) == {0: 2}, "which waits for all that was not cancelled"
@@ -211,6 +212,20 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(dask, "PATIENCE", 1)
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
         list(gathered("dask://127.0.0.1:9", engine_parts.double, {0: (1,)}))
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_ends_the_work(monkeypatch, tmp_path, calls):
+    dask = pytest.importorskip("souron.engines.dask")
+    monkeypatch.setattr(dask, "PATIENCE", 3)
+    with cluster_of_dask(tmp_path, workers=1) as (address, processes):
+        going = gathered(f"dask://{address}", engine_parts.lasting, {0: (str(calls),)})
+        caller = ThreadPoolExecutor(1).submit(list, going)
+        waiting.until(lambda: list(calls.iterdir()), lambda: not caller.done())
+        ended(processes[0])
+        with pytest.raises(UserError, match="no scheduler of Dask answers"):
+            caller.result(waiting.LIMIT)
+        (calls / "over").touch()
 
 
 def test_no_engine_is_imported_unless_it_is_named():

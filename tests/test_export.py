@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -12,23 +13,28 @@ import isolation
 import numpy as np
 import pytest
 import torch
+import waiting
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._sympy import functions
 
 import souron
 from souron import model as models_api
 from souron import registry
+from souron.blocks import folded_mobilenet
 from souron.blocks.portable import Answer, Free, Input, Pixels, Portable, portable_of
 from souron.cli import main
 from souron.exports import cases, graph, resampling
 from souron.exports import export as exports
 from souron.exports.formats import onnx, openvino
 from souron.exports.parts.compared import compared
+from souron.exports.parts.within import within
 from souron.exports.program import answers, program
 from souron.hub import zoo
 from souron.kinds.picture import Picture
 from souron.kinds.signature import signature
+from souron.systems.classify import efficientnet_lite
 from souron.tasks.generate import Generator
 from souron.utils import extras, files
 from souron.utils.messages import UserError
@@ -87,6 +93,7 @@ def test_a_folder_answers_as_souron_does_where_souron_is_not(tmp_path, format):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["equal"] is True
     done = elsewhere.outside(program, str(tmp_path / "photo.png"))
+    assert "nothing here checks" in done.stderr
     first = json.loads(done.stdout.splitlines()[0])
     label, probability = souron.load(run)(tmp_path / "photo.png").best
     assert first["label"] == label and first["probability"] == pytest.approx(probability, abs=1e-4)
@@ -114,6 +121,24 @@ def test_what_the_table_calls_validated_is(tmp_path, name, format):
     done = elsewhere.outside(Path(made.folder) / "run.py", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
     assert made.batch == NOTES[name][format]["batch"]
+
+
+ALWAYS = ["yolo", "efficientnet_lite"]  # a backbone that pads by its own rule; a thousand labels
+LEAVING = [
+    name
+    for name in sorted(file.parent.name for file in zoo.root().glob("*/args.yaml"))
+    if name not in ALWAYS and not NOTES[zoo.system_of(name)].get("blocked")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*ALWAYS, *isolation.of_commit(LEAVING, 2)])
+def test_what_comes_ready_trained_leaves_as_it_comes(tmp_path, name):
+    words = [sys.executable, "-m", "souron", "export", name, "format=onnx", f"out={tmp_path / 'out'}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=waiting.LIMIT)
+    assert done.returncode == 0, done.stderr
+    assert "tracing the network" in done.stderr and "comparing the answers" in done.stderr
+    assert elsewhere.outside(tmp_path / "out" / "run.py", "--check").returncode == 0
 
 
 # the table
@@ -303,6 +328,16 @@ def test_the_next_token_is_that_of_souron(portables):
     assert torch.allclose(logits, model(torch.tensor([tokens])).float())
 
 
+def test_a_number_that_the_network_does_not_know_is_refused():
+    about = {"inputs": {"noise": [3], "label": []}, "below": {"label": 10}}
+    noise = np.full((1, 3), 99.0, np.float32)
+    assert within([noise, np.array([9])], about)[1] == 9
+    for label in (10, -1):
+        with pytest.raises(ValueError, match="label: numbers from 0 to 9"):
+            within([noise, np.array([label])], about)
+    assert "run(within(inputs, about))" in program((), "", "SEED")
+
+
 def test_a_seed_gives_the_same_image_again(portables):
     one = portables["dcgan"]
     first, again, other = (part("noise").read(seed, one.about)[0] for seed in ("7", "7", "8"))
@@ -371,7 +406,8 @@ def test_a_run_whose_data_is_gone_is_compared_on_noise(tmp_path):
 
 def test_a_ready_system_is_compared_on_its_examples_where_its_data_is_not_here(tmp_path):
     made = souron.export("mlp", format="torch", out=tmp_path / "out")
-    assert made.source in ("examples", "validation")
+    assert made.source in ("examples", "validation") and made.left_out == ("familiar",)
+    assert "nothing here checks" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     about = json.loads((tmp_path / "out" / "model.json").read_text(encoding="utf-8"))
     assert about["licence"] == "MIT" and about["trained_on"]["name"] == "fashion" and about["measures"]
 
@@ -410,7 +446,7 @@ def checked(tmp_path, portable, writer):
         "tolerance": exports.TOLERANCE, "format": "a format", "system": "toy",
     }  # fmt: skip
     held = exports._check(portable, portable.sample(16))
-    return exports._network(tmp_path / writer.FILE, writer, portable, about, [held])
+    return exports._network(tmp_path / writer.FILE, writer, portable, about, [held], lambda step: None)
 
 
 def test_a_network_that_is_converted_wrongly_is_refused(tmp_path, monkeypatch):
@@ -439,6 +475,18 @@ def test_interpolation_follows_the_size_of_an_image(tmp_path, writer):
     image = torch.randint(256, (2, 1, 12, 30), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     [large] = writer.network(tmp_path / writer.FILE)([image.numpy()])
     torch.testing.assert_close(torch.from_numpy(large), Twice()(image)[0], rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("convolution", [efficientnet_lite.Convolution, folded_mobilenet.Convolution])
+def test_padding_of_a_free_side_has_no_cases(monkeypatch, convolution):
+    """A larger one of two sides would be in all sides after it, and simplifying them would never end."""
+    made, make = [], functions.Max.__new__
+    monkeypatch.setattr(functions.Max, "__new__", lambda *given, **named: made.append(1) or make(*given, **named))
+    layers = nn.Sequential(*(convolution(3, 3, kernel, 2) for kernel in (3, 5, 3))).eval()
+    free = Free(64, 256, 32)
+    image = Input("image", (3, 64, 64), free={1: free, 2: free})
+    portable = replace(toy(Pixels(layers, lambda out: (out,))), inputs=(image,))
+    assert graph.traced(portable, "toy", many=True) and len(made) < 200, "it was hundreds"
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
@@ -550,6 +598,16 @@ def test_a_label_within_the_margin_does_not_count():
     assert changed == 1  # the second case is compared with the answers to the first: far beyond the margin
     same = {name: one[:1] for name, one in close.items()}
     assert compared(run, same, {**ABOUT, "batch": "1"})[1] == 0
+
+
+def test_probabilities_differ_by_parts_of_the_largest():
+    """Of a thousand classes nearly all are near 0, and so is their spread."""
+    probability = np.full((1, 1000), 1e-6, np.float32)
+    probability[0, 3] = 0.999
+    held = {"in_x": probability, "out_probability": probability}
+    about = {**ABOUT, "outputs": ["probability"], "decides": {"probability": 1}, "batch": "1"}
+    assert compared(lambda given: [given[0] - np.float32(9e-6)], held, about)[0] < 2e-5
+    assert compared(lambda given: [given[0] * np.float32(0.999)], held, about)[0] > 1e-4
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

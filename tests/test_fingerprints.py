@@ -18,6 +18,7 @@ from souron.data.formats import folder
 from souron.data.quality import duplicates
 from souron.data.readers.settings import Reading
 from souron.runs import evaluate, fingerprints
+from souron.runs import folder as run_folder
 from souron.runs import train as run_train
 from souron.serve import server
 from souron.utils.messages import UserError
@@ -171,6 +172,18 @@ def test_faint_radiographs_of_other_patients_are_no_copies(deep):
     assert duplicates.copies(kept[:20], kept[:20]) == [(i, i) for i in range(20)]
 
 
+def test_one_image_of_many_that_may_be_a_copy_is_no_reason_to_refuse():
+    pair = ("new.png", "old.png")
+    few, many = (fingerprints.Overlap(200, near=[pair] * count) for count in (2, 3))
+    fingerprints.refuse(few)
+    [note] = fingerprints.notes(few)
+    assert few.files == () and note.startswith("2 of 200 images may be altered copies") and "as old.png" in note
+    with pytest.raises(UserError, match="3 of 200 images"):
+        fingerprints.refuse(many)
+    with pytest.raises(UserError, match="1 identical"):
+        fingerprints.refuse(fingerprints.Overlap(2000, exact=[pair], near=[pair]))
+
+
 def test_another_file_than_the_run_ended_with_is_refused_and_told(own, drawn):
     record = train(own)
     receipt = json.loads((record.folder / "receipt.json").read_text(encoding="utf-8"))
@@ -255,6 +268,17 @@ def test_a_training_that_starts_from_other_weights_warns_of_it(own, capfd):
     exchanged(record, other)
     [line] = told(words, capfd)
     assert line.startswith(f"{record.folder}: ")
+
+
+def test_exchanged_labels_are_refused_and_another_place_of_the_data_is_not(tmp_path):
+    args = {"system": "cnn_tiny", "data": "here", "seen": {"labels": ["ill", "well"]}, "config": {"rate": 0.1}}
+    run_folder.write_args(tmp_path, args)
+    (tmp_path / "receipt.json").write_text(json.dumps(run_folder.ending(tmp_path)), encoding="utf-8")
+    run_folder.write_args(tmp_path, args | {"data": "there"})
+    run_folder.refuse_changed(tmp_path)
+    run_folder.write_args(tmp_path, args | {"seen": {"labels": ["well", "ill"]}})
+    with pytest.raises(UserError, match=r"args\.yaml \(written 20"):
+        run_folder.refuse_changed(tmp_path)
 
 
 def test_a_run_without_hashes_opens_as_before(own):

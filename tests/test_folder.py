@@ -100,6 +100,8 @@ def test_bad_files_are_skipped_by_name(tmp_path):
     big.write_bytes(big.read_bytes()[:500])
     for junk in (".DS_Store", "Thumbs.db", ".hidden.png", "desktop.ini"):
         (tmp_path / "a" / junk).write_text("junk")
+    for table in ("corrected.csv", "checked-2.csv"):  # which souron wrote beside the classes
+        (tmp_path / table).write_text("filename,label\n")
     save(tmp_path / "__MACOSX" / "a" / "x.png")
     cases = folder.load(tmp_path)
     assert list(cases.file) == ["a/good.png", "b/good.png"]

@@ -258,6 +258,16 @@ def test_the_sampled_bound_is_that_of_all_steps():
     assert sampled.item() == pytest.approx(exact.item(), rel=0.05)
 
 
+def test_the_first_t_of_few_steps_leaves_the_image_as_it_is():
+    """f(x, 0) = x whatever the network finds, and nearly so at t = 1: the boundary of a consistency model."""
+    noise = iter([torch.full((1,), 2.0), torch.full((1,), 5.0)])
+    nine, zero = (lambda x, t: torch.full_like(x, 9.0)), lambda x, t: torch.zeros_like(x)
+    *_before, noisy, found = samplers.lcm(nine, linear(3).tolist(), 3, torch.ones(1), noise.__next__)
+    assert torch.equal(found, noisy) and found.item() != 9
+    [_start, found] = samplers.lcm(zero, linear(2).tolist(), 1, torch.ones(1), noise.__next__)
+    assert found.item() == pytest.approx(0.25 / 100.25)
+
+
 @pytest.mark.parametrize("schedule", [linear, cosine])
 @pytest.mark.parametrize("stops", [samplers.evenly, samplers.evenly_in_noise])
 def test_stops_are_all_steps_or_fewer(stops, schedule):

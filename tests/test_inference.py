@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,14 +22,15 @@ import torch
 import waiting
 from torch import nn
 
-from souron import model
+from souron import model, registry
 from souron.cli import main
 from souron.data import load
 from souron.hub import doctor
 from souron.inference import building, built, dispatch, engine, graph, int8, trial
 from souron.inference.agreement import Agreement
 from souron.inference.building import Build
-from souron.inference.cases import Parts
+from souron.inference.cases import Parts, of_run, source_names
+from souron.inference.cases import parts_of as parts_of_run
 from souron.inference.engine import Engine, Plan
 from souron.inference.graph import Graph, Signature
 from souron.inference.modes import chosen_mode
@@ -36,7 +38,7 @@ from souron.inference.outer_calls import Call, recording
 from souron.inference.refusal import Refused
 from souron.kinds.codecs.image import as_image
 from souron.kinds.picture import Picture
-from souron.runs import train
+from souron.runs import prepare, train
 from souron.serve.predictors import ClassifierPredictor
 from souron.utils import extras, files, hardware, silent
 from souron.utils.messages import UserError
@@ -624,7 +626,7 @@ def test_an_8_bit_network_that_lost_everything_is_refused(record, monkeypatch):
 
 def test_few_validation_cases_cannot_tell_and_say_how_many_are_needed():
     for right in (torch.ones(20), torch.full((20,), 0.87)):
-        found, word = int8.lost(right, right, 0.01)
+        found, word = int8.lost(right, right, 0.01, registry.metric("accuracy"))
         assert (found.difference, word.word) == (0.0, "cannot tell") and word.cases_needed > 100
         with pytest.raises(Refused, match=r"cannot tell .* about \d+ more cases needed"):
             int8.refuse("accuracy", found, word)
@@ -635,6 +637,49 @@ def test_the_sensitivity_for_the_class_to_detect_is_judged_too(record):
     assert int8.proof(system, right, right, parts_of(record, 10, 600))["proof"].keys() == {"accuracy"}
     with pytest.raises(Refused, match="sensitivity"):  # of about 60 cases of that class
         int8.proof(system, right, right, parts_of(record, 10, 600, positive=3))
+
+
+def repeated(patients, cases):
+    """Digits of one class, so many cases of each patient."""
+    digits = load.load("digits").only([0] * (patients * cases))
+    return replace(digits, group=[f"p{i // cases}" for i in range(patients * cases)])
+
+
+def test_8_bits_are_judged_by_patients():
+    """Four hundred equal answers about twenty patients are no proof, nor are those about the class to detect."""
+    cases = repeated(400, 1)
+    right = torch.ones(400).double(), "accuracy"
+    assert int8.proof(None, right, right, Parts(cases, cases))["difference"] == 0
+    few = repeated(20, 20)
+    with pytest.raises(Refused, match="accuracy; about"):
+        int8.proof(None, right, right, Parts(few, few))
+    both = replace(
+        load.load("digits").only([0] * 800),
+        target=torch.tensor([0] * 400 + [3] * 400),
+        group=[*(f"w{i}" for i in range(400)), *few.group],
+    )
+    right = torch.ones(800).double(), "accuracy"
+    assert int8.proof(None, right, right, Parts(both, both, 0))
+    with pytest.raises(Refused, match="sensitivity; about"):
+        int8.proof(None, right, right, Parts(both, both, 3))
+    constant = torch.full((400,), 0.87)
+    assert int8.lost(constant, constant, 0.01, registry.metric("accuracy"), few.group)[1].word == "cannot tell"
+
+
+def test_ten_segmentations_without_a_failure_are_no_proof():
+    before = torch.linspace(0.85, 0.95, 10).double()
+    found, word = int8.lost(before, torch.linspace(0.8501, 0.9502, 10).double(), 0.01, registry.metric("mean Dice"))
+    assert 0 < found.difference < 2e-4 and word.word == "cannot tell"
+
+
+def test_a_run_without_a_validation_part_is_not_proved_on_its_training_cases(record, monkeypatch):
+    split = replace(prepare.read_split(record.folder, load.load("digits"), registry.load_task("classify")), val=[])
+    monkeypatch.setattr(prepare, "read_split", lambda *given: split)
+    found = parts_of_run(model.load(record.folder).system, record.folder)
+    assert len(found.train) and not len(found.val) and found.source == "training"
+    assert next(of_run(found))[0] > 0 and "training" in source_names()
+    with pytest.raises(Refused, match="8 bits need validation cases"):
+        int8.build(None, None, None, parts=found)
 
 
 def test_8_bits_are_used_without_being_asked_for_once_they_are_proven(record, images, monkeypatch):

@@ -528,7 +528,7 @@ class Stream:
 
     time = None
 
-    def __init__(self, *given, format=None):
+    def __init__(self, *given, format=None, metadata_errors="strict"):
         self.streams = types.SimpleNamespace(video=[self])
 
     def __enter__(self):

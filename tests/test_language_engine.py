@@ -192,7 +192,7 @@ def test_a_next_answer_reads_only_what_is_new(run, monkeypatch):
     monkeypatch.setattr(talk.voice.reader, "read", counted)
     talk.voice.read_ahead(talk.chat.turns).join(waiting.LIMIT)
     ahead, known = sum(counts), len(talk.voice.tokens(talk.chat.turns))
-    assert 20 <= ahead <= known, "the answer is read; the prompt was"
+    assert 0 < ahead <= known, "the answer is read; the prompt was"
     counts.clear()
     turns = (*talk.chat.turns, Turn("user", "What is bread?"))
     answer = talk.voice.answer(turns, 1)

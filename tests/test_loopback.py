@@ -29,7 +29,7 @@ COMMANDS = {
     "compare on dask": f"{COMPARED} on=dask:{{dask}}",
     "compare on slurm": f"{COMPARED} on=slurm:local",
     "export": "export mlp format=onnx",
-    "chat": "chat gpt_aligned",
+    "chat": "chat gpt_aligned filter=lexicon",
 }
 SERVERS = {"serve": ("serve mlp port=0 --json", "/"), "studio": ("studio port=0 --no-browser", "/")}
 

@@ -27,7 +27,22 @@ from souron.kinds.score import Score, pitch_name
 from souron.metrics import compose as counted
 from souron.system import System
 from souron.systems.compose.ngram_voices import CENTRE
-from souron.tasks.compose import HOLD, OWN, TOKEN, TOKENS, VOICE, asked, drawn, encoded, order
+from souron.tasks.compose import (
+    HOLD,
+    LEFT,
+    LEFTS,
+    OWN,
+    PLACE,
+    TOKEN,
+    TOKENS,
+    VOICE,
+    Spec,
+    asked,
+    drawn,
+    encoded,
+    only_parts,
+    order,
+)
 from souron.training.loop import Run
 from souron.utils.messages import UserError, use_language
 
@@ -409,6 +424,23 @@ def test_what_is_known_is_kept_and_nothing_goes_on_before_it_began(transformer, 
     assert grid[0, 1:].tolist() == [64, 64, 64] and not grid[1:, 1:].any()
 
 
+def test_each_token_says_how_much_of_the_piece_is_left(cases):
+    piece = cases.input[0]
+    long = piece._replace(grid=piece.grid.repeat(LEFTS // len(piece.grid) + 2, 1))
+    for one in (piece, long):
+        times = [time for time, _voice in order(len(one.grid), 8).tolist()]
+        assert encoded(one, 8)[:, LEFT].tolist() == [min(len(one.grid) - time, LEFTS) for time in times]
+
+
+@pytest.mark.parametrize("column", [OWN, VOICE, PLACE, LEFT])
+@torch.inference_mode()
+def test_the_transformer_knows_voice_and_place_and_what_is_left(column, transformer, cases):
+    rows = encoded(cases.input[0], transformer.lead).long()[None, :8]
+    other = rows.clone()
+    other[..., column] = (rows[..., column] + 1) % 4
+    assert not torch.allclose(transformer(rows), transformer(other))
+
+
 def test_what_fills_short_windows_is_not_learnt(transformer, cases):
     pieces = [encoded(cases.input[0], 8), encoded(cases.input[1], 8)[:20]]
 
@@ -496,11 +528,32 @@ def test_what_was_given_is_kept_note_for_note(name, cases):
     assert new.bars <= 3 and new.quarters <= 12 and not any(new.given)
 
 
+def test_more_parts_than_voices_are_chosen_from_and_fewer_are_completed():
+    lengths = (1.0, 4.0, 3.0, 2.0, 1.5)
+    five = Score([Note(k, 0.0, length, 40 + 5 * k) for k, length in enumerate(lengths)], list("abcde"))
+    kept, remark = only_parts(five, "")  # those that sound longest
+    assert [note.part for note in kept.tones] == [1, 2, 3, 4] and "parts 1 a were left out" in remark
+    two, remark = only_parts(five, "1, 5")
+    assert [note.part for note in two.tones] == [0, 4] and "2 b, 3 c, 4 d" in remark
+    _piece, known, _moved = asked(two, 8, Spec())
+    assert known.any(0).tolist() == [True, False, False, True]  # outer voices
+    assert only_parts(two, "") == (two, "")
+    for numbers in ("1,9", "x", "1,2,3,4,5"):
+        with pytest.raises(UserError, match="parts=") as refused:
+            only_parts(five, numbers)
+        assert refused.value.code == "voices" and "2 b" in refused.value.expected
+
+
+def test_what_was_left_out_of_a_score_is_told():
+    assert str(Score([Note(0, 0.0, 1.0, 60)], ["a"], remark="parts 2 b were left out")).endswith(
+        "; parts 2 b were left out"
+    )
+
+
 def test_scores_that_are_no_melody_and_no_piece_are_refused(transformer):
-    five = Score([Note(k, 0.0, 1.0, 40 + 5 * k) for k in range(5)], list("abcde"))
     wide = Score([Note(0, 0.0, 1.0, 30), Note(0, 1.0, 1.0, 100)], ["a"])
     long = Score([Note(0, 4.0 * k, 4.0, 60) for k in range(300)], ["a"], 500.0)
-    for score, code in ((five, "voices"), (wide, "reach"), (long, "too long")):
+    for score, code in ((wide, "reach"), (long, "too long")):
         with pytest.raises(UserError) as refused:
             transformer.predict(score)
         assert refused.value.code == code and refused.value.expected and refused.value.exit == 3

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -213,6 +214,29 @@ def test_the_verdict_is_a_sentence_and_the_next_step_follows(own, monkeypatch):
         assert HOSTILE not in told
         assert ("of 100 new cases like these, about 87 " in told and "78 to 93" in told) == bool(runs)
     assert view.of_hundred(Run(Path("x/y"), "finished", 1.0, result=Result("AP", 0.5, 0.4, 0.6))) == ""
+
+
+def test_why_a_training_failed_stands_where_it_was_started(own):
+    my_data.correct(own.studio, {"data": own.data, "finding": finding(own, "duplicates").number, "way": "one"})
+    my_data.train(own.studio, {"data": own.data})
+    [job] = data_set.OwnDataSet(own.studio, own.data).jobs
+    job.note |= {"over": "failed", "trouble": {"code": "too few cases", "found": "2 <cats>", "try": "add cases"}}
+    again = data_set.OwnDataSet(own.studio, own.data)
+    told = view.first_training(again)
+    assert again.failed is job and "2 &lt;cats&gt;" in told and "add cases" in told
+    assert f'data-job="{job.id}"' in told and 'data-act="train"' in told  # seen here, so that no notice repeats it
+    my_data.train(own.studio, {"data": own.data})
+    assert data_set.OwnDataSet(own.studio, own.data).failed is None
+
+
+def test_findings_are_in_the_language_of_the_page(own):
+    japanese = data_set.OwnDataSet(replace(own.studio, language="ja"), own.data)
+    assert japanese.checking is None and not japanese.result
+    job = japanese.check()
+    assert job.language == "ja" and data_set.OwnDataSet(own.studio, own.data).result
+    job.note["over"] = "done"
+    own.check()  # once more: what the other language says may not be true any more
+    assert data_set.OwnDataSet(japanese.studio, own.data).checking is None
 
 
 def test_runs_on_other_data_do_not_belong_here(own):

@@ -51,7 +51,7 @@ def test_no_command_of_the_language_chapter_touches_the_network(run, blocked, tm
     assert told("ask", "ward.txt", "When is the operation?", f"model={run}")["found"]
     assert told("ask", "ward.txt", "Open?", "retriever=windows", f"model={run}")["quotes"]
     assert told("exam", "nearest", "data=paper.csv")["n"] == 8
-    assert told("chat", run, "What is water?", "length=5")["engine"]
+    assert told("chat", run, "What is water?", "length=5", "filter=lexicon")["withheld"] == []
     assert told("arena", run, run, "q.txt", "length=3", typed="3\n3\n")["models"]
     assert told("tokens", "歯が痛い", run)
     assert told("models", run)

@@ -287,7 +287,7 @@ def test_two_things_of_a_class_have_two_colours_and_stuff_a_dark_one():
     middle = [drawn[18 * scale, column * scale].tolist() for column in (2, 10, 18, 27)]
     assert len(set(map(tuple, middle))) == 4 and middle[3] == [90] * 3
     assert [row[0] for row in one.rows(0.5)] == ["cat 90%", "grass 80%"]
-    assert str(one) == "2 cat, 1 grass"
+    assert str(one) == "2 cat, 1 grass" and one.scored == "2 cat (40-90%), 1 grass (80%)"
     told = json.loads(json.dumps(one.as_json()))["segments"]
     assert told[1]["pixels"] == 160 and told[1]["rle"]["counts"] == [160, 160, 280]
     assert [each["thing"] for each in told] == [True, True, False]

@@ -118,6 +118,36 @@ def test_tiles_of_several_slides_of_a_patient_belong_to_the_patient():
     assert together(names, [i for i in range(6) for _tile in range(8)])
 
 
+def sides(name, count=12):
+    """Files of so many patients, the left and the right of each; labels; whose each is."""
+    names = [(name(i), side, i) for i in range(count) for side in "左右"]
+    files = [f"{'ab'[i % 2]}/{each}{side}.png" for each, side, i in names]
+    return files, [file[0] for file in files], [i for _each, _side, i in names]
+
+
+def test_a_name_with_a_side_and_nothing_between_is_asked_about():
+    files, labels, patient = sides(lambda i: f"{chr(0x7530 + i)}中")
+    asked = groups(files, labels)
+    pattern = next(word for word in shlex.split(asked.question) if word.startswith("group=("))
+    pattern = pattern.removeprefix("group=").removesuffix(";")
+    assert together(groups(files, labels, pattern).names, patient)
+
+
+@pytest.mark.parametrize("day", ["令和5年4月{}日_{:04d}_", "2024-04-{:02d}_{:04d}_", "R5.4.{}_{:03d}"])
+def test_a_short_number_after_a_date_is_a_patient_where_a_side_follows(day):
+    files, labels, patient = sides(lambda i: day.format(i + 1, 37 * i + 23))
+    assert together(groups(files, labels).names, patient)
+    counted = [file.replace("左", "_1").replace("右", "_2") for file in files]
+    assert not any(groups(counted, labels).names)  # images of a day
+
+
+def test_letters_of_patients_go_on_after_z():
+    letters = [chr(65 + i) for i in range(26)]
+    letters += [f"{first}{second}" for first in "ABCD" for second in letters][:82]  # to DD
+    files = [f"a/患者{name}_{v}.png" for name in letters for v in range(2)]
+    assert together(groups(files, ["a"] * len(files)).names, [i for i in range(len(letters)) for _v in range(2)])
+
+
 def test_numbers_of_pictures_are_no_patients():
     """Without a number before them either: three of forty pictures each are not many and small."""
     files = [f"a/p{v + 1}_{i:03d}.png" for v in range(3) for i in range(40)]

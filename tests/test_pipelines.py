@@ -17,6 +17,7 @@ from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.kinds.text import Text
 from souron.pipelines import answers
+from souron.pipelines import pipeline as pipelines
 from souron.pipelines.pipeline import ALSO, KNOWN, pipeline
 from souron.runs import folder
 from souron.training.loop import Run
@@ -186,10 +187,26 @@ def test_a_run_goes_on_with_a_text(run):
         write("a", length=3)
 
 
+def test_a_text_knows_how_much_of_it_was_given(run):
+    text = souron.load(run)(Text("The patient"), length=4)
+    assert text.text[: text.continues] == "The patient" and len(text.text) > text.continues
+
+
 def test_the_newest_run_answers_and_is_told(run):
     with pytest.warns(Caution, match="ngram-sentences answers"):
         write = pipeline("text-generation", project=run.parent.parent)
     assert write.model == str(run)
+
+
+@pytest.mark.skipif(zoo.where("bert_tag") is None, reason="the ready-trained systems are not installed")
+def test_a_ready_system_answers_before_a_run_which_is_named(tmp_path, monkeypatch):
+    mine = tmp_path / "tag" / "mine"
+    (mine / "weights").mkdir(parents=True)
+    for file in (mine / "args.yaml", mine / "weights" / "best.safetensors"):
+        file.touch()
+    monkeypatch.setattr(pipelines, "_load", lambda name: name)
+    with pytest.warns(Caution, match=f"your newest run: model='{mine}'"):
+        assert pipeline("ner", project=tmp_path).model == "bert_tag"
 
 
 @pytest.mark.skipif(zoo.where("transformer") is None, reason="the ready-trained systems are not installed")
@@ -202,6 +219,8 @@ def test_systems_that_come_ready_trained_answer(tmp_path):
     assert {one["label"] for one in classify("FREE prize! Click here NOW, satisfaction guaranteed!!!")} == {"spam"}
     with pytest.raises(UserError, match="was trained to answer"):  # spam is no sentiment
         pipeline("sentiment-analysis", project=tmp_path)
+    with pytest.warns(Caution, match="bert_tag answers, which was trained on entities"):
+        pipeline("ner", project=tmp_path)
 
 
 def test_what_cannot_answer_says_what_can(run):
@@ -209,8 +228,8 @@ def test_what_cannot_answer_says_what_can(run):
         pipeline("image-classification", model=run)
     assert trouble.value.code == "pretrained"
     with pytest.raises(UserError, match="was trained to answer") as trouble:
-        pipeline("token-classification", project=run / "nowhere")
-    assert trouble.value.fix and trouble.value.expected
+        pipeline("sentiment-analysis", project=run / "nowhere")
+    assert "data=FOLDER" in trouble.value.fix and trouble.value.expected
     with pytest.raises(UserError, match="no pipeline is named") as trouble:
         pipeline("sumarization")
     assert "summarization" in trouble.value.expected

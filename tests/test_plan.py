@@ -40,17 +40,55 @@ def test_sensitivity_and_specificity_need_what_buderers_formula_gives():
 
 def test_development_needs_what_the_authors_package_documents():
     """Riley et al. 2019 and 2020: 24 parameters, proportion 0.174, Cox-Snell R2 0.288 (Chagas disease). The counts of
-    each criterion, also for a c statistic of 0.89 in place of R2, stand in the tests of the Python package pmsampsize,
-    https://github.com/RebeccaWhittle/pmsampsize; the abstract of https://doi.org/10.1002/sim.7992 has EPP 4.8."""
+    each criterion but the mean error, also for a c statistic of 0.89 in place of R2, stand in the tests of the Python
+    package pmsampsize, https://github.com/RebeccaWhittle/pmsampsize; the abstract of https://doi.org/10.1002/sim.7992
+    has EPP 4.8 without it. The mean error by hand: exp((-0.508 + 0.259 ln 0.174 + 0.504 ln 24 - ln 0.05) / 0.544)."""
     options = {"question": "development", "parameters": 24, "prevalence": 0.174}
     made = answer(**options, r2=0.288).plan
-    assert list(made.criteria.values()) == [623, 662, 221] and made.patients == 662
+    assert list(made.criteria.values()) == [623, 662, 221, 801] and made.patients == 801
     assert made.diseased(662) == 116
-    assert "4.8 for each parameter" in answer(**options, r2=0.288).sentences()[1]
+    loose = answer(**options, r2=0.288, mean_error=0.1)
+    assert loose.plan.patients == 662 and "4.8 for each parameter" in loose.sentences()[1]
     made = answer(**options, auc=0.89).plan
-    assert list(made.criteria.values()) == [615, 660, 221]
+    assert list(made.criteria.values()) == [615, 660, 221, 801]
     unknown = answer(**options).plan.values
     assert questions.r2(unknown) == pytest.approx(0.15 * sample_size.largest_r2(0.174))
+    assert sample_size.mean_error(10, 0.8) == sample_size.mean_error(10, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "strong", "many"),
+    [({"auc": 0.89}, 1, 0), ({"auc": 0.8}, 0, 0), ({"r2": 0.288}, 1, 0), ({}, 0, 0), ({"parameters": 40}, 0, 1)],
+    ids=str,
+)
+def test_a_strong_model_and_many_parameters_are_where_the_formulas_fail(options, strong, many):
+    """Pavlou et al. 2024: the formula of the shrinkage holds below a c statistic of 0.8."""
+    notes = answer(**{"question": "development", "prevalence": 0.174, **options}).notes()
+    assert sum("Pavlou et al. 2024" in note for note in notes) == strong
+    assert sum("at most 30 parameters" in note for note in notes) == many
+
+
+def test_a_margin_is_planned_for_where_the_methods_are_equal():
+    """Fifteen percent discordant, 2 points: (1.96 + 0.842)^2 0.15 / 0.02^2 = 2,943.3 pairs; ill are one in five."""
+    options = {"question": "methods", "discordant": 0.15, "compared": "sensitivity", "margin": 2}
+    made = answer(**options, difference=0)
+    assert made.plan.criteria == {"non-inferiority": 2944 * 5} and "Liu et al. 2002" in made.sentences()[1]
+    assert any(row[0] == "margin" for row in made.tables()[1].rows) and not made.notes()
+    found = answer(**options, difference=0.05)
+    assert found.plan.criteria == {"difference": 2345} and found.as_json()["margin"] == 2
+    assert all(row[0] != "margin" for row in found.tables()[1].rows)
+    assert any("not counted for it" in note for note in found.notes())
+    with use_language("ja"):
+        assert "2 パーセントポイント" in made.sentences()[1] and "{" not in made.sentences()[1]
+
+
+def test_a_margin_is_kept_with_the_planned_power():
+    """Equal methods, 15 % discordant, a margin of 4 points."""
+    n = sample_size.not_inferior(0.15, 0.04)
+    table = np.random.default_rng(7).multinomial(n, [0.075, 0.075, 0.85], 2000) / n
+    apart, together = table[:, 0] - table[:, 1], table[:, 0] + table[:, 1]
+    low = apart - 1.96 * np.sqrt((together - apart**2) / n)
+    assert (low > -0.04).mean() == pytest.approx(0.8, abs=0.03)
 
 
 def test_validation_needs_what_the_authors_example_does():
@@ -189,6 +227,9 @@ def test_several_images_of_a_patient_are_counted_by_the_design_effect():
         {"question": "auc", "power": 0.9},
         {"question": "two-aucs", "auc": 0.8, "other_auc": 0.8},
         {"question": "methods", "discordant": 0.1, "difference": 0.2},
+        {"question": "methods", "difference": 0},
+        {"question": "methods", "difference": 0, "margin": 0},
+        {"question": "methods", "difference": 1e-6, "margin": 2},
         {"question": "methods", "compared": "speed"},
         {"question": "validation", "sensitivity": 0.8},
         {"question": "validation", "lp_mean": -2},

@@ -9,9 +9,12 @@ from PIL import Image
 from skimage import data as photographs
 
 from souron import model as models_api
-from souron.cli import main
+from souron.cli import answers, main
 from souron.cli import predict as command
 from souron.hub.names import known
+from souron.kinds.boxes import Boxes
+from souron.kinds.picture import Picture
+from souron.kinds.text import Text
 from souron.pipelines import default_system, pipeline
 from souron.utils.messages import Caution, UserError
 
@@ -76,11 +79,22 @@ def test_where_nothing_has_learnt_from_such_a_file_that_is_said(own_folder):
     assert "data=t.csv" in trouble.value.fix
 
 
-def test_runs_of_ones_own_are_named_first(own_folder):
-    (own_folder / "runs" / "classify" / "mine").mkdir(parents=True)
-    (own_folder / "runs" / "classify" / "mine" / "args.yaml").write_text("system: mlp")
+def run_of(system, folder):
+    """A run as far as it is looked at before it is loaded."""
+    (folder / "weights").mkdir(parents=True)
+    (folder / "weights" / "best.safetensors").touch()
+    (folder / "args.yaml").write_text(f"system: {system}\ndata: x\nseen: {{}}\nconfig: {{}}\n")
+
+
+def test_runs_of_ones_own_that_answer_for_such_files_are_named_first(own_folder):
+    run_of("mlp", own_folder / "runs" / "classify" / "mine")
+    run_of("kmeans", own_folder / "runs" / "cluster" / "table")  # groups a table, and answers for no image
+    run_of("nosuch", own_folder / "runs" / "classify" / "gone")
+    (own_folder / "runs" / "classify" / "begun").mkdir()
+    (own_folder / "runs" / "classify" / "begun" / "args.yaml").touch()
     Image.new("RGB", (8, 8)).save("a.png")
-    assert default_system.choose("a.png").others[0].endswith("mine")
+    others = default_system.choose("a.png").others
+    assert [name for name in others if name.startswith("runs")] == ["runs/classify/mine"]
     shutil.copy(pydicom.data.get_testdata_file("CT_small.dcm"), "slice.dcm")
     with pytest.raises(UserError) as trouble:
         default_system.choose("slice.dcm")
@@ -118,3 +132,24 @@ def test_a_file_is_told_from_the_name_of_a_system(own_folder, word, names):
 def test_a_missing_file_is_named(capsys):
     assert main.run(["predict", "missing.jpg"]) == 3
     assert "missing.jpg" in capsys.readouterr().err
+
+
+def test_of_a_long_text_the_end_and_its_continuation_are_printed(capsys):
+    text = Text("word " * 1000 + "and on", continues=5000)
+    assert answers.words(text) == f"… {text.text[-answers.BEFORE - 6 :]}"
+    assert "4,700 characters before it are not shown" in capsys.readouterr().err
+    assert answers.words(Text("short and on", continues=6)) == "short and on"
+
+
+def test_boxes_are_printed_with_their_scores():
+    picture = Picture(Image.new("RGB", (8, 8)))
+    boxes = Boxes(picture, [[0, 0, 4, 4]] * 3, ["cat", "dog", "cat"], [0.812, 0.4, 0.93])
+    assert answers.words(boxes) == "2 cat (81-93%), 1 dog (40%)"
+
+
+def test_the_help_beside_a_system_names_its_own_options(capsys):
+    assert main.run(["predict", "nanodet", "--help"]) == 0
+    named = capsys.readouterr().out
+    assert "Options of nanodet:" in named and "conf=0.35 (0..1)" in named
+    assert main.run(["predict", "--help"]) == 0
+    assert "Options of" not in capsys.readouterr().out

@@ -1,8 +1,10 @@
 """torchxrayvision's network by name: 18 findings on a chest film, from a made-up file."""
 
 import hashlib
+import io
 import json
 import os
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -227,6 +229,15 @@ def test_no_code_of_a_file_is_run(tmp_path, new):
     assert held.keys() == {"weight", "bias"} and torch.equal(held["weight"], network.weight)
     torch.load(tmp_path / "net.pt", weights_only=False)  # what it would have done
     assert made.exists()
+
+
+def test_a_file_changes_no_function_of_torch(tmp_path):
+    rebuild = torch._utils._rebuild_tensor_v2
+    before = rebuild.__defaults__
+    state = pickle.dumps((None, {"__defaults__": (1,)}), 2)[2:-1]  # of attributes, as BUILD takes it
+    content = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + state + b"b."
+    pickled_networks.Unpickler(io.BytesIO(content)).load()
+    assert rebuild.__defaults__ == before
 
 
 def test_the_licence_and_the_data_are_shown_before(monkeypatch, capsys):

@@ -128,6 +128,16 @@ def test_few_readers_are_judged_by_cochrans_quantile():
     assert readers.ReaderVariation(101, 3, 0.0, 0.0, 0.0, units_freedom=100.0).total()[0] == 0
 
 
+def test_more_cases_bring_their_degrees_of_freedom_and_more_readers_would_bring_theirs():
+    """Twice the cases halve what cases vary by, and have twice the degrees of freedom; the readers keep their 4."""
+    variation = readers.ReaderVariation(20, 5, 0.01, 0.012, 0.01, units_freedom=5.0)
+    variance, freedom = variation.expected(np.array([20, 40, 10**9]), np.zeros(3))
+    alone, cases = (0.008 + 0.001) / 5, 0.005  # of readers, with half of the 0.002 by which cases make two differ
+    quantile = (alone * stdtrit(4, 0.975) + cases * stdtrit(10, 0.975)) / (alone + cases)
+    assert variance[1] == pytest.approx(alone + cases) and stdtrit(freedom[1], 0.975) == pytest.approx(quantile)
+    assert (variance[0], freedom[0]) == pytest.approx(variation.total()) and freedom[2] == pytest.approx(4, rel=1e-4)
+
+
 def rated(cases=120, per_patient=2, seed=0, spread=0.0, method=0.0, count=4):
     """Labels of readers whose limits differ by ``spread``, and of a method that is better by ``method``."""
     random = np.random.default_rng(seed)

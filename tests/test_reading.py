@@ -6,6 +6,7 @@ import math
 import os
 import random
 import sys
+import textwrap
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -26,7 +27,7 @@ from souron.data.sets import help_questions
 from souron.evaluation.answers import Setup
 from souron.evaluation.language import unsupported_words
 from souron.evaluation.language.retrieval_augmented import LENGTH, Speaker, Spoken
-from souron.kinds.passages import Passage, Passages
+from souron.kinds.passages import Passage, Passages, in_one_line
 from souron.kinds.text import Text
 from souron.metrics import retrieval
 from souron.report.sections import retrieve as section
@@ -114,6 +115,53 @@ def test_a_text_that_is_indented_as_a_whole_keeps_its_sentences():
     assert work.startswith('"Work"') and work.endswith("under the License.")
     assert first.endswith("a copy of this License; and") and second.startswith("(b)")
     assert code.startswith("values") and more.startswith("total")
+
+
+PROSE = {
+    "en": "The ward is open from two in the afternoon until seven in the evening on weekdays. Please wash your "
+    "hands before you enter. Flowers in pots are not allowed, since soil carries germs that may hurt patients.",
+    "ja": "病棟の面会は平日の午後二時から七時までです。入る前に手を洗ってください。鉢植えの花は土に菌がいるので"
+    "持ち込めません。患者さんは枕元に電話を置くことができますが、夜は使えません。",
+}
+
+
+@pytest.mark.parametrize("width", [26, 30, 40, 44, 72, 100])
+def test_a_wrapped_text_has_the_sentences_of_one_that_is_not(width):
+    for text in (PROSE["en"], f"{PROSE['en']}\n\n{PROSE['ja']}", PROSE["ja"]):
+        lines = [line for part in text.split("\n\n") for line in (*wrapped(part, width), "")]
+        broken = "\r\n".join(lines)
+        assert broken.count("\r\n") > 1
+        assert [in_one_line(each) for each in told(broken)] == told(text)
+
+
+def wrapped(text, columns):
+    if " " in text:
+        return textwrap.wrap(text, columns)
+    return [text[start : start + columns // 2] for start in range(0, len(text), columns // 2)]
+
+
+def test_lines_that_nobody_wrapped_stay_apart():
+    """Though each ends where the next word would not have fitted."""
+    drugs = ["Amlodipine 5 mg once daily in the morning", "Metformin 500 mg twice daily with meals"]
+    drugs += ["Aspirin 100 mg once daily after breakfast"]
+    fields, two = ["Name: Sakai", "Age: 54", "Ward: 4 East"], ["The first line is long enough", "Two"]
+    short = ["milk, sugar and two beaten eggs", "flour", "butter at room temperature"]  # with room for a word
+    for lines in (drugs, fields, two, short):
+        assert told("\n".join(lines)) == lines
+
+
+def test_a_wrapped_text_is_read_and_quoted_in_one_line():
+    """Of the whole sentence, and with its place."""
+    for name, question, quote in (
+        ("en", "Why no flowers in pots?", "patients."),
+        ("ja", "なぜ鉢植えは持ち込めないのですか", "持ち込めません。"),
+    ):
+        text = "\n".join(wrapped(PROSE[name], 30))
+        whole, broken = (souron.ask(Text(each), question, keep=False) for each in (PROSE[name], text))
+        first, best = whole.passages.quotes[0], broken.passages.quotes[0]
+        assert best.line() == first.text and first.text.endswith(quote)
+        assert best.score == pytest.approx(first.score, abs=1e-6) and broken.found == whole.found
+        assert text[best.start : best.end] == best.text != best.line()
 
 
 def test_the_sentence_is_found_in_the_other_language():
@@ -220,7 +268,7 @@ def test_a_number_that_stands_nowhere_is_told():
 def test_what_is_not_there_is_told_with_the_nearest_beside_it():
     reading = souron.ask(Text(WARD), "How do I fly to the moon?")
     assert not reading.found and len(reading.passages.quotes) == 3
-    assert "Not in the text" in str(reading)
+    assert "No sentence is surely an answer" in str(reading)  # and no claim that it is not there
 
 
 def test_what_stands_there_twice_is_quoted_once():

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,9 @@ import souron
 from souron import registry
 from souron.cli import main
 from souron.data import load
+from souron.data.composing import grounds
 from souron.data.dataset import Rows
+from souron.data.sets import photo_patches
 from souron.evaluation.generators import sampling
 from souron.hub import zoo
 from souron.kinds import signature
@@ -42,7 +45,7 @@ FREE = (
     "MPL-2.0",
     "MIT, MPL-2.0",
     "PDDL-1.0; each mail is its sender's",
-    "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+",  # photographs
+    "CC-BY-2.0, CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+",  # photographs
 )
 EVERY = ("classify", "generate")  # tasks of which every system comes ready trained
 READY = {
@@ -79,7 +82,7 @@ def test_it_is_small_and_learnt_from_free_pictures(name):
     assert (folder / "weights/best.safetensors").stat().st_size <= 8_000_000
     assert receipt["data"]["licence"] in FREE
     assert receipt["command"] == f"python zoo/make.py {name}"
-    assert receipt["files"]["weights/best.safetensors"] and not run_folder.changed(folder)
+    assert {"args.yaml", "weights/best.safetensors"} <= receipt["files"].keys() and not run_folder.changed(folder)
     if name in GENERATORS:
         assert receipt["train_seconds"] >= 600
     texts = [file.read_text(encoding="utf-8") for file in folder.iterdir() if file.suffix in (".yaml", ".json")]
@@ -326,24 +329,23 @@ def test_another_size_is_another_system():
     with pytest.raises(UserError) as trouble:
         evaluate.evaluate("resnet18")
     assert trouble.value.code == "not trained"
-    assert trouble.value.fix == "souron train resnet18 data=digits budget=1min"
+    assert trouble.value.fix == "souron fetch resnet18"  # no training of digits knows photographs
 
 
 @pytest.mark.parametrize(
-    "name, data, ready, published",
+    "name, fix, ready",
     [
-        ("resnet18", "digits", True, True),
-        ("kmeans", "digits", False, False),
-        ("faster_rcnn_small", "scenes", True, False),
+        ("resnet18", "souron fetch resnet18", True),
+        ("kmeans", "souron train kmeans data=digits budget=1min", False),
+        ("faster_rcnn_small", "souron train faster_rcnn_small data=scenes budget=1min", True),
     ],
 )
-def test_a_system_that_has_not_learnt_names_data_budget_and_what_answers(name, data, ready, published):
+def test_a_system_that_has_not_learnt_names_what_answers_and_how_it_may_itself(name, fix, ready):
     with pytest.raises(UserError) as trouble:
         assert souron.load(name).asked
     found = trouble.value
-    assert found.fix == f"souron train {name} data={data} budget=1min"
+    assert found.fix == fix
     assert ("ready-trained" in found.expected) == ready
-    assert ("pretrained=true" in found.expected) == published
     task = registry.find(name)[0].task
     named = found.expected.partition("system: ")[2].partition("; ")[0].split(", ")
     if ready:
@@ -401,6 +403,9 @@ def test_a_package_of_another_version_is_refused(packed):
     args = yaml.safe_load((packed / "mlp/args.yaml").read_text(encoding="utf-8"))
     args["config"]["knobs"] = 3
     (packed / "mlp/args.yaml").write_text(yaml.safe_dump(args), encoding="utf-8")
+    receipt = json.loads((packed / "mlp/receipt.json").read_text(encoding="utf-8"))
+    receipt["files"] = run_folder.hashes(packed / "mlp")
+    (packed / "mlp/receipt.json").write_text(json.dumps(receipt), encoding="utf-8")
     with pytest.raises(UserError) as trouble:
         souron.load("mlp")
     assert trouble.value.code == "earlier version" and "knobs" in trouble.value.found
@@ -537,3 +542,20 @@ def test_the_chapters_of_the_tour_begin_with_them(monkeypatch):
         "harmful output",
     }
     assert without == {name: [title for title in told if title not in shown] for name, told in titles.items()}
+
+
+def test_the_notice_names_every_photograph_and_licence_of_its_data():
+    notice = (zoo.root().parent / "NOTICE").read_text(encoding="utf-8")
+    wallpapers = {photo.file.partition("_by_")[0].removesuffix(".jpg") for photo in grounds.PHOTOS if not photo.drawn}
+    for name in wallpapers | {Path(one.file).name for one in photo_patches.SHIPPED}:
+        assert re.search(rf"\b{re.escape(name)}\b", notice), name
+    assert all(licence in notice for licence in photo_patches.licence.split(", "))
+
+
+def test_each_row_of_the_table_names_its_test_cases():
+    rows = (zoo.root().parent / "README.md").read_text(encoding="utf-8").splitlines()
+    for folder in (file.parent for file in zoo.root().glob("*/receipt.json")):
+        receipt = zoo.receipt(folder)
+        [row] = [line for line in rows if line.startswith((f"| {folder.name} |", f"| {receipt['system']} |"))]
+        data = receipt["data"]
+        assert row.endswith(f"| {receipt['parts']['test']} of {data['name']}, {data['hash'][:4]} |")

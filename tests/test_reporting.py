@@ -306,6 +306,8 @@ def test_fewer_than_five_positive_patients_are_warned_of_beside_the_figure_and_o
 
 def test_five_positive_patients_are_enough(run):
     text = report.run_report(few_positive(run, 5, True)).read_text(encoding="utf-8")
+    box = text.partition('class="box"')[2].partition("</section>")[0]
+    assert "Positive class" in box and "tumour: sensitivity" in box and "with the button Use it" in box
     assert "Fewer than 5" not in text and "few patients" not in text
 
 
@@ -317,8 +319,7 @@ def test_a_comparison_warns_of_few_positive_patients(run, comparison):
 
 
 def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
-    table = classify_section._classes(run.test, run.answers[0]["probability"], run.details)
-    rows = table["rows"]
+    rows = classify_section._classes(run.test, run.details)["rows"]
     cat = rows[0]
     # of 15 cats two are called otherwise; one other case is called a cat
     assert (cat["name"], cat["n"], cat["recall"]["value"]) == ("猫", 15, 13 / 15)
@@ -334,7 +335,8 @@ def test_a_class_that_never_occurs_has_no_figure(run):
     answers = run.answers[0] | {"probability": probability}
     text = report.run_report(replace(run, test=test, answers=[answers])).read_text("utf-8")
     check_page(text)
-    assert classify_section._classes(test, probability, run.details)["rows"][-1]["n"] == 0
+    details = replace(run.details, by_class=list(classification.by_class(test, probability[None].numpy())))
+    assert classify_section._classes(test, details)["rows"][-1]["n"] == 0
 
 
 def test_mistakes_are_the_surest_first(run):

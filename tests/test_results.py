@@ -405,6 +405,9 @@ RUN, BOTH = "run=classify/strong", "compare=classify/weak&compare=classify/stron
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_result_is_exported_with_what_must_be_read_beside_it(project, client, query, language):
     make("both", "compare", notes=["=read me"], sentence="cnn is better")
+    receipt = json.loads((PROJECT / "classify/strong/receipt.json").read_text())
+    receipt["decision"] = {"positive": "caries"}
+    (PROJECT / "classify/strong/receipt.json").write_text(json.dumps(receipt))
     table = document(client, "csv", query, language)
     assert table.status_code == 200 and "attachment" in table.headers["content-disposition"]
     rows = list(csv.reader(io.StringIO(table.content.decode("utf-8-sig"))))
@@ -415,6 +418,7 @@ def test_a_result_is_exported_with_what_must_be_read_beside_it(project, client, 
         assert any(name.startswith("word/media/") for name in archive.namelist())
         assert 'w:eastAsia="Yu Gothic"' in archive.read("word/styles.xml").decode()
     assert "SHA-256" in inside and ("正解率" in inside) == (language == "ja")
+    assert ("caries" in inside) == (query == RUN)  # what sensitivity and specificity are about
     if query == "run=compare/both":
         assert "cnn is better" in inside and any(row == ["'=read me"] for row in rows)
     assert document(client, "pdf", query, language).content.startswith(b"%PDF")

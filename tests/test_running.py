@@ -14,6 +14,7 @@ from interrupting import stop_after
 
 from souron import registry
 from souron.data import load
+from souron.data.dataset import Loader
 from souron.runs import evaluate, prepare, train
 from souron.runs import events as runs_events
 from souron.runs import folder as run_folder
@@ -245,18 +246,70 @@ def test_what_is_chosen_is_chosen_on_cases_that_are_not_tested(options, monkeypa
     assert asked.count(None) == (2 if options else 1)
 
 
+def quickly(monkeypatch):
+    """Train without a forecast; the seeds with which networks answer are noted."""
+    task, seeds = type(registry.load_task("classify")), []
+    answer = task.answer
+
+    def answering(self, system, test, decision, setup, seed):
+        seeds.append(seed)
+        return answer(self, system, test, decision, setup, seed)
+
+    monkeypatch.setattr(train, "probe", lambda fit: forecast.Probe(0.0, look=0, held=0))
+    monkeypatch.setattr(task, "rehearse", lambda *given: None)
+    monkeypatch.setattr(task, "answer", answering)
+    return seeds
+
+
 def test_each_fold_learns_with_a_seed_of_its_own(monkeypatch):
-    build, seeds = prepare.build, []
+    build, seeds, answered = prepare.build, [], quickly(monkeypatch)
 
     def building(args, cases):
         seeds.append(args["seed"])
         return build(args, cases)
 
     monkeypatch.setattr(prepare, "build", building)
-    monkeypatch.setattr(train, "probe", lambda fit: forecast.Probe(0.0, look=0, held=0))
-    monkeypatch.setattr(type(registry.load_task("classify")), "rehearse", lambda *given: None)
     fast(budget="1ep", seed=5, folds=2, repeats=1, learning_curve=0)
-    assert [seed for seed in seeds if seed != 5] == [6, 7]
+    assert [seed for seed in seeds if seed != 5] == [6, 7] == answered
+
+
+def test_a_run_answers_with_its_seed(monkeypatch):
+    answered = quickly(monkeypatch)
+    record = fast(budget="1ep", seed=5)
+    evaluate.evaluate(record.folder)
+    assert answered == [5, 5]
+
+
+def test_initial_weights_and_the_order_of_batches_follow_the_seed(digits):
+    """Else the seeds of a comparison would be one training, and its spread nothing but the cases."""
+    parts = prepare.divide(ARGS, digits).kept.deal(digits)
+
+    def first(seed, weights=0):
+        model = prepare.build({**ARGS, "seed": weights}, parts.train)
+        data = prepare.trainer({**ARGS, "seed": seed, "augment": "none"}, model, parts).data
+        return torch.cat([weight.flatten() for weight in model.parameters()]), next(data.endless(64)).image
+
+    start, batch = first(3, 1)
+    assert all(map(torch.equal, first(3, 1), (start, batch)))
+    other, same = first(3, 2)
+    assert not torch.equal(other, start) and torch.equal(same, batch)
+    same, other = first(4, 1)
+    assert torch.equal(same, start) and not torch.equal(other, batch)
+
+
+def test_augmentation_follows_the_seed_and_the_step(digits):
+    drawn = []
+    change = lambda rows, generator: drawn.append(generator.initial_seed()) or rows  # noqa: E731
+    for seed in (0, 1, 1):
+        batches = Loader(digits.only(range(8)), lambda rows: rows, change, seed).endless(4)
+        for _batch in range(3):
+            next(batches)
+    assert len(set(drawn[:6])) == 6 and drawn[3:6] == drawn[6:]
+
+
+def test_epochs_visit_the_cases_in_orders_of_their_own(digits):
+    batches = Loader(digits.only(range(64)), lambda rows: rows, seed=1).endless(64)
+    assert not torch.equal(next(batches).input, next(batches).input)
 
 
 def test_a_receipt_tells_other_data_by_a_pixel_or_a_label(digits):

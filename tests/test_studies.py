@@ -5,6 +5,7 @@ import asyncio
 import importlib
 import io
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -20,7 +21,7 @@ from test_stored_results import shape
 
 import souron
 from souron import model, registry
-from souron.cli import app, main, studies
+from souron.cli import app, console, main, studies
 from souron.cli.console import screen
 from souron.kinds.codecs import provenance
 from souron.serve import access
@@ -38,6 +39,7 @@ from souron.studio.security.access import Guard
 from souron.studio.security.paths import Roots
 from souron.studio.shared import PAGES, Studio
 from souron.study import Record, Table
+from souron.utils import units
 from souron.utils.messages import UserError, use_language
 
 STORED = Path(__file__).parent / "stored"
@@ -540,7 +542,7 @@ def test_the_studio_has_a_form_of_its_options(drop, texts, studio):
         job_queue.check(["wordcounts"], "en")
 
 
-def test_a_form_takes_files_where_the_study_does_and_lists_the_values_of_an_option(tmp_path):
+def test_a_form_takes_files_where_the_study_does_and_lists_the_values_of_an_option(tmp_path, monkeypatch):
     form = built(lambda _blocks: study_page.Form(registry.study("verdict"), True))
     _paths, files = form.slots[form.first]
     assert files.file_types == [".csv", ".tsv", ".json", ".jsonl"] and files.file_count == "multiple"
@@ -549,6 +551,13 @@ def test_a_form_takes_files_where_the_study_does_and_lists_the_values_of_an_opti
     assert form.read(values)[0] == ["truth.csv", str(tmp_path / "unet.csv")]
     assert form.read(["truth.csv", None, *values[2:]])[0] == ["truth.csv"]
     assert form.read([None, [str(tmp_path / "unet.csv")], *values[2:]])[0] == [str(tmp_path / "unet.csv")]
+    studio = Studio(tmp_path / "runs", Roots([tmp_path]), Jobs(tmp_path / "runs"), "en")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "temporary" / "gradio-2"))
+    old = str(tmp_path / "temporary" / "gradio-1" / "old.csv")
+    job = studio.jobs.start(["verdict", "truth.csv", old, "kind=dice", "project=runs"], "en")
+    assert form.held(job)[0] == "truth.csv"  # neither the last upload nor where the result went
+    query = {"files": old, "kind": "dice"}
+    assert form.opened(studio, None, query)[1] == [old] and "dice" in form.opened(studio, None, query)
     [kind] = form.slots["kind"]
     assert [value for _shown, value in kind.choices] == ["labels", "probability", "score", "dice", "error", "rating"]
     skill = built(lambda _blocks: study_page.Form(registry.study("skill"), True))
@@ -560,7 +569,9 @@ def test_the_page_offers_each_study_once_and_shows_the_report(drop, texts, studi
     assert PAGES.count("study") == 1
     blocks = built(lambda blocks: study_page.page(replace(studio, blocks=blocks)) or blocks)
     [offered] = [one for one in blocks.blocks.values() if getattr(one, "label", "") == "tool"]
-    assert [name for _shown, name in offered.choices] == list(registry.studies())
+    assert {name for _shown, name in offered.choices} == set(registry.studies())
+    groups = [registry.study(name).group for _shown, name in offered.choices]
+    assert groups == sorted(groups, key=list(console.GROUPS).index)  # what judges and plans comes first
     assert "wordcount" in registry.studies()
     assert main.run(["wordcount", "notes.txt", "--json"]) == 0
     job = studio.jobs.start(["wordcount", "notes.txt"], "en")
@@ -1096,3 +1107,15 @@ def test_pages_of_studies_are_called_by_what_they_do(drop, studio):
     [page] = run_list.pages(studio.project)
     with use_language("en"):
         assert run_view.kind_of(page) == "Count the words of texts"
+
+
+def test_an_interval_is_written_in_one_way_everywhere():
+    with use_language("en"):
+        assert units.ends("0.55", "0.91") == "0.55–0.91" and units.ends("+0.1", "+0.3") == "+0.1 to +0.3"
+        assert (
+            units.interval("share", 0.5, 0.75) == "50.0–75.0 %" and units.interval("mm", -1, 2) == "-1.00 mm to 2.00 mm"
+        )
+        assert units.differences("share", -0.01, 0.02) == "-1.0 to +2.0 points"
+    told = r'"[^"\n]*(?:\} – \{\w+(?:\.\w+)?:|\{low\} – \{high\})'
+    folder = Path(souron.__file__).parent / "studies"
+    assert [file.name for file in folder.rglob("*.py") if re.search(told, file.read_text(encoding="utf-8"))] == []

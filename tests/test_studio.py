@@ -167,6 +167,7 @@ def test_the_first_result_takes_a_word_and_two_clicks(shared):
         page = visit.page
         page.goto(shared.address)  # which leads to the browser's language
         assert page.url.endswith("/en/")
+        assert page.locator(".ways a").first.evaluate("door => parseFloat(getComputedStyle(door).paddingLeft)") > 10
         page.fill("input[data-search]", "efficientnet_lite")
         page.click('a[aria-label="efficientnet_lite: Try"]')
         page.click(button("Predict"))

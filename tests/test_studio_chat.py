@@ -14,12 +14,12 @@ from talking import NAMES
 
 from souron.evaluation.language.conversation import Voice
 from souron.evaluation.language.text_generation import Writer, Written
-from souron.hub import zoo
+from souron.hub import open_models, zoo
 from souron.model import Model
 from souron.studio import chat_view, model_cache
 from souron.studio.chat_view import Talk
 from souron.studio.jobs.job_queue import Jobs
-from souron.studio.pages.chat import Chatting, temperature_of
+from souron.studio.pages.chat import USUAL, Chatting, temperature_of
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils import extras
@@ -51,7 +51,7 @@ def test_an_answer_is_written_in_the_background(run, capsys):
     talk = answered(Talk(), run)
     assert talk.error is None
     assert [turn.role for turn in talk.chat.turns] == ["user", "assistant"]
-    assert main.run(["chat", run, "What is water?", "length=8", "--json"]) == 0
+    assert main.run(["chat", run, "What is water?", "length=8", "filter=none", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["text"] == talk.reply.text
     answered(talk, run, "What is bread?", system="Be short.")
     assert talk.chat.turns[0] == ("system", "Be short.")
@@ -71,9 +71,36 @@ def test_a_model_without_conversations_is_told_from_one_that_answers(run, studio
     assert chat_view.only_continues(near, "gpt")
     assert not chat_view.only_continues(near, "smollm2")
     assert not chat_view.only_continues(near, "no/such/run")
-    offered = [name for _shown, name in chat_view.choices(near)]
-    assert offered[0] == run and {"gpt", "gpt_aligned", "gpt_instructed"} <= {*offered}
     assert not chat_view.only_continues(near, "gpt_aligned")
+
+
+@pytest.mark.skipif(zoo.where("gpt") is None, reason="the ready-trained systems are not installed")
+def test_the_best_model_is_offered_first_and_runs_are_a_choice(run, studio):
+    near = replace(studio, project=Path(run).parent.parent)
+    shown = {name: text for text, name in chat_view.choices(near)}
+    assert {"gpt", "gpt_aligned", "gpt_instructed"} <= {*shown}
+    assert next(iter(shown)) == open_models.conversing() and [*shown][-1] == run
+    assert {name for name, text in shown.items() if "improper on purpose" in text} == {
+        "gpt_aligned",
+        "gpt_instructed",
+        "lora",
+    }
+    page = Chatting.__new__(Chatting)
+    page.studio = near
+    chosen, about, _chat, same = page.offer({})
+    assert chosen["value"] == open_models.conversing()
+    assert "rude or careless on purpose" in about and "small model for the lecture" in about
+    assert "filter=" not in same.split("OpenAI")[0].split("python")[0]
+    assert page.about(run) == "" and page.offer({"run": run})[0]["value"] == run
+
+
+def test_the_filter_is_on_from_the_start(run, studio):
+    page = Chatting.__new__(Chatting)
+    page.studio = studio
+    assert USUAL["filter"] == "both"
+    assert "filter=none" in page.the_same(run, "", 256, 0.8, 0, "", "")
+    same = page.the_same(run, "", 256, 0.8, 0, "both", "")
+    assert same.count("filter=both") == 1 and "filters.named(&#39;both&#39;)" in same  # souron serve has it off
 
 
 def test_stop_keeps_what_came_and_nobody_asks_meanwhile(run, monkeypatch):

@@ -200,6 +200,8 @@ def test_a_job_of_seconds_does_not_wait_behind_one_of_minutes(jobs):
     told = job_view.progress(second, "waiting")
     assert "behind: train hold" in told
     assert "behind" not in job_view.progress(long, "running")
+    for seconds, said in ((None, ""), (0.0, ""), (0.4, ""), (3, "3.0 s")):
+        assert job_view.time_left(SimpleNamespace(seconds_left=seconds)) == said
 
 
 def test_one_server_at_a_time_works_on_a_project(tmp_path):

@@ -24,6 +24,7 @@ from souron.report.layers.places import HOME
 from souron.studio import files, page_routes
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.lecture import layer_pages, lecture_routes
+from souron.studio.pages import lecture
 from souron.studio.security import access
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
@@ -90,8 +91,11 @@ def test_a_row_may_say_how_it_is_trained(client):
         "imgsz=64",
         "pretrained=true",
         "freeze=true",
+        "folds=1",
+        "learning_curve=0",
         "budget=10s",
-    ]
+    ]  # once, not ten times for its intervals
+    assert lecture_routes.training("D4")[:3] == ["train", "yolo_tiny", "data=drawn_scenes"]
     text = html.unescape(page(client, "/lecture/en/V9"))
     assert "souron train efficientnet_lite data=digits imgsz=64 pretrained=true freeze=true" in text
     python = "'efficientnet_lite', data='digits', side=64, pretrained=True, freeze=True"
@@ -161,7 +165,7 @@ def test_the_command_copies_notebooks_and_overwrites_none(tmp_path, monkeypatch,
     told = json.loads(capsys.readouterr().out)
     assert told == [{"path": "one/11_boxes.ipynb", "functions": ["box_overlap", "average_precision"]}]
     assert main.run(["lecture", "notebooks", "other", "11_boxen"]) == 2 and "11_boxes" in capsys.readouterr().err
-    assert main.run(["lecture", "notebooks"]) == 2
+    assert main.run(["lecture", "notebooks"]) == 0 and "11_boxes" in capsys.readouterr().out  # lists them
     assert sorted(file.name for file in tmp_path.iterdir()) == ["lessons", "one"]
 
 
@@ -240,7 +244,8 @@ def test_a_copy_of_a_part_is_shown_where_the_part_was_made():
 
 def test_training_for_ten_seconds_is_the_ordinary_job(client, jobs):
     begun = client.post("/lecture/en/V1/train", json={}).json()["job"]
-    assert jobs.get(begun).words == ["train", "alexnet", "data=digits", "budget=10s"]
+    words = ["train", "alexnet", "data=digits", "folds=1", "learning_curve=0", "budget=10s"]
+    assert jobs.get(begun).words == words
     assert client.post("/lecture/en/V1/train", json={}).json()["job"] == begun
     seen = client.get(f"/lecture/ja/job/{begun}").json()
     assert seen["over"] is False and "alexnet" in seen["progress"]
@@ -455,3 +460,48 @@ def test_a_pressed_layer_opens_its_code_beside_the_diagram(tmp_path, jobs):
         assert "def move(" in view.locator(".source .here").first.inner_text()
         assert view.locator(".activation").count() == 0
         assert visit.errors == [] and visit.outside == []
+
+
+def test_a_training_that_runs_is_watched_on_after_a_reload(client, jobs):
+    assert "data-running" not in page(client, "/lecture/en/V1")
+    begun = client.post("/lecture/en/V1/train", json={}).json()["job"]
+    assert f'data-running="{begun}"' in page(client, "/lecture/ja/V1")
+    assert "data-running" not in page(client, "/lecture/en/V2")
+    jobs.get(begun).stop()
+    assert "data-running" not in page(client, "/lecture/en/V1")
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_a_dead_studio_is_said_and_the_state_stays_in_the_other_language(tmp_path, jobs):
+    with serving(tmp_path, jobs) as server, browsing.visiting() as visit:
+        view = visit.page
+        view.route("**/lecture/en/V1/work", lambda route: route.abort())
+        view.goto(f"{server}/lecture/en/V1")
+        expect(view.locator(".answered")).to_have_text("This did not work. Is the studio still running?")
+        view.route("**/interactive/**", lambda route: None)  # which is never answered
+        view.locator(".interactive [data-do=skip]").first.click()
+        computing = view.locator(".interactive .said").first
+        expect(computing).to_have_text("computing …")
+        expect(computing).to_be_in_viewport(ratio=1)  # though the pictures above it are taller than the screen
+        view.evaluate("history.replaceState(null, '', '#playground?speed=3')")
+        view.click("a[data-language=ja]")
+        view.wait_for_url("**/lecture/ja/V1**")
+        assert view.url.endswith("#playground?speed=3")
+
+
+@pytest.mark.parametrize(
+    ("words", "finds", "never"),
+    [
+        ("cat", {"row-V8", "row-G13"}, {"system-mlp", "row-V9"}),
+        ("猫", {"row-G13"}, {"row-V12"}),
+        ("歯", {"row-V12", "row-D4"}, set()),
+        ("X線写真", {"row-V12"}, {"row-C7"}),
+        ("verdict", {"tool-verdict"}, {"tool-plan"}),
+        ("sample size", {"tool-plan"}, {"tool-verdict"}),
+        ("2015 u-net", {"system-unet"}, {"system-resnet"}),
+        ("nothing like this", set(), {"row-V1"}),
+    ],
+)
+def test_a_search_finds_words_of_the_texts_in_both_languages(words, finds, never):
+    found = {*lecture.search(None, {"words": words})["found"]}
+    assert finds <= found and not never & found

@@ -30,7 +30,8 @@ while not os.path.exists(sys.argv[2]):
 
 def command(folder, then):
     daemon = [sys.executable, "-c", DAEMON, str(folder / "new"), str(folder / "pid")]
-    code = f"import subprocess, sys, time; subprocess.run({daemon!r}, check=True); {then}"
+    asleep = f"open({str(folder / 'asleep')!r}, 'w').close()"
+    code = f"import subprocess, sys, time; subprocess.run({daemon!r}, check=True); {asleep}; {then}"
     return [sys.executable, str(Path(supervise.__file__)), sys.executable, "-c", code]
 
 
@@ -54,13 +55,30 @@ def test_after_ctrl_c_nothing_is_left(tmp_path, asked):
     going = subprocess.Popen(
         command(tmp_path, "time.sleep(3600)"), start_new_session=True, stderr=subprocess.PIPE, text=True
     )
-    waiting.until((tmp_path / "pid").exists, lambda: going.poll() is None)
+    waiting.until((tmp_path / "asleep").exists, lambda: going.poll() is None)
     if asked == signal.SIGINT:
         os.killpg(going.pid, asked)  # as a terminal does
     else:
         going.send_signal(asked)
     _out, err = going.communicate(timeout=waiting.LIMIT)
     assert going.returncode == 128 + signal.SIGINT and "KeyboardInterrupt" in err
+    gone(tmp_path)
+
+
+def test_where_all_of_its_group_are_killed_nothing_is_left(tmp_path):
+    going = subprocess.Popen(command(tmp_path, "time.sleep(3600)"), start_new_session=True, stderr=subprocess.DEVNULL)
+    waiting.until((tmp_path / "asleep").exists, lambda: going.poll() is None)
+    os.killpg(going.pid, signal.SIGKILL)
+    going.wait()
+    gone(tmp_path)
+
+
+def test_where_make_is_killed_nothing_is_left(tmp_path):
+    make = [sys.executable, "-c", f"import subprocess; subprocess.run({command(tmp_path, 'time.sleep(3600)')!r})"]
+    going = subprocess.Popen(make, stderr=subprocess.DEVNULL)
+    waiting.until((tmp_path / "asleep").exists, lambda: going.poll() is None)
+    going.kill()
+    going.wait()
     gone(tmp_path)
 
 

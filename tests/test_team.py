@@ -10,11 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+import typer
 import waiting
 from test_engines import environment
 
+from souron.cli import train
 from souron.training import ranks
 from souron.utils.files import read_tensors
+from souron.utils.messages import UserError
 
 PARTS = Path(__file__).parent / "team_parts.py"
 STEPS = 10
@@ -96,6 +99,12 @@ def workers(going):
     }
 
 
+def endings(cwd):
+    """The exit codes that the events of the first command tell."""
+    lines = map(json.loads, (cwd / "0.jsonl").read_text().splitlines())
+    return [line["ended"] for line in lines if "ended" in line]
+
+
 LONG = "train mlp_tiny data=digits budget=1h folds=1 processes=2 --no-forecast"
 
 
@@ -105,7 +114,8 @@ def test_one_that_is_killed_ends_all_with_one_message(tmp_path):
     every[1].kill()
     _out, err = going.communicate(timeout=waiting.LIMIT)
     assert going.returncode == 4, err
-    assert err.count("process 2 of 2 ended") == 1 and "Traceback" not in err
+    assert err.count("process 2 of 2 ended") == 1 and "Traceback" not in err and "[bug]" not in err
+    assert endings(tmp_path) == [4]
     assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in every.values())
 
 
@@ -118,6 +128,7 @@ def test_ctrl_c_keeps_the_work_and_one_process_goes_on(tmp_path):
     assert going.returncode == 130, err
     [folder] = (tmp_path / "runs" / "classify").iterdir()
     assert (folder / "weights" / "resume.safetensors").is_file()
+    assert endings(tmp_path) == [130]
     again = learning("train", f"resume={folder}", "--json", cwd=tmp_path)
     again.send_signal(signal.SIGINT)
     _out, err = again.communicate(timeout=waiting.LIMIT)
@@ -141,6 +152,41 @@ def test_what_has_no_batch_to_share_is_refused(words, text, tmp_path):
 def test_the_words_of_the_processes_do_not_start_further_ones():
     words = ["train", "cnn", "processes=2", "budget=1s", "--processes", "3", "--processes=4", "--json"]
     assert ranks.without(words) == ["train", "cnn", "budget=1s", "--json"]
+
+
+def test_an_error_that_the_end_of_another_process_brings_is_not_told_twice(monkeypatch):
+    waits = []
+    monkeypatch.setattr(ranks.time, "sleep", waits.append)
+
+    def events(error):
+        yield 1
+        raise error
+
+    for error in (RuntimeError("Connection closed by peer"), UserError("data", "no data")):
+        with pytest.raises(type(error)):
+            ranks.help_with(events(error))
+        with pytest.raises(type(error)):
+            list(ranks.lead(events(error)))
+    assert waits == [ranks.PATIENCE, ranks.NOTICE, ranks.PATIENCE], "the leader says at once what a user can mend"
+
+
+@pytest.mark.parametrize(("rank", "writes"), [("0", True), ("1", False)])
+def test_the_leader_alone_writes_events(monkeypatch, rank, writes):
+    monkeypatch.setattr(train.signal, "signal", lambda *given: None)
+    monkeypatch.setattr(train.screen, "journal", "a journal")
+    for name, value in {"RANK": rank, "WORLD_SIZE": "2", ranks.MEETING: "there"}.items():
+        monkeypatch.setenv(name, value)
+    assert train.team_of(2) is not writes
+    assert (train.screen.journal is not None) is writes
+
+
+def test_who_starts_a_team_leaves_its_events_to_the_leader(monkeypatch):
+    monkeypatch.setattr(train.screen, "journal", "a journal")
+    monkeypatch.setattr(ranks, "start", lambda processes, words: 130)
+    monkeypatch.delenv(ranks.MEETING, raising=False)
+    with pytest.raises(typer.Exit) as ended:
+        train.team_of(2)
+    assert ended.value.exit_code == 130 and train.screen.journal is None
 
 
 def test_outside_of_a_team_a_process_leads_itself(monkeypatch):

@@ -269,6 +269,18 @@ def test_a_forecast_ends_within_its_share_of_the_budget(monkeypatch):
     assert fit.step == 2 and took.step == 10 and not took.done
 
 
+def test_a_busy_machine_makes_the_forecast_of_a_budget_longer(monkeypatch):
+    """A budget counts the processor's seconds, at most three times as long by the clock (``Trainer._count``)."""
+    clock = forecast.time.perf_counter
+    fit = SimpleNamespace(budget=Budget(50, "seconds"), seconds=0.0, least_steps=0)
+    for speed, expected in ((1.0, 50), (0.5, 100), (0.1, 150)):
+        monkeypatch.setattr(forecast.time, "thread_time", lambda speed=speed: speed * clock())
+        steps = (SimpleNamespace(step=i, optimizers={}) for i in range(100) if sum(range(2000)))
+        took = forecast._tried(SimpleNamespace(_used=0.0), steps, 0.0, 50, 1)
+        found = forecast.Probe(0.0, 0.0, 0, waiting=forecast._waiting([took])).seconds(fit)
+        assert found == pytest.approx(expected, rel=0.05)
+
+
 def test_a_forecast_does_not_take_the_set_up_for_a_step(monkeypatch):
     """A first step of a second and later ones of a hundredth, of a budget of one second."""
     ticks = iter([0.0, *(1.0 + 0.01 * n for n in range(100))])

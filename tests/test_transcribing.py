@@ -371,13 +371,12 @@ def test_a_long_sound_goes_on_where_the_last_phrase_ended():
             Heard([at, 3, at + 50], -0.2),
         ]
     )
-    wave = torch.arange(45 * 100).float()
 
-    def hear(part, beams):
-        begun.append((part[0].item() / 100, beams))
+    def hear(begin, _end, beams):
+        begun.append((begin / 100, beams))
         return next(answers)
 
-    found = list(long_form(wave, 100, 30, layout, hear, lambda ids: " ".join(map(str, ids))))
+    found = list(long_form(45 * 100, 100, 30, layout, hear, lambda ids: " ".join(map(str, ids))))
     assert begun == [(0.0, 1), (12.0, 1), (42.0, 1)]
     assert found == [(0.0, 10.0, "1"), (10.0, 12.0, "2"), (42.0, 43.0, "3")]
 
@@ -385,15 +384,67 @@ def test_a_long_sound_goes_on_where_the_last_phrase_ended():
 def test_a_text_that_repeats_itself_is_searched_once_more():
     layout, asked = Layout(60, LANGUAGES[:3]), []
 
-    def hear(part, beams):
+    def hear(_begin, _end, beams):
         asked.append(beams)
         return Heard([layout.first_time, *([1] * 90 if beams == 1 else [1, 2])], -0.1)
 
     def text_of(ids):
         return "word " * 30 if len(ids) > 9 else "a quick brown fox"
 
-    [(_start, _end, text)] = long_form(torch.zeros(500), 100, 30, layout, hear, text_of)
+    [(_start, _end, text)] = long_form(500, 100, 30, layout, hear, text_of)
     assert asked == [1, 5] and text == "a quick brown fox"
+
+
+def scripted(layout, *tokens):
+    """A decoder that writes these tokens, then the last of them for ever; its steps are counted."""
+    steps = []
+
+    def follow(_tokens, _caches):
+        logits = torch.zeros(1, 1, layout.size)
+        logits[..., tokens[min(len(steps), len(tokens) - 1)]] = 99.0
+        steps.append(1)
+        return logits
+
+    return follow, steps
+
+
+def test_a_text_ends_with_its_sound():
+    """What is written behind it was said by nobody."""
+    layout = Layout(60, LANGUAGES[:3])
+    at, prompt = layout.first_time, torch.tensor([layout.prompt("en", timed=True)])
+    said = (at, 5, at + 165)  # 3.3 s
+    follow, steps = scripted(layout, *said, at + 165, 7, at + 300)
+    [heard] = search(follow, prompt, layout, 1, 200, timed=True, seconds=3.3)
+    assert heard.tokens == [*said] and len(steps) == 3
+    follow, steps = scripted(layout, *said, at + 165, 7, at + 300, layout.end)
+    [heard] = search(follow, prompt, layout, 1, 200, timed=True, seconds=30)
+    assert heard.tokens == [*said, at + 165, 7, at + 300]
+
+
+def test_a_text_that_goes_on_repeating_itself_is_ended_and_doubted():
+    layout, asked = Layout(60, LANGUAGES[:3]), []
+    follow, steps = scripted(layout, 3, 4, 1)
+    [heard] = search(follow, torch.tensor([layout.prompt("en")]), layout, 1, 200)
+    assert heard.tokens == [3, 4, *[1] * 24] and len(steps) == 26
+
+    def hear(_begin, _end, beams):
+        asked.append(beams)
+        return Heard([layout.first_time, *[1] * 24], -0.1)
+
+    list(long_form(500, 100, 30, layout, hear, lambda ids: "Oh"))
+    assert asked == [1, 5]
+
+
+def test_a_window_is_encoded_once_whatever_is_asked_of_it():
+    system, count = system_of("whisper", uttered(40)), []
+    system.model["encoder"].register_forward_hook(lambda *_: count.append(1))
+    wave = uttered(40).input[0].samples
+    system.listen(wave)
+    assert len(count) == 1
+    most = []
+    system.model["decoder"].register_forward_hook(lambda _module, given, _out: most.append(given[0].shape))
+    system.listen(wave[: RATE // 10])
+    assert len(most) <= 1 + 16 + 2  # of the language, of any sound, of a tenth of a second
 
 
 def test_languages_are_detected_among_those_known():
@@ -406,7 +457,7 @@ def test_languages_are_detected_among_those_known():
         system.model["decoder"].layer_norm.bias.copy_(torch.ones(32))
         system.model["decoder"].embed_tokens.weight.zero_()
         system.model["decoder"].embed_tokens.weight[heads.language("ja")] = 1.0
-    assert system.detect(waves) == ["ja"] * 4
+    assert system.detect(system.encoded(waves)) == ["ja"] * 4
     with pytest.raises(UserError) as trouble:
         system.predict(Sound(waves[0].numpy(), RATE), language="xx")
     assert trouble.value.expected == "en, ja"

@@ -12,15 +12,18 @@ import torch
 from shapes import summaries, translations
 from torch import nn
 
+import souron
 from souron import registry
 from souron.data import load
 from souron.data.dataset import ListColumn, Rows
 from souron.data.language.tokenizer import Tokenizer
-from souron.evaluation.answers import Setup
+from souron.evaluation import answers
+from souron.evaluation.answers import Setup, Trainings
 from souron.evaluation.language import generated_texts
+from souron.hub import zoo
 from souron.kinds.text import Text
 from souron.metrics.summary import rouge_l, rouge_n, units
-from souron.metrics.translation import chrf
+from souron.metrics.translation import chrf, weaknesses
 from souron.systems.summarise import central
 from souron.systems.summarise.central import Central, centrality
 from souron.systems.summarise.central import Config as OfCentral
@@ -29,7 +32,7 @@ from souron.systems.summarise.first import First
 from souron.systems.translate.transformer import PAD, Batch, Config, Transformer
 from souron.systems.translate.translation_memory import Config as OfMemory
 from souron.systems.translate.translation_memory import TranslationMemory
-from souron.tasks.translate import Spec, pieces
+from souron.tasks.translate import WELL, Spec, least_score, pieces
 from souron.training.loop import Run
 from souron.utils.messages import UserError
 
@@ -197,8 +200,10 @@ def test_with_as_many_beams_as_sentences_the_best_of_all_is_found():
             for last in (range(vocabulary) if length == most else (0,))
         ]
         best = max(every, key=score)
-        [found] = model.search(source, beams=vocabulary**most, most=most)
+        [(found, mean)] = model.search(source, beams=vocabulary**most, most=most)
         assert found == [token for token in best if token != 0]
+        chance = score(best) * ((5 + len(best)) / 6) ** 0.6
+        assert mean == pytest.approx(chance / len(best), abs=1e-4)  # the score: of a token, in the mean
 
 
 @torch.inference_mode()
@@ -221,7 +226,8 @@ def test_a_longer_translation_may_be_a_little_less_likely(monkeypatch):
         return chance[place].expand(len(target), 1, 3)
 
     monkeypatch.setattr(model, "follow", follow)
-    assert model.search(torch.tensor([[1, 2]]), beams=3, most=3) == [[1, 2]]
+    [(tokens, _mean)] = model.search(torch.tensor([[1, 2]]), beams=3, most=3)
+    assert tokens == [1, 2]
 
 
 @torch.inference_mode()
@@ -230,7 +236,8 @@ def test_texts_beside_others_are_translated_alike():
     short, long = torch.tensor([[5, 4, 3]]), torch.tensor([[1, 2, 3, 4, 5, 6]])
     both = torch.tensor([[5, 4, 3, PAD, PAD, PAD], [1, 2, 3, 4, 5, 6]])
     alone = [model.search(one, 2, 8)[0] for one in (short, long)]
-    assert model.search(both, 2, 8) == alone
+    for (tokens, mean), (others, other) in zip(model.search(both, 2, 8), alone, strict=True):
+        assert tokens == others and mean == pytest.approx(other, abs=1e-4)
 
 
 def learnt(kind, config, cases, steps, batch=64):
@@ -253,6 +260,46 @@ def test_it_learns_to_translate_what_it_never_saw_both_ways():
     said = model.predict(Text(text)).text
     assert "\n\n- " in said and said.split("\n\n- ")[1] == forth[1]
     assert model.predict(Text(test.target[0]), beams=1).text == back[0]
+
+
+def test_a_translation_says_how_sure_it_is_and_warns_below_what_was_right_on_validation_texts():
+    model = TranslationMemory(OfMemory(), Spec(""))
+    model.keep([("Open the file menu.", "メニューを開きます。"), ("Save the document.", "文書を保存します。")])
+    text = Text("Open the file menu.\nThe tooth hurts.")
+    told = model.predict(text)
+    assert told.notes == () and told.score == pytest.approx(0.5, abs=0.1)  # 1 and nearly 0
+    model.decision = {"least score": 0.6, "least score, backwards": 2.0}
+    [note] = model.predict(text).notes
+    assert "1 of 2 sentences have a score below 0.60" in note and "do not rely on this translation" in note
+    assert model.predict(Text("Open the file menu.")).notes == ()
+    back = model.predict(Text("文書を保存します。"))
+    assert "1 of 1 sentences have a score below 2.00" in back.notes[0]
+    assert back.as_json() == {"text": "Save the document.", "score": 1.0, "notes": list(back.notes)}
+    assert back.notes[0] in back._repr_html_()
+
+
+def test_the_least_score_is_chosen_on_validation_texts_for_each_direction(tmp_path):
+    task, known, asked = registry.load_task("translate"), translations(60), translations(20, seed=1)
+    model = learnt(TranslationMemory, OfMemory(), known, 2)
+    found = task.decide(model, asked, Setup(None, asked))
+    for back, name in enumerate(found):
+        sides = (asked.target, asked.input) if back else (asked.input, asked.target)
+        said = model.translations(list(sides[0]), bool(back))
+        good = [chrf(one.text, right) for one, right in zip(said, sides[1], strict=True) if one.score >= found[name]]
+        assert not good or sum(good) / len(good) >= WELL
+    assert least_score([-0.1, -0.5, -2.0], [0.9, 0.3, 0.0]) == -0.5
+    assert least_score([-0.5, -0.1], [0.2, 0.1]) > -0.1  # none is good: each is warned of
+    Trainings.empty(asked, found).write(tmp_path / "answers.safetensors")
+    assert answers.decision(tmp_path / "answers.safetensors") == pytest.approx(found)
+    assert answers.decision(tmp_path / "none.safetensors") == {}
+
+
+def test_a_poor_translator_is_named_as_such():
+    assert weaknesses({"chrF": {"value": 0.185}, "chrF, backwards": {"value": 0.4}})[0].startswith("Poor translator")
+    assert weaknesses({"chrF": {"value": 0.5}}) == weaknesses({}) == []
+    if zoo.where("transformer") is not None:
+        assert "chrF 18.5 %" in zoo.weaknesses(zoo.where("transformer"))[0]
+        assert souron.load("transformer").system.decision
 
 
 def test_a_language_that_was_not_learnt_is_refused():

@@ -369,9 +369,18 @@ def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
 
 def test_five_seeds_of_one_system_show_their_spread(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    task, answered = type(registry.load_task("classify")), []
+    answer = task.answer
+
+    def answering(self, system, test, decision, setup, seed):
+        answered.append(seed)
+        return answer(self, system, test, decision, setup, seed)
+
+    monkeypatch.setattr(task, "answer", answering)
     record = compare.compare(["mlp_tiny"], "digits", budget="1ep", seeds=5)
     [row] = record.rows
     assert len(set(row.seeds)) > 1 and len(row.seeds) == 5 and not record.verdicts
+    assert answered == [0, 1, 2, 3, 4]
     assert row.low < row.value < row.high and min(row.seeds) < row.value < max(row.seeds)
     assert "mlp_tiny" in record.report.read_text(encoding="utf-8")
 
@@ -388,7 +397,8 @@ def test_a_report_counts_patients_in_every_interval_of_a_sensitivity(clinic):
     )
     sure = torch.tensor([0.9] * 6 + [0.1] * 6, dtype=torch.double)
     probability = torch.stack([sure, 1 - sure], 1)
-    part = section._classes(test, probability, trust)
+    by_class = list(classification.by_class(test, probability[None].numpy()))
+    part = section._classes(test, replace(trust, by_class=by_class))
     recall = part["rows"][0]["recall"]
     wanted = intervals.interval((sure > 0.5).numpy(), test.group)
     assert (recall["value"], recall["low"], recall["high"]) == (0.5, wanted.low, wanted.high)

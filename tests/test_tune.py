@@ -14,6 +14,7 @@ from interrupting import stop_after
 
 from souron import registry
 from souron.cli import main
+from souron.runs import options as run_options
 from souron.runs.compare import Comparison
 from souron.runs.events import Event, Interrupted
 from souron.studies import tune
@@ -89,6 +90,37 @@ def test_trials_never_look_at_test_cases(monkeypatch):
     monkeypatch.setattr(task, "measures", lambda *_given: looked.append(1))
     value, trouble = tune.attempt("mlp_tiny", "digits", "200ex", 0, {})
     assert 0 < value < 1 and trouble == "" and looked == []
+
+
+def test_no_case_is_tested_that_the_search_chose_on(photos, monkeypatch, compared):
+    """Sixty images, which a comparison would cross-validate: then each is tested once, those that chose too."""
+    trained(monkeypatch)
+    Tune(writes=False).result("mlp_tiny", **{**SMALL, "data": str(photos), "trials": 3})
+    [asked] = compared
+    given = {name: asked.pop(name) for name in ("systems", "data")} | {"pretrained": "False"}
+    common, own = run_options.read(run_options.CompareOptions, asked, "")
+    comparison = Comparison({**common, **own, **given})
+    [(_seed, chosen_on)] = tune.prepared("mlp_tiny", str(photos), "100ex").rounds
+    tested = {row for _seed, split in comparison.rounds for row in split.test.tolist()}
+    assert tested and tested.isdisjoint([*chosen_on.train.tolist(), *chosen_on.val.tolist()])
+
+
+def test_a_task_without_cross_validation_is_not_asked_for_one_split():
+    assert tune.one_split("mlp_tiny") == {"folds": 1} and tune.one_split("unet_tiny") == {}
+
+
+def test_trials_have_other_seeds_than_the_comparison(monkeypatch):
+    seeds = []
+
+    def entered(_comparison, _name, seed, _split):
+        seeds.append(seed)
+        raise UserError("memory", "too large")
+        yield
+
+    monkeypatch.setattr(Comparison, "enter", entered)
+    for seed in (0, 1):
+        tune.attempt("mlp_tiny", "digits", "200ex", seed, {})
+    assert len(set(seeds)) == 2 and set(seeds).isdisjoint(range(100))
 
 
 def test_settings_that_a_system_refuses_are_a_failed_trial(monkeypatch):

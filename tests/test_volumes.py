@@ -10,6 +10,7 @@ import pytest
 from scanning import AXIAL, CENTRE, ellipsoid, scan
 
 from souron.kinds.codecs import grid, series
+from souron.kinds.codecs import nrrd as codecs_nrrd
 from souron.kinds.volume import Volume
 from souron.utils.messages import UserError
 
@@ -394,6 +395,26 @@ def test_a_slope_that_no_device_has_is_refused(tmp_path):
             slice_.PixelData = np.ones((20, 36), np.uint16).tobytes()
             slice_.save_as(file)
     assert "1e+30" in refused(tmp_path).found
+
+
+@pytest.mark.parametrize(
+    "units, millimetres",
+    [("", [1, 2, 3]), ('"mm" "mm" "mm"', [1, 2, 3]), ('"m" "m" "m"', [1000, 2000, 3000]),
+     ('"um" "µm" "cm"', [0.001, 0.002, 30])],
+)  # fmt: skip
+def test_a_nrrd_obeys_the_units_of_its_space(tmp_path, units, millimetres):
+    lines = ["space: left-posterior-superior", "space directions: (1,0,0) (0,2,0) (0,0,3)"]
+    nrrd(tmp_path / "a.nrrd", np.zeros((2, 3, 4), np.int16), *lines, *([f"space units: {units}"] if units else []))
+    affine = codecs_nrrd.read(tmp_path / "a.nrrd", (tmp_path / "a.nrrd").read_bytes()).affine
+    assert grid.spacing_of(affine) == pytest.approx(millimetres)
+
+
+@pytest.mark.parametrize("units", ['"furlong" "mm" "mm"', '"mm"', "mm mm mm"])
+def test_a_nrrd_in_unknown_units_needs_a_spacing(tmp_path, units):
+    lines = ["space: left-posterior-superior", "space directions: (1,0,0) (0,2,0) (0,0,3)", f"space units: {units}"]
+    nrrd(tmp_path / "a.nrrd", np.zeros((2, 3, 4), np.int16), *lines)
+    assert refused(tmp_path / "a.nrrd").code == "no geometry"
+    assert Volume.read(tmp_path / "a.nrrd", spacing=(1, 1, 2)).size == [4, 3, 2]
 
 
 def test_a_nrrd_without_directions_needs_a_spacing(tmp_path):

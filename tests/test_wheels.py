@@ -61,7 +61,7 @@ def wheels(shared: Path) -> dict[str, Path]:
 
 def build(copy: Path, built: Path) -> None:
     beside = [Path(name) for name in ("pyproject.toml", "README.md", "LICENSE")]
-    beside += [Path("zoo", "pyproject.toml"), Path("zoo", "README.md")]
+    beside += [Path("zoo", name) for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE")]
     for file in [*beside, *sources(ROOT / "souron"), *sources(ROOT / "zoo" / "souron_zoo")]:
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / file, copy / file)
@@ -164,9 +164,11 @@ def install(wheels: dict[str, Path], base: Path, scripts: Path) -> None:
 def test_a_wheel_holds_every_file_of_the_tree_and_no_other(package: str, wheels: dict[str, Path]) -> None:
     with zipfile.ZipFile(wheels[package]) as wheel:
         packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        legal = {Path(name).name for name in wheel.namelist() if ".dist-info/licenses/" in name}
     folder = TREES[package]
     there = {(ROOT / file).relative_to(folder).as_posix() for file in sources(folder / package)}
     assert packed == there
+    assert legal == ({"LICENSE", "NOTICE"} if package == "souron_zoo" else {"LICENSE"})
 
 
 @pytest.mark.parametrize("package", TREES)

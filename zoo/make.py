@@ -552,6 +552,7 @@ def row(place: Path) -> str:
                 units.seconds(receipt["train_seconds"]),
                 f"{metric.title} {metric.text(measure['value'])}",
                 metric.interval(measure["low"], measure["high"]),
+                f"{receipt['parts']['test']} of {receipt['data']['name']}, {receipt['data']['hash'][:4]}",
             )
         )
         + " |"
@@ -559,8 +560,8 @@ def row(place: Path) -> str:
 
 
 def table(package: Path) -> str:
-    heads = ("system", "options", "weights", "trained for", "on the test pictures", "95 % interval")
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|---:|---:|---|---|"]
+    heads = ("system", "options", "weights", "trained for", "on the test cases", "95 % interval", "test cases")
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|---:|---:|---|---|---|"]
     folders = sorted(file.parent for file in package.glob("*/receipt.json"))
     return "\n".join([*lines, *map(row, folders)])
 

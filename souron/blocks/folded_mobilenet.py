@@ -47,7 +47,7 @@ def padded(x: Tensor, kernel: int, stride: int = 1) -> Tensor:
     """Pad maps (B, C, H, W) so that a convolution gives (H / stride, W / stride), rounded up."""
     padding = []
     for side in (x.shape[3], x.shape[2]):
-        short = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+        short = max(kernel - (side % stride or stride), 0)
         padding += [short // 2, short - short // 2]
     return F.pad(x, padding) if any(padding) else x
 

@@ -29,6 +29,7 @@ LEAST_CHANCE = -1.0  # mean logarithm of a token's probability
 SILENT = 0.6  # probability of silence from which an improbable text is dropped
 BEAMS = 5  # of the second search
 FIRST = 50  # steps of a window in which its first time lies: 1 s
+LOOP, CYCLE = 24, 6  # tokens at the end of a text that are copies of so few: it goes on so
 
 
 class Heard(NamedTuple):
@@ -131,6 +132,12 @@ class Layout:
         if times:
             row[first : times[-1] + (not after_time or opened)] = -torch.inf
 
+    def complete(self, tokens: Sequence[int], seconds: float) -> bool:
+        """Return whether timed tokens close a phrase at the end of a sound of ``seconds``, behind
+        which nobody speaks."""
+        closed = [token >= self.first_time for token in tokens[-2:]] == [False, True]
+        return closed and (tokens[-1] - self.first_time + 1) * STEP > seconds
+
     def phrases(self, tokens: Sequence[int], seconds: float) -> tuple[list[tuple], float]:
         """Split timed tokens of a window of ``seconds`` into (start, end, text tokens).
 
@@ -172,11 +179,14 @@ def search(
     beams: int = 1,
     timed: bool = False,
     silent: Sequence[int] = (),
+    seconds: float = float("inf"),
 ) -> list[Heard]:
     """Return the best tokens after each of the prompts (B, P), by beam search; 1 beam is greedy.
 
     Of the texts that end, the one of the highest mean probability of a token is taken. ``follow``
-    sees ``beams`` rows for each prompt, and a cache for each of ``depth`` layers.
+    sees ``beams`` rows for each prompt, and a cache for each of ``depth`` layers. A text ends with
+    its phrase at the end of the sound, after ``seconds``, and the search where all that is left
+    repeats itself.
     """
     count, device = len(prompts), prompts.device
     caches: list[dict] = [{} for _layer in range(depth)]
@@ -206,7 +216,10 @@ def search(
         ended, length = ended.gather(1, parent), length.gather(1, parent)
         length = length + ~ended
         ended = ended | (token == layout.end)
-        if ended.all():
+        if timed:
+            over = [layout.complete(ids, seconds) for ids in written]
+            ended = ended | torch.tensor(over, device=device).view(count, beams)
+        if all(done or repeats(ids) for done, ids in zip(ended.flatten().tolist(), written, strict=True)):
             break
     mean = score / length.clamp(min=1)
     best = mean.where(ended | ~ended.any(1, keepdim=True), -torch.inf).argmax(1).tolist()
@@ -218,39 +231,49 @@ def search(
     return found
 
 
+def repeats(tokens: Sequence[int]) -> bool:
+    """Return whether a text ends with copies of the same few tokens.
+
+    >>> repeats([7, *[1, 2, 3] * 8]), repeats([1, 2, 3] * 7)
+    (True, False)
+    """
+    tail = list(tokens[-LOOP:])
+    return len(tail) == LOOP and any(tail[size:] == tail[:-size] for size in range(1, CYCLE + 1))
+
+
 def spread(cache: dict, rows: Tensor) -> dict:
     """Reorder the rows of cached keys and values; the sound is the same for all beams."""
     return {name: part if "sound" in name else part[rows] for name, part in cache.items()}
 
 
 def long_form(
-    wave: Tensor,
+    samples: int,
     rate: int,
     window: float,
     layout: Layout,
-    hear: Callable[[Tensor, int], Heard],
+    hear: Callable[[int, int, int], Heard],
     text_of: Callable[[Sequence[int]], str],
 ) -> Iterator[tuple[float, float, str]]:
-    """Yield (start, end, text) of the phrases in a sound (n,) of any length.
+    """Yield (start, end, text) of the phrases in a sound of any length.
 
-    ``hear`` understands ``window`` seconds with so many beams; the next window begins where the
-    last phrase ended. A text that repeats itself or is improbable is searched once more with
-    ``BEAMS``, and dropped where the window is probably silent.
+    ``hear`` understands the samples from a first to a last one, at most ``window`` seconds, with so
+    many beams; the next window begins where the last phrase ended. A text that repeats itself or is
+    improbable is searched once more with ``BEAMS``, and dropped where the window is probably silent.
     """
 
     def doubtful(heard: Heard) -> bool:
         raw = text_of(heard.tokens).encode()
-        repeated = len(raw) > MOST_REPEATED * len(zlib.compress(raw))
+        repeated = repeats(heard.tokens) or len(raw) > MOST_REPEATED * len(zlib.compress(raw))
         return repeated or heard.chance < LEAST_CHANCE
 
     at, whole = 0, int(window * rate)
-    while at < len(wave) - rate // 10:
-        part = wave[at : at + whole]
-        heard, moved = hear(part, 1), len(part) / rate
+    while at < samples - rate // 10:
+        last = min(samples, at + whole)
+        heard, moved = hear(at, last, 1), (last - at) / rate
         if doubtful(heard) and heard.silence <= SILENT:
-            heard = min(heard, hear(part, BEAMS), key=lambda one: (doubtful(one), -one.chance))
+            heard = min(heard, hear(at, last, BEAMS), key=lambda one: (doubtful(one), -one.chance))
         if heard.silence <= SILENT or heard.chance >= LEAST_CHANCE:
-            phrases, moved = layout.phrases(heard.tokens, len(part) / rate)
+            phrases, moved = layout.phrases(heard.tokens, moved)
             for start, end, tokens in phrases:
                 if text := text_of(tokens):
                     yield at / rate + start, at / rate + max(start, end), text

@@ -12,8 +12,10 @@ from souron.hub import names
 from souron.kinds import finding
 from souron.pipelines.answer_lines import are_labels, as_json, best, excludes
 from souron.utils import files as file_utils
+from souron.utils import units
 from souron.utils.messages import UserError, _
 
+BEFORE = 300  # characters of a given text that stand before its continuation
 FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "png": ".png"}
 
 
@@ -107,6 +109,15 @@ def is_referred(answer: Any, least: float | None) -> bool:
     return least is not None and excludes(answer) and best(answer, 1)[0][1] < least
 
 
+def words(answer: Any) -> str:
+    """Return an answer as text: marks with their scores, of a long text that it continues the end alone."""
+    start = getattr(answer, "continues", 0) - BEFORE
+    if start <= 0:
+        return str(getattr(answer, "scored", answer))
+    note(_("{count} characters before it are not shown").format(count=units.whole(start)))
+    return f"… {answer.text[start:]}"
+
+
 def tell_people(file: str, answer: Any, top: int, saved: Path | None, least: float | None = None) -> None:
     if isinstance(answer, UserError):
         first, *rest = str(answer).splitlines()
@@ -114,7 +125,7 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None, least: flo
         for line in rest:
             note(line)
         return
-    show(file, console.likelihoods(best(answer, top)) if excludes(answer) else str(answer))
+    show(file, console.likelihoods(best(answer, top)) if excludes(answer) else words(answer))
     warn(file, answer, least)
     for text in getattr(answer, "notes", ()):
         console.warn(text)

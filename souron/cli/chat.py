@@ -38,7 +38,7 @@ Model = Annotated[
     str,
     Argument(
         metavar="MODEL",
-        help=N_("smollm2, a .gguf file, a folder of a published model, a run, or a system"),
+        help=N_("smollm2, a .gguf file or folder of a published model, a run (default: the best one here)"),
         autocompletion=cli_options.complete_system_or_run,
     ),
 ]
@@ -60,13 +60,16 @@ Context = Annotated[
 ]
 Load = Annotated[str | None, Option(metavar="FILE", help=N_("continue a saved chat (JSON)"))]
 Save = Annotated[str | None, Option(metavar="FILE", help=N_("save the chat there, as a new file"))]
+Filter = Annotated[
+    str, Option(metavar="HOW", help=N_("withhold harmful sentences: both (default), lexicon, classifier, or none"))
+]
 Template = Annotated[bool, Option("--template", help=N_("show the model's template and what it sees"))]
 
 
 @command(
     "chat",
     N_("Chat with a language model, a published one or your own."),
-    "souron chat smollm2                      (Ctrl-C stops an answer, /help lists the rest)\n"
+    "souron chat                              (the best model here; /help lists the rest)\n"
     'souron chat smollm2 "What does a nurse do?" length=60 seed=1\n'
     'souron chat smollm2 "What does a nurse do?" --json\n'
     'souron chat model.gguf "Hello" system="You answer in one sentence." context=4096\n'
@@ -74,12 +77,12 @@ Template = Annotated[bool, Option("--template", help=N_("show the model's templa
     "souron chat runs/complete/gpt-manuals    (completes text, as it learnt no conversations)\n"
     'souron chat smollm2 "And in children?" load=talk.json save=talk2.json\n'
     "souron chat smollm2 < questions.txt      (a question on each line)\n"
-    "souron chat smollm2 filter=both          (harmful sentences are withheld)\n"
+    "souron chat smollm2 filter=none          (harmful sentences are shown, too)\n"
     "souron chat smollm2 --template",
     group="language",
 )
 def chat(
-    run: Model,
+    run: Model = "",
     question: Question = None,
     system: System = "",
     length: Length = 256,
@@ -91,7 +94,7 @@ def chat(
     load: Load = None,
     save: Save = None,
     template: Template = False,
-    filter: cli_options.Filter = "",
+    filter: Filter = "both",
     lexicon: cli_options.Lexicon = None,
 ) -> None:
     place = None if save is None else new_file(save)
@@ -99,17 +102,20 @@ def chat(
 
     before = Chat(()) if load is None else Chat.read(Path(load))
     hardware.calm_allocator()
+    run = run or best()
+    tell_of_training(filter)
     with screen.err.status(_("loading {name}").format(name=run)):
         from souron import model as models_api
+        from souron.evaluation.harmful import filters
         from souron.evaluation.language.conversation import Conversation
+        from souron.hub import zoo
 
-        filtered = None
-        if filter or lexicon:
-            from souron.evaluation.harmful import filters
-
-            filtered = filters.named(filter, lexicon)
+        filtered = filters.named(filter, lexicon)
         with console.warning_lines():
-            voice = models_api.load(run, context=context, engine=engine).voice
+            model = models_api.load(run, context=context, engine=engine)
+            voice = model.voice
+    for text in zoo.weaknesses(model.folder) if model.folder else ():
+        console.warn(f"{run}: {text}")
     talk = Conversation(
         voice, before, length, voice.sampling(temperature, top, seed or 0), filtered.screen if filtered else None
     )
@@ -134,6 +140,31 @@ def chat(
             session.write(new_file(str(place)))
     if session.failed:
         raise typer.Exit(session.failed)
+
+
+def best() -> str:
+    """Return the best model here to talk with. Raises UserError where there is none."""
+    from souron.hub import open_models
+
+    name = open_models.conversing()
+    if not name:
+        raise UserError(
+            "model",
+            _("no language model for conversations is on this computer"),
+            expected=_("a published model, or the ready-trained systems"),
+            fix="souron fetch smollm2",
+            exit=4,
+        )
+    note(_("{name} answers; another model: souron chat MODEL").format(name=name))
+    return name
+
+
+def tell_of_training(filter: str) -> None:
+    """Say that the filter's classifier has to be trained first, where that is so. Raises UserError."""
+    from souron.evaluation.harmful import classifiers, judges
+
+    if judges.way_named(filter) in ("classifier", "both") and not classifiers.is_trained():
+        note(_("the filter is trained first, once on this computer, in about half a minute; filter=none does without"))
 
 
 class Session:
@@ -274,7 +305,7 @@ class Session:
         from souron.evaluation.harmful import judges
 
         if self.filtered is None:
-            show(_("no filter is on: filter=both from the start"))
+            show(_("no filter is on, as filter=none asked for"))
             return
         for found in self.filtered.kept:
             show(f"{judges.reason(found)}: " + OBEYED.sub("\ufffd", found.sentence))

@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr.
 """
 
 import shlex
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,6 +43,7 @@ FIRST = {  # the commands that a beginner needs, each with an example
     "compare": "souron compare mlp cnn vit data=digits budget=10s seeds=3",
 }
 BAR = "█"
+WIDEST = 10_000  # characters of a row of a table that is read by another program
 SECONDS_BETWEEN_LINES = 10  # where stderr is not a terminal, so there is no bar
 
 
@@ -65,15 +67,20 @@ class Screen:
 screen = Screen()
 
 
-def show(*things: RenderableType) -> None:
-    """Print a result on stdout, without breaking long paths, so that they can be copied."""
+def show(*things: RenderableType, whole: bool = False) -> None:
+    """Print a result on stdout, without breaking long paths, so that they can be copied.
+
+    ``whole``: if stdout is not a terminal, each row of a table is one line, which other programs read.
+    """
     for thing in things:
-        print(_drawn(thing), flush=True)
+        print(_drawn(thing, whole), flush=True)
 
 
-def _drawn(thing: RenderableType) -> str:
+def _drawn(thing: RenderableType, whole: bool = False) -> str:
     """Render for this terminal; if stdout is not a terminal, trailing blanks are removed."""
     console = screen.out
+    if whole and not console.is_terminal:
+        console.width = WIDEST
     with console.capture() as captured:
         console.print(thing, soft_wrap=isinstance(thing, str))
     lines = captured.get().rstrip("\n").split("\n")
@@ -532,19 +539,43 @@ def watcher() -> Iterator[Callable[[Any], None]]:
         yield write
 
 
+def awaited(answers: Iterable[Any]) -> Iterator[Any]:
+    """Yield answers; while one of them takes long, say so on stderr now and then."""
+    end, since, text = threading.Event(), time.monotonic(), _("still answering, for {time} so far")
+
+    def tell() -> None:
+        while not end.wait(SECONDS_BETWEEN_LINES):
+            waited = time.monotonic() - since
+            if waited >= SECONDS_BETWEEN_LINES:
+                note(text.format(time=units.seconds(waited)))
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        for answer in answers:
+            yield answer
+            since = time.monotonic()
+    finally:
+        end.set()
+
+
 @contextmanager
-def fetching_bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar for bytes; yields a function to call with (done, total)."""
+def fetching_bar(name: str, size: int = 0) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar for bytes; yields a function to call with (done, total).
+
+    ``size`` is about how many bytes there are, where the total turns out to be unknown.
+    """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=screen.err, disable=screen.quiet) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total or None)
+        task = progress.add_task(name, total=size or None)
+        yield lambda done, total: progress.update(task, completed=done, total=total or max(size, done) or None)
 
 
 class Command(typer.core.TyperCommand):
     """A command with help in the reader's language; its epilog holds examples, one a line."""
+
+    words: Sequence[str] = ()  # that stand beside --help
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         formatter.write("\n".join(map(_drawn, self._help(ctx))))
@@ -562,11 +593,17 @@ class Command(typer.core.TyperCommand):
         if options:
             heading = _("Options, as epochs=5 or as --epochs 5:")
             parts += [Text(heading, "bold"), _indented(pairs([_row(o) for o in options])), ""]
+        for title, own in self.of_system():
+            parts += [Text(title, "bold"), _indented(pairs(own)), ""]
         parts += [_everywhere(), ""]
         if self.epilog:
             examples = "\n".join(self.epilog.splitlines())
             parts += [Text(_("Examples:"), "bold"), _indented(examples), ""]
         return parts
+
+    def of_system(self) -> Iterable[tuple[str, list[tuple[str, str]]]]:
+        """Return a title and options, with explanations, for a system that is named beside --help."""
+        return ()
 
     def arguments(self) -> list[tuple[str, str]]:
         """Return what stands on the command line beside the options, with its explanation."""

@@ -63,7 +63,6 @@ def data_(
     open: options.Open = False,
 ) -> None:
     hardware.calm_allocator()
-    hardware.share_cores()
     if data == "anonymise":
         anonymise(folder, out)
         return
@@ -251,6 +250,7 @@ def check(
     with screen.err.status(_("reading data")) as status:
         from souron.data import case_table
         from souron.data import check as data_check
+        from souron.data.check import answers
         from souron.data.target import target_of
         from souron.evaluation.vision import perceptual
         from souron.report import report
@@ -258,8 +258,12 @@ def check(
         def watch(doing: str, part: float) -> None:
             status.update(f"{doing} {part:.0%}" if part else doing)
 
-        found = data_check.check(folder, group, watch, window, reading_of(task)[0], perceptual.pooled)
-        page = report.check_page(found, project / "data" / (Path(folder).stem or "data") / "check.html")
+        place = project / "data" / (Path(folder).stem or "data")
+        known = answers.read(place / answers.FILE)
+        found = data_check.check(folder, group, watch, window, reading_of(task)[0], perceptual.pooled, known)
+        page = report.check_page(found, place / "check.html")
+        if asked := found.questions:
+            answers.write(place / answers.FILE, known, asked)
         if found.cases.labels is not None:
             case_table.write(page.with_name("cases.csv"), case_table.rows(found.cases))
     fitting = task or advice.task_of(type(target_of(found.cases)).__module__.rpartition(".")[2])

@@ -51,11 +51,11 @@ def export(
     if name is None:
         raise arguments.missing("RUN", "souron export resnet")
     hardware.calm_allocator()
-    hardware.share_cores()
-    with screen.err.status(_("exporting")):
+    with screen.err.status(_("exporting")) as status:
         from souron.exports import export as exports
 
-        exported = exports.export(name, format, out, cases)
+        tell = status.update if screen.err.is_terminal else note
+        exported = exports.export(name, format, out, cases, tell)
     if screen.json:
         print_json(exported.as_json())
         return
@@ -71,5 +71,7 @@ def export(
     show(table)
     if exported.kept != exported.source:
         note(_("the folder keeps random cases, and none of your data; cases=validation keeps those"))
+    if exported.left_out:
+        note(_("it has no check for inputs unlike the training data: it answers whatever it is given"))
     if exported.batch == "1":
         note(_("it takes one case at a time"))

@@ -1,5 +1,6 @@
 """``souron fetch``: download data sets and published weights, or import them from a bundle."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,18 +66,19 @@ def fetch(
         hub_bundle.refuse(Path(bundle))
     fetched, troubles = {}, []
     for name in chosen:
+        item, sources = hub_fetch.item(name), list[hub_fetch.Source]()
         if not screen.json and hub_fetch.where(name) is None:
-            tell_licence(hub_fetch.item(name))
+            tell_licence(item)
         try:
-            with console.fetching_bar(name) as progress:
-                fetched[name] = hub_fetch.fetch(name, progress)
+            with console.fetching_bar(name, item.megabytes * 10**6) as progress:
+                fetched[name] = hub_fetch.fetch(name, progress, sources.append)
         except UserError as trouble:
             troubles.append(trouble)
             if not screen.json:
                 console.show_trouble(trouble)
         else:
             if not screen.json:
-                show(f"{name}: {fetched[name]}")
+                tell_source(name, fetched[name], sources)
     made = None
     if bundle is not None and not troubles:
         with console.fetching_bar(bundle) as progress:
@@ -100,12 +102,19 @@ def fetch(
 
 
 def tell_licence(item: Any) -> None:
-    """Print the licence of what is about to be fetched, where it is known."""
+    """Print the size and the licence of what is about to be fetched, where they are known."""
     if item.licence:
         size = units.size(item.megabytes * 1e6) if item.megabytes else units.UNKNOWN
-        text = _("{name}: {size} from {source}, licence: {licence}")
         licence = item.terms or item.licence
-        show(text.format(name=item.name, size=size, source=item.origin, licence=licence))
+        show(_("{name}: {size}, licence: {licence}").format(name=item.name, size=size, licence=licence))
+
+
+def tell_source(name: str, path: Path, sources: Sequence[Any]) -> None:
+    """Print where something is now and the source it came from; none where it was here already."""
+    show(f"{name}: {path}")
+    for source in sources:
+        text = _("from {source}") if not source.licence else _("from {source}, a package under {licence}")
+        show(text.format(source=source.origin, licence=source.licence))
 
 
 def verify_bundle(folder: Path) -> None:
@@ -148,4 +157,4 @@ def list_fetchable(items: dict[str, Any]) -> None:
             item.licence,
             str(here[name] or "–"),
         )
-    show(made, "", _("fetch one: {command}").format(command="souron fetch NAME"))
+    show(made, "", _("fetch one: {command}").format(command="souron fetch NAME"), whole=True)

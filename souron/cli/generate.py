@@ -73,7 +73,6 @@ def generate(
         **dict(field.split("=", 1) for field in fields or []),
     )
     hardware.calm_allocator()
-    hardware.share_cores()
     use_cores(workers)
     from souron.runs import generate as run_generate
 

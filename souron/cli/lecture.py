@@ -27,7 +27,7 @@ def complete_row(incomplete: str) -> list[tuple[str, str]]:
     N_("Read the lecture row by row: ideas, mechanisms, failures."),
     "souron lecture\nsouron lecture V1\nsouron lecture V1 --json\nsouron lecture course=my.toml\n"
     "souron lecture export pages/\nsouron lecture export pages/ kmeans_by_hand trust_map\n"
-    "souron lecture notebooks lessons/\nsouron lecture notebooks lessons/ 11_boxes",
+    "souron lecture notebooks\nsouron lecture notebooks lessons/\nsouron lecture notebooks lessons/ 11_boxes",
     group="teach",
 )
 def lecture(
@@ -92,19 +92,26 @@ def export(out: str | None, names: list[str]) -> None:
 
 
 def copy_notebooks(out: str | None, names: list[str]) -> None:
-    """Copy notebooks in the language of the messages into a new folder. Raises UserError."""
-    if out is None:
-        raise arguments.missing("OUT", "souron lecture notebooks lessons/")
+    """Copy notebooks in the language of the messages into a new folder; without one, list them.
+
+    Raises UserError.
+    """
     from souron.lecture import notebooks
 
-    made = notebooks.copy(Path(out), language(), names)
+    if out is None:
+        made = [notebooks.find(name, language()) for name in notebooks.names()]
+        then = _("copy them: {command}").format(command="souron lecture notebooks lessons/")
+    else:
+        made = notebooks.copy(Path(out), language(), names)
+        then = _("open them: {command}").format(command=f"jupyter lab {out}")
     if screen.json:
         print_json([{"path": file, "functions": notebooks.functions(file.stem)} for file in made])
         return
-    listed = console.table(_("notebook"), _("functions to write"))
+    listed = console.table(_("notebook"), _("title"), _("functions to write"))
     for file in made:
-        listed.add_row(file.stem, ", ".join(notebooks.functions(file.stem)) or "–")
-    show(listed, _("open them: {command}").format(command=f"jupyter lab {out}"))
+        functions = ", ".join(notebooks.functions(file.stem)) or "–"
+        listed.add_row(file.stem, notebooks.title(file.stem, language()), functions)
+    show(listed, then, whole=True)
 
 
 def tell_all() -> None:
@@ -191,6 +198,7 @@ def as_json(row: Row) -> dict[str, Any]:
         **{name: {language: getattr(text, name) for language, text in both} for name in fields},
         "tasks": [registry.find(name)[0].task for name in row.systems],
         "answer": row.answer,
+        "fetched": list(row.fetched),
         "commands": list(row.commands),
         "interactive": list(row.interactive),
         "docs": row.docs,

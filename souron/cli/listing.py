@@ -1,7 +1,7 @@
 """Commands that only show something: ``list``, ``show``, ``doctor`` and ``version``."""
 
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,7 +79,7 @@ def list_data() -> None:
     for entry in entries:
         here = _("yes") if entry.where() else f"souron fetch {entry.name}"
         made.add_row(entry.name, units.whole(entry.cases), registry.about(entry), entry.licence, here)
-    show(made, "", _("your own data: a folder with a sub-folder for each class, or a CSV"))
+    show(made, "", _("your own data: a folder with a sub-folder for each class, or a CSV"), whole=True)
 
 
 @command(
@@ -106,7 +106,6 @@ def show_(
         return
     entry, size = registry.find(system or "")
     hardware.calm_allocator()
-    hardware.share_cores()
     with screen.err.status(_("building {system} without weights").format(system=system)):
         from souron.evaluation import summary
 
@@ -158,28 +157,32 @@ def show_(
         )
     show(made)
     for title, known in told_to(type(model)):
-        show("", title, console.pairs([(_option(each), _(each.choice.help)) for each in known]))
+        show("", title, console.pairs(known))
     assert depth is not None
     if depth < summary.deepest(model):
         deeper = f"souron show {system} depth={depth + 1}"
         show("", _("more layers: {command}").format(command=deeper))
 
 
-def told_to(kind: Any) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the options of predicting and of generating, each with a heading."""
+def told_to(kind: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield a heading, and the options of predicting and of generating with their explanations."""
     from souron.kinds import signature
 
     asked = signature.signature(kind)
     if asked and (known := asked.options | asked.reading):
         title = _("Options of its predictions (souron predict):")
-        yield title, list(known.values())
+        yield title, with_help(known)
     drawing = signature.options_of(kind.drawing) if hasattr(kind, "drawing") else {}
     if drawing:
-        yield _("Options of its generation (souron generate):"), list(drawing.values())
+        yield _("Options of its generation (souron generate):"), with_help(drawing)
+
+
+def with_help(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return each option as ``steps=15 (1..1000)``, and its explanation."""
+    return [(_option(each), _(each.choice.help)) for each in known.values()]
 
 
 def _option(option: Any) -> str:
-    """Format an option as ``steps=15 (1..1000)``."""
     default = "FILE" if option.default is None else option.default or option.choice.metavar
     default = option.default if isinstance(option.default, bool | int | float) else default
     allowed = f" ({option.allowed})" if option.allowed else ""
@@ -189,7 +192,6 @@ def _option(option: Any) -> str:
 def explain(name: str, file: Path, project: Path, open: bool) -> None:
     """Write a page on the steps from an image to the answer, and print its path."""
     hardware.calm_allocator()
-    hardware.share_cores()
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import model as models_api
         from souron.kinds.picture import Picture

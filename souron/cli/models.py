@@ -41,7 +41,7 @@ def models(
         return
     for title, some in ((_("on this computer"), found), (_("published"), model_table.published())):
         if some:
-            show(listed(some, speed, free, title), "")
+            show(listed(some, speed, free, title), "", whole=True)
     show(
         model_table.remark(speed, free),
         _("one of them, with its sources: {command}").format(command="souron models smollm2"),

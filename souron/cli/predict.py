@@ -1,7 +1,7 @@
 """``souron predict``: apply a trained system to files."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,10 @@ from souron.cli import console
 from souron.cli.answers import FORMS, Saving, place_of_answers, tell_csv, tell_json, tell_people
 from souron.cli.app import command
 from souron.cli.console import note, screen
+from souron.cli.listing import with_help
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
-from souron.hub import names
+from souron.hub import names, zoo
 from souron.inference import modes
 from souron.utils import files as file_utils
 from souron.utils import hardware
@@ -76,6 +77,15 @@ On = Annotated[
 ]
 
 
+class Predicting(console.Command):
+    """The command, whose help also names the options of the system that stands beside --help."""
+
+    def of_system(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        meaning = names.known(self.words[0]) if len(self.words) > 1 else None
+        if meaning is not None and (own := own_options(meaning)):
+            yield _("Options of {name}:").format(name=meaning.name), with_help(own)
+
+
 @command(
     "predict",
     N_("Apply a trained system to your files: images, texts, tables ..."),
@@ -98,6 +108,7 @@ On = Annotated[
     "souron predict resnet50 archive/ on=processes:2 out=answers    (a large folder, in shards)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
     group="use",
+    cls=Predicting,
 )
 def predict(
     context: typer.Context,
@@ -134,7 +145,6 @@ def predict(
         answer_in_shards(meaning, wanted, Path(out) if out else place_of_answers(meaning), on, chosen, mode)
         return
     hardware.calm_allocator()
-    hardware.share_cores()
     loading = _("loading {name}").format(name=meaning.name)
     with screen.err.status(loading):
         from souron import model as models_api
@@ -273,7 +283,7 @@ def tell_all(answers: Iterable[tuple[Any, Any]], tell: Any, truth: Any, saving: 
     """Print and save every answer. Raises UserError if there is no file, or for a wrong option;
     exit code 3 if files could not be read."""
     failed = total = 0
-    for file, answer in answers:
+    for file, answer in console.awaited(answers):
         total += 1
         saved = None
         if isinstance(answer, UserError):
@@ -326,12 +336,15 @@ def names_files(word: str) -> bool:
     return not inside and (" " in word.strip() or not word.isascii())
 
 
-def describe_system(loaded: Any, choice: Any) -> dict[str, str]:
-    """Return the system's name and training data, for JSON.
+def describe_system(loaded: Any, choice: Any) -> dict[str, Any]:
+    """Return the system's name, training data and known weaknesses, for JSON.
 
-    Where the user named no system, print both, with the other systems that take such files.
+    Weaknesses are printed. Where the user named no system, print both, with the other systems that take such files.
     """
     origin = {"system": loaded.name, "learnt_from": loaded.learnt_from}
+    weaknesses = zoo.weaknesses(loaded.folder) if loaded.folder else []
+    for text in weaknesses:
+        console.warn(f"{loaded.name}: {text}")
     if choice is not None:
         note(_("answered by {system}, which was trained on {learnt_from}").format(**origin))
         named, more = choice.others[:MOST_OTHERS], len(choice.others[MOST_OTHERS:])
@@ -345,7 +358,7 @@ def describe_system(loaded: Any, choice: Any) -> dict[str, str]:
             note(text.format(names=", ".join(named), more=more))
         if not starters_here(choice):
             note(_("networks that answer on photographs: {command}").format(command="souron fetch starters"))
-    return origin
+    return origin | ({"weaknesses": weaknesses} if weaknesses else {})
 
 
 def with_data(name: str) -> str:

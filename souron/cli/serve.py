@@ -63,10 +63,10 @@ def serve(
         raise arguments.missing("RUN|SYSTEM", "souron serve runs/classify/resnet-photos")
     mode = modes.chosen_mode(fast)
     hardware.calm_allocator()
-    hardware.share_cores()
     use_cores(workers)
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import model as models_api
+        from souron.hub import zoo
         from souron.serve import server
         from souron.serve.service import Limits, Service
 
@@ -76,6 +76,8 @@ def serve(
         filtered = filters.named(filter, lexicon, Path(withheld) if withheld else None)
         with console.warning_lines():
             loaded = models_api.load(name, pretrained, engine=engine)
+        for text in zoo.weaknesses(loaded.folder) if loaded.folder else ():
+            console.warn(f"{name}: {text}")
         service = Service(loaded.hasten(mode, notice=note), Limits(**limits), filtered)
     server.serve(service, host, port, tell_address)
 

@@ -106,7 +106,6 @@ def conduct(entry: StudyEntry, given: Sequence[str], words: Mapping[str, Any], p
     if not words.get("resume"):
         check_given(entry, given)
     hardware.calm_allocator()
-    hardware.share_cores()
     with screen.err.status(_("reading data")):
         study = registry.load_study(entry.name)("runs" if open and project is None else project)
         chosen = study.read(options.given(words))

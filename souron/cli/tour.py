@@ -42,7 +42,6 @@ def tour(
     **options: Any,
 ) -> None:
     hardware.calm_allocator()
-    hardware.share_cores()
     given = cli_options.given({"data": data, **options})
     if chapter is None and given.keys() - {"project"}:
         chapter = "fair-fight"  # the chapter that these options belong to

@@ -75,7 +75,6 @@ def train(
     options["pretrained"] = arguments.yes_or_no(options["pretrained"])
     given = cli_options.given({**options, "config": config, "resume": resumed})
     hardware.calm_allocator()
-    hardware.share_cores()
     use_cores(workers)
     from souron.runs import train as run_train
 
@@ -85,6 +84,8 @@ def train(
     if team_of(options["processes"]):
         ranks.help_with(events)
         return
+    if ranks.size() > 1:
+        events = ranks.lead(events)
     if forecast:
         show_forecast(events)
         return
@@ -98,9 +99,13 @@ def train(
 def team_of(processes: int | None) -> bool:
     """Start the processes that are asked for, and end with their exit code; True in a helper of them."""
     if ranks.size() == 1 and processes and processes > 1:
-        raise typer.Exit(ranks.start(processes, ranks.without(sys.argv[1:])))
+        code = ranks.start(processes, ranks.without(sys.argv[1:]))
+        screen.journal = None  # the first of them has told how it ended
+        raise typer.Exit(code)
     if ranks.size() > 1:
         signal.signal(signal.SIGINT, signal.SIG_IGN if ranks.rank() else signal.default_int_handler)
+    if ranks.rank():
+        screen.journal = None  # the first of them tells its events
     return ranks.rank() > 0
 
 
@@ -218,7 +223,6 @@ def compare(
     options["budget"] = one_budget(options["budget"], epochs, time)
     given = cli_options.given({**options, "resume": resumed})
     hardware.calm_allocator()
-    hardware.share_cores()
     use_cores(workers)
     from souron.runs import compare as run_compare
 

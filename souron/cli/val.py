@@ -43,7 +43,6 @@ def val(
         raise arguments.missing("RUN", "souron val runs/classify/cnn-digits")
     mode = modes.chosen_mode(fast)
     hardware.calm_allocator()
-    hardware.share_cores()
     with screen.err.status(_("testing")):
         from souron.evaluation import external
         from souron.inference import whole

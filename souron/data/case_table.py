@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from souron.data.dataset import Dataset
 
 COLUMNS = ("filename", "label", "group", "part")
+CLEANED = re.compile(r"(?:checked|corrected)(?:-(\d+))?\.csv", re.IGNORECASE)  # tables written beside files
 
 
 def rows(cases: "Dataset") -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from souron.utils import files
 from souron.utils.messages import UserError, _
 
-Kind = Literal["leave out", "label", "group", "split"]
+Kind = Literal["leave out", "label", "group", "split", "different"]
 MOST = 100_000  # corrections of a data set
 Row = Mapping[str, str]  # of a table: "filename", "label", "group", "part", further columns
 
@@ -32,7 +32,8 @@ def corrected(table: Iterable[Row], corrections: Sequence[Correction]) -> list[d
     """Return the rows of a table after all corrections, in their order.
 
     "leave out" removes files, "label" and "group" give files another label or patient, "split"
-    removes the parts, so that souron splits the data anew. Unknown files change nothing.
+    removes the parts, so that souron splits the data anew. "different" says of two files that they are no copies,
+    and changes nothing. Unknown files change nothing.
 
     >>> table = [{"filename": "a.png", "label": "cat"}, {"filename": "b.png", "label": "dog"}]
     >>> corrected(table, [Correction("label", ("a.png",), "dog"), Correction("leave out", ("b.png",))])
@@ -45,7 +46,7 @@ def corrected(table: Iterable[Row], corrections: Sequence[Correction]) -> list[d
                 continue
             if one.kind == "leave out":
                 del rows[name]
-            else:
+            elif one.kind != "different":
                 rows[name][one.kind] = one.value
         if one.kind == "split":
             for row in rows.values():

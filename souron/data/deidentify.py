@@ -136,7 +136,7 @@ def held(cases: Dataset) -> dict[str, int]:
     paths = {image_codec.case_file(root, name).path for name in cases.file}
     count: Counter[str] = Counter()
     for path in sorted(paths):
-        with contextlib.suppress(UserError, OSError):
+        with contextlib.suppress(UserError, OSError), limits.quiet:
             if _is_dicom(path, root):
                 count.update(identifying(dicom.read(path, pixels=False)))
     return dict(sorted(count.items(), key=lambda item: (-item[1], item[0])))

@@ -1,12 +1,10 @@
 """Readable names of data and runs, in place of paths."""
 
-import re
 from pathlib import Path
 
 from souron.data import load
+from souron.data.case_table import CLEANED
 from souron.utils.messages import _
-
-CLEANED = re.compile(r"(?:checked|corrected)(?:-(\d+))?\.csv", re.IGNORECASE)  # tables written beside files
 
 
 def called(data: str) -> str:

@@ -19,6 +19,7 @@ and constants hold its properties, so that ``souron list --data`` need not impor
     megabytes = 31             size of the download
     ships_with = "sklearn"     the Python package that contains it, if no download is needed
     targets = ("boxes", "classes_of_pixels")   kinds of target if there are several, default first
+    improper = True            half of its answers are as nobody should answer, on purpose
 
 It defines ``load(side: int | None = None) -> Dataset``; ``None`` is the images' original side. With
 ``targets`` it is ``load(side, target)``, with one of them.
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from souron.data.dataset import Dataset
 
 FORMATS = ("yolo", "folder", "csv_table")  # data/formats/<name>.py, in the order tried
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 # formats of texts, the most specific first
 TEXTS = ("questions", "chats", "text_pairs", "tagged_texts", "classified_texts", "texts")
 # root of the file system with installed Debian packages
@@ -71,6 +73,7 @@ class DataEntry:
     megabytes: int
     ships_with: str
     targets: tuple[str, ...]
+    improper: bool
     file: Path
 
     @property
@@ -162,6 +165,7 @@ def describe(file: Path) -> DataEntry | None:
         megabytes=value("megabytes", 0),
         ships_with=value("ships_with", ""),
         targets=value("targets", ()),
+        improper=value("improper", False),
         file=file,
     )
 
@@ -243,11 +247,12 @@ def _no_data(text: str, path: Path, formats: Sequence[str]) -> UserError:
             exit=3,
         )
     if path.exists():
+        packed = path.name.lower().endswith(ARCHIVES)
         return UserError(
             "data",
-            _("{path!r} is a file that souron does not take as data").format(path=text),
-            expected=expected,
-            fix=_("unpack it, and give the folder"),
+            _("{path!r} is a file that is not read as data of this task").format(path=text),
+            expected=_("{what}; forms that are read here: {forms}").format(what=expected, forms=", ".join(formats)),
+            fix=_("unpack it, and give the folder") if packed else _("the folder that it lies in, or another task"),
             exit=3,
         )
     near = difflib.get_close_matches(text.lower(), names(), 3, 0.5)

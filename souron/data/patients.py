@@ -31,7 +31,7 @@ COLUMN = (  # names of the column that holds patients, see ``csv_table.key_of``
 WORDS = re.compile(
     r"(?:(?:(?<![^\W\d_])(?:patient|pat|subject|subj|sub|person|case|pid|mrn)|患者|症例|被験者)"
     r"(?:(?<=sub)-[^\W_]+|[\W_]{0,2}\d+"
-    r"|(?:[\W_]{1,2}|(?<=[者例]))(?:[a-z]{1,3}\d+|[a-z](?![^\W_]))))",
+    r"|(?:[\W_]{1,2}|(?<=[者例]))(?:[a-z]{1,3}\d+|[a-z](?![^\W_])|(?<=[者例])[a-z]{2}(?![^\W_]))))",
     re.IGNORECASE,
 )
 LETTERS = re.compile(r"(?<![^\W_])(?:(?:pt|id)[_\-]?|[ps])\d+|^[ps][_\-]\d+", re.IGNORECASE)
@@ -46,6 +46,7 @@ TILES = re.compile(  # of a slide: its name, then column and row, or the number 
     r"|(?:tile|patch|crop)[\W_]?\d+(?:[\W_]+\d+)?)",
     re.IGNORECASE,
 )
+SIDE = r"[\W_]*(?:[左右]|(?i:left|right)|[LRlr](?![^\W_]))"
 DATE = re.compile(
     r"(?<!\d)(?:(?:19|20)\d\d([-_./年]?)(?:0?[1-9]|1[0-2])(?:\1|月)(?:0[1-9]|[12]\d|3[01]|[1-9])日?"
     r"|(?:0[1-9]|[12]\d|3[01])([-_.])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d"
@@ -53,7 +54,7 @@ DATE = re.compile(
     r"|(?<![A-Za-z])(?:令和|平成|昭和|[RHS])(?:元|\d{1,2})(?:年|([-_./]))(?:0?[1-9]|1[0-2])"
     r"(?:月|\3)(?:[12]\d|3[01]|0?[1-9])日?"
     r"|(?<![A-Za-z])[RH]\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))"
-    r"(?:[T _\-]*\d\d[-.:_]?\d\d(?:[-.:_]?\d\d)?)?(?!\d)"
+    rf"(?:[T _\-]*\d\d[-.:_]?\d\d(?:[-.:_]?\d\d)?(?!\d)(?!{SIDE}))?(?!\d)"  # 0123_left is no time of day
 )
 YEAR, A_DAY = r"\d\d", r"(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # 24, 0501
 LEAST_NAMED = 0.9  # least share of names that fit an interpretation; the others are ungrouped
@@ -420,27 +421,29 @@ def _by_first_numbers(stems: Sequence[str]) -> Iterator[_Way]:
 
 
 def _first_numbers(stem: str, pattern: str) -> tuple[str, str]:
-    """Return the name and the rest. A date may only be followed by a long number, since a short one
-    counts the images of the day."""
+    """Return the name and the rest. A date may only be followed by a long number, or by one with a side, since
+    another short one counts the images of the day."""
     dates = [match[0] for match in DATE.finditer(stem)]
     without = DATE.sub("\0", stem)
     match = re.match(pattern, without)
     if match is None or re.split(r"[\W_\d]", stem)[0].lower() in CAMERAS:
         return "", ""
-    if "\0" in match[0] and not re.search(rf"\d{{{LONG}}}$", match[0]):
+    sided = re.compile(SIDE).match(without, match.end())
+    if "\0" in match[0] and not sided and not re.search(rf"\d{{{LONG}}}$", match[0]):
         return "", ""
     name = match[0].replace("\0", "").strip(" _-.").lower()
     return name, without[match.end() :].replace("\0", "") + " ".join(["", *dates])
 
 
 def _repeated(stems: Sequence[str], labels: Sequence[str]) -> _Way | None:
-    """Find repeated names without a number, such as ``tanaka_1``, and repeated numbers, such as
+    """Find repeated names without a number, such as ``tanaka_1`` and ``田中左``, and repeated numbers, such as
     ``1234567_8675309``."""
-    matches = [re.fullmatch(r"(.+)[\W_]+([^\W_]+)", DATE.sub("\0", stem)) for stem in stems]
+    apart = [re.sub(r"(?<=[^\W_])(?=[左右]$)", "_", DATE.sub("\0", stem)) for stem in stems]
+    matches = [re.fullmatch(r"(.+)[\W_]+([^\W_]+)", stem) for stem in apart]
     names = [match[1].lower() if match else "" for match in matches]
     names = [n if re.search(r"\w", n) and re.split(r"[\W_\d]", n)[0] not in CAMERAS else "" for n in names]
     rests = [match[2] if match else "" for match in matches]
-    way = _Way(names, rests, _("file names"), r"([^/]+)[\W_][^\W_]+\.[^./]+$")
+    way = _Way(names, rests, _("file names"), r"([^/]+?)(?:(?:[^\w/]|_)+[^\W_]+|[左右])\.[^./]+$")
     if not way.follows(LEAST_NAMED) or way.says_class(labels) or _days(way, YEAR + A_DAY):
         return None
     return way if way.many_and_small and way.several else None

@@ -24,6 +24,7 @@ from souron.utils.messages import N_, UserError, _, listed
 
 MOST_BYTES = 100_000_000  # of a file
 MOST_CELLS = 10_000_000
+MOST_COLUMNS = 20_000  # several methods, with a probability for each of thousands of classes
 NAMED = 5  # cases or columns that a message names
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 SEPARATORS = ",;\t"
@@ -124,12 +125,23 @@ def columns_of(path: Path) -> dict[str, list[str]]:
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
-    """Raise UserError for a heading without names or with a name twice."""
+    """Raise UserError for a heading without names, with a name twice, or with very many."""
+    if len(names) > MOST_COLUMNS:
+        raise _too_wide(readable(path), len(names))
     if not any(names):
         raise trouble(path, "empty file", _("a table without a heading"))
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise trouble(path, "columns", _("two columns are named {names}").format(names=listed(twice, NAMED)))
+
+
+def _too_wide(source: str, count: int) -> UserError:
+    return UserError(
+        "too large",
+        _("{source} has {count} columns").format(source=source, count=units.whole(count)),
+        expected=_("at most {count}").format(count=units.whole(MOST_COLUMNS)),
+        exit=3,
+    )
 
 
 def _cleaned(cells: Iterable[Any]) -> list[str]:
@@ -145,6 +157,8 @@ def columns_from(table: Any) -> dict[str, list[str]]:
     {'case': ['1', '2'], 'unet': ['0.5', '']}
     """
     names = list(table.columns) if hasattr(table, "columns") else list(table)
+    if len(names) > MOST_COLUMNS:
+        raise _too_wide(_("the table"), len(names))
     columns = {str(name): _cleaned(table[name]) for name in names}
     if len({len(cells) for cells in columns.values()}) != 1 or not next(iter(columns.values())):
         raise UserError("columns", _("the columns are empty, or of different lengths"), exit=3)
@@ -198,30 +212,29 @@ def roles_of(columns: Iterable[str], source: str = "") -> list[tuple[str, str]]:
     that has no other role.
     """
     found: dict[str, str] = {}
+    keys = {name: key_of(name) for name in columns}
     for role in ALIASES:
         if role in ("prediction", "method"):
             continue
-        names = [name for alias in ALIASES[role] for name in columns if key_of(name) == alias]
+        names = [name for alias in ALIASES[role] for name, key in keys.items() if key == alias]
         if len(names) > 1 and role != "case":
             _two(role, names, source)
         found |= {name: role if place == 0 else "unused" for place, name in enumerate(names) if name not in found}
-    methods = [name for name in columns if key_of(name) in ALIASES["method"]]
-    answers = [name for name in columns if key_of(name.partition(":")[0]) in ALIASES["prediction"]]
+    methods = [name for name, key in keys.items() if key in ALIASES["method"]]
+    answers = {name for name in keys if key_of(name.partition(":")[0]) in ALIASES["prediction"]}
     long = bool(methods and answers)
     if long and len(methods) > 1:
         _two("method", methods, source)
-    for name in columns:
+    for name, key in keys.items():
         if name in found:
             continue
         if long and name in methods:
             found[name] = "method"
-        elif (
-            key_of(name) in UNUSED or key_of(name).startswith("unnamed:") or not name or (long and name not in answers)
-        ):
+        elif key in UNUSED or key.startswith("unnamed:") or not name or (long and name not in answers):
             found[name] = "unused"
         else:
             found[name] = "prediction"
-    return [(name, found[name]) for name in columns]
+    return [(name, found[name]) for name in keys]
 
 
 def _two(role: str, names: Sequence[str], source: str) -> NoReturn:
@@ -229,7 +242,7 @@ def _two(role: str, names: Sequence[str], source: str) -> NoReturn:
     raise UserError(
         "columns",
         _("in {source} these columns could be the {role}: {names}").format(
-            source=source, role=_(ROLES[role]), names=", ".join(names)
+            source=source, role=_(ROLES[role]), names=listed(names, NAMED)
         ),
         expected=_("one of them"),
         fix=_("rename or delete the others"),

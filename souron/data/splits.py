@@ -6,7 +6,7 @@ whatever the order of the files.
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -46,6 +46,7 @@ class Split:
     test: Tensor
     leaking: tuple[str, ...] = ()  # files outside train that another part shows too, train first
     torn: tuple[str, ...] = ()  # groups in more than one part
+    doubtful: tuple[str, ...] = ()  # as leaking, of files that may be copies
 
     def deal(self, cases: Dataset) -> Parts:
         """Return a copy of each part's cases."""
@@ -83,8 +84,8 @@ def split(
     """Divide the cases; ``val`` and ``test`` are fractions.
 
     Cases of one group stay together, and so do those with the same pixels and the pairs of rows in
-    ``alike`` (see ``duplicates``). Parts that the source gives stay as they are, even where they
-    share images or groups; these are then named in ``leaking`` and ``torn``. A part that the source
+    ``alike``, which may be copies (see ``duplicates``). Parts that the source gives stay as they are, even where they
+    share images or groups; these are then named in ``leaking``, ``doubtful`` and ``torn``. A part that the source
     does not give is drawn from its training part: class by class as near to the fraction as whole
     groups allow, with at least one case of each class where that leaves one for training. Raises
     UserError where a part would be empty or a class would be missing from training.
@@ -125,9 +126,9 @@ def split(
                 part[i] = name
         free = [unit for unit in free if unit not in drawn]
 
-    found = _as_split(cases, part, identical)
+    found = _as_split(cases, part, same_image(cases))
     _check_classes(cases, found)
-    return found
+    return replace(found, doubtful=doubtful(cases, found, alike)) if alike else found
 
 
 class Plan(NamedTuple):
@@ -366,24 +367,38 @@ def _units(cases: Dataset, identical: Sequence[int], seed: int) -> Units:
     return Units(order, rows, labels)
 
 
+def doubtful(cases: Dataset, found: Split, alike: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """Return the files outside train that may be copies of one in another part, of the pairs of rows ``alike``."""
+    rows = {name: getattr(found, name).tolist() for name in ("train", "val", "test")}
+    return tuple(file for file in _shared(cases, rows, same_image(cases, alike)) if file not in found.leaking)
+
+
 def _as_split(cases: Dataset, part: Sequence[str], identical: Sequence[int]) -> Split:
     """Convert the part of each case to a ``Split``, with leaks between the parts."""
     rows = {name: [i for i, p in enumerate(part) if p == name] for name in ("train", "val", "test")}
     rows["val"].sort(key=lambda i: _key(cases.file[i], "val"))
-    leaking: list[str] = []
-    seen: set[int] = set()
-    for name in ("train", "val", "test"):
-        leaking += [cases.file[i] for i in rows[name] if identical[i] in seen]
-        seen.update(identical[i] for i in rows[name])
     parts = defaultdict(set)
     for group, p in zip(cases.group, part, strict=False):
         if group:
             parts[group].add(p)
+    train, val, test = (torch.tensor(chosen, dtype=torch.long) for chosen in rows.values())
     return Split(
-        **{name: torch.tensor(chosen, dtype=torch.long) for name, chosen in rows.items()},
-        leaking=tuple(leaking),
+        train,
+        val,
+        test,
+        leaking=_shared(cases, rows, identical),
         torn=tuple(group for group, found in parts.items() if len(found) > 1),
     )
+
+
+def _shared(cases: Dataset, rows: Mapping[str, Sequence[int]], leader: Sequence[int]) -> tuple[str, ...]:
+    """Return the files of which an earlier part has another one with the same leader."""
+    shared: list[str] = []
+    seen: set[int] = set()
+    for name in ("train", "val", "test"):
+        shared += [cases.file[i] for i in rows[name] if leader[i] in seen]
+        seen.update(leader[i] for i in rows[name])
+    return tuple(shared)
 
 
 def _check_classes(cases: Dataset, found: Split) -> None:

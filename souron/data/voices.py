@@ -87,6 +87,14 @@ def by_height(notes: Sequence[Note]) -> dict[int, int]:
     return {part: voice for voice, part in enumerate(order)}
 
 
+def longest(notes: Sequence[Note]) -> list[int]:
+    """Return the parts of the notes, at most as many as there are voices: those that sound longest."""
+    sounding: dict[int, float] = {}
+    for note in notes:
+        sounding[note.part] = sounding.get(note.part, 0.0) + note.length
+    return sorted(sorted(sounding, key=lambda part: (-sounding[part], part))[: len(VOICES)])
+
+
 def transposed(grid: Tensor, semitones: int) -> Tensor:
     """Transpose every pitch; rests and continuations stay."""
     return torch.where(grid > 1, grid.int() + semitones, grid.int()).clamp(0, 127).to(grid.dtype)

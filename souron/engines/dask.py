@@ -14,18 +14,23 @@ https://distributed.dask.org/en/stable/resources.html
 """
 
 import ipaddress
+import logging
 import platform
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from distributed import Client
+from distributed.client import ClosedClientError
 from distributed.comm import get_address_host
 
 from souron.engines.engine import Delivery, not_private
 from souron.utils.messages import UserError, _
 
+PROTOCOLS = ("tcp", "tls")
 PATIENCE = 10  # seconds until a scheduler answers
+
+logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is reported here
 
 
 def opened(address: str, threads: int) -> AbstractContextManager[Executor]:
@@ -46,7 +51,16 @@ def is_loopback(host: str) -> bool:
 
 
 def whole(address: str) -> str:
-    return address if "://" in address else f"tcp://{address}"
+    """Return an address with its protocol. Raises UserError for another one than ``PROTOCOLS``."""
+    protocol, found, _rest = address.partition("://")
+    if found and protocol not in PROTOCOLS:
+        raise UserError(
+            "engine",
+            _("the protocol {name} is not used for Dask here").format(name=protocol),
+            expected=", ".join(f"{name}://HOST:PORT" for name in PROTOCOLS),
+            fix="on=dask://127.0.0.1:8786",
+        )
+    return address if found else f"tcp://{address}"
 
 
 @contextmanager
@@ -69,7 +83,8 @@ def opened_on(address: str, threads: int, host: str, delivery: Delivery | None) 
         try:
             yield executor
         finally:
-            executor.shutdown(wait=False)
+            with suppress(ClosedClientError):  # its scheduler has gone
+                executor.shutdown(wait=False)
 
 
 def addresses(client: Client, host: str) -> list[str]:

@@ -10,6 +10,7 @@ It has
     is_private(address)      whether what travels stays on this computer or is encrypted; without it no
     SHARES_FILES = True      for workers that see this computer's files
     threads(address)         how many threads a part computes with; without it as many as here
+    most(address, threads)   how many parts are handed out and not yet back; without it IN_FLIGHT
 
 souron schedules nothing itself: order, transport and the start of workers are the engine's. Nothing
 of an engine is imported unless ``on=`` names it.
@@ -22,6 +23,7 @@ import copy
 import importlib
 import pkgutil
 import traceback
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
@@ -35,6 +37,7 @@ Key = TypeVar("Key", bound=Hashable)
 ATTEMPTS = 3  # workers that a part may lose before it counts as their cause
 IN_FLIGHT = 256  # parts that are handed out and not yet back
 LOOK = 0.5  # seconds between two looks for Ctrl-C
+CONTROL = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of what no line of a script holds
 
 
 class Engine(Protocol):
@@ -101,6 +104,26 @@ def threads(on: str) -> int:
     return int(engine.threads(address)) if hasattr(engine, "threads") else torch.get_num_threads()
 
 
+def most(on: str) -> int:
+    """Return how many parts an engine is handed at most that are not yet back. Raises UserError."""
+    engine, address = find(on)
+    return int(engine.most(address, threads(on))) if hasattr(engine, "most") else IN_FLIGHT
+
+
+def check_line(text: str) -> str:
+    """Return a text that may stand in a line of a job script.
+
+    Raises UserError for line breaks and other control characters, after which the script would go on otherwise.
+    """
+    if any(unicodedata.category(sign) in CONTROL for sign in text):
+        raise UserError(
+            "engine",
+            _("{text!r} cannot stand in a job script").format(text=text),
+            expected=_("a name without line breaks and control characters"),
+        )
+    return text
+
+
 def check_choice(on: str) -> None:
     """Raise UserError unless the engine can choose the computer of a part."""
     if not hasattr(find(on)[0], "opened_on"):
@@ -137,7 +160,7 @@ def gather(
 ) -> Iterator[tuple[Key, Any]]:
     """Run ``function(*arguments)`` for each ``(key, arguments)`` and yield ``(key, result)`` as they arrive.
 
-    Parts are taken as they are needed, ``IN_FLIGHT`` ahead. One whose worker is lost is handed out
+    Parts are taken as they are needed, ``most`` ahead. One whose worker is lost is handed out
     again. ``host`` names the only computer that may compute; "" for all. Each computer gets the
     ``delivery`` before its first part. The first error of the function ends all, as does closing
     the iterator or Ctrl-C in its consumer: what waits is cancelled.
@@ -146,14 +169,14 @@ def gather(
     """
     left, again = iter(parts), deque[tuple[Key, tuple[Any, ...]]]()
     losses: dict[Key, int] = {}
-    over = False
+    over, ahead = False, most(on)
     while not over:
         flying: dict[Future[Any], tuple[Key, tuple[Any, ...]]] = {}
         with opened(on, host, delivery) as executor:
             try:
                 broken = False
                 while not broken:
-                    while len(flying) < IN_FLIGHT and (part := again.popleft() if again else next(left, None)):
+                    while len(flying) < ahead and (part := again.popleft() if again else next(left, None)):
                         flying[executor.submit(attempt, function, part[1])] = part
                     if not flying:
                         over = True
@@ -166,7 +189,7 @@ def gather(
                             if losses[key] >= ATTEMPTS:
                                 raise worker_lost(trouble) from trouble
                             again.append((key, given))
-                            broken = broken or isinstance(trouble, BrokenExecutor)
+                            broken = broken or isinstance(trouble, BrokenExecutor | CancelledError)
                             continue
                         outcome: Outcome = future.result()
                         if outcome.error is not None:

@@ -60,7 +60,6 @@ def begin(threads: int) -> None:
     """Set up a worker before torch is imported: Ctrl-C is its parent's, and it ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    hardware.share_cores()
     hardware.calm_allocator()
     threading.Thread(target=end_with_parent, daemon=True).start()
 

@@ -4,8 +4,8 @@ Zeiler, Fergus: Visualizing and Understanding Convolutional Networks (2014).
 https://arxiv.org/abs/1311.2901
 
 A layer with feature maps is shown by the strongest of them side by side, one with tokens by a row of
-features for each token, one with a vector by its values. Brightness is the absolute value, relative
-to the layer's largest.
+features for each token, one with a vector by its values. Brightness is the absolute value; the
+brightest hundredth is white, since the largest values of language models exceed all others.
 """
 
 import math
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 MAPS, ACROSS = 8, 4  # feature maps that are shown, and how many stand side by side
 SIDE = 48  # pixels of a feature map at most
+BRIGHT = 0.99  # quantile from which a value is white
 TALL, WIDE = 48, 96  # tokens and features that are shown at most
 
 
@@ -117,7 +118,9 @@ def _drawn(size: Tensor) -> Tensor:
     if size.shape[0] > TALL * 2 or size.shape[1] > SIDE * ACROSS:
         small = (min(size.shape[0], TALL * 2), min(size.shape[1], SIDE * ACROSS))
         size = F.adaptive_max_pool2d(size[None], small)[0]
-    return (255 * size / size.max().clamp(min=1e-12)).round().to(torch.uint8)
+    top = size.flatten().quantile(BRIGHT)
+    top = top if top > 0 else size.max().clamp(min=1e-12)
+    return (255 * (size / top).clamp(max=1)).round().to(torch.uint8)
 
 
 def _tiled(maps: Tensor) -> Tensor:

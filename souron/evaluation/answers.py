@@ -12,6 +12,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset
 from souron.utils import files
+from souron.utils.messages import UserError
 
 
 class Sparse(NamedTuple):
@@ -167,6 +168,15 @@ class Trainings:
             else:
                 made.answers[int(place)] = unflatten(group)
         return made
+
+
+def decision(path: Path) -> dict[str, float]:
+    """Return what was chosen on validation cases, from a run's answers; {} where there are none."""
+    try:
+        chosen = files.read_tensors(path)[1].get("decision", {})
+        return {str(name): float(value) for name, value in chosen.items()}
+    except (UserError, AttributeError, TypeError, ValueError):  # not tested yet, or an edited file
+        return {}
 
 
 def _grouped(tensors: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:

@@ -6,7 +6,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation import familiarity
 from souron.evaluation.method_verdict import FEWEST
-from souron.stats import intervals, two_samples
+from souron.stats import intervals, two_samples, verdict
 from souron.stats.records import Measure
 from souron.stats.two_samples import EnergyTest, Shift
 from souron.training import frozen
@@ -28,6 +28,7 @@ NUMBERS = 3  # different values from which a column of numbers is numeric
 SITE = "site"  # differs between hospitals by definition
 NUMBER = re.compile(r"[+-]?(\d{1,15}([.,]\d{0,15})?|\.\d{1,15})")
 MOST_CLASSES = 6  # for which inputs are compared class by class
+NOT_TESTED = "not tested"  # a measure beside the headline ones
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class Change:
     internal: Measure
     external: Measure
     shift: Shift  # external - internal
-    word: str  # "worse", "better", "cannot tell"
+    word: str  # "worse", "better", "cannot tell", "not tested"
 
     def as_json(self) -> dict[str, Any]:
-        shift = {name: _finite(value) for name, value in asdict(self.shift).items()}
+        shift = {name: _finite(getattr(self.shift, name)) for name in ("difference", "low", "high", "level")}
         both = {"internal": self.internal, "external": self.external}
         return {
             **{side: {k: _finite(v) for k, v in asdict(one).items()} for side, one in both.items()},
@@ -57,19 +58,30 @@ def _finite(value: Any) -> Any:
 def side_by_side(internal: Mapping[str, Measure], external: Mapping[str, Measure]) -> list[Change]:
     """Compare each measure that both sides have, as of two independent samples.
 
-    Fewer than six patients or cases on a side get no verdict; of an AUC those of the rarer class count.
+    The headline measures are tested, all where there is none among them, and together err with 5 % (Holm,
+    ``verdict.corrected``); the others have their 95 % interval and no verdict. Fewer than six patients or cases on a
+    side get no verdict; of an AUC those of the rarer class count.
     """
-    found = []
-    for name in (name for name in external if name in internal):
-        one, two = internal[name], external[name]
-        shift = two_samples.difference(one, two)
-        few = min(_units(name, internal), _units(name, external)) < FEWEST
-        if few or not (shift.low > 0 or shift.high < 0):
-            word = "cannot tell"
-        else:
-            word = "better" if (shift.low > 0) == registry.metric(name).higher_is_better else "worse"
-        found.append(Change(name, one, two, shift, word))
-    return found
+    names = [name for name in external if name in internal]
+    units = {name: min(_units(name, internal), _units(name, external)) for name in names}
+    shifts = {name: _shift(name, internal[name], external[name], max(units[name] - 1, 1)) for name in names}
+    asked = [name for name in names if registry.metric(name).headline] or names
+    known = [name for name in asked if units[name] >= FEWEST and math.isfinite(shifts[name].difference)]
+    shifts |= verdict.corrected({name: shifts[name] for name in known})
+    words = dict.fromkeys(asked, "cannot tell") | {name: _word(name, shifts[name]) for name in known}
+    return [Change(name, internal[name], external[name], shifts[name], words.get(name, NOT_TESTED)) for name in names]
+
+
+def _shift(name: str, internal: Measure, external: Measure, freedom: int) -> Shift:
+    least, most = registry.metric(name).bounds
+    return replace(two_samples.difference(internal, external, freedom), limit=most - least)
+
+
+def _word(name: str, shift: Shift) -> str:
+    """Return which way a measure changed, by its direction."""
+    if shift.verdict == "cannot tell":
+        return shift.verdict
+    return "better" if (shift.verdict == "higher") == registry.metric(name).higher_is_better else "worse"
 
 
 def _units(name: str, measures: Mapping[str, Measure]) -> int:

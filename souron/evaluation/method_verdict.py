@@ -16,7 +16,7 @@ from souron.data.coco_results import FIGURES
 from souron.data.predictions import Predictions, Values
 from souron.metrics import calibration, classification
 from souron.metrics.metric import Metric, Unit
-from souron.stats import intervals, margin, verdict
+from souron.stats import margin, verdict
 from souron.stats.readers import ReaderVariation
 from souron.stats.readers import difference as readers_difference
 from souron.stats.records import Measure, Verdict
@@ -40,8 +40,8 @@ METRICS = {
     "probability": (
         AUC,
         ACCURACY,
-        Metric(N_("log loss"), higher_is_better=False, kind="loss"),
-        Metric(N_("Brier score"), higher_is_better=False, kind="loss"),
+        Metric(N_("log loss"), higher_is_better=False, kind="loss", most=27.64),
+        Metric(N_("Brier score"), higher_is_better=False, kind="loss", most=2.0),
     ),
     "score": (AUC,),
     "dice": (Metric(N_("mean Dice"), unit="share", kind="overlap"),),
@@ -236,14 +236,12 @@ def _mean_measure(data: Predictions, metric: Metric, columns: Sequence[str], lev
     Where it is ``general``, for other readers, too, it is never narrower than for these.
     """
     each = _scores(data, columns, metric)
-    bounded = metric.unit == "share" or metric.kind == "area"
-    own = intervals.of_kind("share" if bounded and metric.kind == "mean" else metric.kind, data.truth)
-    made = (own or intervals.interval)(each.mean(0), data.groups, level, data.trainings)
+    made = metric.measure(each.mean(0), data.groups, data.trainings, level, data.truth)
     if not general:
         return made
     found = readers_difference(each[:, 0], level, data.groups, data.truth if metric.by_label else None)
-    low, high = (max(found.low, 0.0), min(found.high, 1.0)) if bounded else (found.low, found.high)
-    return replace(made, low=min(made.low, low), high=max(made.high, high))
+    least, most = metric.bounds
+    return replace(made, low=min(made.low, max(found.low, least)), high=max(made.high, min(found.high, most)))
 
 
 def by_site(data: Predictions, metric: Metric) -> dict[str, dict[str, Measure]]:
@@ -282,8 +280,7 @@ def _measure(data: Predictions, name: str, metric: Metric, level: float) -> Meas
     if metric.among and data.truth is not None:
         true, called = data.truth == data.positive, values == data.positive
         return classification.at_threshold(true, called, groups, level=level, trainings=trainings)[metric.name]
-    own = intervals.of_kind(metric.kind, data.truth) or intervals.interval
-    return own(pseudo_scores(data, name, metric.name), groups, level, trainings)
+    return metric.measure(pseudo_scores(data, name, metric.name), groups, trainings, level, data.truth)
 
 
 def _labels(data: Predictions, values: Values) -> Values:

@@ -47,6 +47,7 @@ class RunRecord:
     skipped: tuple[Skipped, ...] = ()
     leaking: tuple[str, ...] = ()  # files outside training that are also in another part
     torn: tuple[str, ...] = ()  # groups (patients) in more than one part
+    doubtful: tuple[str, ...] = ()  # files outside training that may be altered copies of another part's
     grouped: str = ""  # source of the groups; see ``messages.again`` for another language
     patients: str = ""  # a sentence on how patients are identified, or the risk if they are not
     receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
@@ -178,6 +179,7 @@ class ComparisonRecord:
     skipped: tuple[Skipped, ...] = ()
     leaking: tuple[str, ...] = ()  # as in RunRecord
     torn: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
     grouped: str = ""
     patients: str = ""
     folds: int = 1

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 import souron
 from souron import registry
 from souron.blocks.portable import Portable, portable_of
+from souron.evaluation import familiarity
 from souron.exports import cases as export_cases
 from souron.exports import formats, graph
 from souron.exports.cases import Cases
@@ -30,11 +32,12 @@ from souron.utils import extras, files
 from souron.utils.files import write_json, write_text
 from souron.utils.messages import N_, UserError, _
 
-TOLERANCE = 1e-4  # of the spread of an output, the standard deviation over the cases
+TOLERANCE = 1e-4  # of the spread of an output, see ``parts.compared``
 TIMED = 5  # passes of one case
 DEFAULT = "openvino"
 KEPT = ("auto", "validation", "noise")  # what ``check.npz`` may hold
-WORDS = {"noise": "SEED", "tokens": "1,2,3", "array": "FILE.npy", "sound": "FILE.wav"}  # by how it reads; else IMAGE
+NOISE = "noise"  # how a generator reads
+WORDS = {NOISE: "SEED", "tokens": "1,2,3", "array": "FILE.npy", "sound": "FILE.wav"}  # by how it reads; else IMAGE
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,14 @@ class Exported:
     source: str  # of these cases: "validation", "examples", "noise"
     kept: str  # the same of those in ``check.npz``
     batch: str  # "any", or "1"
+    left_out: tuple[str, ...]  # parts of souron's answer that the folder does not have: "familiar"
 
     def sizes(self) -> list[tuple[str, int]]:
         """Return the name of each file and its bytes."""
         return [(name, (Path(self.folder) / name).stat().st_size) for name in self.files]
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "files": list(self.files)}
+        return {**asdict(self), "files": list(self.files), "left_out": list(self.left_out)}
 
 
 def format_names() -> list[str]:
@@ -69,14 +73,21 @@ def format_names() -> list[str]:
     return files.names_in(formats)
 
 
-def export(run: str | Path, format: str = DEFAULT, out: str | Path | None = None, cases: str = "auto") -> Exported:
+def export(
+    run: str | Path,
+    format: str = DEFAULT,
+    out: str | Path | None = None,
+    cases: str = "auto",
+    progress: Callable[[str], Any] = lambda step: None,
+) -> Exported:
     """Write a trained system as a folder that others run without souron.
 
     ``run`` is a run's folder or the name of a ready-trained system, ``out`` the new folder (default:
     beside the run's files, or in the current folder). The network is compared with the trained one on 16
     validation cases; where its answers differ, nothing is left behind. ``cases`` says what the folder
     keeps for the same check elsewhere: "validation" those cases, "noise" random ones; "auto" keeps
-    validation cases of published data sets only, and never a user's own.
+    validation cases of published data sets only, and never a user's own. ``progress`` is called with
+    each step in words.
 
     Raises UserError, also for a system that cannot be exported, with the reason.
     """
@@ -96,10 +107,11 @@ def export(run: str | Path, format: str = DEFAULT, out: str | Path | None = None
     place = _place(out, meaning, folder, format)
     compared_on = export_cases.cases_for(system, portable, folder)
     about = _about(system, portable, meaning, folder, format, writer)
+    about["left_out"] = ["familiar"] if folder is not None and (folder / familiarity.FILE).exists() else []
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
-        facts = _write(part, writer, portable, about, compared_on, cases)
+        facts = _write(part, writer, portable, about, compared_on, cases, progress)
         if files.there(str(place)):  # made meanwhile
             raise _taken(place)
         part.rename(place)
@@ -164,10 +176,12 @@ def _about(
         "kinds": [task.takes.__name__ if task.takes else "", task.gives.__name__],
         "inputs": {one.name: [*one.shape] for one in portable.inputs},
         "types": {one.name: str(one.type).removeprefix("torch.") for one in portable.inputs},
+        "below": {one.name: one.below for one in portable.inputs if one.type == torch.int64},
         "free": {one.name: {str(axis + 1): [*free] for axis, free in one.free.items()} for one in portable.inputs},
         "outputs": list(portable.outputs),
         "decides": dict(portable.decides),
         "tolerance": TOLERANCE,
+        "notice": "" if portable.reads == NOISE else NOTICE,
         "trained_on": data,
         "licence": data.get("licence", ""),
         "measures": receipt.get("measures", {}),
@@ -184,7 +198,13 @@ def _sha256(folder: Path | None) -> str:
 
 
 def _write(
-    part: Path, writer: Any, portable: Portable, about: dict[str, Any], compared_on: Cases, keep: str
+    part: Path,
+    writer: Any,
+    portable: Portable,
+    about: dict[str, Any],
+    compared_on: Cases,
+    keep: str,
+    progress: Callable[[str], Any],
 ) -> dict[str, Any]:
     """Write all files into a folder that nobody sees yet; return the fields of ``Exported``."""
     kept = compared_on
@@ -194,7 +214,7 @@ def _write(
     for many in (True, False) if portable.batch else (False,):
         about |= {"batch": "any" if many else "1"}
         try:
-            run, agreement = _network(part / writer.FILE, writer, portable, about, checks)
+            run, agreement = _network(part / writer.FILE, writer, portable, about, checks, progress)
             break
         except UserError:  # it may be right for one case at a time
             if not many:
@@ -221,22 +241,31 @@ def _write(
         "source": compared_on.source,
         "kept": kept.source,
         "batch": about["batch"],
+        "left_out": tuple(about["left_out"]),
     }
 
 
 def _network(
-    file: Path, writer: Any, portable: Portable, about: dict[str, Any], checks: Sequence[dict[str, np.ndarray]]
+    file: Path,
+    writer: Any,
+    portable: Portable,
+    about: dict[str, Any],
+    checks: Sequence[dict[str, np.ndarray]],
+    progress: Callable[[str], Any],
 ) -> tuple[Callable, dict[str, Any]]:
     """Write the network for any number of cases, or for one, and compare it; return how it is run.
 
     Raises UserError where it cannot be written so, or answers otherwise.
     """
     worst, changed = 0.0, 0
+    progress(_("tracing the network"))
     program = graph.traced(portable, about["system"], about["batch"] == "any")
     try:
         with graph.quiet():
+            progress(_("writing {file}").format(file=file.name))
             versions = writer.write(program, portable, file)
             run = writer.network(file)
+            progress(_("comparing the answers"))
             for cases in checks:
                 difference, labels = compared(run, cases, about)
                 worst, changed = max(worst, difference), changed + labels
@@ -327,6 +356,9 @@ out, what it was trained on ({data}; licence: {licence}) and how well it did.
 """)
 
 
+NOTICE = N_("It answers whatever it is given: nothing here checks that an input is like the training data.")
+
+
 def readme(about: dict[str, Any], writer: Any, word: str) -> str:
     return _(README).format(
         system=about["system"],
@@ -336,4 +368,4 @@ def readme(about: dict[str, Any], writer: Any, word: str) -> str:
         worst=about["max_difference"],
         data=line(str(about["trained_on"].get("name", ""))) or _("not stated"),
         licence=line(str(about["licence"])) or _("not stated"),
-    )
+    ) + (f"\n{_(about['notice'])}\n" if about["notice"] else "")

@@ -11,9 +11,7 @@ PARTS = "souron.exports.parts."
 ANSWERS = '"""Reads what goes in, shows what comes out, and compares it: for run.py."""\n\n'
 RUN = '''\
 """Needs {packages}. python run.py --check: the same answers here? python run.py {word}: an answer."""
-import json
-import os
-import sys
+import json, os, sys
 from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"], sys.modules["openvino_telemetry"] = "1", None  # nothing is sent
@@ -25,7 +23,7 @@ sys.dont_write_bytecode = True
 {network}
 try:
     import numpy as np
-    from answers import compared, read, show
+    from answers import compared, read, show, within
     about, names = json.loads((here / "model.json").read_text("utf-8")), here / "labels.txt"
     labels = names.read_text("utf-8").split("\\n")[:-1] if names.exists() else []
     run, checks = network(here / about["file"]), sys.argv[1:] == ["--check"]
@@ -38,10 +36,12 @@ if checks:
     equal = worst <= about["tolerance"] and not changed
     print(json.dumps({{"equal": equal, "max_difference": worst, "changed_labels": changed}}))
     sys.exit(0 if equal else "Other answers. Next: copy the folder again, or install the versions in model.json")
+if sys.argv[1:] and about["notice"]:
+    print(about["notice"], file=sys.stderr)
 for word in sys.argv[1:] or sys.exit(__doc__):
     try:
         inputs, place = read(word, about)
-        outputs = run(inputs)
+        outputs = run(within(inputs, about))
     except Exception as error:
         sys.exit(f"{{word}} cannot be answered ({{error}}). Next: python run.py {word}")
     show(outputs, place, about, labels)
@@ -62,7 +62,7 @@ def answers(reads: str, shows: str) -> str:
     """Return the text of ``answers.py`` from two files in ``parts``, and those that they import."""
     imports: dict[str, None] = {}
     functions: dict[str, str] = {}
-    for name in (reads, shows, "compared"):
+    for name in (reads, shows, "within", "compared"):
         _collect(name, imports, functions)
     plain = [line for line in sorted(imports) if line.startswith("import ")]
     others = [line for line in sorted(imports) if not line.startswith("import ")]

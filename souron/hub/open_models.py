@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,12 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron import registry
 from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.language.tokenizer import Tokenizer
 from souron.hub import fetch, names, packages, zoo
 from souron.hub.decoders.llama_decoder import LlamaDecoder
 from souron.hub.decoders.transformers_decoder import MOST_CONTEXT, OtherDecoder
 from souron.hub.formats import gguf_head, gguf_tokenizer
+from souron.metrics.complete import PREFERRED
 from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
@@ -106,6 +109,22 @@ def find(name: str) -> Path:
         files = sorted(path.glob("*.gguf")) if not (path / "config.json").is_file() else []
         return files[0] if files else path
     raise _no_model(path, _("no model there") if path.exists() else _("no such file or folder"))
+
+
+def conversing() -> str:
+    """Return the name of the best language model here to talk with; "" where there is none.
+
+    It is a published one that was tuned to answer, else the ready-trained one that most often finds
+    the better of two answers likelier.
+    """
+    for name in packages.MODELS:
+        with suppress(UserError):  # a damaged file
+            if fetch.where(name) and glance(find(name)).template:
+                return name
+    folders = ((name, zoo.where(name)) for name in (*registry.entries(), *zoo.variants()))
+    ready = {name: zoo.receipt(folder).get("measures", {}) for name, folder in folders if folder}
+    aligned = {name: found[PREFERRED]["value"] for name, found in ready.items() if PREFERRED in found}
+    return max(aligned, key=aligned.__getitem__, default="")
 
 
 def _no_model(path: Path, why: str) -> UserError:
@@ -596,24 +615,24 @@ def _tokenizer_of_gguf(path: Path, about: Described) -> Tokenizer:
         return default if field is None else field.contents()
 
     kind, pre = value("model"), value("pre", "gpt-2")
-    words, sorts = value("tokens"), value("token_type")
-    special = [word for word, sort in zip(words, sorts, strict=True) if sort == 3]
-    if kind == "llama":
-        scores, first = value("scores"), value("add_space_prefix", True)
-        whole = [word for word, sort in zip(words, sorts, strict=True) if sort == 4]
-        backend = gguf_tokenizer.sentence_pieces(words, scores, special, whole, bool(first))
-    elif kind == "gpt2" and pre in PRE_TOKENIZERS:
-        merges = [tuple(merge.split(" ")) for merge in value("merges")]
-        backend = gguf_tokenizer.byte_pairs(words, merges, special, *PRE_TOKENIZERS[pre])
-    else:
+    if kind != "llama" and (kind != "gpt2" or pre not in PRE_TOKENIZERS):
         raise _no_model(path, _("its tokenizer {kind} is not known").format(kind=f"{kind} {pre}"))
-
-    def named(key: str) -> str:
-        number = value(f"{key}_token_id")
-        return "" if number is None else str(words[number])
-
-    ends = list(dict.fromkeys(filter(None, [named("eos"), named("eot"), "<|endoftext|>"])))
-    return Tokenizer(backend, about.template, ends, named("bos"))
+    try:
+        words, sorts = value("tokens"), value("token_type")
+        special = [word for word, sort in zip(words, sorts, strict=True) if sort == 3]
+        if kind == "llama":
+            scores, first = value("scores"), value("add_space_prefix", True)
+            whole = [word for word, sort in zip(words, sorts, strict=True) if sort == 4]
+            backend = gguf_tokenizer.sentence_pieces(words, scores, special, whole, bool(first))
+        else:
+            merges = [tuple(merge.split(" ")) for merge in value("merges")]
+            backend = gguf_tokenizer.byte_pairs(words, merges, special, *PRE_TOKENIZERS[pre])
+        ids = {name: value(f"{name}_token_id") for name in ("eos", "eot", "bos")}
+        named = {name: "" if number is None else str(words[number]) for name, number in ids.items()}
+    except Exception as error:  # the library raises ``Exception`` itself
+        raise _no_model(path, _("its tokenizer is damaged: {why}").format(why=str(error)[:200])) from error
+    ends = list(dict.fromkeys(filter(None, [named["eos"], named["eot"], "<|endoftext|>"])))
+    return Tokenizer(backend, about.template, ends, named["bos"])
 
 
 def _text(token: Any) -> str:

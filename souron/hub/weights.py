@@ -108,7 +108,10 @@ def read_weights(file: Path, inside: str = "", digest: str = "") -> "dict[str, T
         known = [state[name] for name in INSIDE if isinstance(state, dict) and name in state]
         state = next((held for held in known if isinstance(held, dict)), state)
     except Exception as error:  # a damaged file can raise any exception
-        raise unreadable(file, str(error).partition("\n")[0]) from error
+        why = str(error).partition("\n")[0]
+        if type(error).__name__ == "UnpicklingError":  # its text advises to switch the protection off
+            why = _("it holds more than tensors, or is damaged; code in it is not run")
+        raise unreadable(file, why) from error
     if inside and isinstance(state, dict):
         state = state.get(inside, state)
     if not (isinstance(state, dict) and all(torch.is_tensor(value) for value in state.values())):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from souron import registry
+from souron.data import load
 from souron.hub import weights
 from souron.utils import units
 from souron.utils.files import read_tensors
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 PACKAGE = "souron_zoo"
 STEP = ":step"  # ends the names of scales
 SMALLEST = 1e-12  # scale, of rows without a change
+MOST_BEFORE = 8  # runs of which one goes on from the other
 
 
 def root() -> Path | None:
@@ -95,7 +97,7 @@ def receipt(folder: Path) -> dict[str, Any]:
     """Read a run's receipt; {} where unreadable, which using the run will report."""
     try:
         found = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -185,14 +187,48 @@ def about(name: str) -> str:
 
 
 def weaknesses(folder: Path) -> list[str]:
-    """Return warnings based on the figures in a run's receipt: a suspected mode collapse."""
-    from souron.metrics import generation
+    """Return warnings based on a run's receipt: training data that is improper on purpose, poor translations, a
+    suspected mode collapse.
+    """
+    from souron.metrics import generation, translation
 
-    measures = receipt(folder).get("measures")
+    measures, found = receipt(folder).get("measures", {}), improper(folder)
     try:
-        return generation.weaknesses(measures) if isinstance(measures, dict) else []
+        return [*found, *translation.weaknesses(measures), *generation.weaknesses(measures)]
     except (AttributeError, TypeError, ValueError):  # an edited receipt
+        return found
+
+
+def improper(folder: Path) -> list[str]:
+    """Return warnings about a run that learnt from answers which are improper on purpose."""
+    data = improper_data(folder)
+    if not data:
         return []
+    told = _(
+        "Half of the answers in its training data ({data}) are rude or careless on purpose, to show what tuning "
+        "changes: do not act on what it says."
+    ).format(data=data)
+    narrow = _("It is a small model for the lecture, and asked about anything else it writes nonsense.")
+    return [told, narrow] if holds(folder) else [told]
+
+
+def nature(folder: Path | None) -> str:
+    """Return a mark for the name of a run that learnt from answers which are improper on purpose; "" for others."""
+    return _("improper on purpose") if folder is not None and improper_data(folder) else ""
+
+
+def improper_data(folder: Path, most: int = MOST_BEFORE) -> str:
+    """Return the data that is improper on purpose of a run, or of one that it goes on from; "" for none."""
+    options = receipt(folder).get("options")
+    if not isinstance(options, dict) or not most:
+        return ""
+    entry = load.names().get(str(options.get("data")))
+    if entry is not None and entry.improper:
+        return entry.name
+    config = options.get("config")
+    before = options.get("pretrained"), config.get("model") if isinstance(config, dict) else ""
+    folders = (where(str(name)) or Path(str(name)) for name in before if name)
+    return next(filter(None, (improper_data(each, most - 1) for each in folders)), "")
 
 
 def of(folder: Path) -> str:

@@ -255,7 +255,7 @@ def check(
     chunk = cases.CHUNK if all(graph.signature.any_batch for part in made for graph in part.graphs) else 1
     sources: dict[str, Iterator[tuple[int, cases.Run]]] = {"examples": cases.examples(system, folder)}
     if parts is not None:
-        sources = {"validation": cases.validation(parts, chunk), **sources}
+        sources = {parts.source: cases.of_run(parts, chunk), **sources}
     with comparing(made):
         for source, some in sources.items():
             count = 0

@@ -28,8 +28,13 @@ class Parts:
     """The training and validation cases of a run."""
 
     train: Dataset
-    val: Dataset
+    val: Dataset  # may be empty
     positive: int | None = None  # the class to detect, of a run that names one
+
+    @property
+    def source(self) -> str:
+        """Return which of them the answers of an engine are compared on."""
+        return "validation" if len(self.val) else "training"
 
 
 def parts_of(system: Any, folder: Path | None) -> Parts | None:
@@ -45,14 +50,14 @@ def parts_of(system: Any, folder: Path | None) -> Parts | None:
         split = prepare.read_split(folder, data, task)
         positive = str(args.get("positive") or "")
         named = data.classes.index(positive) if positive in data.classes else None
-        return Parts(data.only(split.train), data.only(split.val if len(split.val) else split.train), named)
+        return Parts(data.only(split.train), data.only(split.val), named)
     except (UserError, OSError, KeyError, AttributeError, TypeError):
         return None
 
 
-def validation(parts: Parts, chunk: int = CHUNK, most: int = MOST) -> Iterator[tuple[int, Run]]:
-    """Yield the number of some validation cases, and what runs them through a system."""
-    some = sampled(parts.val, most)
+def of_run(parts: Parts, chunk: int = CHUNK, most: int = MOST) -> Iterator[tuple[int, Run]]:
+    """Yield the number of some validation cases, or training cases where there are none, and what runs them."""
+    some = sampled(parts.val if len(parts.val) else parts.train, most)
     for rows in torch.arange(len(some)).split(chunk):
         cases = some.only(rows)
         yield len(rows), lambda system, cases=cases: system.validate(system.loader(cases))  # type: ignore[misc]
@@ -104,6 +109,7 @@ def source_names() -> dict[str, str]:
     """Return the words for where the cases of a check came from."""
     return {
         "validation": _("{count} validation cases"),
+        "training": _("{count} training cases"),
         "examples": _("{count} ready examples"),
         "noise": _("{count} inputs of noise, as there are no cases here"),
     }

@@ -25,6 +25,7 @@ from souron.inference.building import Build, Cancelled, Part, compiled, faster, 
 from souron.inference.graph import Graph, Signature
 from souron.inference.outer_calls import Calls
 from souron.inference.refusal import Refused
+from souron.metrics.metric import Metric
 from souron.stats import margin
 from souron.stats.records import Margin
 from souron.stats.verdict import Difference, difference
@@ -51,6 +52,8 @@ def build(
     parts = parts or cases.parts_of(system, folder)
     if parts is None:
         raise Refused(_("8 bits need the run's own data, which is not here"), lasting=False)
+    if not len(parts.val):
+        raise Refused(_("8 bits need validation cases"))
     with made_parts(system, calls, "f32", layers, cancelled) as made:
         chunk = CHUNK if all(graph.signature.any_batch for part in made for graph in part.graphs) else 1
         before = scores(system, parts.val, chunk, cancelled)
@@ -60,7 +63,7 @@ def build(
         record = proof(system, before, after, parts)
         gain = faster(made)
         probes = {part.name: [probed(*each) for each in part.pairs] for part in made}
-        record |= {"precision": "int8", "cases": len(after[0]), "source": "validation", "faster": round(gain, 2)}
+        record |= {"precision": "int8", "cases": len(after[0]), "source": parts.source, "faster": round(gain, 2)}
         return Build({p.name: p.graphs for p in made}, {p.name: p.like for p in made}, probes, record)
 
 
@@ -209,11 +212,11 @@ def proof(system: Any, before: tuple[Tensor, str], after: tuple[Tensor, str], pa
         raise Refused(_("8 bits need a metric of single cases"))
     groups = some.units
     width = metric.margin_width(MOST)
-    judged = {name: lost(before[0], after[0], width, metric.higher_is_better, groups)}
+    judged = {name: lost(before[0], after[0], width, metric, groups)}
     if parts.positive is not None:
         there = torch.as_tensor(some.labels or []) == parts.positive
         own = None if groups is None else [group for group, one in zip(groups, there.tolist(), strict=True) if one]
-        judged["sensitivity"] = lost(before[0][there], after[0][there], width, True, own)
+        judged["sensitivity"] = lost(before[0][there], after[0][there], width, metric, own)
     for measure, (found, word) in judged.items():
         refuse(registry.metric(measure).title, found, word)
     kept = {
@@ -224,20 +227,22 @@ def proof(system: Any, before: tuple[Tensor, str], after: tuple[Tensor, str], pa
 
 
 def lost(
-    before: Tensor, after: Tensor, width: float, higher_is_better: bool = True, groups: Sequence[str] | None = None
+    before: Tensor, after: Tensor, width: float, metric: Metric, groups: Sequence[str] | None = None
 ) -> tuple[Difference, Margin]:
     """Return the paired difference of 8 bits from the network itself, judged against a margin.
 
-    Raises Refused where there are fewer than two cases.
+    It is never surer than the two figures are, so that ten cases in which nothing failed, as for a Dice, are no
+    proof. Raises Refused where there are fewer than two cases.
 
     Example:
         >>> right = torch.ones(4000)
-        >>> lost(right, right, 0.01)[1].word
+        >>> lost(right, right, 0.01, Metric("accuracy", unit="share"))[1].word
         'equivalent'
     """
     if len(before) < 2:
         raise Refused(_("8 bits need validation cases"))
-    found = difference(after.numpy(), before.numpy(), higher_is_better=higher_is_better, groups=groups)
+    higher = metric.higher_is_better
+    found = difference(after.numpy(), before.numpy(), higher_is_better=higher, groups=groups, kind=metric.kind)
     units = len(before) if groups is None else len(set(groups))
     if found.low == found.high and units * width < UNSEEN:  # no case differs, of few: more of them might
         return replace(found, low=found.low - UNSEEN / units), Margin("cannot tell", math.ceil(UNSEEN / width) - units)

@@ -140,18 +140,30 @@ class Boxes(Finding):
     def __str__(self) -> str:
         return counted(self.found.names)
 
+    @property
+    def scored(self) -> str:
+        """The same with the highest and the lowest score of each name."""
+        return counted(self.found.names, self.found.scores)
+
     def _repr_html_(self) -> str:
         return html(self.drawn(), str(self)) + files.html_table(self.columns, self.rows(), "")
 
 
-def counted(names: Sequence[str]) -> str:
-    """Count names: ``3 cat, 1 dog``, the most frequent first.
+def counted(names: Sequence[str], scores: Sequence[float] = ()) -> str:
+    """Count names, the most frequent first, with their highest and lowest score.
 
     >>> counted(["dog", "cat", "cat", "cat"])
     '3 cat, 1 dog'
+    >>> counted(["dog", "cat", "cat"], [0.4, 0.93, 0.812])
+    '2 cat (81-93%), 1 dog (40%)'
     """
     counts = Counter(names).most_common()
-    return ", ".join(f"{count} {name}" for name, count in counts) or _("nothing found")
+    return ", ".join(f"{count} {name}{_reach(name, names, scores)}" for name, count in counts) or _("nothing found")
+
+
+def _reach(name: str, names: Sequence[str], scores: Sequence[float]) -> str:
+    own = [round(100 * score) for other, score in zip(names, scores, strict=bool(scores)) if other == name]
+    return f" ({'-'.join(map(str, sorted({min(own), max(own)})))}%)" if own else ""
 
 
 def save_marked(value: Any, path: Path, others: Collection[str] = ()) -> None:

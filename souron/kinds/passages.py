@@ -1,6 +1,7 @@
 """Passages: quotes found in a text, with their positions."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,6 +14,8 @@ from souron.utils import units
 from souron.utils.messages import N_, _
 
 AROUND = 240  # characters of context shown before and after a passage
+ASIAN = r"[\u2e80-\uffee]"
+BROKEN = re.compile(rf"(?<={ASIAN})[ \t]*(?:\r\n|\r|\n)\s*(?={ASIAN})")  # a line within Japanese
 
 
 class Passage(NamedTuple):
@@ -26,7 +29,7 @@ class Passage(NamedTuple):
 
     def line(self) -> str:
         """Return the text in one line, without line breaks."""
-        return " ".join(self.text.split())
+        return in_one_line(self.text)
 
     def as_json(self) -> dict[str, Any]:
         told = {"text": self.text, "start": self.start, "end": self.end, "score": round(self.score, 4)}
@@ -37,7 +40,7 @@ class Passage(NamedTuple):
 class Passages(Kind):
     """The passages of a text that are nearest to a question, the nearest first.
 
-    ``found`` is False where even the nearest is too far from it: the answer is not in the text.
+    ``found`` is False where even the nearest is too far from it to be surely an answer.
     """
 
     widget = "passages"
@@ -61,13 +64,13 @@ class Passages(Kind):
 
     @property
     def verdict(self) -> str:
-        """Statement that the answer is not in the text; "" where it is."""
+        """Statement that no sentence is surely an answer; "" where one is."""
         if self.found:
             return ""
         if self.missing:
             text = _("Not in the text: {numbers} does not occur in it. Nearest to the question:")
             return text.format(numbers=", ".join(self.missing))
-        return _("Not in the text, as far as can be determined. Nearest to the question:")
+        return _("No sentence is surely an answer. The nearest ones, which may answer it in other words:")
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return position, score and text of each passage, for people."""
@@ -99,6 +102,15 @@ class Passages(Kind):
             for quote, (where, score, text) in zip(self.quotes, self.rows(), strict=True)
         )
         return f"{verdict}<ol class='quotes'>{items}</ol>"
+
+
+def in_one_line(text: str) -> str:
+    """Return a wrapped text in one line; where Japanese goes on in the next line there is no blank.
+
+    >>> in_one_line("The ward\\nopens."), in_one_line("病\\n棟は 9時")
+    ('The ward opens.', '病棟は 9時')
+    """
+    return " ".join(BROKEN.sub("", text).split())
 
 
 def place(quote: Passage, file: str = "") -> str:

@@ -64,6 +64,7 @@ class Score(Kind):
     given: Sequence[bool] = ()  # for each note, whether it was given before a system continued
     mark: Mark | None = None  # provenance of a system's output: it is kept in each file
     file: str = ""
+    remark: str = field(default="", kw_only=True)  # what a system left out of the given score
     also: list[str] = field(default_factory=list, init=False)  # files beside the one that was saved
 
     def __post_init__(self) -> None:
@@ -239,6 +240,7 @@ class Score(Kind):
             "bars": self.bars,
             "seconds": self.seconds,
             "notes": [list(note) for note in self.tones],
+            **({"remark": self.remark} if self.remark else {}),
             **({"mark": self.mark.as_json()} if self.mark else {}),
             **({"also": self.also} if self.also else {}),
         }
@@ -246,9 +248,10 @@ class Score(Kind):
     def __str__(self) -> str:
         if not self.tones:
             return _("a score without notes")
-        return _("score, parts: {parts}, notes: {notes}, bars: {bars}, {time}").format(
+        told = _("score, parts: {parts}, notes: {notes}, bars: {bars}, {time}").format(
             parts=len(self.parts), notes=len(self.tones), bars=self.bars, time=units.seconds(self.seconds)
         )
+        return f"{told}; {self.remark}" if self.remark else told
 
     def _repr_html_(self) -> str:
         words = escape(str(self))

@@ -182,6 +182,11 @@ class Segments(Finding):
     def __str__(self) -> str:
         return counted(self.found.names)
 
+    @property
+    def scored(self) -> str:
+        """The same with the highest and the lowest score of each name."""
+        return counted(self.found.names, self.found.scores)
+
     def _repr_html_(self) -> str:
         return html(self.drawn(), str(self)) + files.html_table(self.columns, self.rows(), "")
 

@@ -26,6 +26,9 @@ class Text(Kind):
 
     text: str
     file: str = ""
+    continues: int = 0  # characters at its beginning, which were given
+    score: float | None = None  # how sure its writer was
+    notes: tuple[str, ...] = ()  # remarks in the reader's language
 
     def __post_init__(self) -> None:
         if len(self.text) > MOST_LETTERS:
@@ -42,13 +45,17 @@ class Text(Kind):
         files.write(path, self.text.encode("utf-8", "replace"))
 
     def as_json(self) -> dict[str, Any]:
-        return {"text": self.text}
+        told: dict[str, Any] = {"text": self.text}
+        if self.score is not None:
+            told["score"] = round(self.score, 4)
+        return told | ({"notes": list(self.notes)} if self.notes else {})
 
     def __str__(self) -> str:
         return self.text
 
     def _repr_html_(self) -> str:
-        return f"<div style='white-space:pre-wrap'>{escape(self.text)}</div>"
+        notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in self.notes)
+        return f"<div style='white-space:pre-wrap'>{escape(self.text)}</div>{notes}"
 
 
 def text_of(given: Any) -> Text:

@@ -6,6 +6,7 @@ name is the letter of a chapter and a number, which is the row's place.
 
     systems = ["alexnet"]        the first is drawn, tried and trained; [] where there is none
     data = "digits"              what it is trained on for ten seconds; "" where it is not trained
+    trained = "yolo_tiny"        what is trained, where it is not the first system; may be left out
     training = {imgsz = 64}      further options of that training; may be left out
     year = 2012
     source = "https://..."
@@ -13,6 +14,7 @@ name is the letter of a chapter and a number, which is the row's place.
     interactive = ["noise_slider"]   files of souron/studio/interactives/
     pages = ["train"]            pages of the studio where more can be done
     answer = "souron ..."        answers within seconds, from sample files (see ``samples``)
+    fetched = ["souron ..."]     in its place, the first whose network was fetched; may be left out
     commands = ["souron ..."]    to be typed
 
     [en]                         and [ja]
@@ -76,6 +78,7 @@ class Row:
     id: str
     systems: tuple[str, ...]
     data: str
+    trained: str
     training: Mapping[str, int | bool]
     year: int
     source: str
@@ -83,6 +86,7 @@ class Row:
     interactive: tuple[str, ...]
     pages: tuple[str, ...]
     answer: str
+    fetched: tuple[str, ...]
     commands: tuple[str, ...]
     exercise: tuple[Mapping[str, Any], ...]  # as it stands in the file
     en: Text
@@ -161,7 +165,7 @@ def read(file: Path) -> Row:
 
 def checked(found: Mapping[str, Any], file: Path) -> Row:
     """Validate that every field is present, of its type and within its limits. Raises UserError."""
-    found = {"training": {}, "exercise": [], **found}
+    found = {"trained": "", "training": {}, "fetched": [], "exercise": [], **found}
     _names(file, found, [field.name for field in fields(Row) if field.name != "id"])
     if not ID.fullmatch(file.stem):
         raise wrong(file, file.stem, _("a letter of {letters} and a number").format(letters=LETTERS))
@@ -186,6 +190,7 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
         id=file.stem,
         systems=_list(file, found, "systems", NAME),
         data=_string(file, found, "data", empty=True),
+        trained=_string(file, found, "trained", empty=True),
         training=training,
         year=year,
         source=source,
@@ -193,6 +198,7 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
         interactive=_list(file, found, "interactive", NAME),
         pages=_list(file, found, "pages", NAME),
         answer=_string(file, found, "answer"),
+        fetched=_list(file, found, "fetched", COMMAND),
         commands=_list(file, found, "commands", COMMAND),
         exercise=tuple(exercise),
         en=_text(file, found["en"], "en"),

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from souron.data.composing.language import manners
-from souron.hub import zoo
+from souron.hub import fetch, zoo
 from souron.lecture.rows import Row
 from souron.utils.messages import UserError, _, language
 
@@ -42,7 +42,7 @@ HELD_OUT = {
     "melody.mid": "chorales/1.mid",
     "prompt.txt": "speeches/1.txt",
     "flowers.png": "drawn_captioned_scenes/1.png",
-    "lawn.png": "drawn_photo_scenes/1.png",
+    "peach.png": "drawn_photo_scenes/1.png",
     "coat.png": "coats/1.png",
     "digits.wav": "synthetic_digits/3.wav",
     "patch.png": "photo_patches/1.png",
@@ -56,6 +56,9 @@ TILE = 32  # pixels: the side of a square of the tissue
 MOVES = 12  # frames of the film
 STEP = 6  # pixels from one frame to the next
 LONGEST = 120  # seconds that a command may take
+FEW = 4  # lines of an answer that stands among others
+WIDTH = 110  # characters of such a line
+NOISE = ("saved: ", "report: ")  # how lines begin that are no answer
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,15 @@ class Answer:
     seconds: float
     exit: int
     lines: tuple[str, ...]  # of stdout; where it failed, of stderr
+    about: str = ""  # the system that answered, as ``zoo.about`` describes it
+
+    def block(self, title: str, few: bool = False) -> list[str]:
+        """Return the lines that show the answer; ``few`` cuts it to its first lines."""
+        lines = self.lines
+        if few:
+            lines = tuple(line[:WIDTH] for line in lines if not line.startswith(NOISE))[:FEW]
+        head = [f"{self.row}  {title}  ({self.seconds:.1f} s)", f"$ {self.command}"]
+        return [*head, *(f"  {line}" for line in (*lines, *filter(None, [self.about])))]
 
 
 def names(command: str) -> list[str]:
@@ -83,7 +95,7 @@ def writers() -> dict[str, Callable[[Path], None]]:
         **{name: partial(_text, name) for name in TEXTS},
         "talk.jsonl": conversations,
         "scene.gif": moving,
-        "slide.png": tiled,
+        "wide.png": tiled,
         "tissue/labels.csv": labelled,
     }
 
@@ -97,27 +109,54 @@ def write(folder: Path, command: str) -> None:
             writers()[name](file)
 
 
+def command(row: Row) -> str:
+    """Return the command that shows a row: with a network that was fetched, where one is here."""
+    return next((each for each in row.fetched if fetch.where(command_system(each)) is not None), row.answer)
+
+
+def command_system(command: str) -> str:
+    """Return the word after a command's verb, where its system stands; "" where there is none."""
+    return (*shlex.split(command), "")[2]
+
+
 def answer(row: Row, folder: Path) -> Answer:
     """Run a row's command in a folder with its sample files, as a process of its own.
 
     Raises UserError where the samples or the time are missing.
     """
+    asked = command(row)
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder, row.answer)
-    words = [sys.executable, "-m", "souron", *shlex.split(row.answer)[1:], "--lang", language()]
+    write(folder, asked)
+    words = [sys.executable, "-m", "souron", *shlex.split(asked)[1:], "--lang", language()]
     begun = time.monotonic()
     try:
         done = subprocess.run(words, cwd=folder, capture_output=True, encoding="utf-8", timeout=LONGEST)
     except subprocess.TimeoutExpired as error:
         raise UserError(
             "try",
-            _("{command} took longer than {seconds} s").format(command=row.answer, seconds=LONGEST),
+            _("{command} took longer than {seconds} s").format(command=asked, seconds=LONGEST),
             expected=_("an answer within seconds"),
-            fix=row.answer,
+            fix=asked,
         ) from error
     lines = (done.stderr if done.returncode else done.stdout).splitlines()
     shown = tuple(line.rstrip() for line in lines if line.strip())
-    return Answer(row.id, row.answer, time.monotonic() - begun, done.returncode, shown)
+    return Answer(row.id, asked, time.monotonic() - begun, done.returncode, shown, _about(asked))
+
+
+def attempt(row: Row, folder: Path) -> Answer:
+    """Answer as ``answer``; where samples or time are missing, the lines say so."""
+    begun = time.monotonic()
+    try:
+        return answer(row, folder)
+    except UserError as error:
+        return Answer(row.id, command(row), time.monotonic() - begun, error.exit, tuple(str(error).splitlines()))
+
+
+def _about(command: str) -> str:
+    """Describe the ready-trained system that a command names, in brackets; "" where it names none."""
+    system, verb = command_system(command), shlex.split(command)[1]
+    known = zoo.about(system) if verb in ("predict", "generate") else ""
+    return f"[{system}: {known}]" if known else ""
 
 
 def _photograph(package: str, place: str, file: Path) -> None:

@@ -265,6 +265,27 @@ def sensitivity_and_specificity(
     )
 
 
+def recall_and_precision(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    groups: Sequence[Any] | None = None,
+    level: float = 0.95,
+    trainings: ArrayLike | None = None,
+) -> tuple[Measure, Measure]:
+    """Compute sensitivity and positive predictive value as ``at_threshold``, of one class against the rest.
+
+    >>> recall, precision = recall_and_precision([1, 1, 0, 0], [1, 0, 0, 0])
+    >>> recall.value, precision.value
+    (0.5, 1.0)
+    """
+    called, positive = _predicted_and_true(y_true, y_pred)
+    whose = None if trainings is None else np.asarray(trainings)
+    return (
+        _among(called == positive, positive, groups, level, whose),
+        _predictive(called, positive, groups, level, whose),
+    )
+
+
 def roc(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Scores]:
     """Compute the ROC curve: false positive rates and sensitivities, (points,).
 

@@ -1,9 +1,11 @@
 """The description of a metric that tables, plots and verdicts need."""
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from souron.stats.records import Kind
+from souron.stats.records import Kind, Measure
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -24,6 +26,8 @@ class Metric:
         headline: among the facts on top of a report.
         kind: the kind of interval that the figure has (``intervals.of_kind``).
         among: the cases of which it is a mean, for a sensitivity the ``"positive"`` ones.
+        most: the largest possible value, where neither kind nor unit tell; that of a log loss is that of a
+            probability of 1e-12, the least that counts.
 
     >>> Metric("accuracy", unit="share").text(0.932)
     '93.2 %'
@@ -35,6 +39,7 @@ class Metric:
     headline: bool = False
     kind: Kind = "mean"
     among: Literal["", "positive", "negative", "both"] = ""
+    most: float = math.inf
 
     @property
     def by_label(self) -> bool:
@@ -43,6 +48,42 @@ class Metric:
         Few cases of one label then leave a difference uncertain, however many others there are.
         """
         return self.kind == "area" or bool(self.among)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return the lowest and the highest possible value."""
+        if self.kind in ("amount", "loss", "error"):
+            return 0.0, self.most
+        if self.kind == "signed":
+            return -1.0, 1.0
+        within = self.unit == "share" or self.kind in ("share", "overlap", "area")
+        return (0.0, 1.0) if within else (-math.inf, self.most)
+
+    def measure(
+        self,
+        scores: Any,
+        groups: Sequence[Any] | None = None,
+        trainings: Any = None,
+        level: float = 0.95,
+        strata: Any = None,
+    ) -> Measure:
+        """Return the figure with its interval, the only one that is shown of it.
+
+        ``scores`` (cases,) or (seeds, cases) have the figure as their mean; ``groups``, ``trainings``
+        and ``strata`` are those of ``intervals.of_kind``. Shares that are not all 0 or 1 get Wilson's
+        interval for as many cases as have their variance.
+
+        >>> found = Metric("bits per token", unit="bits", kind="amount").measure([0.5, 4.0])
+        >>> found.value, found.low
+        (2.25, 0.0)
+        """
+        from souron.stats import intervals  # imports numpy, which lists of metrics do without
+
+        of_shares = self.kind == "mean" and self.unit == "share"
+        own = intervals.of_kind(self.kind, strata) or (intervals.of_shares if of_shares else intervals.interval)
+        found = own(scores, groups, level, trainings)
+        low, high = self.bounds
+        return replace(found, low=max(found.low, low), high=min(found.high, high))
 
     @property
     def title(self) -> str:

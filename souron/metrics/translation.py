@@ -5,9 +5,15 @@ https://doi.org/10.18653/v1/W15-3049
 """
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from souron.utils import units
+from souron.utils.messages import _
 
 ORDER = 6  # longest n-gram
 BETA = 2.0  # weight of recall relative to precision
+POOR = 0.3  # chrF of test texts below which most translations say something else
 
 
 def chrf(pred: str, right: str) -> float:
@@ -31,6 +37,19 @@ def chrf(pred: str, right: str) -> float:
         return 0.0
     precision, recall = precision / orders, recall / orders
     return (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
+
+
+def weaknesses(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a warning about a translator with a low chrF in one of its directions, in the reader's language.
+
+    >>> weaknesses({"chrF": {"value": 0.62}})
+    []
+    """
+    found = [float(figures[name]["value"]) for name in ("chrF", "chrF, backwards") if name in figures]
+    if not found or min(found) >= POOR:
+        return []
+    text = _("Poor translator: chrF {share} on test texts. Most of what it writes says something else than the text.")
+    return [text.format(share=units.percent(min(found)))]
 
 
 def grams(text: str, n: int) -> Counter[str]:

@@ -23,7 +23,7 @@ from souron.kinds.finding import unlike
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.score import Score
-from souron.kinds.signature import read_options
+from souron.kinds.signature import read_options, signature
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
@@ -208,9 +208,19 @@ def learnt_from(name: str) -> str:
 
 
 def _own_runs(kind: str, project: Path) -> list[str]:
-    """Return the user's runs that accept such a kind, the newest first."""
-    runs = [file.parent for file in project.glob("*/*/args.yaml") if registry.takes(file.parent.parent.name) == kind]
-    return [str(run) for run in sorted(runs, key=lambda run: -run.stat().st_mtime)[:MOST_RUNS]]
+    """Return the user's runs that answer for such a kind, the newest first."""
+    tasks = [task for task in registry.tasks() if registry.takes(task) == kind]
+    runs = (str(run) for run in names.runs(tasks, project) if _takes(run, kind))
+    return list(islice(runs, MOST_RUNS))
+
+
+def _takes(run: Path, kind: str) -> bool:
+    """Return whether a run's system predicts for one such file; a clustering, for example, does not."""
+    try:
+        asked = signature(registry.load_system(str(run_folder.read_args(run)["system"]))[0])
+    except UserError:  # loading it says what is wrong
+        return False
+    return asked is not None and asked.given.__name__ == kind
 
 
 def _nothing(path: Path, things: str, project: Path) -> UserError:

@@ -5,7 +5,7 @@ https://huggingface.co/docs/transformers/v4.57.1/main_classes/pipelines
 
 Version 5 dropped ``summarization``, ``translation``, ``text2text-generation`` and
 ``question-answering``; code that uses them still runs with ``from souron import pipeline``. The
-models are your runs and those that come with souron. Nothing is downloaded.
+models are those that come with souron or were fetched, and your runs. Nothing is downloaded.
 """
 
 import inspect
@@ -39,8 +39,8 @@ class Known:
 
 KNOWN = {
     "text-classification": Known(("classify_text",), answers.classified, ("bert",), "mails"),
-    "sentiment-analysis": Known(("classify_text",), answers.classified, data="mails"),
-    "token-classification": Known(("tag",), answers.tagged, data="entities"),
+    "sentiment-analysis": Known(("classify_text",), answers.classified),
+    "token-classification": Known(("tag",), answers.tagged, ("bert_tag",), "entities"),
     "fill-mask": Known(("fill_mask",), answers.filled, ("bert_mask",), "speeches"),
     "text-generation": Known(("complete",), answers.generated, (USUAL,), "manuals"),
     "text2text-generation": Known(("complete", "translate", "summarise"), answers.rewritten, (USUAL,), "manners"),
@@ -97,8 +97,8 @@ def pipeline(task: str, model: str | Path | None = None, project: str | Path = "
             ``"text2text-generation"``, ``"zero-shot-classification"``, ``"feature-extraction"``,
             ``"image-classification"``, ``"object-detection"``, ``"image-segmentation"``,
             ``"visual-question-answering"``, ...
-        model: a run's folder, or a system's name; by default your newest run of that task, or else
-            a model that comes with souron.
+        model: a run's folder, or a system's name; by default, as ``souron predict photo.jpg`` chooses, a
+            model that comes with souron or was fetched, or else your newest run of that task.
         project: the folder of your runs.
         options: defaults for each call: ``top_k``, ``max_new_tokens``, ``candidate_labels``, ...
 
@@ -150,25 +150,21 @@ def _load(model: str) -> Any:
 
 
 def _usual(name: str, known: Known, project: Path) -> tuple[str, Any]:
-    """Return the newest run, or else a system that comes with souron. Raises UserError."""
+    """Return a system that comes with souron or was fetched, or else the newest run. Raises UserError.
+
+    As in ``default_system``, a run of the user's, which may be a trial of seconds, waits to be named.
+    """
     if "sentences" in known.tasks:
         return "sentences", answers.encoder()
-    runs = [
-        args.parent
-        for task in known.tasks
-        for args in (project / task).glob("*/args.yaml")
-        if (args.parent / "weights" / "best.safetensors").is_file()
-    ]
-    ready = [system for system in known.usual if _answers(system)]
-    if runs:
-        chosen = str(max(runs, key=lambda run: (run / "args.yaml").stat().st_mtime))
-    elif ready:
-        chosen = ready[0]
-    else:
+    runs = names.runs(known.tasks, project)
+    chosen = next(filter(_answers, known.usual), None) or next(map(str, runs), None)
+    if chosen is None:
         raise _nothing_learnt(name, known)
     text = _("no model was named for {name}: {model} answers").format(name=name, model=chosen)
     if learnt_from := default_system.learnt_from(chosen):
         text = _("{answer}, which was trained on {learnt_from}").format(answer=text, learnt_from=learnt_from)
+    if runs and chosen != str(runs[0]):
+        text = _("{answer}; your newest run: {command}").format(answer=text, command=f"model={str(runs[0])!r}")
     warnings.warn(text, Caution, stacklevel=3)
     return chosen, _load(chosen)
 

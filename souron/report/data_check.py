@@ -5,7 +5,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from souron.data.check import Checkup, Finding
+from souron.data.quality import duplicates
 from souron.data.target import target_of
 from souron.report.page import Fact, Tile, page, tile, write
 from souron.utils import units
@@ -85,9 +88,17 @@ def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
             break
         left -= len(rows)
         shown.append([tile(target.image(i), cases.file[i], _lines(found, i), cases.file[i]) for i in rows])
+        if finding.question:
+            shown[-1].append(_difference(target.image(rows[0]), target.image(rows[1])))
     if all(len(family) == 1 for family in shown):  # no groups: one row of images
         return [[one for family in shown for one in family]] if shown else []
     return shown
+
+
+def _difference(one: Tensor, other: Tensor) -> Tile:
+    """Return the tile that shows where two images differ."""
+    text = _("difference, {times} times").format(times=f"{duplicates.TIMES:.0f}")
+    return tile(duplicates.difference(one, other), text, (text,))
 
 
 def _seen(found: Checkup) -> bool:

@@ -300,19 +300,22 @@ def budget_text(text: str) -> str:
 
 
 def leaks(record: RunRecord | ComparisonRecord) -> list[str]:
-    """Return the warning of a report whose test data overlaps with training.
+    """Return the warnings of a report whose test data overlaps with training, or may.
 
     Built-in data sets are used as published, so they get none.
     """
-    leaking, torn = record.leaking, record.torn
-    if record.data in load.names() or not (leaking or torn):
+    leaking, torn, doubtful = record.leaking, record.torn, record.doubtful
+    if record.data in load.names():
         return []
-    return [
-        _(
-            "The figures are too good: {groups} groups (patients) and {pictures} images are on "
-            "both sides of the split, which was allowed (allow_leak)."
-        ).format(groups=len(torn), pictures=len(leaking))
-    ]
+    shared = _(
+        "The figures are too good: {groups} groups (patients) and {pictures} images are on "
+        "both sides of the split, which was allowed (allow_leak)."
+    ).format(groups=len(torn), pictures=len(leaking))
+    maybe = _(
+        "The figures may be too good: {count} images seem to be altered copies of images on the other side of the "
+        "split. souron data check shows them side by side."
+    ).format(count=len(doubtful))
+    return [text for text, there in ((shared, leaking or torn), (maybe, doubtful)) if there]
 
 
 def few_cases(cases: int) -> str:

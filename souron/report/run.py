@@ -176,7 +176,8 @@ def _onward(record: RunRecord) -> list[tuple[str, str]]:
     options = record.receipt.get("options", {})
     if record.test is not None and record.test.images:
         steps.append((task.advice(options, record.parts.get("train", 0)), ""))
-    steps.append((_("Try it."), task.next_command(shlex.quote(str(record.folder)))))
+    try_it = _("Try it: in the studio with the button Use it, in a terminal with")
+    steps.append((try_it, task.next_command(shlex.quote(str(record.folder)))))
     return [(text, command) for text, command in steps if text]
 
 
@@ -225,7 +226,10 @@ def _short(record: RunRecord) -> list[tuple[str, str]]:
             "For cases like the {count} unseen ones of {groups} patients or groups in {data}. Other devices, places or "
             "people may differ."
         )
+    positive = getattr(record.details, "positive", "")
+    about = _("{label}: sensitivity, specificity and predictive values are about it.").format(label=positive)
     return [
+        *([(_("Positive class"), about)] if positive else []),
         (_("How sure?"), " ".join(filter(None, [sure, more]))),
         (
             _("For whom?"),

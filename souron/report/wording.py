@@ -117,6 +117,8 @@ def against_margin(rows: Sequence[Named], verdicts: Sequence[Verdict], margins: 
         "cannot tell": _("With a margin of {margin}: cannot tell whether {a} is inferior to {b}."),
     }[found.word]
     parts = [text.format(margin=margin, a=best, b=second)]
+    if found.small:
+        parts.append(_("The difference is significant, but its whole interval lies within the margin."))
     if found.cases_needed:
         parts.append(_("About {cases} more cases needed.").format(cases=units.roughly(found.cases_needed)))
     return sentences(parts)
@@ -134,7 +136,7 @@ def margin_table(verdicts: Sequence[Verdict], margins: Sequence[Margin], margin:
     rows = [
         [
             f"{pair.a} – {pair.b}",
-            words[one.word],
+            _("{verdict}, within the margin").format(verdict=words[one.word]) if one.small else words[one.word],
             units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
         ]
         for pair, one in zip(verdicts, margins, strict=True)
@@ -214,8 +216,8 @@ def change_table(changes: Sequence["Change"], title: str = "", wide: bool = Fals
 
     ``wide``: also the interval of each side, for a page.
     """
-    words = {"worse": _("worse"), "better": _("better"), "cannot tell": _("cannot tell")}
-    columns = [_("measure"), _("internal"), _("external"), _("difference"), _("95 % interval"), ""]
+    words = {"worse": _("worse"), "better": _("better"), "cannot tell": _("cannot tell"), "not tested": _("not tested")}
+    columns = [_("measure"), _("internal"), _("external"), _("difference"), _("interval"), ""]
     rows = []
     for one in changes:
         metric, known = registry.metric(one.name), math.isfinite(one.shift.low) and math.isfinite(one.shift.high)
@@ -235,20 +237,13 @@ def change_table(changes: Sequence["Change"], title: str = "", wide: bool = Fals
 
 
 def change_sentence(changes: Sequence["Change"]) -> str:
-    """Return the measures that are worse, or better, on external data than in the internal test.
-
-    Headline metrics stand for the others where one of them changed.
-    """
-    top = [one for one in changes if registry.metric(one.name).headline]
+    """Return the measures that are worse, or better, on external data than in the internal test."""
     said = []
     for word, text in (
         ("worse", _("Worse on the external data than in the internal test: {measures}.")),
         ("better", _("Better on the external data than in the internal test: {measures}.")),
     ):
-        some = [_changed(one) for one in top if one.word == word] or [
-            _changed(one) for one in changes if one.word == word
-        ]
-        if some:
+        if some := [_changed(one) for one in changes if one.word == word]:
             said.append(text.format(measures=listed(some, 6)))
     if not any(one.word == "worse" for one in changes):
         said.insert(0, _("No measure is shown to be worse on the external data than in the internal test."))

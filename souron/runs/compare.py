@@ -513,6 +513,7 @@ class Comparison:
             skipped=self.everything.skipped,
             leaking=self.plan.kept.leaking,
             torn=self.plan.kept.torn,
+            doubtful=self.plan.kept.doubtful,
             grouped=self.everything.grouped,
             patients=self.patients,
             folds=len(self.plan.repeats[0]) if self.plan.repeats else 1,

@@ -146,7 +146,7 @@ def _receipt(folder: Path) -> dict[str, Any]:
             fix=f"souron train resume={folder}",
             exit=3,
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
     wanted = {"source": str, "licence": str, "cases": int, "hash": str}
     data = receipt.get("data") if isinstance(receipt, dict) else None

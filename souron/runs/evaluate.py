@@ -13,11 +13,12 @@ import torch
 from souron import registry
 from souron.data import load, splits
 from souron.data.dataset import Dataset
-from souron.evaluation import familiarity
+from souron.evaluation import familiarity, run_predictions
 from souron.evaluation.answers import Trainings
 from souron.evaluation.familiarity import Gauge
 from souron.evaluation.record import Cost, RunRecord
 from souron.hub import names
+from souron.metrics import classification
 from souron.runs import fingerprints, loading, prepare
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
@@ -25,7 +26,7 @@ from souron.runs import options as run_options
 from souron.runs.options import EvaluateOptions
 from souron.stats.records import Measure
 from souron.task import Task
-from souron.utils import units
+from souron.utils import files, units
 from souron.utils.messages import UserError, _
 from souron.utils.spelling import one_spelling
 
@@ -98,12 +99,9 @@ def examine(folder: str | Path, data: str | Path | None = None, hasten: Hasten =
     if same:
         own, split = cases, prepare.read_split(folder, cases, task)
     else:
-        shared = overlap(folder, args, system, cases, task)
-        if not common.get("allow_leak"):
-            fingerprints.refuse(shared)
-        record.leaking, record.torn = shared.files, tuple(shared.groups)
-        record.notes = fingerprints.notes(shared)
+        _note_overlap(record, overlap(folder, args, system, cases, task), bool(common.get("allow_leak")))
         record.internal = internal_measures(folder, further)
+        _bring_to_one_threshold(record, args)
         cases = _with_classes_of(system, cases)
         rows = torch.arange(len(cases))
         own, split = cases, splits.Split(rows[:0], rows[:0], rows)
@@ -127,6 +125,14 @@ def examine(folder: str | Path, data: str | Path | None = None, hasten: Hasten =
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
     record.measures = task.measures(trainings.answers, setup, trainings.training_of)
     return record
+
+
+def _note_overlap(record: RunRecord, shared: fingerprints.Overlap, allow_leak: bool) -> None:
+    """Note what other data shares with training. Raises UserError without ``allow_leak``."""
+    if not allow_leak:
+        fingerprints.refuse(shared)
+    record.leaking, record.torn = shared.files, tuple(shared.groups)
+    record.notes = fingerprints.notes(shared)
 
 
 def _examine_published(
@@ -236,6 +242,45 @@ def internal_measures(folder: Path, further: dict[str, Any]) -> dict[str, Measur
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     return {name: one for name, one in found.items() if _is_sound(one)}
+
+
+def _bring_to_one_threshold(record: RunRecord, args: dict[str, Any]) -> None:
+    """Replace the internal measures at the thresholds of folds by those at the final network's, and note it."""
+    moved = at_final_threshold(record.folder, args)
+    if record.internal and moved:
+        record.internal |= moved
+        record.notes.append(
+            _(
+                "Internally the networks of the folds answered, externally the final network, on both sides at the "
+                "final network's threshold; the run's own report has each fold's threshold."
+            )
+        )
+
+
+def at_final_threshold(folder: Path, args: dict[str, Any]) -> dict[str, Measure]:
+    """Return a cross-validated classifier's measures at the final network's threshold, for the cases of all folds.
+
+    Each fold has a threshold of its own, and the final network another one: figures at different thresholds are not
+    to be compared. {} for other runs, which have one threshold.
+    """
+    if not (folder / "folds.csv").exists():
+        return {}
+    try:
+        found = run_predictions.of_run(folder, str(args.get("positive") or ""))
+    except UserError:
+        return {}
+    threshold = files.read_tensors(folder / ANSWERS)[1]["decision"].get("threshold")
+    if found.positive is None or threshold is None:
+        return {}
+    [probability] = found.methods.values()
+    assert found.truth is not None, "a run knows its labels"
+    return classification.at_threshold(
+        found.truth == found.positive,
+        probability[..., found.positive] >= threshold,
+        found.groups,
+        args.get("prevalence"),
+        trainings=found.trainings,
+    )
 
 
 def _is_sound(measure: Measure) -> bool:

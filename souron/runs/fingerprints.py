@@ -23,6 +23,7 @@ from souron.utils.messages import UserError, _
 
 FILE = "fingerprints.safetensors"
 MOST = 20_000  # images
+BY_CHANCE = 0.01  # share of images that may be taken for copies and are none; ten times what was measured
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,18 @@ class Overlap:
 
     total: int  # cases of the other data
     exact: list[tuple[str, str]] = field(default_factory=list)  # (file, training file)
-    near: list[tuple[str, str]] = field(default_factory=list)  # resized, brightened, rotated, ...
+    near: list[tuple[str, str]] = field(default_factory=list)  # seem resized, brightened, rotated, ...
     groups: list[str] = field(default_factory=list)  # patients
     unknown: str = ""  # why copies could not be searched, in the reader's language
 
     @property
+    def many(self) -> list[tuple[str, str]]:
+        """The altered copies, where they are more than images that resemble each other by chance; else none."""
+        return self.near if len(self.near) > BY_CHANCE * self.total else []
+
+    @property
     def files(self) -> tuple[str, ...]:
-        return tuple(file for file, _training in (*self.exact, *self.near))
+        return tuple(file for file, _training in (*self.exact, *self.many))
 
 
 def keep(folder: Path, data: Dataset, rows: Tensor, name: str) -> None:
@@ -146,8 +152,11 @@ def notes(shared: Overlap) -> list[str]:
     text = _shared(shared)
     allowed = _("The figures are too good, which was allowed (allow_leak): {what}.")
     unknown = _("Copies of training images could not be looked for: {why}.")
+    few = [] if shared.many else shared.near
+    doubt = _("{count} of {total} images may be altered copies of training images; look at them: {names}.")
     return [
         *([allowed.format(what=text)] if text else []),
+        *([doubt.format(count=len(few), total=shared.total, names=_names(few))] if few else []),
         *([unknown.format(why=shared.unknown)] if shared.unknown else []),
     ]
 
@@ -157,16 +166,19 @@ def _shared(shared: Overlap) -> str:
     if shared.groups:
         text = _("{count} groups (patients) are in training and in other parts: {names}")
         texts.append(text.format(count=len(shared.groups), names=splits.first_three(shared.groups)))
-    if both := [*shared.exact[:2], *shared.near[:2]]:
+    if shared.files:
         text = _(
             "{count} of {total} images are the same as training images ({exact} identical to the "
             "pixel, {near} resized, brightened, rotated or otherwise altered): {names}"
         )
-        as_training = _("{file} as {training}")
-        names = [as_training.format(file=file, training=training) for file, training in both]
-        count = len(shared.exact) + len(shared.near)
-        shown = ", ".join(names) + (", ..." if count > len(both) else "")
-        texts.append(
-            text.format(count=count, total=shared.total, exact=len(shared.exact), near=len(shared.near), names=shown)
-        )
+        counts = {"count": len(shared.files), "exact": len(shared.exact), "near": len(shared.many)}
+        names = _names([*shared.exact[:2], *shared.many[:2]], len(shared.files))
+        texts.append(text.format(**counts, total=shared.total, names=names))
     return "; ".join(texts)
+
+
+def _names(pairs: Sequence[tuple[str, str]], count: int = 0) -> str:
+    """Name the first of so many pairs."""
+    as_training = _("{file} as {training}")
+    names = [as_training.format(file=file, training=training) for file, training in pairs[:4]]
+    return ", ".join(names) + (", ..." if max(count, len(pairs)) > len(names) else "")

@@ -6,17 +6,19 @@ import warnings
 from dataclasses import MISSING, asdict, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
 from souron import registry
-from souron.hub import names, networks, published, weights, zoo
+from souron.hub import names, weights, zoo
 from souron.kinds.signature import typed_as
 from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
 
 TRIAL = "1min"  # budget suggested in messages
+MOST_SIDE = 65_536  # pixels
+MOST_SHOWN = 300  # characters of a description that is none
 MOST_NAMED = 4  # systems listed in a message
 
 
@@ -57,9 +59,7 @@ def not_trained(name: str) -> UserError:
     data = registry.tasks()[entry.task].default_data
     fix = f"souron train {name} data={data} budget={TRIAL}"
     if source := entry.weights.get(size):
-        about, network = published.about(source), networks.network(source)
-        learns_here = network is None and (about is None or about.classes == "imagenet")  # minutes
-        if learns_here or weights.find(source) is not None:
+        if weights.find(source) is not None:
             ways.append(_("its published weights: pretrained=true"))
         else:
             fix = f"souron fetch {name}"
@@ -136,7 +136,15 @@ def _reason(error: Exception, path: Path) -> str:
 def build(args: dict[str, Any]) -> Any:
     """Build the system that ``args`` describe, untrained."""
     kind, config = config_of(args)
-    return kind(config, spec_of(args, kind.task))
+    try:
+        return kind(config, spec_of(args, kind.task))
+    except (RuntimeError, MemoryError, OverflowError) as error:  # too large for any memory
+        raise UserError(
+            "not a run",
+            _("what the run describes cannot be built: {why}").format(why=str(error)[:MOST_SHOWN]),
+            expected=_("args.yaml as the run wrote it"),
+            exit=3,
+        ) from error
 
 
 def spec_of(args: dict[str, Any], task: str) -> Any:
@@ -181,15 +189,28 @@ def _of_another_version(name: str, config: Any, given: dict[str, Any]) -> UserEr
 
 def _from_dict(record: type, values: Any) -> Any:
     names = {item.name for item in fields(record)}
+    kinds = get_type_hints(record)
     required = {item.name for item in fields(record) if item.default is MISSING and item.default_factory is MISSING}
-    if not isinstance(values, dict) or not required <= set(values) <= names:
+    if (
+        not isinstance(values, dict)
+        or not required <= set(values) <= names
+        or not all(_fits(value, kinds[name]) for name, value in values.items())
+        or values.get("side", 1) > MOST_SIDE
+    ):
         raise UserError(
             "not a run",
-            _("the run describes its data as {found}").format(found=values),
+            _("the run describes its data as {found}").format(found=str(values)[:MOST_SHOWN]),
             expected=", ".join(sorted(names)),
             exit=3,
         )
     return record(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a value of a YAML file is of a field's type, such as ``int`` or ``tuple[str, ...]``."""
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(_fits(each, get_args(kind)[0]) for each in value)
+    return isinstance(value, float | int if kind is float else kind)
 
 
 def override(config: Any, changes: dict[str, Any]) -> Any:
@@ -210,6 +231,7 @@ def load(folder: Path, which: str = "best") -> Any:
 
     Warns if a file changed after the run ended. Raises UserError.
     """
+    from souron.evaluation import answers
     from souron.training.checkpoint import fill
 
     args = read_args(folder)
@@ -230,10 +252,14 @@ def load(folder: Path, which: str = "best") -> Any:
     fill(system, tensors, path, system.left_out)
     if text := changed(folder):
         warnings.warn(f"{folder}: {text}", Caution, stacklevel=3)
+    if hasattr(system, "decision"):
+        system.decision = answers.decision(folder / "answers.safetensors")
     return system.eval()
 
 
+ANSWERS = ("seen", "config")  # what of args.yaml decides on the answers: labels, sizes, settings
 HASHED = (
+    "args.yaml",
     "weights/best.safetensors",
     "weights/last.safetensors",
     "weights/familiar.safetensors",
@@ -243,11 +269,15 @@ HASHED = (
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Return name -> SHA-256 of the files on which a run's figures depend."""
+    """Return name -> SHA-256 of the files on which a run's figures depend; of args.yaml, of its ``ANSWERS`` as JSON."""
     return {name: _sha256(folder / name) for name in HASHED if (folder / name).exists()}
 
 
 def _sha256(file: Path) -> str:
+    if file.name == "args.yaml":
+        args = read_args(file.parent, ())
+        text = json.dumps([args.get(name) for name in ANSWERS], default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -265,7 +295,7 @@ def changed(folder: Path) -> str:
     try:
         receipt = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))
         known, ended = dict(receipt["files"]), str(receipt.get("ended", ""))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     others = [
         _("{file} (written {time})").format(file=name, time=_minute((folder / name).stat().st_mtime))

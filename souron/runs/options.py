@@ -236,7 +236,7 @@ def of_task(task: str, args: Mapping[str, Any]) -> dict[str, Any]:
                 expected=_("options of {tasks} only there").format(
                     tasks=", ".join(map(registry.task_name, field.tasks))
                 ),
-                fix=f"souron train --help  ({', '.join(known)})" if known else "souron train --help",
+                fix=_("leave it out; its own options: {names}").format(names=", ".join(known) or "–"),
                 exit=2,
             )
     return {name: args[name] for name in known if args.get(name) is not None}

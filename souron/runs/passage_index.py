@@ -19,7 +19,7 @@ from torch import Tensor
 from souron.utils import files
 from souron.utils.messages import UserError
 
-VERSION = "1"  # of the sentence splitting
+VERSION = "2"  # of the sentence splitting
 MOST_BYTES = 500_000_000
 NAME = "vectors"
 

@@ -93,9 +93,8 @@ def coloured(data: Dataset, channels: int) -> Dataset:
 def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> Plan:
     """Return the split plan, the same for every seed.
 
-    Duplicates of an image in a folder stay together; predefined parts that share images or patients
-    are
-    refused unless the options allow them. Known data sets are used as published. Few cases are
+    Images that may be copies stay together where souron divides; predefined parts that share identical
+    images or patients are refused unless the options allow them. Known data sets are used as published. Few cases are
     cross-validated, see ``splits.plan``. Raises UserError.
     """
     task = task_of(args)
@@ -109,14 +108,20 @@ def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> P
     if str(args["data"]) in load.names():
         return splits.plan(balanced, folds or 1, repeats, curve=curve)
     alike = _near_duplicates(data)
-    plan = splits.plan(balanced, folds, repeats, alike, curve)
+    try:
+        plan = splits.plan(balanced, folds, repeats, alike, curve)
+    except UserError:
+        if not alike:
+            raise
+        plan = splits.plan(balanced, folds, repeats, curve=curve)  # what may be copies never makes it impossible
+        plan = plan._replace(kept=replace(plan.kept, doubtful=splits.doubtful(balanced, plan.kept, alike)))
     if not args.get("allow_leak") and not isinstance(data.input, Sketch):
         splits.refuse_leaks(plan.kept.leaking, plan.kept.torn)
     return plan
 
 
 def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
-    """Return pairs of rows with the same image, also rotated, mirrored, inverted or framed.
+    """Return pairs of rows that may show the same image, also rotated, mirrored, inverted or framed.
 
     Empty for other data than images, for very many images, and for images not yet read. Radiographs
     with landmarks are taken in one pose, so that those of different patients look alike: there only

@@ -304,6 +304,7 @@ def _record(folder: Path, task: Task, args: dict[str, Any], ready: _Ready, estim
         skipped=everything.skipped,
         leaking=plan.kept.leaking,
         torn=plan.kept.torn,
+        doubtful=plan.kept.doubtful,
         grouped=everything.grouped,
         test=fit.setup.test,
         model=model,

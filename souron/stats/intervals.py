@@ -100,7 +100,7 @@ def interval(
     if not _binary(scores):
         variance, freedom = spread(scores, groups, trainings)
         return Measure(value, *_interval(value, variance, freedom, level), *count)
-    if groups is None and len(scores) == 1:
+    if groups is None and trainings is None and len(scores) == 1:
         return proportion_interval(int(scores.sum()), n, level)
     alike = IntraclassCorrelation.of(scores, groups, trainings)
     if beside is not None:
@@ -234,7 +234,8 @@ def error_interval(
     """Return the mean of errors of which a few may be gross, such as distances in mm, with an interval.
 
     This is ``loss_interval`` with a higher end that allows for gross errors, ``GROSS`` times the mean, which
-    this sample happens to lack (``unseen``). Raises ValueError where an error is negative.
+    this sample happens to lack (``unseen``); were all of them gross, it would be ``GROSS`` times as large, so
+    that the end is never above that. Raises ValueError where an error is negative.
 
     >>> errors = [1.0, 1.2, 0.9, 1.1]
     >>> error_interval(errors).high > loss_interval(errors).high
@@ -242,7 +243,8 @@ def error_interval(
     """
     made = loss_interval(scores, groups, level, trainings)
     lacking = unseen(made.groups or made.n, level)
-    return replace(made, high=max(made.high, made.value * (1 + (GROSS - 1) * lacking)))
+    high = max(made.high, made.value * (1 + (GROSS - 1) * lacking))
+    return replace(made, high=min(high, made.value * GROSS) if high < math.inf else high)
 
 
 def unseen(n: int, level: float = 0.95) -> float:
@@ -296,6 +298,8 @@ def of_kind(kind: Kind, strata: ArrayLike | None = None) -> Single | None:
 
     mean        any mean of scores: Student's, Wilson's where they are 0 or 1 (None: a pair needs no other)
     scale       ratings, likewise
+    amount      a figure that is never below 0, likewise: bits a token, a word error rate
+    signed      a figure in -1..1, likewise: a difference of two shares, a silhouette
     share       a figure in 0..1 that is no mean over cases, such as an average precision
     overlap     a score in 0..1 that a few failures bring to 0: Dice
     loss        few scores are large: log loss
@@ -318,6 +322,20 @@ def of_kind(kind: Kind, strata: ArrayLike | None = None) -> Single | None:
 
 def _share(scores: Scores, groups: Sequence[Any] | None, level: float, trainings: ArrayLike | None) -> Measure:
     return share_interval(scores, groups, level, trainings=trainings)
+
+
+def of_shares(
+    scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 0.95, trainings: ArrayLike | None = None
+) -> Measure:
+    """Return the mean of scores that are 0 or 1, or shares of a case that are right, with Wilson's interval.
+
+    >>> of_shares([1, 1, 1, 0]) == interval([1, 1, 1, 0]), of_shares([1, 1, 1, 0.5]).high <= 1
+    (True, True)
+    """
+    table = _table(scores)
+    if _binary(table):
+        return interval(table, groups, level, trainings)
+    return share_interval(table, groups, level, trainings=trainings)
 
 
 def length(one: float, other: float, alike: float) -> float:

@@ -11,6 +11,8 @@ With the interval (low, high) of a difference, > 0 favouring ``a``, and a margin
     not inferior    -m < low
     cannot tell     otherwise
 
+A superior or inferior one may be ``within`` the margin as well: significant, and yet too small to matter.
+
 The interval is the one of ``verdict.judge``, two-sided with Holm's level, so that these words and
 the verdict never contradict each other. For pairs without a significant difference these intervals hold
 together with the stated level (Strassburger and Bretz, "Compatible simultaneous lower confidence
@@ -54,8 +56,8 @@ def against(found: Difference, margin: float, cases_per_unit: float = 1.0, power
     """
     if not margin > 0:
         raise ValueError(f"a margin is above 0, not {margin}")
-    made = word(found.low, found.high, margin)
+    made, within = word(found.low, found.high, margin), -margin < found.low and found.high < margin
     if made != "cannot tell" or found.difference <= -margin:
-        return Margin(made, None)
+        return Margin(made, None, within)
     units = cases_needed(replace(found, difference=found.difference + margin), power)
     return Margin(made, None if units is None else math.ceil(units * cases_per_unit))

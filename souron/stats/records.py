@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
-Kind = Literal["mean", "scale", "share", "overlap", "loss", "error", "area"]  # of a figure: ``intervals.of_kind``
+# of a figure: ``intervals.of_kind``
+Kind = Literal["mean", "scale", "amount", "signed", "share", "overlap", "loss", "error", "area"]
 Word = Literal["superior", "not inferior", "equivalent", "inferior", "cannot tell"]
 
 
@@ -63,6 +64,12 @@ class Margin:
 
     word: Word  # of the first of the two
     cases_needed: int | None  # further cases until "not inferior", where it cannot tell
+    within: bool = False  # the whole interval lies within the margin
+
+    @property
+    def small(self) -> bool:
+        """Return whether the difference is significant and yet within the margin (Piaggio 2012)."""
+        return self.within and self.word in ("superior", "inferior")
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,9 @@ def pairs_as_json(verdicts: Sequence[Verdict], margins: Sequence[Margin] = ()) -
 
     >>> pair = Verdict("a", "b", 0.01, -0.01, 0.03, "cannot tell", 50, None)
     >>> pairs_as_json([pair], [Margin("not inferior", None)])[0]["margin"]
-    {'verdict': 'not inferior', 'cases_needed': None}
+    {'verdict': 'not inferior', 'cases_needed': None, 'within': False}
     """
-    added = [{"margin": {"verdict": one.word, "cases_needed": one.cases_needed}} for one in margins]
+    added = [
+        {"margin": {"verdict": one.word, "cases_needed": one.cases_needed, "within": one.within}} for one in margins
+    ]
     return [{**asdict(pair), **more} for pair, more in zip(verdicts, added or [{}] * len(verdicts), strict=True)]

@@ -20,6 +20,7 @@ MOST = 10**9  # patients; more is no plan
 NODES = 4001  # of integrals over the linear predictor
 REACH = 12.0  # standard deviations that these integrals span
 RULE_OF_THUMB = 0.15  # of the largest possible Cox-Snell R2, where nothing is known about a model
+MOST_PARAMETERS = 30  # for which the formula of the mean error was fitted
 
 
 def quantile(level: float) -> float:
@@ -190,6 +191,20 @@ def mcnemar(discordant: float, difference: float, power: float = 0.8, level: flo
     z, z_power = quantile(level), float(scipy.special.ndtri(power))
     root = z * math.sqrt(discordant) + z_power * math.sqrt(discordant - difference**2)
     return math.ceil(root**2 / difference**2)
+
+
+def not_inferior(discordant: float, margin: float, power: float = 0.8, level: float = 0.95) -> int:
+    """Return the pairs with which one of two equal methods is shown not to be inferior by ``margin``.
+
+    The lower end of the two-sided interval of their difference is then above -margin. The variance is the usual one,
+    discordant / n. Liu, Hsueh, Hsieh, Chen: Tests for Equivalence or Non-inferiority for Paired Binary Data (2002),
+    https://doi.org/10.1002/sim.1012.
+
+    >>> not_inferior(0.15, 0.02)
+    2944
+    """
+    z, z_power = quantile(level), float(scipy.special.ndtri(power))
+    return math.ceil((z + z_power) ** 2 * discordant / margin**2)
 
 
 @dataclass(frozen=True)
@@ -381,3 +396,40 @@ def overall_risk(prevalence: float, half_width: float = 0.05, level: float = 0.9
     221
     """
     return proportion(prevalence, half_width, level)
+
+
+def mean_error(parameters: int, prevalence: float, most: float = 0.05) -> int:
+    """Return the patients with which predicted risks are expected to be off by ``most`` on average.
+
+    van Smeden, Moons, de Groot, et al.: Sample size for binary logistic prediction models: Beyond events per variable
+    criteria (2019), https://doi.org/10.1177/0962280218784726. The formula was fitted for at most ``MOST_PARAMETERS``.
+
+    >>> mean_error(24, 0.174)
+    801
+    """
+    rarer = min(prevalence, 1 - prevalence)
+    power = -0.508 + 0.259 * math.log(rarer) + 0.504 * math.log(parameters) - math.log(most)
+    return math.ceil(math.exp(power / 0.544))
+
+
+def development(
+    parameters: int,
+    r2: float,
+    prevalence: float,
+    factor: float = 0.9,
+    most_optimism: float = 0.05,
+    half_width: float = 0.05,
+    most_error: float = 0.05,
+    level: float = 0.95,
+) -> dict[str, int]:
+    """Return the patients for each of the four criteria of developing a model (Riley et al. 2020).
+
+    >>> development(24, 0.288, 0.174)
+    {'shrinkage': 623, 'optimism': 662, 'overall risk': 221, 'mean error': 801}
+    """
+    return {
+        "shrinkage": shrinkage(parameters, r2, factor),
+        "optimism": optimism(parameters, r2, prevalence, most_optimism),
+        "overall risk": overall_risk(prevalence, half_width, level),
+        "mean error": mean_error(parameters, prevalence, most_error),
+    }

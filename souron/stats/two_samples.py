@@ -6,14 +6,16 @@ such as another hospital's cases. No patient is in both.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
 from souron.stats.records import Measure
+from souron.stats.variance import MOST_FREEDOM, _quantile
 
 PERMUTATIONS = 999
 TIE = 1e-12  # statistics that differ by less are equal
@@ -21,14 +23,40 @@ TIE = 1e-12  # statistics that differ by less are equal
 
 @dataclass(frozen=True)
 class Shift:
-    """A difference external - internal, with its interval."""
+    """A difference external - internal, with its interval.
+
+    The interval of another level is wider or narrower by as much as the quantile of Student's t.
+    """
 
     difference: float
     low: float
     high: float
+    level: float = 0.95
+    freedom: float = MOST_FREEDOM  # degrees of freedom
+    limit: float = math.inf  # largest possible difference
+
+    @property
+    def verdict(self) -> Literal["higher", "lower", "cannot tell"]:
+        """Return which side of 0 the interval lies on."""
+        return "higher" if self.low > 0 else "lower" if self.high < 0 else "cannot tell"
+
+    @property
+    def p(self) -> float:
+        """Return the p of the test that the interval makes: the lowest 1 - level at which it excludes 0."""
+        half = self.difference - self.low if self.difference > 0 else self.high - self.difference
+        if not self.difference or not half < math.inf:
+            return 1.0
+        away = abs(self.difference) / half if half else math.inf
+        return 2 * float(scipy.special.stdtr(self.freedom, -away * _quantile(self.level, self.freedom)))
+
+    def at(self, level: float) -> "Shift":
+        """Return the difference with an interval of another level."""
+        times = _quantile(level, self.freedom) / _quantile(self.level, self.freedom)
+        low, high = (self.difference - times * (self.difference - end) for end in (self.low, self.high))
+        return replace(self, low=max(low, -self.limit), high=min(high, self.limit), level=level)
 
 
-def difference(internal: Measure, external: Measure) -> Shift:
+def difference(internal: Measure, external: Measure, freedom: float = MOST_FREEDOM) -> Shift:
     """Return the difference of a measure in two independent samples, with an interval.
 
     The interval combines those of the two measures, so that it counts patients and trainings where they do, and holds
@@ -36,7 +64,7 @@ def difference(internal: Measure, external: Measure) -> Shift:
     deviation, 2012, https://doi.org/10.1177/0962280210383082; for proportions method 10 of Newcombe: Interval
     estimation for the difference between independent proportions, 1998,
     https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I). It is nan, from minus infinity
-    to infinity, where a measure is unknown.
+    to infinity, where a measure is unknown. ``freedom`` are the degrees of freedom of the smaller sample.
 
     >>> found = difference(Measure(0.9, 0.85, 0.94, 200), Measure(0.8, 0.72, 0.86, 120))
     >>> round(found.difference, 2), round(found.low, 3), round(found.high, 3)
@@ -44,10 +72,10 @@ def difference(internal: Measure, external: Measure) -> Shift:
     """
     value = external.value - internal.value
     if not math.isfinite(value):
-        return Shift(math.nan, -math.inf, math.inf)
+        return Shift(math.nan, -math.inf, math.inf, freedom=freedom)
     low = math.hypot(external.value - external.low, internal.high - internal.value)
     high = math.hypot(external.high - external.value, internal.value - internal.low)
-    return Shift(value, value - low, value + high)
+    return Shift(value, value - low, value + high, freedom=freedom)
 
 
 def standardised_difference(internal: ArrayLike, external: ArrayLike) -> float:

@@ -55,7 +55,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import scipy
@@ -87,6 +87,25 @@ MOST_SEEDS = 100
 
 Scope = Literal["sample", "trainings", "networks", "readers"]
 Interval = Callable[[float], tuple[float, float]]  # its ends, by the level
+
+
+class Judgeable(Protocol):
+    """A difference that its interval tests."""
+
+    @property
+    def p(self) -> float:
+        """Return the p of the test."""
+
+    @property
+    def verdict(self) -> str:
+        """Return "cannot tell" unless the interval excludes 0."""
+
+    def at(self, level: float) -> Self:
+        """Return the difference with an interval of another level."""
+
+
+Name = TypeVar("Name")
+One = TypeVar("One", bound=Judgeable)
 
 
 @dataclass(frozen=True)
@@ -287,20 +306,20 @@ def judged_pairs(
     return corrected(found, level)
 
 
-def corrected(found: Mapping[tuple[str, str], Difference], level: float = 0.95) -> dict[tuple[str, str], Difference]:
-    """Return the difference of each pair at the level at which Holm's procedure tests it.
+def corrected(found: Mapping[Name, One], level: float = 0.95) -> dict[Name, One]:
+    """Return each difference, such as that of a pair, at the level at which Holm's procedure tests it.
 
     >>> found = difference([1, 1, 1, 1, 1] * 8, [0, 1, 0, 1, 0] * 8)
     >>> round(corrected({("a", "b"): found, ("a", "c"): found})["a", "b"].level, 3)
     0.975
     """
-    judged: dict[tuple[str, str], Difference] = {}
+    judged: dict[Name, One] = {}
     left = len(found)
-    for pair in sorted(found, key=lambda pair: found[pair].p):
-        judged[pair] = found[pair].at(1 - (1 - level) / left)
-        if judged[pair].verdict != "cannot tell":
+    for name in sorted(found, key=lambda name: found[name].p):
+        judged[name] = found[name].at(1 - (1 - level) / left)
+        if judged[name].verdict != "cannot tell":
             left -= 1
-    return {pair: judged[pair] for pair in found}
+    return {name: judged[name] for name in found}
 
 
 def cases_needed(found: Difference, power: float = POWER) -> int | None:

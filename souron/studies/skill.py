@@ -26,6 +26,7 @@ from souron.runs.events import Event
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.study import Fact, Given, NoOptions, Record, Study, Table
+from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 Array = NDArray[np.float64]
@@ -116,7 +117,7 @@ class SkillRecord(Record):
     def tables(self) -> list[Table]:
         value, interval = _("rank correlation"), _("95 % interval")
         rows = [
-            (name, f"{one.value:+.2f}", f"{one.low:+.2f} – {one.high:+.2f}")
+            (name, f"{one.value:+.2f}", units.ends(f"{one.low:+.2f}", f"{one.high:+.2f}"))
             for name, one in self.result.correlations.items()
         ]
         title = _("Each figure of motion with the score")

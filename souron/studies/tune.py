@@ -5,7 +5,8 @@ figure on the validation part; the test part is not looked at. Settings are prop
 tree-structured Parzen estimator (Bergstra and others 2011,
 https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization). At the end the best
 settings and the default ones are compared on the test part, with the same budget and further seeds:
-the difference and its interval are what tuning was worth for new cases.
+the difference and its interval are what tuning was worth for new cases. There is one split however few
+the cases are: cross-validation would test on every case, also on those that chose the settings.
 
     space=rate:1e-4..1e-1,layers:2|4     a number between two, on a logarithmic scale; one of several
 
@@ -163,6 +164,7 @@ class Tune(Study):
         if options.resume and search.parent.name == self.name:
             project = search.parents[1]
         wanted = {"systems": systems, "data": options.data, "budget": options.budget, "seeds": options.seeds}
+        wanted |= one_split(systems[0])
         begun = project / "compare" / journal.comparison if journal.comparison else None
         if begun is not None and _is_comparison(begun, wanted):
             return comparing(resume=begun, on=options.on or None)
@@ -409,13 +411,20 @@ def written(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def one_split(system: str) -> dict[str, Any]:
+    """Return the options with which no case is tested that the search chose on: no cross-validation."""
+    known = registry.tasks()[registry.find(system)[0].task].options
+    return {"folds": 1} if any(option.name == "folds" for option in known) else {}
+
+
 @lru_cache(1)
 def prepared(system: str, data: str, budget: str) -> Comparison:
     """Return the settings of a training without a test, with its data read once. Raises UserError."""
     from souron.runs import options as run_options
 
     Budget.parse(budget)
-    common, own = run_options.read(run_options.CompareOptions, {"budget": budget, "seeds": 1}, "souron tune --help")
+    asked = {"budget": budget, "seeds": 1, **one_split(system)}
+    common, own = run_options.read(run_options.CompareOptions, asked, "souron tune --help")
     kept = {name: value for name, value in common.items() if name not in run_options.NOT_KEPT}
     comparison = Comparison({"systems": [system], "data": data, **kept, "pretrained": "False", **own})
     comparison.check()

@@ -135,8 +135,8 @@ def withheld(talk: Talk) -> Markup:
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
-    """Return (shown, name) of the models on this computer: published models, runs, ready-trained systems."""
-    from souron.hub import fetch
+    """Return (shown, name) of the models on this computer, the best to talk with first, and runs last."""
+    from souron.hub import fetch, open_models
 
     found = [
         (f"{name} – {registry.about(one)}", name)
@@ -144,18 +144,29 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
         if fetch.where(name) is not None
     ]
     runs = [
-        (" – ".join(filter(None, (run.name, ", ".join(run.systems)))), str(run.folder))
+        (" – ".join(filter(None, (run.name, ", ".join(run.systems), zoo.nature(run.folder)))), str(run.folder))
         for run in run_list.runs(studio.project)
         if registry.talks(run.task) and run.state != "damaged"
         if (run.folder / "weights" / "best.safetensors").is_file()
     ]
     entries = registry.entries()
     ready = [
-        (f"{name} – {_('ready trained')}", name)
+        (" – ".join(filter(None, (name, _("ready trained"), zoo.nature(zoo.where(name))))), name)
         for name in (*filter(zoo.where, entries), *zoo.variants())
         if registry.talks(entries[zoo.system_of(name)].task)
     ]
-    return [*found, *runs, *ready]
+    best = open_models.conversing()
+    return sorted([*found, *ready, *runs], key=lambda one: one[1] != best)
+
+
+def cautions(studio: Studio, name: str) -> list[str]:
+    """Return warnings about a run or ready-trained system that is to answer."""
+    try:
+        meaning = names.by_name(name)
+        folder = meaning.folder if isinstance(meaning, names.Ready) else run_list.find(studio.project, name)
+    except UserError:
+        return []
+    return zoo.weaknesses(folder)
 
 
 def only_continues(studio: Studio, name: str) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 import souron
-from souron.studio.shared import PAGES, Studio
+from souron.studio.shared import PAGES, Studio, unanswered
 from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, N_, _
 
 SHORT_NAMES = {"en": "EN", "ja": "日本語"}  # of the languages, in the header
@@ -150,12 +150,13 @@ def title(name: str) -> str:
 def foot(studio: Studio) -> Markup:
     said = _("souron {version} · everything stays on this computer · runs are in {folder}")
     return Markup(
-        '<footer><p>{said}</p></footer><aside id="wrong" role="alert" hidden>'
+        '<footer><p>{said}</p></footer><aside id="wrong" role="alert" data-unanswered="{unanswered}" hidden>'
         '<strong>{wrong}</strong><button type="button" data-close aria-label="{close}">×</button>'
         "<div></div></aside>"
     ).format(
         said=said.format(version=souron.__version__, folder=studio.project),
         wrong=_("This did not work"),
+        unanswered=unanswered(),
         close=_("close"),
     )
 
@@ -176,7 +177,7 @@ def report(studio: Studio, task: str, name: str, address: str, written: str) -> 
         "<title>{told} – souron</title>"
         '<script src="/static/studio.js" data-language="{language}"></script>'
         '<link rel="stylesheet" href="/static/studio.css"></head><body class="alone">'
-        '<div id="head">{head}</div><main id="page"><p class="actions"><a href="{run}">{back}</a>'
+        '<div id="head">{head}</div><main id="page"><p class="actions">{use}<a href="{run}">{back}</a>'
         '<a href="{address}" download="{name}.html">{save}</a></p>{foreign}'
         '<iframe class="frame whole" sandbox="allow-popups" src="{address}" title="{told}">'
         "</iframe></main></body></html>"
@@ -184,6 +185,9 @@ def report(studio: Studio, task: str, name: str, address: str, written: str) -> 
         language=studio.language,
         told=told,
         head=head(studio, "runs", lambda language: f"/report/{language}/{quote(f'{task}/{name}')}"),
+        use=Markup('<a class="first" href="{}">{}</a>').format(studio.url("use", run=f"{task}/{name}"), _("Use it"))
+        if studio.address(studio.project / task / name / "weights" / "best.safetensors")
+        else "",
         run=studio.url("runs", run=f"{task}/{name}"),
         back=_("What can be done with this run"),
         save=_("Save the report as a file"),

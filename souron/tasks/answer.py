@@ -30,7 +30,6 @@ from souron.kinds.signature import Choice
 from souron.metrics import answer as metrics
 from souron.metrics.match import where
 from souron.metrics.metric import Metric
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Scores, Step, Task, Trainings
@@ -209,8 +208,8 @@ class Answering(Task):
     metrics = (
         Metric(N_("accuracy"), unit="share", headline=True),
         Metric(N_("accuracy with other pictures"), unit="share", headline=True),
-        Metric(N_("gain from the picture"), unit="share"),
-        Metric(N_("log loss"), higher_is_better=False, kind="loss"),
+        Metric(N_("gain from the picture"), unit="share", kind="signed"),
+        Metric(N_("log loss"), higher_is_better=False, kind="amount"),
     )
     watches = "accuracy"
     default_data = "scene_questions"
@@ -292,9 +291,6 @@ class Answering(Task):
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return scores_of(seeds, slice(None), None)
 
-    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
-        return measured(self.scores(seeds, setup), setup.test.units, training)
-
     def result(self, trainings: Trainings, setup: AnswerSetup) -> AnswerResult:
         return AnswerResult(tuple(parts(trainings)), setup.known)
 
@@ -327,16 +323,6 @@ def scores_of(seeds: Sequence[Answers], rows: Any, kept: Tensor | None) -> Score
     }
 
 
-def measured(scores: Scores, groups: Any, training: Any) -> dict[str, Measure]:
-    """Return each metric with its interval; intervals of shares stay in 0..1."""
-    return {
-        name: (intervals.share_interval if name in (metrics.ACCURACY, metrics.OTHERS) else intervals.interval)(
-            table, groups, trainings=training
-        )
-        for name, table in scores.items()
-    }
-
-
 def parts(trainings: Trainings) -> Iterator[OfQuestions]:
     """Yield figures by type, by subset and language, and by type within each subset."""
     test, known = trainings.test, visual_questions.Known.of(trainings.test)
@@ -353,8 +339,8 @@ def parts(trainings: Trainings) -> Iterator[OfQuestions]:
         if not rows:
             continue
         scores = scores_of(trainings.answers, rows, kept[rows])
-        of = None if trainings.training_of is None else trainings.training_of[:, rows]
-        measures = measured(scores, test.only(rows).units, of)
+        some, of = test.only(rows), trainings.training_of_rows(rows)
+        measures = {name: Answering().metric(name).measure(table, some.units, of) for name, table in scores.items()}
         yield OfQuestions(subset, language, sort, int(kept.sum()), len(rows), measures)
 
 
@@ -367,7 +353,7 @@ def by_sort(seeds: Sequence[Answers], test: Dataset) -> dict[str, Measure]:
         kept = known.where(width, sort=sort)
         rows = kept.any(1).nonzero()[:, 0].tolist()
         table = scores_of(seeds, rows, kept[rows])[metrics.ACCURACY]
-        found[sort] = intervals.share_interval(table, test.only(rows).units)
+        found[sort] = Answering().metric(metrics.ACCURACY).measure(table, test.only(rows).units)
     return found
 
 

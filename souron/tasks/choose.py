@@ -21,8 +21,6 @@ from souron.kinds.labels import Labels
 from souron.kinds.question import MOST_LETTERS, MOST_OPTIONS, Question
 from souron.metrics import calibration
 from souron.metrics.metric import Metric
-from souron.stats import intervals
-from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Scores, Setup, Step, Task, Trainings
 from souron.training.loop import Progress, Run
@@ -201,12 +199,6 @@ class Choice(Task):
             CONTROL: exams.stacked_right(seeds, "picked without", target),
             "log loss": -torch.stack(p).double().log().numpy(),
         }
-
-    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
-        units, found = setup.test.units, self.scores(seeds, setup)
-        loss = found.pop("log loss")
-        shares = {name: exams.share_of(table, units, training) for name, table in found.items()}
-        return shares | {"log loss": intervals.loss_interval(loss, units, trainings=training)}
 
     def result(self, trainings: Trainings, setup: Setup) -> exams.ExamResult:
         return exams.result(trainings, setup.test)

@@ -206,8 +206,8 @@ class Classification(Task):
         Metric(N_("positive predictive value"), unit="share"),
         Metric(N_("negative predictive value"), unit="share"),
         Metric(N_("balanced accuracy"), unit="share"),
-        Metric(N_("Brier score"), higher_is_better=False, kind="loss"),
-        Metric(N_("log loss"), higher_is_better=False, kind="loss"),
+        Metric(N_("Brier score"), higher_is_better=False, kind="loss", most=2.0),
+        Metric(N_("log loss"), higher_is_better=False, kind="loss", most=27.64),
     )
     watches = "accuracy"
     not_compared = ("repeats", "learning_curve", "positive", "prevalence", "sensitivity")

@@ -46,9 +46,9 @@ class Clustering(Unsupervised, Task):
     takes = Picture
     gives = Labels
     metrics = (
-        Metric(N_("silhouette"), headline=True),
-        Metric(N_("silhouette, columns shuffled")),
-        Metric(N_("agreement of two halves"), headline=True),
+        Metric(N_("silhouette"), headline=True, kind="signed"),
+        Metric(N_("silhouette, columns shuffled"), kind="signed"),
+        Metric(N_("agreement of two halves"), headline=True, kind="signed"),
         Metric(N_("noise"), higher_is_better=False, unit="share"),
     )
     formats = ("vectors", "yolo", "folder", "csv_table")

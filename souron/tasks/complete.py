@@ -26,7 +26,6 @@ from souron.kinds.signature import Choice
 from souron.kinds.text import Text
 from souron.metrics.complete import BITS, NAT, PREFERRED
 from souron.metrics.metric import Metric
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Augment, Scores, Step, Task, Trainings, as_it_is
@@ -216,7 +215,8 @@ class LanguageModel(System):
         else:
             tokens = [tokenizer.start, *tokenizer.encode(asked)]
         written = Writer(self).write(tokens, length, Sampling(temperature, top, seed))
-        return Text(("" if answers else asked) + "".join(each.text for each in written))
+        given = "" if answers else asked
+        return Text(given + "".join(each.text for each in written), continues=len(given))
 
 
 def preference_losses(chosen: Tensor, rejected: Tensor, beta: float = BETA) -> Tensor:
@@ -323,7 +323,7 @@ class Complete(Task):
     gives = Text
     talks = True
     metrics = (
-        Metric(N_("bits per byte"), higher_is_better=False, unit="bits", headline=True),
+        Metric(N_("bits per byte"), higher_is_better=False, unit="bits", headline=True, kind="amount"),
         Metric(N_("preference accuracy"), unit="share", headline=True),
         Metric(N_("improper answers"), higher_is_better=False, unit="share", headline=True),
         Metric(N_("doses given"), higher_is_better=False, unit="share"),
@@ -397,7 +397,7 @@ class Complete(Task):
         return {
             name: manners.share(name, table, setup.test, training)
             if name in manners.SHARES
-            else intervals.interval(table, setup.test.units, trainings=training)
+            else self.metric(name).measure(table, setup.test.units, training)
             for name, table in self.scores(seeds, setup).items()
         }
 

@@ -21,8 +21,8 @@ from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.voices import MOST_STEPS, Voices
 from souron.evaluation.answers import Setup, Sparse, dense, stacked
 from souron.evaluation.generators.compose import NAMES, WRITTEN, ComposeResult, ComposeSetup, composed, told, words
-from souron.kinds.codecs.notation import HOLD, REST, STEPS, from_grid, heard, on_grid
-from souron.kinds.score import Score
+from souron.kinds.codecs.notation import HOLD, REST, STEPS, Note, from_grid, heard, on_grid
+from souron.kinds.score import Score, called
 from souron.kinds.signature import Choice
 from souron.metrics import compose as counted
 from souron.metrics.compose import BITS
@@ -37,6 +37,7 @@ PLACES, LEFTS = 32, 64  # distinct values of the sixteenth in the bar and of the
 FURTHEST = 6  # most semitones that a piece is transposed
 TEMPERATURE = 0.8
 SHOWN = 3  # pieces shown in a report
+VOICES_OF = ((), (0,), (0, 3), (0, 1, 3), (0, 1, 2, 3))  # the voices that so many given parts are
 
 
 @dataclass(frozen=True)
@@ -180,17 +181,21 @@ class Composer(System):
             float, Choice(N_("0 takes the likeliest token, 1 samples as the model says"), low=0, high=2)
         ] = TEMPERATURE,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
+        parts: Annotated[
+            str, Choice(N_("numbers of the parts that are used; the four that sound longest"), metavar="NUMBERS")
+        ] = "",
     ) -> Score:
-        """Harmonise a melody, continue a piece in four parts, or compose a new piece.
+        """Add the missing voices to one, two or three parts, continue four, or compose a new piece.
 
-        The given notes are kept. Raises UserError for another number of parts.
+        The notes of the used parts are kept. Raises UserError.
         """
+        given, remark = only_parts(given, parts)
         piece, known, moved = asked(given, bars, self.spec)
         [grid] = self.write([piece], [known], temperature, [(seed,)])
         grid = voices.transposed(grid, -moved)
         written = torch.where(known, torch.full_like(grid, HOLD), grid)
         new = [note for note in from_grid(_apart(written, known)) if note.pitch != REST]
-        order = voices.by_height(given.tones)
+        order = placed(given.tones)
         old = [note._replace(part=order[note.part]) for note in given.tones]
         both = sorted([(n, True) for n in old] + [(n, False) for n in new], key=lambda one: one[0][1])
         return Score(
@@ -203,6 +208,7 @@ class Composer(System):
             [was for _n, was in both],
             None,
             given.file,
+            remark=remark,
         )
 
 
@@ -213,11 +219,11 @@ class Composition(Task):
     takes = Score
     gives = Score
     metrics = (
-        Metric(N_("bits per token"), higher_is_better=False, unit="bits", headline=True),
+        Metric(N_("bits per token"), higher_is_better=False, unit="bits", headline=True, kind="amount"),
         Metric(N_("consonant beats"), unit="share", headline=True),
-        Metric(N_("parallel fifths and octaves per 100 moments"), higher_is_better=False),
-        Metric(N_("crossings per 100 moments"), higher_is_better=False),
-        Metric(N_("longest copied run"), higher_is_better=False),
+        Metric(N_("parallel fifths and octaves per 100 moments"), higher_is_better=False, kind="amount"),
+        Metric(N_("crossings per 100 moments"), higher_is_better=False, kind="amount"),
+        Metric(N_("longest copied run"), higher_is_better=False, kind="amount"),
     )
     watches = "bits per token"
     default_data = "chorales"
@@ -348,23 +354,15 @@ def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
     The transposition brings the voices into their training range. Raises UserError.
     """
     bar, pickup = max(1, round(STEPS * given.bar)), round(STEPS * given.pickup)
-    used = sorted({note.part for note in given.tones})
-    if len(used) not in (0, 1, 4):
-        raise UserError(
-            "voices",
-            _("{file} has {count} parts with notes").format(file=given.file or _("the score"), count=len(used)),
-            expected=_("one part, which is a melody, or four, which are a piece"),
-            exit=3,
-        )
-    if not used:
+    place = placed(given.tones)
+    if not place:
         free = torch.zeros(bars * bar + pickup, 4, dtype=torch.uint8)
         return Voices(free, bar, pickup), torch.zeros_like(free, dtype=torch.bool), 0
-    place = voices.by_height(given.tones)
     there = given.notation._replace(
-        notes=[note._replace(part=place[note.part]) for note in given.tones], parts=voices.VOICES[: len(used)]
+        notes=[note._replace(part=place[note.part]) for note in given.tones], parts=voices.VOICES
     )
-    own = torch.from_numpy(on_grid(there))
-    length = len(own) + (bars * bar if len(used) == 4 else 0)
+    own, used = torch.from_numpy(on_grid(there)), sorted(place.values())
+    length = len(own) + (bars * bar if len(used) == len(voices.VOICES) else 0)
     if length > MOST_STEPS:
         raise UserError(
             "too long",
@@ -372,28 +370,58 @@ def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
             expected=_("at most {bars} bars").format(bars=MOST_STEPS // bar),
             exit=3,
         )
-    moved = _into_reach(own, spec)
+    moved = _into_reach(own, spec, used)
     grid = torch.zeros(length, 4, dtype=torch.uint8)
-    grid[: len(own), : len(used)] = voices.transposed(own, moved)
+    grid[: len(own), used] = voices.transposed(own, moved)[:, used]
     known = torch.zeros(length, 4, dtype=torch.bool)
-    known[: len(own), : len(used)] = True
+    known[: len(own), used] = True
     return Voices(grid, bar, pickup), known, moved
 
 
-def _into_reach(grid: Tensor, spec: Spec) -> int:
-    """Return the smallest transposition, in semitones, into the range of the training voices.
+def only_parts(given: Score, numbers: str) -> tuple[Score, str]:
+    """Return a score with the parts of these numbers, with commas, or with the four that sound
+    longest; and which parts were left out. Raises UserError.
+    """
+    used = sorted({note.part for note in given.tones})
+    names = {str(part + 1): f"{part + 1} {called(given.parts[part])}" for part in used}
+    chosen = [number.strip() for number in numbers.split(",") if number.strip()]
+    if len(chosen) > len(voices.VOICES) or not names.keys() >= set(chosen):
+        raise UserError(
+            "voices",
+            f"parts={numbers}",
+            expected=_("at most four of: {parts}").format(parts=", ".join(names.values())),
+            exit=3,
+        )
+    kept = [int(number) - 1 for number in chosen] or voices.longest(given.tones)
+    left = [names[str(part + 1)] for part in used if part not in kept]
+    if not left:
+        return given, ""
+    remark = _("parts {parts} were left out (parts= chooses others)").format(parts=", ".join(left))
+    return replace(given, tones=[note for note in given.tones if note.part in kept], given=()), remark
+
+
+def placed(notes: Sequence[Note]) -> dict[int, int]:
+    """Map at most four parts to the voices that they are: outer voices first, the rest between."""
+    order = voices.by_height(notes)
+    voice = VOICES_OF[len(order)]
+    return {part: voice[rank] for part, rank in order.items()}
+
+
+def _into_reach(grid: Tensor, spec: Spec, used: Sequence[int]) -> int:
+    """Return the smallest transposition, in semitones, of the ``used`` voices into the range of training.
 
     Raises UserError if there is none.
     """
     lowest, highest = -127, 127
-    for voice, column in enumerate(grid.T):
+    for voice in used:
+        column = grid[:, voice]
         tones = column[column > REST].int()
         if len(tones):
             lowest = max(lowest, spec.low[voice] - FURTHEST - int(tones.min()))
             highest = min(highest, spec.high[voice] + FURTHEST - int(tones.max()))
     if lowest > highest:
-        if grid.shape[1] == 4:
-            return 0  # voices that cross widely are continued unchanged
+        if len(used) > 1:
+            return 0  # voices that reach or cross widely stay where they are
         raise UserError(
             "reach",
             _("the melody reaches over more semitones than a voice"),

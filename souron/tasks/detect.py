@@ -24,7 +24,7 @@ from souron.kinds.boxes import Boxes
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
-from souron.kinds.signature import Choice
+from souron.kinds.signature import Choice, signature
 from souron.metrics.metric import Metric
 from souron.system import System
 from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers, one_by_one
@@ -32,7 +32,6 @@ from souron.utils.messages import N_, UserError, _
 
 CONF, IOU = 0.001, 0.7  # default thresholds of an evaluation
 SURE, OVERLAP = 0.25, 0.45  # default thresholds of explanations
-SHOWN_AT = {"conf": 0.25, "iou": 0.5}  # default thresholds of ``predict``
 MOST_SIDE = 4096  # pixels a side of an exported network's input
 CANDIDATES = 200  # most that are drawn
 MOST_CANDIDATES = 1000  # per image, the highest-scoring, before non-maximum suppression
@@ -164,13 +163,19 @@ class Finder(System):
                 "channels": channels,
                 "step": self.step,
                 "least": least,
-                **SHOWN_AT,
+                **self._shown_at(),
                 "most": MOST_CANDIDATES,
                 **about,
             },
             of_rows=lambda rows: (rows,),
             of_kind=lambda picture: (self.framed(picture)[0][None],),
         )
+
+    def _shown_at(self) -> dict[str, float]:
+        """Return the default thresholds of ``predict``."""
+        asked = signature(type(self))
+        assert asked is not None, "what finds boxes predicts"
+        return {name: asked.options[name].default for name in ("conf", "iou")}
 
 
 class Detector(Finder):

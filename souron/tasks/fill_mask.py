@@ -241,7 +241,7 @@ class FillMask(Task):
     metrics = (
         Metric(N_("accuracy"), unit="share", headline=True),
         Metric(N_("accuracy in five guesses"), unit="share", headline=True),
-        Metric(N_("bits per masked token"), higher_is_better=False, unit="bits", headline=True),
+        Metric(N_("bits per masked token"), higher_is_better=False, unit="bits", headline=True, kind="amount"),
     )
     watches = "bits per masked token"
     default_data = "manuals"

@@ -24,7 +24,6 @@ from souron.kinds.gallery import Gallery
 from souron.kinds.signature import Choice
 from souron.metrics.generation import over_trainings, table
 from souron.metrics.metric import Metric
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Scores, Setup, Step, Task, Trainings
@@ -134,16 +133,16 @@ class Generation(Task):
     takes = None
     gives = Gallery
     metrics = (
-        Metric(N_("Fréchet distance"), higher_is_better=False, headline=True),
+        Metric(N_("Fréchet distance"), higher_is_better=False, headline=True, kind="amount"),
         Metric(N_("kernel distance"), higher_is_better=False),
         Metric(N_("precision"), unit="share"),
         Metric(N_("recall"), unit="share", headline=True),
-        Metric(N_("density")),
+        Metric(N_("density"), kind="amount"),
         Metric(N_("coverage"), unit="share"),
         Metric(N_("distance of class shares"), higher_is_better=False, unit="share"),
         Metric(N_("certainty"), unit="share"),
         Metric(N_("share surely recognised"), unit="share"),
-        Metric(N_("bits per dimension"), higher_is_better=False, headline=True),
+        Metric(N_("bits per dimension"), higher_is_better=False, headline=True, kind="amount"),
     )
     watches = "kernel distance"
     needs_training_data = True
@@ -242,7 +241,7 @@ class Generation(Task):
         found = dict(trainings[0].measures if len(seeds) == 1 else over_trainings(trainings, units))
         if "bits per dimension" in seeds[0]:
             bits = self.scores(seeds, setup)["bits per dimension"]
-            found["bits per dimension"] = intervals.interval(bits, units)
+            found["bits per dimension"] = self.metric("bits per dimension").measure(bits, units)
         return found
 
     def result(self, trainings: Trainings, setup: ReferenceSet) -> GenerationResult:

@@ -22,7 +22,6 @@ from souron.kinds.points import Points
 from souron.kinds.signature import Choice
 from souron.metrics.keypoints import MEAN, PIXELS, errors, known
 from souron.metrics.metric import Metric
-from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers, one_by_one
 from souron.utils.messages import N_, UserError, _
@@ -198,9 +197,6 @@ class Keypoints(Jackknifed, Task):
 
     def judge(self, answers: Answers, setup: KeypointSetup) -> dict[str, Any]:
         return keypoints.scores_of(dense(answers, "found"), setup.test)
-
-    def measures(self, seeds: Sequence[Answers], setup: KeypointSetup, training: Any = None) -> dict[str, Measure]:
-        return keypoints.measured(self.scores(seeds, setup), setup.test.units, training)
 
     def ask_untrained(self, system: System, setup: KeypointSetup) -> Answers:
         assert isinstance(system, Landmarker)

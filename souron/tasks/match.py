@@ -28,8 +28,6 @@ from souron.kinds.ranking import Ranking
 from souron.kinds.signature import Choice
 from souron.metrics import match
 from souron.metrics.metric import Metric
-from souron.stats import intervals
-from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
@@ -270,12 +268,6 @@ class Matching(Task):
                 found[name] = match.where(values)
         return found
 
-    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
-        return {
-            name: intervals.share_interval(table, setup.test.units, trainings=training)
-            for name, table in self.scores(seeds, setup).items()
-        }
-
     def result(self, trainings: Trainings, setup: Setup) -> MatchResult:
         test = trainings.test
         names, parts = matching.subsets(test), []
@@ -295,7 +287,7 @@ class Matching(Task):
                 for place, name in enumerate(matching.ATTRIBUTES):
                     table = match.where(swaps[..., place])
                     if np.isfinite(table).all():
-                        measures[name] = intervals.share_interval(table, part.test.units, trainings=of)
+                        measures[name] = self.metric(match.SWAPS).measure(table, part.test.units, of)
                 parts.append(OfSubset(subset, language, len(rows), measures))
         return MatchResult(tuple(parts))
 

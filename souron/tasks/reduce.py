@@ -46,10 +46,10 @@ class Reduction(Unsupervised, Task):
     takes = Picture
     gives = Places
     metrics = (
-        Metric(N_("trustworthiness"), headline=True),
-        Metric(N_("continuity"), headline=True),
-        Metric(N_("trustworthiness, columns shuffled")),
-        Metric(N_("continuity, columns shuffled")),
+        Metric(N_("trustworthiness"), headline=True, kind="share"),
+        Metric(N_("continuity"), headline=True, kind="share"),
+        Metric(N_("trustworthiness, columns shuffled"), kind="share"),
+        Metric(N_("continuity, columns shuffled"), kind="share"),
     )
     formats = ("vectors", "yolo", "folder", "csv_table")
 

@@ -19,12 +19,11 @@ from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.language.retrieval import Search
 from souron.data.language.sentences import Sentence, columns, sentences
 from souron.evaluation.answers import Setup, dense, stacked
-from souron.kinds.passages import Passage, Passages
+from souron.kinds.passages import Passage, Passages, in_one_line
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
 from souron.metrics import retrieval
 from souron.metrics.metric import Metric
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Scores, Step, Task, Trainings
@@ -96,7 +95,7 @@ class Retriever(System):
                 self._indexed.pop(next(iter(self._indexed)))
             cut = sentences(document)
             index = None
-            for _done, index in self.index([each.text for each in cut]):  # noqa: B007
+            for _done, index in self.index([in_one_line(each.text) for each in cut]):  # noqa: B007
                 pass
             self._indexed[document] = cut, index
         return self._indexed[document]
@@ -193,7 +192,7 @@ class Retrieval(Task):
         Metric(N_("hit@1"), unit="share", headline=True),
         Metric(N_("hit@3"), unit="share"),
         Metric(N_("hit@8"), unit="share", headline=True),
-        Metric(N_("mean reciprocal rank")),
+        Metric(N_("mean reciprocal rank"), kind="share"),
         Metric(N_("told whether it is there"), unit="share", headline=True),
     )
     default_data = "help_questions"
@@ -247,12 +246,6 @@ class Retrieval(Task):
         known = there(setup.test)
         found = stacked(seeds, "found") > 0.5
         return _of(stacked(seeds, "rank"), known) | {TOLD: (found == known) * 1.0}
-
-    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
-        return {
-            name: intervals.share_interval(table, setup.test.units, trainings=training)
-            for name, table in self.scores(seeds, setup).items()
-        }
 
     def result(self, trainings: Trainings, setup: Setup) -> RetrieveResult:
         test = trainings.test

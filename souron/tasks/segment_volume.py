@@ -21,7 +21,6 @@ from souron.kinds.signature import Choice
 from souron.kinds.volume import Volume
 from souron.metrics.metric import Metric
 from souron.metrics.surface_meshes import surface_agreement
-from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Jackknifed, Step, Task, Trainings, numbers
 from souron.utils import units
@@ -198,9 +197,6 @@ class VolumeSegmentation(Jackknifed, Task):
 
     def judge(self, answers: Answers, setup: VolumeSetup) -> dict[str, Any]:
         return volumes.scores_of(dense(answers, "found"), setup.test)
-
-    def measures(self, seeds: Sequence[Answers], setup: VolumeSetup, training: Any = None) -> dict[str, Measure]:
-        return volumes.measured(self.scores(seeds, setup), setup.test.units, training)
 
     def ask_untrained(self, system: System, setup: VolumeSetup) -> Answers:
         assert isinstance(system, VolumeSegmenter)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset, Rows
 from souron.data.language.tokenizer import Tokenizer
 from souron.data.splits import Split
@@ -31,7 +32,6 @@ from souron.kinds.text import Text
 from souron.metrics import match
 from souron.metrics import text_to_image as metrics
 from souron.metrics.metric import Metric
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Scores, Setup, Step, Task, Trainings
@@ -221,7 +221,7 @@ class TextToImage(Task):
         Metric(N_("place accuracy"), unit="share"),
         Metric(N_("ground accuracy"), unit="share"),
         Metric(N_("caption found"), unit="share", headline=True),
-        Metric(N_("Fréchet distance"), higher_is_better=False, headline=True),
+        Metric(N_("Fréchet distance"), higher_is_better=False, headline=True, kind="amount"),
         Metric(N_("kernel distance"), higher_is_better=False),
         Metric(N_("precision"), unit="share"),
         Metric(N_("recall"), unit="share"),
@@ -322,12 +322,8 @@ class TextToImage(Task):
         near = setup.reference.resemblance(seeds[0]).measures
         found = {}
         for name, table in self.scores(seeds, setup).items():
-            if name not in DISTANCES:
-                found[name] = intervals.share_interval(table, setup.test.units, trainings=training)
-            elif len(seeds) == 1:
-                found[name] = near[name]
-            else:
-                found[name] = intervals.interval(table, setup.test.units, trainings=training)
+            of_one = name in DISTANCES and len(seeds) == 1
+            found[name] = near[name] if of_one else self.metric(name).measure(table, setup.test.units, training)
         return found
 
     def result(self, trainings: Trainings, setup: PromptSet) -> PromptedResult:
@@ -412,12 +408,12 @@ def parts(seeds: Sequence[Answers], setup: PromptSet) -> Iterator[OfPart]:
             for place, name in enumerate(prompt_adherence.ATTRIBUTES):
                 if np.isfinite(right[..., place]).any(1).all():
                     table = match.where(right[..., place])
-                    measures[name] = intervals.share_interval(table, units)
+                    measures[name] = registry.metric(metrics.ACCURACY).measure(table, units)
                     floor[name] = float(np.nanmean(shuffled[..., place]))
                     ceiling[name] = float(np.nanmean(real[:, place]))
         if "caption" in seeds[0]:
             hit = match.found(torch.from_numpy(stacked(seeds, "caption")[:, rows]), 1)
-            measures["caption"] = intervals.share_interval(match.where(hit), units)
+            measures["caption"] = registry.metric(metrics.CAPTION).measure(match.where(hit), units)
             other = match.found(torch.from_numpy(stacked(seeds, "stranger")[:, rows]), 1)
             floor["caption"] = float(other.double().mean())
             real_rank = dense(setup.ceiling, "caption")[rows]

@@ -22,13 +22,12 @@ from souron.data.language.web_pages import KINDS, Part
 from souron.data.texts import language
 from souron.evaluation.answers import Setup, dense, stacked
 from souron.evaluation.language import generated_texts
-from souron.evaluation.language.web_pages import PageResult, compared_by, measured
+from souron.evaluation.language.web_pages import PageResult, compared_by
 from souron.kinds.page import Page
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
 from souron.metrics import text_to_page as metrics_of
 from souron.metrics.metric import Metric
-from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
@@ -211,9 +210,6 @@ class PageWriting(Task):
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         each = [metrics_of.scores(dense(answers, "tally").double().numpy()) for answers in seeds]
         return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
-
-    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
-        return measured(self.scores(seeds, setup), setup.test, training)
 
     def result(self, trainings: Trainings, setup: Setup) -> PageResult:
         return compared_by(trainings, setup.test, self.scores)

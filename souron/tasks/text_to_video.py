@@ -34,8 +34,6 @@ from souron.kinds.video import Video
 from souron.metrics import match
 from souron.metrics import text_to_video as metrics
 from souron.metrics.metric import Metric
-from souron.stats import intervals
-from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Scores, Step, Task, Trainings
 from souron.tasks import match as matching
@@ -113,7 +111,7 @@ class TextToVideo(Task):
         Metric(N_("object accuracy"), unit="share", headline=True),
         Metric(N_("colour accuracy"), unit="share", headline=True),
         Metric(N_("ground accuracy"), unit="share"),
-        Metric(N_("flicker"), higher_is_better=False, headline=True),
+        Metric(N_("flicker"), higher_is_better=False, headline=True, kind="amount"),
     )
     default_data = "moving_scenes"
     target = "film_captions"
@@ -181,14 +179,6 @@ class TextToVideo(Task):
         right = stacked(seeds, "right")
         found: Scores = {name: match.where(right[..., place]) for place, name in enumerate(metrics.ATTRIBUTES.values())}
         return found | {metrics.FLICKER: stacked(seeds, "flicker")}
-
-    def measures(self, seeds: Sequence[Answers], setup: FilmSet, training: Any = None) -> dict[str, Measure]:
-        return {
-            name: (intervals.interval if name == metrics.FLICKER else intervals.share_interval)(
-                table, setup.test.units, trainings=training
-            )
-            for name, table in self.scores(seeds, setup).items()
-        }
 
     def result(self, trainings: Trainings, setup: FilmSet) -> FilmResult:
         answers = trainings.answers[0]

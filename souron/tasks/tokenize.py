@@ -18,8 +18,6 @@ from souron.kinds.text import Text
 from souron.kinds.tokens import Tokens, single_bytes
 from souron.metrics import tokens as metric
 from souron.metrics.metric import Metric
-from souron.stats import intervals
-from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Scores, Setup, Step, Task
 from souron.utils.messages import N_, UserError, _
@@ -112,8 +110,8 @@ class Tokenizing(Task):
     takes = Text
     gives = Tokens
     metrics = (
-        Metric(N_("bytes a token"), headline=True),
-        Metric(N_("letters a token")),
+        Metric(N_("bytes a token"), headline=True, kind="amount"),
+        Metric(N_("letters a token"), kind="amount"),
         Metric(N_("parts of letters"), higher_is_better=False, unit="share", headline=True),
     )
     target = "texts"
@@ -162,13 +160,6 @@ class Tokenizing(Task):
             "letters a token": metric.ratio(counted["letters"], counted["tokens"]),
             "parts of letters": metric.ratio(counted["parts"], counted["tokens"]),
         }
-
-    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
-        found = super().measures(seeds, setup, training)
-        parts = self.scores(seeds, setup)["parts of letters"]
-        units = setup.test.units
-        found["parts of letters"] = intervals.share_interval(parts, units, trainings=training)
-        return found
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         language = test.columns.get("language") or [""] * len(test)

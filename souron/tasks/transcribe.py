@@ -29,8 +29,6 @@ from souron.kinds.sound import Sound
 from souron.kinds.transcript import Piece, Transcript
 from souron.metrics.metric import Metric
 from souron.metrics.transcription import BITS, CHARACTER, WORD, counted, plain
-from souron.stats import intervals
-from souron.stats.records import Measure
 from souron.system import System
 from souron.task import Answers, Augment, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
@@ -201,9 +199,9 @@ class Transcription(Task):
     takes = Sound
     gives = Transcript
     metrics = (
-        Metric(N_("word error rate"), higher_is_better=False, unit="share", headline=True),
-        Metric(N_("character error rate"), higher_is_better=False, unit="share", headline=True),
-        Metric(N_("bits per byte of the text"), higher_is_better=False, unit="bits"),
+        Metric(N_("word error rate"), higher_is_better=False, unit="share", headline=True, kind="amount"),
+        Metric(N_("character error rate"), higher_is_better=False, unit="share", headline=True, kind="amount"),
+        Metric(N_("bits per byte of the text"), higher_is_better=False, unit="bits", kind="amount"),
     )
     watches = "bits per byte of the text"
     default_data = "synthetic_digits"
@@ -286,14 +284,6 @@ class Transcription(Task):
             if table is not None:
                 found[name] = table
         return found | {BITS: stacked(seeds, BITS)}
-
-    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
-        """Return measures; an error rate is not below 0."""
-        found = {
-            name: intervals.interval(table, setup.test.units, trainings=training)
-            for name, table in self.scores(seeds, setup).items()
-        }
-        return {name: replace(each, low=max(0.0, each.low)) for name, each in found.items()}
 
     def ranks(self, setup: Setup) -> str:
         """Return the word error rate, or that of characters for languages without spaces."""

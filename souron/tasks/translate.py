@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +33,9 @@ CHRF, BACK, BITS = "chrF", "chrF, backwards", "bits per byte of the translation"
 LINE = re.compile(r"[^\w\n\r]*(\w[^\n\r]*)")
 TOGETHER = 32  # texts translated at once
 FURTHER = 2  # special tokens added to the tokenizer's, for the target language
+LEAST = "least score", "least score, backwards"
+WELL = 0.4  # mean chrF of the validation texts whose translations are given without a warning
+MOST_TRIED = 500  # validation texts on which the least score is chosen
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,26 @@ class Spec:
     languages: tuple[str, ...] = ("en", "ja")  # of the first and the second text of a pair
 
 
+class Translated(NamedTuple):
+    """A translation, and how sure the system is of it."""
+
+    text: str
+    score: float  # of a network the mean log-probability of a token; of a memory the similarity of what it knows
+
+
 class Translator(System):
-    """A translator: ``translate`` maps texts to the other language."""
+    """A translator: ``translations`` maps texts to the other language."""
 
     task = "translate"
     spec: Spec
+    decision: Mapping[str, float] = {}  # the least scores, see ``Translation.decide``
 
     @abstractmethod
-    def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
+    def translations(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[Translated]:
         """Translate texts into the second language of the pairs; with ``back``, into the first."""
+
+    def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
+        return [one.text for one in self.translations(texts, back, beams)]
 
     def surprise(self, data: Dataset) -> Tensor | None:
         """Return bits per byte (cases,) of the reference, or None without probabilities."""
@@ -80,15 +94,29 @@ class Translator(System):
         """Translate line by line, long lines by sentences; text between them is kept."""
         back = self.is_back(text.text, into)
         found = pieces(text.text)
-        told: list[str] = []
+        told: list[Translated] = []
         for start in range(0, len(found), TOGETHER):
             some = [" ".join(each.text.split()) for each in found[start : start + TOGETHER]]
-            told += self.translate(some, back, beams)
+            told += self.translations(some, back, beams)
         made, place = "", 0
         for each, said in zip(found, told, strict=True):
-            made += text.text[place : each.start] + said
+            made += text.text[place : each.start] + said.text
             place = each.end
-        return Text(made + text.text[place:])
+        scores = [said.score for said in told]
+        score = sum(scores) / len(scores) if scores else None
+        return Text(made + text.text[place:], score=score, notes=self.doubts(scores, back))
+
+    def doubts(self, scores: Sequence[float], back: bool) -> tuple[str, ...]:
+        """Return a warning about the translations whose score is below that of good ones."""
+        least = self.decision.get(LEAST[back])
+        poor = [score for score in scores if least is not None and score < least]
+        if not poor:
+            return ()
+        text = _(
+            "do not rely on this translation: {count} of {total} sentences have a score below {least:.2f} (the lowest "
+            "{lowest:.2f}), with which translations of validation texts were mostly wrong"
+        )
+        return (text.format(count=len(poor), total=len(scores), least=least, lowest=min(poor)),)
 
 
 class Translation(Task):
@@ -100,7 +128,7 @@ class Translation(Task):
     metrics = (
         Metric(N_("chrF"), unit="share", headline=True),
         Metric(N_("chrF, backwards"), unit="share", headline=True),
-        Metric(N_("bits per byte of the translation"), higher_is_better=False, unit="bits"),
+        Metric(N_("bits per byte of the translation"), higher_is_better=False, unit="bits", kind="amount"),
     )
     default_data = "manual_pairs"
     target = "translations"
@@ -134,6 +162,21 @@ class Translation(Task):
         assert isinstance(system, Translator)
         bits = system.surprise(data.cases)
         return {} if bits is None else {BITS: bits}
+
+    @torch.inference_mode()
+    def decide(self, system: System, val: Dataset, setup: Any) -> dict[str, float]:
+        """Choose for each direction the least score of a translation that is given without a warning."""
+        assert isinstance(system, Translator)
+        apart = slice(None, None, -(-len(val) // MOST_TRIED) or 1)
+        sides = [list(val.input)[apart], texts_of(val)[apart]]
+        found = {}
+        for back in (False, True):
+            told: list[Translated] = []
+            for start in range(0, len(sides[back]), TOGETHER):
+                told += system.translations(sides[back][start : start + TOGETHER], back)
+            like = [chrf(one.text, right) for one, right in zip(told, sides[not back], strict=True)]
+            found[LEAST[back]] = least_score([one.score for one in told], like)
+        return found
 
     @torch.inference_mode()
     def answer(
@@ -190,6 +233,21 @@ def pieces(text: str) -> list[Sentence]:
     return found
 
 
+def least_score(scores: Sequence[float], like: Sequence[float]) -> float:
+    """Return the least score from which on translations have a mean chrF of ``WELL``; above all of them where
+    none has.
+
+    >>> least_score([-0.1, -0.5, -2.0], [0.9, 0.3, 0.0]), least_score([-0.1], [0.2]) > -0.1
+    (-0.5, True)
+    """
+    least, total = max(scores, default=0.0) + 1e-6, 0.0
+    for count, (score, each) in enumerate(sorted(zip(scores, like, strict=True), reverse=True), 1):
+        total += each
+        if total / count >= WELL:
+            least = score
+    return least
+
+
 def check_pairs(data: Dataset, found: str, expected: str, fix: str) -> None:
     """Raise UserError unless each case is a pair of texts."""
     columns = (data.input, data.target)
@@ -216,6 +274,7 @@ __all__ = [
     "Rows",
     "Spec",
     "Tokenizer",
+    "Translated",
     "Translation",
     "Translator",
     "check_pairs",

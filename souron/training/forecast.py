@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from souron.data.dataset import Loader
-from souron.training.budget import Budget
+from souron.training.budget import MOST_WAITING, Budget
 from souron.training.loop import Progress
 from souron.training.trainer import Trainer
 from souron.utils import hardware
@@ -24,6 +24,7 @@ PROBE_SECONDS = 1.5  # at most, and at most a quarter of the run's steps
 LONGEST, SHARE = 30.0, 0.2  # limit of a probe in seconds, and as a fraction of a time budget
 SHORT, SHORTEST = 20.0, 2.0  # seconds of training from which a speed is computed, at most and at least
 FEW_CASES, SOME_CASES = 16, 256  # validation cases timed; more if the few were fast
+BUSY = 1.25  # wall time of steps, as a multiple of the processor's, from which it counts: a machine with other work
 GROWING = (0.1, 0.3, 0.5, 0.7, 0.9)  # fractions of the budget at which a growing system is timed
 
 
@@ -35,12 +36,13 @@ class Probe:
     look: float  # seconds per case of validation
     held: int  # bytes it occupies while another system trains
     whole: float = math.inf  # seconds until the system is done, whatever the budget
+    waiting: float = 1.0  # wall time, as a multiple of the processor's, which a budget of seconds counts
 
     def seconds(self, fit: Trainer, cases: int | None = None) -> float:
         """Estimate the total training time in seconds, for ``cases`` training cases if given."""
         if fit.budget.unit == "seconds":
             least = fit.seconds + self.step * fit.least_steps if fit.least_steps else 0.0
-            return max(min(fit.budget.amount, self.whole), least)
+            return max(min(fit.budget.amount * self.waiting, self.whole), least)
         cases = len(fit.data) if cases is None else cases
         batch = min(fit.batch, cases)
         steps = fit.budget.steps(batch, cases)
@@ -75,7 +77,13 @@ def probe(fit: Trainer) -> Probe:
         whole = sum(took.all for took in known)
     elif most is not None:
         whole = tried[0].first + step * (most - 1)
-    return Probe(step, seconds_a_case, kept, whole)
+    return Probe(step, seconds_a_case, kept, whole, _waiting(known) if fit.data.device.type == "cpu" else 1.0)
+
+
+def _waiting(known: "list[Took]") -> float:
+    """Return how many times as long as the processor worked the steps took."""
+    ratio = sum(took.all for took in known) / max(sum(took.worked for took in known), 1e-9)
+    return min(ratio, MOST_WAITING) if ratio > BUSY else 1.0
 
 
 def examples_within(fit: Trainer) -> int:
@@ -117,6 +125,7 @@ class Took(NamedTuple):
     step: float  # seconds of a later step
     all: float
     done: bool  # no step is left
+    worked: float = 0.0  # seconds of the processor, of all
 
 
 def _tried(
@@ -127,7 +136,7 @@ def _tried(
     It stops after its share of ``most_seconds``, but not after a first step of less than
     ``PROBE_SECONDS``, most of which may be the set-up.
     """
-    fit._used, times, done = place, [time.perf_counter()], True
+    fit._used, times, done, worked = place, [time.perf_counter()], True, time.thread_time()
     for progress in steps:
         times.append(time.perf_counter())
         fit.step, fit.optimizers = progress.step + 1, progress.optimizers
@@ -141,7 +150,7 @@ def _tried(
     # use the second half: the first steps include one-time set-up
     if not took:
         return None
-    return Took(took[0], median(took[len(took) // 2 :]), times[-1] - times[0], done)
+    return Took(took[0], median(took[len(took) // 2 :]), times[-1] - times[0], done, time.thread_time() - worked)
 
 
 def refuse_what_does_not_fit(fit: Trainer, few: Loader) -> None:

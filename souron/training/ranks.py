@@ -10,8 +10,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -19,6 +20,7 @@ from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
 PATIENCE = 30  # seconds in which the leader says what went wrong, and all are ended
+NOTICE = 10  # seconds in which the end of a process is noticed, and all are ended
 SIGNALS = "SIGTERM,SIGHUP,SIGQUIT"  # Ctrl-C is the leader's, which keeps the work
 MEETING = "SOURON_MEETING"  # the variable with the path of the file where the processes meet
 LOOPBACK = ("lo", "lo0")  # interfaces that only this computer reaches, of Linux and of macOS
@@ -40,12 +42,21 @@ def meeting() -> str:
 
 
 def help_with(events: Iterable[object]) -> None:
-    """Run a training as a helper, in silence. What goes wrong is the leader's to say, too."""
+    """Run a training as a helper, in silence. What goes wrong is the leader's to say, or comes of its end."""
     try:
         for _event in events:
             pass
-    except UserError:
+    except Exception:
         time.sleep(PATIENCE)
+        raise
+
+
+def lead(events: Iterator[Any]) -> Iterator[Any]:
+    """Yield the events of a leader's training; an error that the end of another process brings is not its to say."""
+    try:
+        yield from events
+    except RuntimeError:
+        time.sleep(NOTICE)
         raise
 
 

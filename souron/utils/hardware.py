@@ -19,15 +19,6 @@ PACKAGES = ("souron", "torch", "torchvision", "timm", "numpy", "scikit-learn", "
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
-def share_cores() -> None:
-    """Let idle threads of torch sleep soon instead of spinning, to leave the cores to others.
-
-    Call it before torch is imported. Beside another busy program, training with two threads was up
-    to ten times as fast.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
 def calm_allocator() -> bool:
     """Let glibc keep freed blocks instead of returning them at every training step.
 

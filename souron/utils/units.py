@@ -91,9 +91,17 @@ def interval(unit: str, low: float, high: float) -> str:
         return UNKNOWN
     suffix = " %" if unit == "share" else f" {unit}" if unit else ""
     first, last = measure(unit, low), measure(unit, high)
-    if low < 0 or high < 0:
-        return _("{low} to {high}").format(low=first, high=last)
-    return f"{first.removesuffix(suffix)}–{last}"
+    return ends(first if low < 0 or high < 0 else first.removesuffix(suffix), last)
+
+
+def ends(low: str, high: str) -> str:
+    """Join the ends of an interval, which are formatted already: ``0.55–0.91``; signed ones with a word.
+
+    >>> ends("0.55", "0.91"), ends("-0.12", "0.34"), ends("+0.1", "+0.3")
+    ('0.55–0.91', '-0.12 to 0.34', '+0.1 to +0.3')
+    """
+    signed = low.startswith(("-", "+")) or high.startswith(("-", "+"))
+    return _("{low} to {high}").format(low=low, high=high) if signed else f"{low}–{high}"
 
 
 def difference(unit: str, value: float) -> str:
@@ -112,7 +120,7 @@ def differences(unit: str, low: float, high: float) -> str:
     first = difference(unit, low)
     if unit == "share":
         first = first.split(" ")[0]
-    return _("{low} to {high}").format(low=first, high=difference(unit, high))
+    return ends(first, difference(unit, high))
 
 
 def _three(value: float) -> str:

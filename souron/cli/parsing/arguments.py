@@ -96,7 +96,9 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
         if (dashes := name.replace("_", "-")) in known:  # allow_leak=true
             name = dashes
         near = difflib.get_close_matches(name, names, 1, 0.7)
+        is_option = name in known or name.replace("-", "_").isidentifier()
         if word in ("--help", "-h"):
+            command.words = words
             return ["--help"]
         elif word.startswith("-") and not dashed and word != "-":
             raise UserError(
@@ -105,7 +107,7 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
                 expected=", ".join(names),
                 fix=_("put names that begin with a dash behind --"),
             )
-        elif not dashed and (not given or not (name in known or name.isidentifier()) or files.there(word)):
+        elif not dashed and (not given or not is_option or files.there(word)):
             rest.append(word)
         elif name in known and known[name].is_flag:
             rest += [f"--{name}"] if not given or truth(name, value) else []

@@ -7,11 +7,13 @@ annotations is said by their kind (``Target.findings``).
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import Tensor
 
 from souron.data import load, splits
-from souron.data.check.copies import altered, copies
+from souron.data.check.answers import Answers
+from souron.data.check.copies import copies
 from souron.data.check.files import broken, sizes
 from souron.data.check.groups import patients, spellings
 from souron.data.check.headers import headers
@@ -41,11 +43,12 @@ def check(
     window: str | None = None,
     formats: Sequence[str] = load.FORMATS,
     embed: Embed = coarse_pixels,
+    answers: Answers = MappingProxyType({}),
 ) -> Checkup:
     """Check a folder, a CSV or a ``data.yaml``. ``watch`` is called with the current step and the
     progress in 0..1; ``window`` is the range of grey values for DICOM (see ``dicom.Window``);
     ``embed`` maps images (N, C, H, W) in 0..255 to features (N, D), which are used to find wrong
-    labels. Raises UserError if nothing can be read at all.
+    labels; ``answers`` says of pairs of files whether they are copies. Raises UserError if nothing can be read at all.
     """
     text = _("reading the images")
     watch(text, 0.0)
@@ -54,7 +57,7 @@ def check(
     )
     target = target_of(cases)
     if cases.images:
-        parts = _of_images(cases, target, watch, embed)
+        parts = _of_images(cases, target, watch, embed, answers)
     elif target.checks_files:
         parts = [target.findings()]
     elif type(target).findings is not Target.findings:
@@ -70,21 +73,20 @@ def check(
     return Checkup(cases, len(cases) + len(cases.skipped), in_order(parts))
 
 
-def _of_images(cases: Dataset, target: Target, watch: Watch, embed: Embed) -> list[Iterable[Finding]]:
+def _of_images(cases: Dataset, target: Target, watch: Watch, embed: Embed, answers: Answers) -> list[Iterable[Finding]]:
     """Return what is wrong with images and their annotations, by what is checked."""
     watch(_("looking for copies"), 0.0)
     alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else []
-    pairs: list[tuple[int, int]] = []
+    turned: list[tuple[int, int]] = []
     if len(cases) <= MOST_COMPARED:
         watch(_("looking for rotated copies"), 0.0)
         identical = list(enumerate(splits.same_image(cases, alike)))
-        pairs = duplicates.altered(cases.stored, identical)
+        turned = duplicates.altered(cases.stored, identical)
     watch(_("reading the files' headers"), 0.0)
     about = list(headers(cases))
     parts: list[Iterable[Finding]] = [
         broken(cases),
-        copies(cases, alike),
-        altered(cases, pairs),
+        copies(cases, alike, turned, answers),
         patients(cases),
         sizes(cases, about),
         lettering(cases, watch),

@@ -6,6 +6,8 @@ from souron.data import case_table
 from souron.data.quality.findings import Checkup
 from souron.utils.messages import UserError, _
 
+COPIES = ("duplicates", "near duplicates", "confirmed copies")  # findings of which one is kept each
+
 
 def manifest(found: Checkup, path: Path) -> int:
     """Write a CSV (filename, label, group, part, further columns) beside the images and return the
@@ -51,6 +53,6 @@ def faulty(found: Checkup) -> set[int]:
         for family in finding.rows:
             if finding.code == "label conflict":
                 left_out |= set(family)
-            elif finding.code in ("duplicates", "near duplicates"):
+            elif finding.code in COPIES and not finding.question:
                 left_out |= set(family[1:])
     return left_out

@@ -39,6 +39,7 @@ from souron.utils.messages import UserError, _, listed
 
 DEFAULT = Reading()
 MOST_CLASSES = 10_000
+MOST_SEGMENTS = 10_000  # listed for an image, of which ``MOST`` are kept
 LARGEST = 256**3  # of ids
 MOST_PIXELS = 25_000_000  # of a label map, which takes 20 bytes each while it is read
 
@@ -144,6 +145,9 @@ def _listed(
         segments = entry.get("segments_info") if isinstance(entry, dict) else None
         if not isinstance(written, str) or not isinstance(segments, list):
             told.append(Skipped(name, "unreadable", _("no file_name or no segments_info")))
+            continue
+        if len(segments) > MOST_SEGMENTS:
+            told.append(Skipped(name, "too many", _("{count} segments").format(count=len(segments))))
             continue
         key = coco._key(entry.get("image_id"))
         if key not in entries:

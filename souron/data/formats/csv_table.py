@@ -119,7 +119,9 @@ def _rows(path: Path, group: str | None, unlabelled: bool) -> list[dict[str, str
             "columns",
             _("{path} has the columns: {names}").format(path=readable(path), names=first.strip()[:200]),
             expected="filename,label[,group][,part]",
-            fix=_("name the columns in the first line"),
+            fix=_("name the columns of images in the first line; of a table of numbers: {command}").format(
+                command=f"souron train pca data={readable(path)}"
+            ),
             exit=3,
         )
     wanted = names | _further(header, names)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from souron.data import cache
+from souron.data.case_table import CLEANED
 from souron.data.dataset import Dataset, Skipped
 from souron.data.patients import groups
 from souron.data.readers.decoding import Listed, reader
@@ -125,6 +126,8 @@ def walk(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[Path, str]]:
             path = Path(entry.path)
             if entry.name.startswith(".") or entry.name.lower() in JUNK:
                 continue
+            if here == folder and CLEANED.fullmatch(entry.name):
+                continue  # written by souron, of these files
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
             elif path.is_dir():

@@ -109,7 +109,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 def _load_array(path: Path) -> Dataset:
     try:
         points = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except Exception as error:  # the head is a Python expression: reading a damaged one can raise anything
         raise _unreadable(path, str(error)[:LONGEST]) from error
     if points.ndim != 2 or not points.size or points.dtype.kind not in "fiub":
         raise _unreadable(path, f"{points.dtype} {points.shape}")

@@ -32,6 +32,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 SCRIPTS = r"\p{Han}+|\p{Hiragana}+|[\p{Katakana}ー]+"
+REPLACEMENT = "\ufffd"  # stands for bytes that make no character
 MOST_BYTES = 64_000_000  # of a tokenizer's file
 MOST_TOKENS = 1_000_000
 
@@ -106,7 +107,8 @@ class Tokenizer:
                 raise ValueError(_("larger than {size} MB").format(size=MOST_BYTES // 10**6))
             text = path.read_text(encoding="utf-8")
             tokenizer_limits.check(json.loads(text))
-            backend = tokenizers.Tokenizer.from_str(text)
+            with tokenizer_limits.told():
+                backend = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # the library raises ``Exception`` itself
             raise UserError(
                 "tokenizer",
@@ -138,7 +140,8 @@ class Tokenizer:
             text = stream.decompress(base64.b85decode(word), MOST_BYTES)
             about = json.loads(text)
             tokenizer_limits.check(about["backend"])
-            backend = tokenizers.Tokenizer.from_str(json.dumps(about["backend"]))
+            with tokenizer_limits.told():
+                backend = tokenizers.Tokenizer.from_str(json.dumps(about["backend"]))
             end = [str(name) for name in about["end"]]
             return Tokenizer(backend, str(about["template"]), end, str(about["start"]))
         except Exception as error:  # the library raises ``Exception`` itself
@@ -170,6 +173,10 @@ class Tokenizer:
         """Return the text of tokens; invalid bytes become the replacement character."""
         with tokenizer_limits.told():
             return self.backend.decode(list(ids), skip_special_tokens=not special)
+
+    def generated_text(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens that a model wrote, without bytes that make no character."""
+        return self.decode(ids).replace(REPLACEMENT, "")
 
     def pieces(self, text: str) -> list[Piece]:
         """Return each token with its position in the text."""

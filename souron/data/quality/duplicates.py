@@ -1,4 +1,4 @@
-"""Detect duplicate images among thousands: re-encoded, resized or brightened copies.
+"""Find images among thousands that are probably copies: re-encoded, resized or brightened ones.
 
 Two images are compared as small thumbnails, with the mean of each colour subtracted and scaled to
 length 1, so that brightness and contrast cancel and the dot product of two is their correlation.
@@ -16,6 +16,10 @@ resolution. So a pair also counts as copies if the coarse comparison leaves at m
 of difference. This applies to 8-bit images only: images of higher bit depth have no such levels,
 and faint radiographs of two patients may differ by as little.
 
+Images of one view resemble each other as copies do. So a pair must also be nearer to each other than
+chance among their neighbours (``neighbours``). What is left is a question to a person all the same:
+only identical images are certainly copies.
+
 A copy may also have been rotated by multiples of 90 degrees, mirrored, inverted or framed
 (``altered``). For these the brightness must correlate first, then all colours, with stricter
 thresholds.
@@ -23,17 +27,22 @@ thresholds.
 For comparisons between two sets, the images of one may no longer be available: ``reduced`` returns
 the data to keep of them.
 
-All pairs are compared, block by block, without an index: twenty thousand images are 200 million
-pairs, each some products of 768 numbers, seconds on two cores (``benchmarks/duplicates.py``).
+All pairs are compared coarsely, block by block, without an index: twenty thousand images are 200
+million pairs, each some products of 768 numbers, seconds on two cores (``benchmarks/duplicates.py``).
+The ``PARTNERS`` most similar ones of each image are compared finely.
 """
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from souron.data.dataset import digests
+from souron.data.quality import neighbours
+from souron.data.quality.neighbours import BLOCK
 
 COARSE, FINE, FITTED = 16, 32, 64  # pixels a side
 ALIKE_COARSE, ALIKE_FINE = 0.95, 0.97  # correlations
@@ -48,33 +57,67 @@ CHANGES = ((1.25, 0), (1.4, 0), (1.6, 0), (1.0, -64))  # contrast, levels; close
 CUT_OFF = 4.0, 251.0  # levels; beyond them a pixel may be clipped
 FEWEST = 0.01  # share of pixels that are clipped in neither image, needed to fit a line
 CONTRAST = 2.5  # ratio of contrast above which, or below its inverse, an image is not a copy
-BLOCK = 2048
+PARTNERS = 8  # of an image, compared finely
+TIMES = 4.0  # by which differences are made visible
 AT_ONCE = 256  # pairs of a fine comparison: with their fitted copies they take 100 MB
 
 
 def near(image: Tensor) -> list[tuple[int, int]]:
-    """Return pairs (i, j), i < j, of images (N, C, H, W) in 0..255 that are copies of each other.
+    """Return pairs (i, j), i < j, of images (N, C, H, W) in 0..255 that seem to be copies of each other.
 
-    Of a group of copies only as many pairs are returned as connect them: ten thousand copies of one
-    image are 9999 pairs instead of fifty million.
+    Identical images are among them. Of a group of copies only as many pairs are returned as connect
+    them: ten thousand copies of one image are 9999 pairs instead of fifty million.
     """
     left = 0.0 if image.is_floating_point() else LEFT
     scale = _scale(image)
-    found: list[tuple[int, int]] = []
-    family = torch.arange(len(image))
-    for pairs in _candidates(image, left, scale):  # (candidates, 2)
-        pairs = pairs[family[pairs[:, 0]] != family[pairs[:, 1]]]  # else they are connected already
-        if len(pairs):
-            one, other = (_rows(image, rows, scale) for rows in pairs.T)
-            for i, j in pairs[same(one, other, left)].tolist():
+    first = _first(image)
+    found = [(i, j) for j, i in enumerate(first) if i != j]
+    family = torch.tensor(first)
+    rows = family.unique()  # (different images,)
+    look = _Look(*(_picked(part, rows) for part in _look(image, left, scale)))
+    limit = _limits(reduced(image)[rows])
+    for some in _candidates(look, look, within=True).split(AT_ONCE):
+        some = some[family[rows[some[:, 0]]] != family[rows[some[:, 1]]]]  # else they are connected already
+        if len(some):
+            one, other = (_rows(image, rows[places], scale) for places in some.T)
+            copies = distances(one, other, left) < limit[some].amin(1)
+            for i, j in rows[some[copies]].tolist():
                 if family[i] != family[j]:
-                    found.append((i, j))
+                    found.append((min(i, j), max(i, j)))
                     family[family == family[j]] = family[i].item()
     for i, j in _grey_copies(image, scale):
         if family[i] != family[j]:
             found.append((min(i, j), max(i, j)))
             family[family == family[j]] = family[i].item()
     return sorted(found)
+
+
+def _first(image: Tensor) -> list[int]:
+    """Return for each image the first one that is identical to it."""
+    known: dict[bytes, int] = {}
+    return [known.setdefault(digest, i) for i, digest in enumerate(digests(image))]
+
+
+def _picked(part: list[Tensor] | Tensor, rows: Tensor) -> Any:
+    return [some[rows] for some in part] if isinstance(part, list) else part[rows]
+
+
+def _limits(known: Tensor, image: Tensor | None = None) -> Tensor:
+    """Return for each image the distance below which a known one is a copy (``neighbours.limits``), (N,).
+
+    Both are sets from ``reduced``; without ``image``, the known ones among themselves.
+    """
+    different = known[torch.tensor(_first(known), dtype=torch.long).unique()]
+    return neighbours.limits(*(_vectors(some) for some in (different, known if image is None else image)))
+
+
+def _vectors(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the brightness of few pixels, and all colours of more, (N, values) of length 1 each."""
+    if not len(image):
+        return torch.zeros(0, 1), torch.zeros(0, 1)
+    vectors = [(thumbnails(_grey(some), COARSE), thumbnails(some, FINE).half()) for some in image.split(256)]
+    few, many = map(torch.cat, zip(*vectors, strict=True))
+    return few, many
 
 
 def _grey_copies(image: Tensor, scale: Callable[[Tensor], Tensor]) -> Iterator[tuple[int, int]]:
@@ -161,16 +204,23 @@ def altered(image: Tensor, alike: Sequence[tuple[int, int]] = ()) -> list[tuple[
 
 
 def altered_between(known: Tensor, image: Tensor, framed: tuple[Tensor, Tensor]) -> Iterator[tuple[int, int]]:
-    """Yield each pair (known, image) of which the image is a rotated, mirrored, inverted or framed
-    copy. Both are sets from ``reduced``, ``framed`` is the result of ``unframed`` for the images.
-    Within one set each pair occurs at least once, in either order."""
+    """Yield each pair (known, image) of which the image seems to be a rotated, mirrored, inverted or
+    framed copy. Both are sets from ``reduced``, ``framed`` is the result of ``unframed`` for the
+    images. Within one set each pair occurs at least once, in either order."""
     rows, inside = framed
     own_rows, own_inside = framed if known is image else unframed(known)
+    if known.shape[1] != image.shape[1]:
+        known, image = _grey(known), _grey(image)
+        inside, own_inside = (_grey(some) if len(some) else some for some in (inside, own_inside))
+    limit = _limits(known), _limits(known, image)
     if len(rows):
-        for i, j in _correlated(known, inside, *ALIKE_FRAMED):
+        inner = _limits(known, inside)
+        for i, j in _correlated(known, inside, (limit[0], inner), *ALIKE_FRAMED):
             yield i, int(rows[j])
     if len(rows) and len(own_rows):  # a drawing on white, framed in white
-        for i, j in _correlated(own_inside, inside, *ALIKE_FRAMED):
+        each = own_inside[::2]  # beside one another, not beside those with a frame
+        among = _limits(each, own_inside), _limits(each, inside)
+        for i, j in _correlated(own_inside, inside, among, *ALIKE_FRAMED):
             if known is not image or own_rows[i] != rows[j]:
                 yield int(own_rows[i]), int(rows[j])
     if min(known.shape[-1], image.shape[-1]) < FINE:
@@ -178,28 +228,38 @@ def altered_between(known: Tensor, image: Tensor, framed: tuple[Tensor, Tensor])
     for quarters in range(8):
         either = abs if quarters else operator.neg  # without rotation only inverted copies are new
         turned = _turn(known, quarters)
-        yield from _correlated(turned, image, ALIKE_COARSE, ALIKE_ALTERED, either)
+        yield from _correlated(turned, image, limit, ALIKE_COARSE, ALIKE_ALTERED, either)
 
 
 def _correlated(
     known: Tensor,
     image: Tensor,
+    limit: tuple[Tensor, Tensor],
     coarse: float,
     fine: float,
     sign: Callable[[Tensor], Tensor] = lambda correlation: correlation,
 ) -> Iterator[tuple[int, int]]:
     """Yield each pair (known, image) whose correlation, after ``sign`` was applied, exceeds
-    ``coarse`` in brightness and ``fine`` in all colours."""
-    if known.shape[1] != image.shape[1]:
-        known, image = _grey(known), _grey(image)
+    ``coarse`` in brightness and ``fine`` in all colours, and whose distance is below both their
+    ``limit``."""
     mine, yours = (thumbnails(_grey(some), COARSE) for some in (known, image))
-    for start in range(0, len(known), BLOCK):
-        for below in range(0, len(image), BLOCK):
-            close = sign(mine[start : start + BLOCK] @ yours[below : below + BLOCK].T) > coarse
-            pairs = close.nonzero() + torch.tensor([start, below])
-            for some in pairs.split(AT_ONCE) if len(pairs) else ():
-                found = sign(alike(known[some[:, 0]], image[some[:, 1]], FINE)) > fine
-                yield from map(tuple, some[found].tolist())
+
+    def score(start: int, below: int) -> Tensor:
+        found = sign(mine[start : start + BLOCK] @ yours[below : below + BLOCK].T)
+        return found.masked_fill(found <= coarse, -torch.inf)
+
+    pairs = _chosen(score, len(known), len(image))
+    for some in pairs.split(AT_ONCE) if len(pairs) else ():
+        found = sign(alike(known[some[:, 0]], image[some[:, 1]], FINE))
+        most = torch.minimum(limit[0][some[:, 0]], limit[1][some[:, 1]])
+        yield from map(tuple, some[(found > fine) & (neighbours.distance(found) < most)].tolist())
+
+
+def _chosen(score: Callable[[int, int], Tensor], known: int, image: int, within: bool = False) -> Tensor:
+    """Return pairs (known, image) of the most similar known ones of each image, (n, 2)."""
+    found, place = neighbours.highest(score, known, image, PARTNERS, within)
+    pairs = torch.stack([place, torch.arange(image)[:, None].expand_as(place)], 2)[found > -torch.inf]
+    return pairs.sort(1).values.unique(dim=0) if within else pairs
 
 
 def _turn(image: Tensor, quarters: int) -> Tensor:
@@ -265,14 +325,13 @@ def pairs_between(
         known, image = _grey(known), _grey(image)
     side = min(known.shape[-1], image.shape[-1])
     known, image = _at_most(side, known), _at_most(side, image)
-    looks = _look(known, left), _look(image, left)
-    for start in range(0, len(known), BLOCK):
-        for below in range(0, len(image), BLOCK):
-            for pairs in _close(looks[0], start, looks[1], below).split(AT_ONCE):
-                pairs = pairs[torch.tensor(wanted(pairs), dtype=torch.bool)]
-                if len(pairs):
-                    alike = same(known[pairs[:, 0]], image[pairs[:, 1]], left)
-                    yield from map(tuple, pairs[alike].tolist())
+    limit = _limits(known), _limits(known, image)
+    for pairs in _candidates(_look(known, left), _look(image, left)).split(AT_ONCE):
+        pairs = pairs[torch.tensor(wanted(pairs), dtype=torch.bool)]
+        if len(pairs):
+            most = torch.minimum(limit[0][pairs[:, 0]], limit[1][pairs[:, 1]])
+            found = distances(known[pairs[:, 0]], image[pairs[:, 1]], left) < most
+            yield from map(tuple, pairs[found].tolist())
 
 
 def _grey(image: Tensor) -> Tensor:
@@ -298,15 +357,20 @@ def _rows(image: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor]) -> Ten
 
 
 def same(one: Tensor, other: Tensor, left: float = LEFT) -> Tensor:
-    """Return whether images (N, C, H, W) float in 0..255 are copies, row by row, (N,) bool. They
-    are compared unchanged, and with the brightness of either fitted to the other's; up to ``left``
-    levels of difference are tolerated."""
-    found = torch.zeros(len(one), dtype=torch.bool)
+    """Return whether images are as similar as copies, row by row, (N,) bool (see ``distances``)."""
+    return distances(one, other, left).isfinite()
+
+
+def distances(one: Tensor, other: Tensor, left: float = LEFT) -> Tensor:
+    """Return the distances of images (N, C, H, W) float in 0..255 that are as similar as copies, row
+    by row, (N,); infinite for others. They are compared unchanged, and with the brightness of
+    either fitted to the other's; up to ``left`` levels of difference are tolerated."""
+    found = torch.full((len(one),), torch.inf)
     for mine, yours in ((one, other), (fitted(one, other), other), (fitted(other, one), one)):
-        found |= alike(mine, yours, FINE) > ALIKE_FINE
-        rough = alike(mine, yours, COARSE)
+        fine, rough = (alike(mine, yours, side) for side in (FINE, COARSE))
         rest = contrast(yours) * (1 - rough.square()).clamp(min=0).sqrt()
-        found |= (rough > ALIKE_FAINT) & (rest < left)
+        enough = (fine > ALIKE_FINE) | ((rough > ALIKE_FAINT) & (rest < left))
+        found = torch.where(enough, torch.minimum(found, neighbours.distance(fine)), found)
     return found
 
 
@@ -332,6 +396,19 @@ def fitted(one: Tensor, other: Tensor) -> Tensor:
     usable = (count > FEWEST * x.shape[1]) & (spread > 1)
     usable &= (contrast > 1 / CONTRAST) & (contrast < CONTRAST)
     return torch.where(usable, made, 0.0).view_as(one)
+
+
+def difference(one: Tensor, other: Tensor) -> Tensor:
+    """Return how much two images (C, H, W) in 0..255 differ in brightness, ``TIMES`` times, (1, H, W) uint8.
+
+    One is first turned, mirrored or inverted as it agrees best with the other, and its brightness fitted.
+    """
+    mine, yours = (_grey(some[None]) for some in (one, other))
+    turned = torch.cat([_turn(mine, quarters) for quarters in range(8)])
+    turned = torch.cat([turned, 255 - turned])
+    best = turned[alike(turned, yours.expand_as(turned), FINE).argmax()][None]
+    made = fitted(best, yours)
+    return (TIMES * ((made if made.any() else best) - yours)).abs().clamp(0, 255)[0].byte()
 
 
 def thumbnails(image: Tensor, side: int) -> Tensor:
@@ -384,27 +461,18 @@ def _look(image: Tensor, left: float, scale: Callable[[Tensor], Tensor] = lambda
     return _Look(changed, enough)
 
 
-def _close(one: _Look, start: int, other: _Look, below: int) -> Tensor:
-    """Return the pairs (n, 2) of two blocks that are similar at the coarse comparison."""
+def _candidates(one: _Look, other: _Look, within: bool = False) -> Tensor:
+    """Return pairs (n, 2) that are similar at the coarse comparison, the most similar ones of each image."""
+    return _chosen(lambda start, below: _margin(one, start, other, below), len(one.enough), len(other.enough), within)
+
+
+def _margin(one: _Look, start: int, other: _Look, below: int) -> Tensor:
+    """Return by how much the correlations of two blocks exceed what is enough; -inf where they do not."""
     mine = [look[start : start + BLOCK].float() for look in one.changed]
     yours = [look[below : below + BLOCK].float() for look in other.changed]
-    close = mine[0] @ yours[0].T
-    close = (close > one.enough[start : start + BLOCK, None]) & (close > other.enough[below : below + BLOCK])
+    enough = torch.maximum(one.enough[start : start + BLOCK, None], other.enough[below : below + BLOCK])
+    margin = mine[0] @ yours[0].T - enough
     for i in range(1, len(mine)):
-        close |= mine[0] @ yours[i].T > ALIKE_COARSE
-        close |= mine[i] @ yours[0].T > ALIKE_COARSE
-    return close.nonzero() + torch.tensor([start, below])
-
-
-def _candidates(image: Tensor, left: float, scale: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-    """Yield pairs (n, 2) that are similar at the coarse comparison, at most ``AT_ONCE`` at
-    a time."""
-    if not len(image):
-        return
-    look = _look(image, left, scale)
-    for start in range(0, len(image), BLOCK):
-        for below in range(start, len(image), BLOCK):
-            pairs = _close(look, start, look, below)
-            pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-            if len(pairs):
-                yield from pairs.split(AT_ONCE)
+        margin = torch.maximum(margin, mine[0] @ yours[i].T - ALIKE_COARSE)
+        margin = torch.maximum(margin, mine[i] @ yours[0].T - ALIKE_COARSE)
+    return margin.masked_fill(margin <= 0, -torch.inf)

@@ -24,6 +24,7 @@ class Finding:
     fix: str
     rows: tuple[tuple[int, ...], ...] = ()  # of the cases; related ones share a tuple
     suggested: tuple[str, ...] = ()  # the label that each row probably has
+    question: bool = False  # whether each pair of rows may be copies, which only a person knows
 
 
 @dataclass
@@ -37,6 +38,12 @@ class Checkup:
     @property
     def clean(self) -> bool:
         return all(finding.severity != "error" for finding in self.findings)
+
+    @property
+    def questions(self) -> list[tuple[str, str]]:
+        """The pairs of files of which only a person knows whether they are copies."""
+        pairs = [pair for finding in self.findings if finding.question for pair in finding.rows]
+        return [(self.cases.file[i], self.cases.file[j]) for i, j in pairs]
 
     def labels(self) -> dict[str, int]:
         """Return the number of cases of each class; {} where a case has no single class."""
@@ -59,6 +66,7 @@ class Checkup:
                     "fix": finding.fix,
                     "families": [[self.cases.file[row] for row in family] for family in finding.rows],
                     "suggested": list(finding.suggested),
+                    "question": finding.question,
                 }
                 for finding in self.findings
             ],
@@ -94,16 +102,17 @@ def of_rows(
     fix: str,
     one: str = "",
     suggested: Sequence[str] = (),
+    question: bool = False,
     **fields: Any,
 ) -> Iterator[Finding]:
     """Yield the finding about families of rows, if there are any. ``count`` in the message is the
     number of families unless ``fields`` sets it; ``one`` is the message for a count of 1;
-    ``suggested`` has a label for each row."""
+    ``suggested`` has a label for each row; of a ``question`` each family is a pair."""
     if rows:
         files = tuple(cases.file[row] for family in rows for row in family)
         said = {"count": len(rows), **fields}
         told = (one if one and said["count"] == 1 else message).format(**said)
-        yield Finding(code, severity, files, told, fix, tuple(rows), tuple(suggested))
+        yield Finding(code, severity, files, told, fix, tuple(rows), tuple(suggested), question)
 
 
 def several_spellings(

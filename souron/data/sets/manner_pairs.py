@@ -16,6 +16,7 @@ licence = "Apache-2.0"
 source = "https://arxiv.org/abs/2305.18290"  # of the method that is trained on them
 cases = 3_132
 ships_with = "souron"
+improper = True
 
 
 def load(side: int | None = None) -> Dataset:

@@ -18,6 +18,7 @@ licence = "Apache-2.0"
 source = "https://arxiv.org/abs/2212.08073"  # of the idea
 cases = 3_132
 ships_with = "souron"
+improper = True
 
 
 def load(side: int | None = None) -> Dataset:

@@ -24,7 +24,7 @@ from souron.utils.messages import UserError, _
 
 ja = "写真 34 枚 (うち 9 枚はテスト用) から鮮明さを保って切り出した正方形。拡大のためのデータ"
 task = "image_to_image"
-licence = "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+"
+licence = "CC-BY-2.0, CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+"
 source = "https://packages.debian.org/source/sid/lomiri-wallpapers"
 cases = 1_672
 ships_with = "souron"

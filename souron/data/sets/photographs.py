@@ -14,7 +14,7 @@ from souron.data.load import found
 
 ja = "風景や植物などの写真 26 枚から切り出した正方形のカラー画像"
 task = "generate"
-licence = "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+"
+licence = "CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+"
 source = "https://packages.debian.org/source/sid/lomiri-wallpapers"
 cases = 1_040
 needs = (

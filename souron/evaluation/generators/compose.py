@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from souron import registry
 from souron.data import voices
 from souron.data.voices import Voices
 from souron.evaluation.answers import Setup, Sparse, Trainings
 from souron.kinds.codecs.notation import heard
 from souron.metrics import compose as counted
 from souron.metrics.compose import CONSONANT, COPIED, CROSSINGS, PARALLELS
-from souron.stats import intervals
 from souron.stats.records import Measure
 
 NAMES = (CONSONANT, PARALLELS, CROSSINGS, COPIED)
@@ -42,7 +40,7 @@ def composed(trainings: Trainings, setup: ComposeSetup) -> ComposeResult:
     test = list(setup.test.input)
     beside = {"test pieces": told(test, setup.runs), "voices put together": told(voices.mixed(test), setup.runs)}
     measures = {
-        who: {name: intervals.interval(np.asarray([values]), setup.test.units) for name, values in each.items()}
+        who: {name: registry.metric(name).measure(values, setup.test.units) for name, values in each.items()}
         for who, each in beside.items()
     }
     kept = trainings.answers[0].get("pieces")

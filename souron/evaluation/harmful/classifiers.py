@@ -88,13 +88,21 @@ class Classifier:
 @lru_cache
 def classifier() -> Classifier:
     """Load the classifier from the cache, or train it."""
-    place = files.cache_folder() / "improper" / f"{_digest()}.safetensors"
     try:
-        return _read(place)
+        return _read(_place())
     except UserError:  # missing or damaged
         learnt = learn(corpus.sentences())
-        _write(place, learnt)
+        _write(_place(), learnt)
         return learnt
+
+
+def is_trained() -> bool:
+    """Return whether the cache has the classifier, which is otherwise trained when it is first needed."""
+    return _place().is_file()
+
+
+def _place() -> Path:
+    return files.cache_folder() / "improper" / f"{_digest()}.safetensors"
 
 
 def learn(known: Sequence[Sentence]) -> Classifier:

@@ -117,8 +117,8 @@ def judge(way: str = "both", words: str | None = None) -> Judge:
 
 
 def way_named(text: str) -> Way | None:
-    """Parse the name of a method; ``true`` is ``both``, ``false`` none. Raises UserError."""
-    plain = {"true": "both", "false": ""}.get(text.strip().lower(), text.strip().lower())
+    """Parse the name of a method; ``true`` is ``both``, ``none`` and ``false`` none. Raises UserError."""
+    plain = {"true": "both", "false": "", "none": ""}.get(text.strip().lower(), text.strip().lower())
     if plain and plain not in WAYS:
         raise UserError(
             "filter",

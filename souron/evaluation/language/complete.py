@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset, digest
 from souron.data.language.tokenizer import Tokenizer
 from souron.data.texts import Preference
@@ -19,7 +20,6 @@ from souron.evaluation.language.manners import MannersResult
 from souron.evaluation.language.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.metrics.complete import BITS
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils import files
 
@@ -159,7 +159,9 @@ def result(trainings: Trainings, setup: Setup) -> CompleteResult:
     units = test.units
     by_language = {
         name: {
-            metric: intervals.interval(table[:, rows], [units[i] for i in rows] if units else None)
+            metric: registry.metric(metric).measure(
+                table[:, rows], [units[i] for i in rows] if units else None, trainings.training_of_rows(rows)
+            )
             for metric, table in tables.items()
         }
         for name, rows in groups.items()

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.data.texts import Question
 from souron.evaluation.answers import Answers, Trainings, stacked
 from souron.metrics import calibration
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
 
@@ -80,18 +80,6 @@ def share_right(chosen: Tensor, target: Tensor) -> Tensor:
     """
     asked = chosen >= 0
     return ((chosen == target[:, None]) & asked).sum(1).double() / asked.sum(1)
-
-
-def share_of(table: Any, units: Sequence[Any] | None, trainings: Any = None) -> Measure:
-    """Return a proportion (seeds, cases) with Wilson's interval.
-
-    Where orders disagree, the interval is that of as many independent questions as have the same
-    variance.
-    """
-    table = np.asarray(table, dtype=np.float64)
-    if bool(((table == 0) | (table == 1)).all()):
-        return intervals.interval(table, units, trainings=trainings)
-    return intervals.share_interval(table, units, trainings=trainings)
 
 
 def chance(cases: Dataset) -> float:
@@ -171,15 +159,15 @@ def result(trainings: Trainings, cases: Dataset) -> ExamResult:
     right = stacked_right(answers, "picked", target)
     probability = stacked(answers, "probability")
     subjects = [question.subject for question in cases.input]
-    by_subject = {}
+    accuracy, by_subject = registry.metric("accuracy"), {}
     for name in sorted(set(subjects) - {""}):
         rows = [i for i, subject in enumerate(subjects) if subject == name]
         some = None if units is None else [units[i] for i in rows]
-        by_subject[name] = share_of(right[:, rows], some, None if training is None else training[:, rows])
+        by_subject[name] = accuracy.measure(right[:, rows], some, trainings.training_of_rows(rows))
     return ExamResult(
-        share_of(right, units, training),
-        share_of(stacked_right(answers, "picked without", target), units, training),
-        share_of(stacked_right(answers, "picked", shuffled_key(cases)), units, training),
+        accuracy.measure(right, units, training),
+        accuracy.measure(stacked_right(answers, "picked without", target), units, training),
+        accuracy.measure(stacked_right(answers, "picked", shuffled_key(cases)), units, training),
         chance(cases),
         by_subject,
         calibration.expected_error(probability, target),

@@ -1,18 +1,17 @@
 """Masking of tokens for masked language modelling, and the predictions to show."""
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, stacked
 from souron.evaluation.language.complete import shown_rows
 from souron.metrics.fill_mask import BITS, FIRST, FIVE
-from souron.stats import intervals
 from souron.stats.records import Measure
 
 SHARE = 0.15  # of tokens selected for prediction, in tests and by default in training
@@ -107,14 +106,14 @@ def _of_table(table: Tensor) -> list[Guess]:
 
 
 def result(trainings: Trainings, setup: Setup) -> FillResult:
-    test, answers = setup.test, trainings.answers
+    test = setup.test
     language = test.columns.get("language") or [""] * len(test)
     return FillResult(
         {
-            name: _measures(answers, test, [i for i, one in enumerate(language) if one == name])
+            name: _measures(trainings, test, [i for i, one in enumerate(language) if one == name])
             for name in sorted(set(language) - {""})
         },
-        samples(answers[0]),
+        samples(trainings.answers[0]),
     )
 
 
@@ -126,7 +125,9 @@ def samples(answers: Answers) -> list[tuple[int, list[Guess]]]:
     return [(row, _of_table(table)) for row, table in pairs]
 
 
-def _measures(answers: Sequence[Answers], test: Dataset, rows: list[int]) -> dict[str, Measure]:
-    units = test.units
-    groups = [units[i] for i in rows] if units else None
-    return {name: intervals.interval(stacked(answers, name)[:, rows], groups) for name in NAMES}
+def _measures(trainings: Trainings, test: Dataset, rows: list[int]) -> dict[str, Measure]:
+    groups, training = test.only(rows).units, trainings.training_of_rows(rows)
+    return {
+        name: registry.metric(name).measure(stacked(trainings.answers, name)[:, rows], groups, training)
+        for name in NAMES
+    }

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, Sparse, Trainings, stacked
-from souron.stats import intervals
 from souron.stats.records import Measure
 
 SHOWN = 12  # test cases whose texts are stored
@@ -82,17 +82,15 @@ def result(
     by_language: dict[str, dict[str, Measure]] = {}
     for language in names if len(names) > 1 else ():
         rows = [row for row, own in enumerate(known) if own == language]
-        some, training = test.only(rows), trainings.training_of
+        some, training = test.only(rows), trainings.training_of_rows(rows)
         by_language[language] = {
-            name: intervals.interval(
-                stacked(answers, name)[:, rows], some.units, trainings=None if training is None else training[:, rows]
-            )
+            name: registry.metric(name).measure(stacked(answers, name)[:, rows], some.units, training)
             for name in metrics
         }
     told = [texts(answers[0], name) for name in written]
     shown = [(row, [each.get(row, "") for each in told]) for row in sorted(told[0])]
     others = {
-        name: intervals.interval(stacked(answers, name), test.units, trainings=trainings.training_of)
+        name: registry.metric(name).measure(stacked(answers, name), test.units, trainings.training_of)
         for name in further
         if name in answers[0]
     }

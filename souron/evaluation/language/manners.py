@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from souron import registry
 from souron.data.composing.language import manners
 from souron.data.dataset import Dataset
 from souron.data.texts import Preference
 from souron.evaluation.answers import Answers, Step, dense, stacked
 from souron.evaluation.language.text_generation import Sampling, answers
 from souron.kinds.chat import Turn
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import N_, _
 
@@ -142,10 +142,10 @@ def share(name: str, table: Any, cases: Dataset, training: Any = None) -> Measur
     """Return the proportion among the questions of the metric's sorts, with its interval."""
     of = np.isin(np.array(list(cases.columns["sort"])), SHARES[name])
     units, factor = cases.units, len(of) / of.sum()
-    return intervals.share_interval(
+    return registry.metric(name).measure(
         np.asarray(table)[:, of] / factor,
         [unit for unit, mine in zip(units, of, strict=True) if mine] if units else None,
-        trainings=None if training is None else np.asarray(training)[:, of],
+        None if training is None else np.asarray(training)[:, of],
     )
 
 
@@ -202,8 +202,7 @@ def _of(answers: Answers, name: str, of: Any, cases: Dataset) -> Measure | None:
         return None
     units = [cases.units[row] for row in of.nonzero()[0]] if cases.units else None
     table = dense(answers, name).double().numpy()[None, of]
-    plain = name.removeprefix("before: ")
-    return (intervals.share_interval if plain in SHARES else intervals.interval)(table, units)
+    return registry.metric(name.removeprefix("before: ")).measure(table, units)
 
 
 def _read(answers: Answers, cases: Dataset, each: int = 3) -> Iterator[Read]:

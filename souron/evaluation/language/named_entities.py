@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.data.texts import plain
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings
 from souron.kinds.spans import Span
 from souron.metrics import tag as metrics
-from souron.stats import intervals
 from souron.stats.records import Measure
 
 UNIT = re.compile(r"[A-Za-z\u00c0-\u024f\u0370-\u058f]+|\S")  # a word, or a character
@@ -152,7 +152,9 @@ def result(trainings: Trainings, setup: Setup) -> TagResult:
         ]
         number[name] = sum(map(len, there))
         by_label[name] = {
-            metric: intervals.share_interval(np.stack([scores[metric] for scores in found]), test.units)
+            metric: registry.metric(metric).measure(
+                np.stack([scores[metric] for scores in found]), test.units, trainings.training_of
+            )
             for metric in found[0]
         }
     said = every[0]

@@ -15,7 +15,6 @@ from souron.utils.messages import UserError, _
 TOGETHER = 32  # texts generated in a batch
 CHUNK = 64  # tokens read at once; the cache is reused in whole chunks
 LIKELIEST = 256  # tokens that are sorted first; sorting a whole vocabulary takes milliseconds
-REPLACEMENT = "\ufffd"  # stands for bytes of an incomplete character
 
 
 class Reader(Protocol):
@@ -170,8 +169,7 @@ class Writer:
             if stop and token in tokenizer.end:
                 return
             answer.append(token)
-            text = tokenizer.decode(answer)
-            whole = text.rstrip(REPLACEMENT)
+            whole = tokenizer.generated_text(answer)
             more = whole[len(told) :] if len(whole) > len(told) else ""
             told = max(told, whole, key=len)
             surprise = -logits.float().log_softmax(0)[token].item() / 0.6931471805599453

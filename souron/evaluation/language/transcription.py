@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, Sparse, Trainings, dense, stacked
 from souron.evaluation.language import generated_texts
 from souron.metrics.transcription import CHARACTER, WORD, aligned, pseudo_values, words_of
-from souron.stats import intervals
 from souron.stats.records import Measure
 
 HEARD = 3  # recordings with their spectrograms
@@ -75,7 +75,7 @@ def result(trainings: Trainings, test: Dataset) -> TranscribeResult:
         some: list[Answers] = [{n: dense(each, n)[rows] for n in (WORD, CHARACTER)} for each in answers]
         tables = {name: pseudo_scores(some, name) for name in (WORD, CHARACTER)}
         by_language[language] = {
-            name: intervals.interval(table, test.only(rows).units, trainings=trainings.training_of_rows(rows))
+            name: registry.metric(name).measure(table, test.only(rows).units, trainings.training_of_rows(rows))
             for name, table in tables.items()
             if table is not None
         }

@@ -1,14 +1,13 @@
 """Figures of generated pages by held-out subset and by language."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, Setup, Trainings, dense
 from souron.evaluation.language import generated_texts
-from souron.metrics.text_to_page import RATIOS
-from souron.stats import intervals
 from souron.stats.records import Measure
 
 BY = ("subset", "language")  # columns of the data
@@ -50,19 +49,8 @@ def compared_by(trainings: Trainings, test: Dataset, scores: Callable[[Sequence[
             answers=[{"tally": dense(answers, "tally")[rows]} for answers in trainings.answers],
         )
         tables = scores(part.answers, Setup(None, some))
-        apart[name] = measured(tables, some, training)
+        apart[name] = {
+            metric: registry.metric(metric).measure(table, some.units, training) for metric, table in tables.items()
+        }
     told = generated_texts.texts(trainings.answers[0], "said")
     return PageResult(apart, [(row, told[row]) for row in sorted(told)])
-
-
-def measured(tables: Mapping[str, Any], cases: Dataset, training: Any = None) -> dict[str, Measure]:
-    """Return each metric with its interval, within 0..1.
-
-    Metrics are proportions of cases, or ratios of sums (``RATIOS``).
-    """
-    return {
-        name: (intervals.share_interval if name in RATIOS else intervals.interval)(
-            table, cases.units, trainings=training
-        )
-        for name, table in tables.items()
-    }

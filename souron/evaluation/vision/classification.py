@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from souron import registry
 from souron.data.dataset import Dataset, Rows
 from souron.evaluation import gradcam
 from souron.evaluation.answers import Answers, Sparse, Trainings, dense, stacked
 from souron.evaluation.vision import corruptions
 from souron.metrics import calibration, classification
 from souron.metrics.classification import score
-from souron.stats import intervals, verdict
+from souron.stats import verdict
 from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
 
@@ -143,6 +144,16 @@ def few_patients(cases: Dataset, label: int, others: bool = False) -> int | None
 
 
 @dataclass(frozen=True)
+class OfClass:
+    """Recall and precision of one class, with the most probable class as prediction."""
+
+    name: str
+    cases: int
+    recall: Measure
+    precision: Measure
+
+
+@dataclass(frozen=True)
 class Subgroup:
     column: str
     value: str
@@ -184,6 +195,7 @@ class ClassificationResult:
     sizes: list[tuple[int, Measure]]  # training cases, accuracy
     more: verdict.Difference | None  # all training cases compared with half of them
     looked_at: list[tuple[int, Tensor]]  # row of the case, heat (side, side)
+    by_class: list[OfClass]
 
     def as_json(self) -> dict[str, Any]:
         """Return subgroups and calibration, as ``souron val --json`` prints them."""
@@ -245,7 +257,7 @@ def result(trainings: Trainings, positive: int | None, prevalence: float | None 
         if y_true.any() and not y_true.all():
             curve = classification.roc(y_true, sure[0])
     cooled = _cooled(probability, temperatures)
-    sizes, more = _sizes(trainings, groups, found["accuracy"])
+    sizes, more = _sizes(trainings, found["accuracy"])
     heat = seeds[0].get("heat")
     return ClassificationResult(
         measures=found,
@@ -258,13 +270,24 @@ def result(trainings: Trainings, positive: int | None, prevalence: float | None 
         before=_calibration(probability, label, groups, found["Brier score"]),
         after=_calibration(cooled, label, groups, _brier(cooled, label, groups, training)),
         temperatures=_ends(temperatures),
-        disturbed=list(_disturbed(seeds[0].get("right"), groups, found["accuracy"])),
+        disturbed=list(_disturbed(seeds[0].get("right"), groups, found["accuracy"], training)),
         sizes=sizes,
         more=more,
         looked_at=[(int(row), one) for row, one in zip(heat.rows, heat.values, strict=True)]
         if isinstance(heat, Sparse)
         else [],
+        by_class=list(by_class(cases, probability, training)),
     )
+
+
+def by_class(
+    cases: Dataset, probability: NDArray[np.float64], whose: NDArray[np.int64] | None = None
+) -> Iterator[OfClass]:
+    """Yield recall and precision of each class over all trainings; ``probability`` (repeats, cases, classes)."""
+    label, predicted, units = cases.target.numpy(), probability.argmax(2), cases.units
+    for k, name in enumerate(cases.classes):
+        found = classification.recall_and_precision(label == k, predicted == k, units, trainings=whose)
+        yield OfClass(name, int((label == k).sum()), *found)
 
 
 def _of(
@@ -281,10 +304,10 @@ def _of(
     each = [score(torch.from_numpy(one), y_true) for one in probability]
     tables = {name: np.stack([one[name].numpy() for one in each]) for name in each[0]}
     return {
-        "accuracy": intervals.interval(tables["accuracy"], groups, trainings=whose),
+        "accuracy": registry.metric("accuracy").measure(tables["accuracy"], groups, whose),
         "AUC": classification.auc(probability, label, groups, trainings=whose),
         "Brier score": _brier(probability, label, groups, whose),
-        "log loss": intervals.loss_interval(tables["log loss"], groups, trainings=whose),
+        "log loss": registry.metric("log loss").measure(tables["log loss"], groups, whose),
     }
 
 
@@ -294,7 +317,7 @@ def _brier(
     groups: list[str] | None,
     whose: NDArray[np.int64] | None,
 ) -> Measure:
-    return intervals.loss_interval(calibration.brier(probability, label), groups, trainings=whose)
+    return registry.metric("Brier score").measure(calibration.brier(probability, label), groups, whose)
 
 
 def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -357,16 +380,20 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _disturbed(right: Any, groups: list[str] | None, accuracy: Measure) -> Iterator[Disturbed]:
+def _disturbed(right: Any, groups: list[str] | None, accuracy: Measure, whose: Any = None) -> Iterator[Disturbed]:
     """Yield the accuracy under each disturbance, the undisturbed one first.
 
     Where that is the accuracy of the report, over the same cases, it has the report's interval.
+    ``whose`` (repeats, cases) is the index of each answer's training, of which the first repeat's
+    are disturbed.
     """
     if not isinstance(right, Sparse):
         return
     order = right.rows.argsort()
     table = right.values[order].double().numpy()  # (cases, steps)
-    some = [groups[row] for row in right.rows[order].tolist()] if groups else None
+    rows = right.rows[order].tolist()
+    some = [groups[row] for row in rows] if groups else None
+    own_trainings = None if whose is None else whose[:1, rows]
     steps = [
         ("", 0),
         *(
@@ -377,27 +404,30 @@ def _disturbed(right: Any, groups: list[str] | None, accuracy: Measure) -> Itera
     ]
     for (name, level), scores in zip(steps, table.T, strict=True):
         loss = verdict.difference(scores, table[:, 0], groups=some) if name else None
-        own = intervals.interval(scores, some)
+        own = registry.metric("accuracy").measure(scores, some, own_trainings)
         same = not name and own.n == accuracy.n and math.isclose(own.value, accuracy.value)
         yield Disturbed(name, level, accuracy if same else own, loss)
 
 
-def _sizes(
-    trainings: Trainings, groups: list[str] | None, accuracy: Measure
-) -> tuple[list[tuple[int, Measure]], verdict.Difference | None]:
+def _sizes(trainings: Trainings, accuracy: Measure) -> tuple[list[tuple[int, Measure]], verdict.Difference | None]:
     """Return accuracy by training cases, and the gain from the second half of them.
 
     With all training cases it is the ``accuracy`` of the report, with its interval.
     """
     if not trainings.fewer:
         return [], None
+    groups, whose = trainings.test.units, trainings.training_of
+    of_folds = None if whose is None else whose[:1]  # with fewer cases, each fold of the first repeat trains once
     answers = {**trainings.fewer, 1.0: trainings.answers[0]}
     right = {
         share: (dense(one, "probability").argmax(1) == trainings.test.target).double().numpy()
         for share, one in sorted(answers.items())
     }
     sizes = [
-        (trainings.learnt_from[share], accuracy if share == 1.0 else intervals.interval(table, groups))
+        (
+            trainings.learnt_from[share],
+            accuracy if share == 1.0 else registry.metric("accuracy").measure(table, groups, of_folds),
+        )
         for share, table in right.items()
     ]
     return sizes, verdict.difference(right[1.0], right[max(trainings.fewer)], groups=groups)

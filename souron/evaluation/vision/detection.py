@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.data.targets.boxes import boxes_of
 from souron.data.targets.instances import Instances
@@ -21,7 +22,6 @@ from souron.data.targets.poses import Figures, area_of
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
 from souron.metrics import detection, froc, poses
 from souron.metrics.froc import Froc
-from souron.stats import intervals
 from souron.stats.records import Measure
 
 MOST = detection.MOST  # boxes kept per image
@@ -101,7 +101,9 @@ def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> Detecti
         detection.coco(boxes_of(test.target), boxes_of(found), count, masks=_masks(found, test)),
         confusion(found, test, conf),
         {
-            name: {metric: intervals.share_interval(scores, units) for metric, scores in judge(said, test).items()}
+            name: {
+                metric: registry.metric(metric).measure(scores, units) for metric, scores in judge(said, test).items()
+            }
             for name, said in baselines.items()
         },
         shown(answers, test),
@@ -279,5 +281,5 @@ def _of_label(
     at = (float(recall[counted - 1]), float(precision[counted - 1])) if counted else None
     if not objects:
         return OfLabel(name, 0, None, None, recall, precision, None)
-    each = [intervals.share_interval(scores, units) for scores in (ap50, ap)]
+    each = [registry.metric("AP").measure(scores, units) for scores in (ap50, ap)]
     return OfLabel(name, objects, each[0], each[1], recall, precision, at)

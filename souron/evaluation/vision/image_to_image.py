@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.data.readers.run_lengths import area_of
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
 from souron.evaluation.vision import perceptual
 from souron.kinds.codecs.image import rounded
 from souron.metrics import image_to_image as figures
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import _
 
@@ -195,10 +195,10 @@ def measures(found: Mapping[str, Array], units: Sequence[str] | None, trainings:
     for name, table in found.items():
         known = np.isfinite(table).all(0)
         if known.any():
-            made[name] = intervals.interval(
+            made[name] = registry.metric(name).measure(
                 table[:, known],
                 None if units is None else [units[i] for i in np.flatnonzero(known).tolist()],
-                trainings=None if trainings is None else trainings[:, known],
+                None if trainings is None else trainings[:, known],
             )
     return made
 

@@ -1,6 +1,5 @@
 """Evaluate landmark detection: errors by landmark, heat maps, baselines."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
 from souron.metrics import keypoints, poses
-from souron.stats import intervals
 from souron.stats.records import Measure
 
 MAPPED = 4  # landmarks whose heat maps are shown: the best and the worst
@@ -88,15 +87,8 @@ def scores_of(found: Any, cases: Dataset) -> dict[str, NDArray[np.float64]]:
     return keypoints.scores(error, cases.side, cases.spacing, area, sigmas)
 
 
-def measured(tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None) -> dict[str, Measure]:
-    """Return each metric with its interval, from scores (seeds, cases)."""
-    distances = (keypoints.MEAN, keypoints.PIXELS)
-    return {
-        name: (intervals.loss_interval if name in distances else intervals.share_interval)(
-            table, units, trainings=trainings
-        )
-        for name, table in tables.items()
-    }
+def _measures(found: Any, test: Dataset) -> dict[str, Measure]:
+    return {name: registry.metric(name).measure(scores, test.units) for name, scores in scores_of(found, test).items()}
 
 
 def result(trainings: Trainings, setup: KeypointSetup) -> KeypointResult:
@@ -113,7 +105,7 @@ def result(trainings: Trainings, setup: KeypointSetup) -> KeypointResult:
         found,
         dense(answers, "score").double().numpy(),
         error,
-        {name: measured(scores_of(said, test), test.units) for name, said in baselines.items()},
+        {name: _measures(said, test) for name, said in baselines.items()},
         {name: _in_units(keypoints.errors(said, test.target), test) for name, said in baselines.items()},
         _maps(answers),
     )
@@ -145,11 +137,12 @@ def _of_landmark(name: str, error: Array, test: Dataset) -> OfLandmark:
     if not len(rows):
         return OfLandmark(name, 0, None, None, float("nan"))
     units = None if test.units is None else [test.units[row] for row in rows]
-    far = keypoints.WITHIN[0] if keypoints.known(test.spacing) else keypoints.SHARE * test.side
+    in_mm = keypoints.known(test.spacing)
+    far = keypoints.WITHIN[0] if in_mm else keypoints.SHARE * test.side
     return OfLandmark(
         name,
         len(rows),
-        intervals.loss_interval(error[rows], units),
-        intervals.interval((error[rows] <= far).astype(float), units),
+        registry.metric(keypoints.MEAN if in_mm else keypoints.PIXELS).measure(error[rows], units),
+        registry.metric(keypoints.NEAR).measure((error[rows] <= far).astype(float), units),
         float(error[rows].max()),
     )

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from souron import registry
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.targets.panoptic import MOST, Panoptic, stuff_of
 from souron.evaluation.answers import Answers, Setup, Trainings, dense
 from souron.metrics import panoptic
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import _
 
@@ -153,7 +153,8 @@ def result(trainings: Trainings, setup: PanopticSetup) -> PanopticResult:
         _labels(table, found, test),
         {
             name: {
-                metric: intervals.share_interval(scores, test.units) for metric, scores in scores_of(said, test).items()
+                metric: registry.metric(metric).measure(scores, test.units)
+                for metric, scores in scores_of(said, test).items()
             }
             for name, said in baselines.items()
         },
@@ -173,7 +174,7 @@ def _labels(table: panoptic.Counted, found: Sequence[Panoptic], test: Dataset) -
                 test.classes[label],
                 label not in stuff,
                 int(whole.right[label] + whole.missed[label]),
-                intervals.share_interval(scores, test.units) if there else None,
+                registry.metric("PQ").measure(scores, test.units) if there else None,
                 float(whole.quality["SQ"][label]) if whole.right[label] else None,
                 float(whole.quality["RQ"][label]) if there else None,
                 int(whole.right[label]),

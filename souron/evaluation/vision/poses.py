@@ -101,7 +101,7 @@ def _of_point(name: str, far: Array, share: Array, unit: Sequence[str]) -> OfPoi
     return OfPoint(
         name,
         len(rows),
-        intervals.loss_interval(far[rows], units),
+        intervals.error_interval(far[rows], units),
         intervals.interval((share[rows] <= NEAR).astype(float), units),
         float(far[rows].max()),
     )

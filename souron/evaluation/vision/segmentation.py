@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.data.targets.classes_of_pixels import pixels_of
 from souron.evaluation.answers import Answers, Setup, Trainings, dense
 from souron.metrics import segmentation
-from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import _
 
@@ -143,7 +143,7 @@ def _labels(compared: segmentation.Compared, test: Dataset) -> tuple[OfLabel, ..
                 test.classes[label],
                 int(true[label]),
                 int((compared.whole.true[:, label] > 0).sum()),
-                intervals.share_interval(scores, test.units) if there else None,
+                registry.metric("mIoU").measure(scores, test.units) if there else None,
                 float(edges[label]) if there else None,
                 float(shared[label] / true[label]) if there else None,
                 float(shared[label] / named[label]) if named[label] else None,
@@ -153,4 +153,4 @@ def _labels(compared: segmentation.Compared, test: Dataset) -> tuple[OfLabel, ..
 
 
 def _measures(found: Any, test: Dataset) -> dict[str, Measure]:
-    return {name: intervals.share_interval(scores, test.units) for name, scores in scores_of(found, test).items()}
+    return {name: registry.metric(name).measure(scores, test.units) for name, scores in scores_of(found, test).items()}

@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Setup, Trainings, dense
 from souron.metrics import froc, volumes
 from souron.stats import intervals
 from souron.stats.records import Measure
+from souron.stats.verdict import Difference, difference
 from souron.utils.messages import _
 
 DICE, HD95, SURFACE, ERROR = "mean Dice", "HD95", "surface Dice at 2 mm", "volume error"
@@ -56,6 +58,7 @@ class VolumeResult:
     baselines: dict[str, dict[str, Measure]]  # "atlas", "untrained" -> its measures
     found: Array  # (cases, slices, rows, columns) uint8
     each: Array  # (cases,): mean Dice
+    gain: Difference  # of the mean Dice, over that of the atlas
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -176,16 +179,6 @@ def dice_of(found: Any, cases: Dataset) -> Array:
     )
 
 
-def measured(tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None) -> dict[str, Measure]:
-    """Return each metric with its interval, from scores (seeds, cases)."""
-    return {
-        name: (intervals.overlap_interval if name in (DICE, SURFACE) else intervals.loss_interval)(
-            table, units, trainings=trainings
-        )
-        for name, table in tables.items()
-    }
-
-
 def result(trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
     [answers] = trainings.answers
     test, found = setup.test, dense(answers, "found").numpy()
@@ -193,6 +186,8 @@ def result(trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
     baselines = {"atlas": setup.atlas[None].expand(len(test), -1, -1, -1)}
     if "untrained" in answers:
         baselines["untrained"] = dense(answers, "untrained")
+    tables = {name: scores_of(said, test) for name, said in baselines.items()}
+    dice = _scores(every)[DICE]
     return VolumeResult(
         tuple(
             _of_organ(
@@ -200,9 +195,13 @@ def result(trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
             )
             for k, name in enumerate(test.classes[1:])
         ),
-        {name: measured(scores_of(said, test), test.units) for name, said in baselines.items()},
+        {
+            name: {metric: registry.metric(metric).measure(scores, test.units) for metric, scores in table.items()}
+            for name, table in tables.items()
+        },
         found,
-        _scores(every)[DICE],
+        dice,
+        difference(dice, tables["atlas"][DICE], groups=test.units),
     )
 
 
@@ -215,8 +214,8 @@ def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset, marks: f
     return OfOrgan(
         name,
         len(rows),
-        intervals.overlap_interval([one.dice for one in there], units),
-        intervals.loss_interval([one.hd95 for one in there], units),
+        registry.metric(DICE).measure([one.dice for one in there], units),
+        registry.metric(HD95).measure([one.hd95 for one in there], units),
         float(np.mean([one.truth for one in there])),
         float(np.mean([one.found for one in there])),
         intervals.interval([one.error for one in there], units),

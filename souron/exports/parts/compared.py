@@ -8,7 +8,8 @@ import numpy as np
 def compared(run: Any, cases: Any, about: Any) -> Any:
     """Return the largest difference in spreads of an output, and how many labels differ beyond the margin.
 
-    A spread is the standard deviation, or a hundredth of the largest value where that is more.
+    A spread is the standard deviation, or a hundredth of the largest value where that is more; of probabilities,
+    among which the large ones are the answer, the largest.
 
     One case, two and all are given at once, where the network takes any number.
     """
@@ -18,7 +19,8 @@ def compared(run: Any, cases: Any, about: Any) -> Any:
         answers = run([np.ascontiguousarray(cases[f"in_{name}"][part]) for name in about["inputs"]])
         for name, answer in zip(about["outputs"], answers, strict=True):
             whole = cases[f"out_{name}"]
-            true, spread = whole[part], max(float(whole.std()), 0.01 * float(np.abs(whole).max()), 1e-9)
+            share = 1.0 if name == "probability" else 0.01
+            true, spread = whole[part], max(float(whole.std()), share * float(np.abs(whole).max()), 1e-9)
             if answer.shape != true.shape:
                 return np.inf, changed
             worst = max(worst, float(np.nan_to_num(np.abs(answer - true) / spread, nan=np.inf).max()))

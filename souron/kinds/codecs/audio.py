@@ -20,7 +20,7 @@ from souron.utils.messages import UserError, _
 
 FORMATS = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 MOST_CHANNELS = 64
-MOST_RATE = 768_000  # samples a second
+LEAST_RATE, MOST_RATE = 500, 768_000  # samples a second
 MOST_VALUES = 240_000_000  # samples x channels in memory: four hours at 16 kHz
 MOST_STREAMED = 8 << 30  # bytes of a file that is decoded block by block
 BLOCK = 10  # seconds
@@ -41,13 +41,14 @@ def opened(path: Path, most: int = limits.MOST_BYTES) -> Iterator[Any]:
             _check_header(path, raw.read(4096), size)
             raw.seek(0)
             with soundfile.SoundFile(raw) as sound:
-                if not (0 < sound.channels <= MOST_CHANNELS and 0 < sound.samplerate <= MOST_RATE):
+                if not (0 < sound.channels <= MOST_CHANNELS and LEAST_RATE <= sound.samplerate <= MOST_RATE):
                     raise limits.trouble(
                         path,
                         "unreadable",
                         _("{channels} channels, {rate} samples a second").format(
                             channels=sound.channels, rate=sound.samplerate
                         ),
+                        _("{least} to {most} samples a second").format(least=LEAST_RATE, most=MOST_RATE),
                     )
                 yield sound
     except (soundfile.LibsndfileError, RuntimeError, ValueError, OSError, MemoryError) as error:

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from souron.kinds.codecs import dicom_worker
-from souron.kinds.codecs.limits import MOST_BYTES, MOST_PIXELS, Look, check_pixels, trouble
+from souron.kinds.codecs.limits import MOST_BYTES, MOST_PIXELS, Look, check_pixels, quiet, trouble
 from souron.utils.messages import UserError, _
 from souron.utils.spelling import one_spelling
 
@@ -190,9 +190,13 @@ class File:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Convert whatever pydicom or a decoder raises to UserError; untrusted files raise anything."""
+    """Convert whatever pydicom or a decoder raises to UserError; untrusted files raise anything.
+
+    Warnings, which name paths and lines of libraries, are ignored.
+    """
     try:
-        yield
+        with quiet:
+            yield
     except (UserError, MemoryError):
         raise
     except Exception as error:
@@ -285,7 +289,8 @@ def whole_number(dataset: Any, keyword: str, default: int | None = None) -> int:
 def text(dataset: Any, keyword: str, most: int = 64) -> str:
     """Return a value of the header as text; "" where it is missing or unreadable."""
     try:
-        value = dataset.get(keyword)
+        with quiet:  # values are converted when they are asked for
+            value = dataset.get(keyword)
         found = "" if value is None else str(value)
     except Exception:  # a damaged value counts as missing
         return ""

@@ -45,6 +45,7 @@ from souron.kinds.codecs.limits import (
 
 # interlaced PNG: first column and row of each pass, and the steps to the next ones
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+LONGEST_HEAD, NETPBM_FIELDS = 65_536, 4  # bytes; magic number, width, height and one more
 BESIDE = 114  # grey of the padding
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -83,6 +84,8 @@ def opened(path: Path, inside: Path | None = None, most: int | None = None) -> "
 
                 yield dicom.File(path)
                 return
+            if re.match(rb"P[1-7fFy]\s", begins):
+                _check_netpbm(path, begins + stream.read(LONGEST_HEAD))
             cut = begins[8:12] == b"WEBP" and int.from_bytes(begins[4:8], "little") + 8 > size
             image = Image.open(stream, formats=FORMATS)
             check_pixels(path, image.width, image.height, most)
@@ -104,6 +107,12 @@ def opened(path: Path, inside: Path | None = None, most: int | None = None) -> "
         if cut or "truncated" in str(error).lower():
             raise trouble(path, "truncated", _("the file is cut short")) from error
         raise trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=error)) from error
+
+
+def _check_netpbm(path: Path, head: bytes) -> None:
+    """Raise UserError where comments take more than the beginning: Pillow reads them byte by byte."""
+    if len(head) >= LONGEST_HEAD and len(re.sub(rb"#[^\r\n]*", b"", head).split()) < NETPBM_FIELDS:
+        raise trouble(path, "unreadable", _("its header is too long"))
 
 
 def _ends_early(image: Image.Image, stream: BinaryIO) -> bool:

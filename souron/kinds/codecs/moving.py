@@ -80,7 +80,7 @@ def length(path: Path) -> float | None:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             return container.duration / av.time_base if container.duration else None
     except (av.FFmpegError, OSError):
         return None
@@ -101,7 +101,7 @@ def count(path: Path | int) -> int | None:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             return container.streams.video[0].frames or None
     except (av.FFmpegError, OSError, IndexError):
         return None
@@ -238,7 +238,7 @@ def _by_av(path: Path, kind: str | None = None) -> Iterator[Frame]:
     import av
 
     try:
-        with av.open(str(path), format=kind) as container:
+        with av.open(str(path), format=kind, metadata_errors="replace") as container:
             stream = container.streams.video[0]
             limits.check_pixels(path, stream.width, stream.height)
             each = float(1 / stream.average_rate) if stream.average_rate else 0.0

@@ -17,6 +17,7 @@ from souron.utils.messages import _
 
 MOST_HEAD = 100_000  # bytes
 MOST_SKIPPED = 100_000  # lines or bytes before the values
+MOST_SHOWN = 100  # characters of the units
 LAST = -1  # byte skip: the values are the file's last bytes
 TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -36,6 +37,7 @@ TOWARDS = {  # signs that turn a space's axes to left, back and head
     "left-anterior-superior": (1, -1, 1),
     "las": (1, -1, 1),
 }
+MILLIMETRES = {"": 1.0, "mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "nm": 1e-6}
 
 
 def is_nrrd(begins: bytes) -> bool:
@@ -118,8 +120,17 @@ def _affine(path: Path, fields: dict[str, str], spacing: Sequence[float] | None)
     affine = np.eye(4)
     affine[:3, 2::-1] = np.transpose(vectors)
     affine[:3, 3] = _vector(origin)
-    affine[:3] *= np.array(signs)[:, None]
+    affine[:3] *= np.multiply(signs, _millimetres(path, fields))[:, None]
     return affine, ()
+
+
+def _millimetres(path: Path, fields: dict[str, str]) -> np.ndarray:
+    """Return the millimetres of the unit along each axis of the space, (3,). Raises UserError."""
+    text = fields.get("space units", fields.get("spaceunits", ""))
+    names = re.findall(r'"([^"]*)"', text) if text else [""] * 3
+    if len(names) != 3 or not {*names} <= MILLIMETRES.keys():
+        raise grid.no_geometry(path, _("its space units are {units}").format(units=text[:MOST_SHOWN]))
+    return np.array([MILLIMETRES[name] for name in names])
 
 
 def _vector(text: str) -> list[float]:

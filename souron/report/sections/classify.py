@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +24,6 @@ from souron.evaluation.vision.classification import (
 from souron.kinds.codecs import animation
 from souron.report import plots
 from souron.report.page import Section, Tile, plot, section, tile
-from souron.stats.intervals import interval, proportion_interval
 from souron.stats.records import Measure
 from souron.utils import fonts, units
 from souron.utils.messages import _, listed
@@ -45,7 +43,7 @@ def run(record: RunRecord) -> list[Section]:
     parts = (
         ("discrimination", _("Discrimination"), _discrimination(record, result)),
         ("confusion", _("Confusion matrix"), _confusion(test, probability)),
-        ("classes", _("Class by class"), _classes(test, probability, result)),
+        ("classes", _("Class by class"), _classes(test, result)),
         ("mistakes", _("The most confident mistakes"), _mistakes(test, probability)),
         ("subgroups", _("Subgroups"), _subgroups(result)),
         ("calibration", _("Calibration"), _calibration(result)),
@@ -433,29 +431,17 @@ def _confusion(test: Dataset, probability: Tensor) -> dict[str, Any]:
     return {"picture": plot(plots.confusion(matrix, labels), alt), "caption": caption}
 
 
-def _classes(test: Dataset, probability: Tensor, trust: ClassificationResult) -> dict[str, Any]:
-    """Return sensitivity and precision of each class, with the most probable class as prediction.
-
-    Intervals count patients where they are known, as in the section *Discrimination*.
-    """
-    y_true, said = test.target.numpy(), probability.argmax(1).numpy()
-    right = (said == y_true).astype(float)
-
-    def share(among: Any) -> Measure:
-        if not among.any():
-            return proportion_interval(0, 0)
-        made = interval(right, test.units, among=among)
-        return replace(made, n=int(among.sum()))
-
+def _classes(test: Dataset, trust: ClassificationResult) -> dict[str, Any]:
+    """Return sensitivity and precision of each class, with the most probable class as prediction."""
     rows = [
         {
-            "name": name,
-            "n": int((y_true == k).sum()),
+            "name": one.name,
+            "n": one.cases,
             "doubt": _few(test, few) if (few := few_patients(test, k)) is not None else "",
-            "recall": _share(share(y_true == k)),
-            "precision": _share(share(said == k)),
+            "recall": _share(one.recall),
+            "precision": _share(one.precision),
         }
-        for k, name in enumerate(test.classes)
+        for k, one in enumerate(trust.by_class)
     ]
     return {"rows": rows, "rule": _rule(trust), "patients": bool(test.units)}
 

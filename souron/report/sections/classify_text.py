@@ -27,7 +27,7 @@ def run(record: RunRecord) -> list[Section]:
     parts = (
         ("discrimination", _("Discrimination"), classify._discrimination(record, result)),
         ("confusion", _("Confusion matrix"), classify._confusion(test, probability)),
-        ("classes", _("Class by class"), classify._classes(test, probability, result)),
+        ("classes", _("Class by class"), classify._classes(test, result)),
         ("subgroups", _("Subgroups"), classify._subgroups(result)),
         ("calibration", _("Calibration"), classify._calibration(result)),
     )

@@ -98,7 +98,7 @@ def _written(record: RunRecord, test: Dataset, result: CompleteResult) -> Any:
             before = tokenizer.decode(complete.beginning(tokenizer, entry))
         else:
             before = complete.words_of(complete.asked_in(entry))
-        rows.append((test.file[row], before[-BEGINNING:], tokenizer.decode(tokens)))
+        rows.append((test.file[row], before[-BEGINNING:], tokenizer.generated_text(tokens)))
     return {"rows": rows, "talk": not isinstance(test.input[0], str)}
 
 
@@ -132,7 +132,7 @@ def _manners(record: RunRecord, result: CompleteResult) -> Any:
     judged = result.manners
     if judged is None or record.model is None:
         return None
-    decode = record.model.tokenizer.decode
+    decode = record.model.tokenizer.generated_text
 
     def text(name: str, measure: Measure | None) -> tuple[str, str]:
         if measure is None:

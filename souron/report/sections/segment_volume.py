@@ -15,7 +15,7 @@ from souron.kinds.picture import Picture
 from souron.kinds.volume import WINDOW
 from souron.report.page import Plot, Section, figure, filled, joined, section
 from souron.report.parts import Table
-from souron.stats.intervals import share_interval, unseen
+from souron.stats.intervals import unseen
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -68,8 +68,7 @@ def notes(record: RunRecord) -> list[str]:
         return []
     told = []
     atlas, measure = result.baselines["atlas"].get(DICE), record.measures.get(DICE)
-    groups = record.test.units if record.test is not None else None
-    if measure and atlas and share_interval(result.each, groups).low <= atlas.value:
+    if atlas and result.gain.low <= 0:
         told.append(
             _("No better than the mean map of the training volumes (mean Dice {value}).").format(
                 value=registry.metric(DICE).text(atlas.value)
@@ -82,7 +81,7 @@ def notes(record: RunRecord) -> list[str]:
         told.append(
             _(
                 "No test case failed, but with so few cases up to {share} could fail unseen: the "
-                "interval of the Dice accounts for that, the one of HD95 does not."
+                "intervals account for that."
             ).format(share=units.percent(rare, 0))
         )
     off = [

@@ -8,8 +8,8 @@ from souron import registry
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.text import Text
 from souron.metrics import tokens as metric
+from souron.metrics.metric import Metric
 from souron.report.page import Section
-from souron.stats import intervals
 from souron.utils.messages import N_, _
 
 LETTERS = 280  # characters of a text that is shown
@@ -82,8 +82,7 @@ def _languages(record: RunRecord) -> Markup:
         for name, (above, below) in RATIOS.items():
             scores = metric.ratio(counted[above], counted[below])
             shown = registry.metric(name)
-            of_share = shown.unit == "share"
-            found = (intervals.share_interval if of_share else intervals.interval)(scores, units)
+            found = shown.measure(scores, units)
             rows.append(
                 (
                     _called(language),
@@ -94,7 +93,7 @@ def _languages(record: RunRecord) -> Markup:
                 )
             )
         if language == "en":
-            found = intervals.interval(metric.ratio(counted["tokens"], counted["words"]), units)
+            found = Metric(OF_WORDS, kind="amount").measure(metric.ratio(counted["tokens"], counted["words"]), units)
             rows.append(
                 (_called(language), _(OF_WORDS), f"{found.value:.2f}", f"{found.low:.2f}–{found.high:.2f}", len(chosen))
             )

@@ -144,18 +144,22 @@ exec {python} -m souron compare --resume {folder} round=$SLURM_ARRAY_TASK_ID --q
 
 
 def write_script(comparison: Any, folder: Path, script: Path) -> Waiting:
-    """Write a job script with one task for each round. Raises UserError where the file exists."""
+    """Write a job script with one task for each round.
+
+    Raises UserError where the file exists, and for a folder whose name would end a line of the script.
+    """
     if script.exists():
         raise UserError("exists", _("{path} exists already").format(path=script), fix="sbatch=FILE", exit=3)
     whole = folder.resolve()
-    (whole / "rounds").mkdir(exist_ok=True)
+    logs = str(whole / "rounds").replace("%", "%%")  # SLURM puts numbers in the place of %a and its like
     words = {
         "last": len(comparison.rounds) - 1,
         "threads": torch.get_num_threads(),
-        "output": shlex.quote(str(whole / "rounds" / "%a.log")),
+        "output": shlex.quote(engine.check_line(logs) + "/%a.log"),
         "python": shlex.quote(sys.executable),
         "folder": shlex.quote(str(whole)),
     }
+    (whole / "rounds").mkdir(exist_ok=True)
     files.write_text(script, SCRIPT.format(**words))
     return Waiting(folder, len(comparison.rounds), script)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from souron.stats.bradley_terry import MEAN, POINTS, share
 from souron.stats.records import Verdict
+from souron.utils import units
 from souron.utils.messages import _
 
 
@@ -53,7 +54,7 @@ def ratings(result: Any) -> list[tuple[str, str, str]]:
         (
             each.name,
             "–" if each.rating is None else f"{each.rating:.0f}",
-            "" if each.rating is None else f"{each.low:.0f} – {each.high:.0f}",
+            "" if each.rating is None else units.ends(f"{each.low:.0f}", f"{each.high:.0f}"),
         )
         for each in result.models
     ]
@@ -100,7 +101,7 @@ def judged(result: Any) -> Iterator[str]:
 def _kappa(kappa: Any) -> str:
     if math.isnan(kappa.value):
         return _("cannot be computed, as one of the two decided all alike")
-    return f"{kappa.value:.2f} ({kappa.low:.2f} – {kappa.high:.2f})"
+    return f"{kappa.value:.2f} ({units.ends(f'{kappa.low:.2f}', f'{kappa.high:.2f}')})"
 
 
 def percent(value: float) -> str:

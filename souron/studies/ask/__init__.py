@@ -10,7 +10,7 @@ import torch
 
 from souron.data.language.sentences import Sentence, sentences
 from souron.evaluation.language import unsupported_words
-from souron.kinds.passages import Passage, Passages
+from souron.kinds.passages import Passage, Passages, in_one_line
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
 from souron.runs import documents, passage_index
@@ -149,7 +149,7 @@ def _scored(
     """Yield progress 0..1 and, with the last step, the scores of a text's sentences."""
     index, score = None, torch.zeros(0)
     share = INDEXING if system.reads_for_each else 1.0
-    steps = passage_index.indexed(system, text, [one.text for one in cut], keep)
+    steps = passage_index.indexed(system, text, [in_one_line(one.text) for one in cut], keep)
     for part, index in steps:  # noqa: B007
         yield share * part, score
     ranks = system.ranking(index, question) if cut else iter(())

@@ -167,8 +167,7 @@ def _figure(measure: Measure | None, times: float = 1.0, digits: int = 2) -> str
     if measure is None:
         return units.UNKNOWN
     value, low, high = (f"{times * each:.{digits}f}" for each in (measure.value, measure.low, measure.high))
-    ends = _("{low} to {high}").format(low=low, high=high) if measure.low < 0 else f"{low}–{high}"
-    return f"{value} ({ends})"
+    return f"{value} ({units.ends(low, high)})"
 
 
 def _sentences(one: Method, kind: str) -> Iterator[str]:

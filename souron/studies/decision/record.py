@@ -202,7 +202,7 @@ class DecisionRecord(Record):
                 _three(point.against_default.value),
                 _between(point.against_default),
                 f"{point.avoided.value:.0f}",
-                _("{low} to {high}").format(low=f"{point.avoided.low:.0f}", high=f"{point.avoided.high:.0f}"),
+                units.ends(f"{point.avoided.low:.0f}", f"{point.avoided.high:.0f}"),
             ]
             for threshold, curve, point in self._marked()
         ]
@@ -220,7 +220,7 @@ class DecisionRecord(Record):
             [
                 f"{one.a} – {one.b}",
                 f"{one.difference:+.4f}",
-                _("{low} to {high}").format(low=f"{one.low:+.4f}", high=f"{one.high:+.4f}"),
+                units.ends(f"{one.low:+.4f}", f"{one.high:+.4f}"),
                 words[one.verdict],
             ]
             for one in self.made.pairs
@@ -349,4 +349,4 @@ def _three(value: float) -> str:
 
 
 def _between(measure: Measure) -> str:
-    return _("{low} to {high}").format(low=_three(measure.low), high=_three(measure.high))
+    return units.ends(_three(measure.low), _three(measure.high))

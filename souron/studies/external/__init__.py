@@ -11,13 +11,13 @@ from typing import Annotated
 
 import numpy as np
 
+from souron import registry
 from souron.evaluation import external as comparison
 from souron.hub import names
 from souron.kinds.signature import Choice
 from souron.metrics import classification
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
-from souron.stats import intervals
 from souron.stats.label_shift import estimated_prevalence
 from souron.stats.records import Measure
 from souron.studies.external import advice, sides
@@ -109,7 +109,6 @@ def compare(folder: Path, here: Side, there: Side, options: Options) -> External
     classes = there.classes if classifier else ()
     positive = sides.positive(folder, classes) if classifier else None
     record = ExternalRecord(comparison.side_by_side(here.measures, there.measures), here, there, classes, positive)
-    record.crossed = positive is not None and (folder / "folds.csv").exists()
     record.mix = comparison.case_mix(here.columns, there.columns)
     if classifier:
         record.prevalence = _prevalence(folder, here, there, options.seed)
@@ -153,7 +152,7 @@ def _sites(there: Side) -> dict[str, dict[str, Measure]]:
         rows = np.flatnonzero(names_of == name)
         units = None if there.units is None else [there.units[row] for row in rows.tolist()]
         right = there.probability[0][rows].argmax(1) == there.truth[rows]
-        found[name] = {"accuracy": intervals.interval(right.astype(float), units)}
+        found[name] = {"accuracy": registry.metric("accuracy").measure(right, units)}
         if len(np.unique(there.truth[rows])) > 1:
             found[name]["AUC"] = classification.auc(there.probability[:, rows], there.truth[rows], units)
     return found

@@ -130,15 +130,10 @@ def development(prevalence: float, auc: float) -> int:
     Riley, Ensor, Snell, et al. (2020), https://doi.org/10.1136/bmj.m441.
 
     >>> development(0.2, 0.85)
-    307
+    380
     """
     share = _share(prevalence)
-    r2 = sample_size.r2_of_auc(share, _inside(auc))
-    return max(
-        sample_size.shrinkage(COMPONENTS, r2),
-        sample_size.optimism(COMPONENTS, r2, share),
-        sample_size.overall_risk(share),
-    )
+    return max(sample_size.development(COMPONENTS, sample_size.r2_of_auc(share, _inside(auc)), share).values())
 
 
 def _inside(auc: float) -> float:

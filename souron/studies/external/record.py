@@ -63,7 +63,6 @@ class ExternalRecord(Record):
     lines: tuple[Line | None, Line | None] = (None, None)  # "O:E", "intercept" and "slope" of each side
     inputs: InputShift | None = None
     inputs_missing: bool = False
-    crossed: bool = False  # the internal answers are of a cross-validation
     sites: dict[str, dict[str, Measure]] = field(default_factory=dict)
     advice: list[Advice] = field(default_factory=list)
     run: str = ""
@@ -140,15 +139,12 @@ class ExternalRecord(Record):
             found.append(
                 _("The inputs were not compared: that needs internal cases that the network was not trained on.")
             )
-        if self.crossed:
-            found.append(
-                _(
-                    "Internally the networks of the folds answered, each with a threshold of its own, externally the "
-                    "final network: sensitivity and specificity also differ by the choice of the threshold."
-                )
-            )
-        if sum(one.word != "cannot tell" for one in self.changes):
-            found.append(_("Each measure has an interval of its own, without a correction for several measures."))
+        tested = [one for one in self.changes if one.word != external.NOT_TESTED]
+        if len(tested) > 1:
+            text = _("The verdicts on {measures} and their intervals are corrected for their number (Holm).")
+            found.append(text.format(measures=listed([registry.metric(one.name).title for one in tested], 6)))
+        if len(tested) < len(self.changes):
+            found.append(_("The other measures are not tested; they have 95 % intervals."))
         if any(one.estimated for one in self.prevalence):
             found.append(
                 _(

@@ -78,10 +78,14 @@ def of_record(record: RunRecord) -> Side:
 
 def internal(folder: Path) -> Side:
     """Return the run's own test: evaluated again, or as the run keeps it where its data is not here."""
+    one_threshold = evaluate.at_final_threshold(folder, run_folder.read_args(folder))
     try:
-        return of_record(evaluate.examine(folder))
+        made = of_record(evaluate.examine(folder))
+        made.measures |= one_threshold
+        return made
     except UserError as error:
         made = Side(evaluate.internal_measures(folder, {}))
+        made.measures |= one_threshold if made.measures else {}
         made.notes.append(
             _("The run's own cases are not here as it knew them ({why}): its figures are those of its receipt.").format(
                 why=error.found

@@ -238,19 +238,18 @@ def change_name(change: str) -> str:
 
 
 def figure(measure: Measure | None, form: str) -> str:
-    """``0.95 (0.92 – 0.97)``"""
+    """``0.95 (0.92–0.97)``"""
     if measure is None:
         return units.UNKNOWN
     value, low, high = (form.format(v) for v in (measure.value, measure.low, measure.high))
-    return f"{value} ({low} – {high})"
+    return f"{value} ({units.ends(low, high)})"
 
 
 def percent(measure: Measure | None) -> str:
-    """``91.2 % (88.4 % – 93.5 %)``"""
+    """``91.2 % (88.4–93.5 %)``"""
     if measure is None:
         return units.UNKNOWN
-    low, high = units.percent(measure.low), units.percent(measure.high)
-    return f"{units.percent(measure.value)} ({low} – {high})"
+    return f"{units.percent(measure.value)} ({units.interval('share', measure.low, measure.high)})"
 
 
 def _share(measure: Measure | None) -> str:

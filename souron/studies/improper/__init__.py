@@ -128,12 +128,12 @@ def answering(voice: Voice, asked: Sequence[Prompt], each: int, seed: int, lengt
     one = [_tokens(voice, prompt.text, length) for prompt in asked]
     tokens = [row for row in one for _time in range(each)]
     texts = [""] * len(tokens)
-    sampling = Sampling(*SAMPLING, seed=seed)
+    sampling, text = Sampling(*SAMPLING, seed=seed), _("answering {n} prompts").format(n=len(asked))
+    yield Step(0.0, text)  # the first answers take a while
     reader = voice.reader
     for done, (row, written) in enumerate(answers(reader, tokens, length, sampling), 1):
-        texts[row] = reader.tokenizer.decode(written)
-        if done % 8 == 0:
-            yield Step(done / len(tokens), _("answering {n} prompts").format(n=len(asked)))
+        texts[row] = reader.tokenizer.generated_text(written)
+        yield Step(done / len(tokens), text)
     yield Step(1.0, result=texts)
 
 

@@ -42,7 +42,9 @@ class Options:
     discordant: Annotated[
         float | None, Choice(N_("share of cases that only one method gets right (methods; default 0.2)"))
     ] = None
-    difference: Annotated[float | None, Choice(N_("difference of the shares (methods; default 0.1)"))] = None
+    difference: Annotated[
+        float | None, Choice(N_("difference of the shares (methods; default 0.1; 0 with margin: not inferior)"))
+    ] = None
     compared: Annotated[
         str | None, Choice(N_("accuracy, sensitivity or specificity (methods; default accuracy)"), metavar="SHARE")
     ] = None
@@ -69,6 +71,9 @@ class Options:
     shrinkage: Annotated[float | None, Choice(N_("shrinkage (development; default 0.9)"))] = None
     optimism: Annotated[float | None, Choice(N_("largest optimism in R2 (development; default 0.05)"))] = None
     risk_width: Annotated[float | None, Choice(N_("half-width of the overall risk (development; default 0.05)"))] = None
+    mean_error: Annotated[
+        float | None, Choice(N_("mean absolute error of the predicted risks (development; default 0.05)"))
+    ] = None
     level: Annotated[float | None, Choice(N_("confidence level (default 0.95)"))] = None
     images: Annotated[float | None, Choice(N_("images of a patient, on average (default 1)"))] = None
     icc: Annotated[float | None, Choice(N_("correlation of the images of a patient (default 0)"))] = None
@@ -78,12 +83,13 @@ class Options:
 class PlanStudy(Study):
     """Compute the patients of a study from its assumptions, and keep the plan as a page and as JSON."""
 
-    title = N_("Plan a study: how many patients before it begins.")
+    title = N_("Plan a study's sample size: how many patients before it begins.")
     examples = (
         "souron plan sensitivity=0.9 specificity=0.85 prevalence=0.2 width=0.05",
         "souron plan question=auc auc=0.85 null_auc=0.75 prevalence=0.2 power=0.9",
         "souron plan question=two-aucs auc=0.85 other_auc=0.8 correlation=0.5",
-        "souron plan question=methods discordant=0.15 difference=0.05 compared=sensitivity margin=2",
+        "souron plan question=methods discordant=0.15 difference=0.05 compared=sensitivity",
+        "souron plan question=methods discordant=0.15 difference=0 margin=2 compared=sensitivity",
         "souron plan question=validation auc=0.8 prevalence=0.1 threshold=0.1",
         "souron plan question=development parameters=24 prevalence=0.174 r2=0.288",
         "souron plan runs/classify/pilot width=0.04",

@@ -30,6 +30,7 @@ WILSON = "Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953"
 HANLEY = "Hanley, McNeil 1982, https://doi.org/10.1148/radiology.143.1.7063747"
 HANLEY_PAIRED = "Hanley, McNeil 1983, https://doi.org/10.1148/radiology.148.3.6878708"
 CONNOR = "Connor 1987, https://doi.org/10.2307/2531961"
+LIU = "Liu et al. 2002, https://doi.org/10.1002/sim.1012"
 VALIDATION = (
     "Riley et al. 2021, https://doi.org/10.1002/sim.9025",
     "Riley et al. 2024, https://doi.org/10.1136/bmj-2023-074821",
@@ -37,6 +38,7 @@ VALIDATION = (
 DEVELOPMENT = (
     "Riley et al. 2020, https://doi.org/10.1136/bmj.m441",
     "Riley et al. 2019, https://doi.org/10.1002/sim.7992",
+    "van Smeden et al. 2019, https://doi.org/10.1177/0962280218784726",
 )
 KISH = "Kish 1965, Survey Sampling"
 
@@ -61,17 +63,19 @@ LIMITS: dict[str, tuple[float, float]] = {  # between these two, neither include
     "shrinkage": INSIDE,
     "optimism": INSIDE,
     "risk_width": (0.0, 0.5),
+    "mean_error": (0.0, 0.5),
 }
 CLOSED: dict[str, tuple[float, float]] = {  # from one to the other, both included
     "null_auc": (0.5, 0.999),
     "correlation": (0.0, 0.99),
     "discordant": (0.001, 1.0),
-    "difference": (0.001, 1.0),
+    "difference": (0.0, 1.0),
     "parameters": (1, 10_000),
     "images": (1.0, 10_000.0),
     "icc": (0.0, 1.0),
     "margin": (0.0, 100.0),
 }
+LEAST = 0.001  # of a difference, or a margin, that can be planned for
 AMONG = {"interval": ("wilson", "normal"), "compared": ("accuracy", "sensitivity", "specificity")}
 
 
@@ -103,19 +107,27 @@ def two_areas(given: Values) -> dict[str, int]:
 
 
 def methods(given: Values) -> dict[str, int]:
-    """Return the patients for McNemar's test; those with, or without, the disease are a part of them."""
-    pairs = sample_size.mcnemar(given["discordant"], given["difference"], given["power"], given["level"])
+    """Return the patients for two methods; those with, or without, the disease are a part of them."""
     share = {"accuracy": 1.0, "sensitivity": given["prevalence"], "specificity": 1 - given["prevalence"]}
-    return {"difference": up(pairs / share[given["compared"]])}
+    criterion = "non-inferiority" if by_margin(given) else "difference"
+    return {criterion: up(pairs(given) / share[given["compared"]])}
+
+
+def pairs(given: Values) -> int:
+    """Return the pairs for McNemar's test, or for the margin of two equal methods."""
+    if by_margin(given):
+        return sample_size.not_inferior(given["discordant"], given["margin"] / 100, given["power"], given["level"])
+    return sample_size.mcnemar(given["discordant"], given["difference"], given["power"], given["level"])
+
+
+def by_margin(given: Values) -> bool:
+    """Return whether the patients are those for a margin: of two methods without a difference."""
+    return given.get("difference") == 0
 
 
 def discordant_pairs(made: "Plan") -> float:
-    """Return the independent discordant pairs that a plan for McNemar's test expects; infinity for other plans."""
-    if made.question != "methods":
-        return math.inf
-    given = made.values
-    pairs = sample_size.mcnemar(given["discordant"], given["difference"], given["power"], given["level"])
-    return float(pairs * given["discordant"])
+    """Return the independent discordant pairs that a plan for two methods expects; infinity for other plans."""
+    return float(pairs(made.values) * made.values["discordant"]) if made.question == "methods" else math.inf
 
 
 def predictor(given: Values) -> LinearPredictor:
@@ -157,12 +169,8 @@ def r2(given: Values) -> float:
 
 def development(given: Values) -> dict[str, int]:
     """Return the patients for each criterion of developing a model."""
-    explained, prevalence = r2(given), given["prevalence"]
-    return {
-        "shrinkage": sample_size.shrinkage(given["parameters"], explained, given["shrinkage"]),
-        "optimism": sample_size.optimism(given["parameters"], explained, prevalence, given["optimism"]),
-        "overall risk": sample_size.overall_risk(prevalence, given["risk_width"], given["level"]),
-    }
+    targets = (given[name] for name in ("shrinkage", "optimism", "risk_width", "mean_error", "level"))
+    return sample_size.development(given["parameters"], r2(given), given["prevalence"], *targets)
 
 
 QUESTIONS = {
@@ -194,7 +202,7 @@ QUESTIONS = {
             {"discordant": 0.2, "difference": 0.1, "compared": "accuracy", "prevalence": 0.2, "power": 0.8},
             methods,
             "discordant",
-            (CONNOR,),
+            (CONNOR, LIU),
         ),
         Question(
             "validation",
@@ -225,6 +233,7 @@ QUESTIONS = {
                 "shrinkage": 0.9,
                 "optimism": 0.05,
                 "risk_width": 0.05,
+                "mean_error": 0.05,
             },
             development,
             "parameters",
@@ -360,6 +369,14 @@ def check_together(asked: Question, values: Values, named: Values) -> None:
         raise wrong(
             _("difference={difference} is larger than discordant={discordant}").format(**values),
             _("a difference of at most the share of discordant cases"),
+        )
+    counted_for = (values["margin"] or 0) / 100 if by_margin(values) else values.get("difference", LEAST)
+    if counted_for < LEAST:
+        raise wrong(
+            _("difference={difference} is too small to plan for").format(**values),
+            _("a difference from {least} on, or difference=0 and a margin from {points} on").format(
+                least=f"{LEAST:g}", points=f"{100 * LEAST:g}"
+            ),
         )
     if asked.name == "validation":
         if (values["lp_mean"] is None) != (values["lp_sd"] is None):

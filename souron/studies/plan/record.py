@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.report import parts
+from souron.stats import sample_size
 from souron.studies.plan import questions
 from souron.studies.plan.questions import KISH, QUESTIONS, Plan
 from souron.study import Fact, Record, Section, Table
@@ -16,6 +17,7 @@ from souron.utils.messages import N_, _
 
 FEW_DISCORDANT = 20  # pairs; McNemar's approximation is rough with fewer
 FEW = 10  # patients with, or without, the disease
+STRONG = 0.8  # AUC from which the formula of the shrinkage is too low
 
 
 @dataclass
@@ -100,6 +102,15 @@ class PlanRecord(Record):
                     count=round(pairs)
                 )
             )
+        if made.values["margin"] is not None and not questions.by_margin(made.values):
+            found.append(
+                _(
+                    "The margin is kept with the plan, but the patients are not counted for it: question=methods "
+                    "difference=0 margin={margin} counts those that show that a method is not inferior."
+                ).format(margin=number(made.values["margin"]))
+            )
+        if made.question == "development":
+            found += about_development(made)
         if made.values["images"] > 1 and made.values["icc"] == 0:
             found.append(_("icc=0 takes the images of a patient as independent, which they hardly are."))
         if made.question == "validation" and made.values["lp_mean"] is not None:
@@ -123,7 +134,7 @@ class PlanRecord(Record):
         assumed = [
             (name, number(value), sources[made.sources[name]])
             for name, value in made.values.items()
-            if value is not None
+            if value is not None and (name != "margin" or questions.by_margin(made.values))
         ]
         varies = QUESTIONS[made.question].varies
         return [
@@ -178,6 +189,7 @@ def criterion(name: str) -> str:
         "auc": _("AUC"),
         "auc difference": _("difference of two AUCs"),
         "difference": _("McNemar's test"),
+        "non-inferiority": _("non-inferiority"),
         "observed/expected": _("observed / expected"),
         "calibration slope": _("calibration slope"),
         "c statistic": _("c statistic (AUC)"),
@@ -185,6 +197,7 @@ def criterion(name: str) -> str:
         "shrinkage": _("shrinkage of the coefficients"),
         "optimism": _("optimism in R2"),
         "overall risk": _("overall risk"),
+        "mean error": _("mean error of the risks"),
     }[name]
 
 
@@ -201,6 +214,8 @@ def of_criterion(made: Plan, name: str) -> str:
         return _("{auc} against {null}").format(auc=f"{given['auc']:.3g}", null=f"{given['other_auc']:.3g}")
     if name == "difference":
         return points(given["difference"])
+    if name == "non-inferiority":
+        return f"> -{points(given['margin'] / 100)}"
     widths = {
         "observed/expected": "oe_width",
         "calibration slope": "slope_width",
@@ -211,6 +226,8 @@ def of_criterion(made: Plan, name: str) -> str:
         return _("interval of width {width}").format(width=f"{given[widths[name]]:g}")
     if name == "overall risk":
         return f"{units.percent(given['prevalence'])} ± {points(given['risk_width'])}"
+    if name == "mean error":
+        return f"≤ {points(given['mean_error'])}"
     least = name == "shrinkage"
     return f"≥ {given['shrinkage']:g}" if least else f"≤ {given['optimism']:g}"
 
@@ -229,6 +246,8 @@ def references(made: Plan) -> list[str]:
     found = [*QUESTIONS[made.question].references]
     if made.question == "sensitivity" and made.values["interval"] == "normal":
         found.remove(questions.WILSON)
+    if made.question == "methods":
+        found.remove(questions.CONNOR if questions.by_margin(made.values) else questions.LIU)
     return [*found, KISH] if made.effect > 1 else found
 
 
@@ -260,6 +279,11 @@ def protocol(made: Plan) -> str:
             "({diseased} with the disease) give McNemar's test a power of {power} to detect a difference of "
             "{difference} in {compared} at a two-sided significance level of {alpha} (Connor 1987)."
         ),
+        "margin": _(
+            "If two methods have the same {compared} and {discordant} of cases are decided correctly by only one of "
+            "them, {patients} patients ({diseased} with the disease) give a power of {power} to show that one is not "
+            "inferior to the other by {margin}, with a two-sided {level} confidence interval (Liu et al. 2002)."
+        ),
         "validation": _(
             "With an expected c statistic of {auc} and an outcome proportion of {prevalence}, {patients} patients "
             "({diseased} with the outcome) are needed to estimate calibration and discrimination with the targeted "
@@ -270,7 +294,7 @@ def protocol(made: Plan) -> str:
             "{patients} patients ({diseased} with the outcome, {epp} for each parameter) are needed; the largest "
             "number comes from: {largest} (Riley et al. 2020)."
         ),
-    }["null" if made.question == "auc" and given["null_auc"] is not None else made.question]
+    }[_protocol_of(made)]
     filled = {name: number(value) for name, value in given.items() if value is not None}
     filled |= {
         name: units.percent(given[name])
@@ -292,12 +316,38 @@ def protocol(made: Plan) -> str:
         filled["interval"] = "Wilson" if given["interval"] == "wilson" else _("normal approximation")
     if made.question == "methods":
         filled["compared"] = criterion_compared(given["compared"])
+    if questions.by_margin(given):
+        filled["margin"] = points(given["margin"] / 100)
     if made.question == "development":
         filled |= {
             "r2": f"{questions.r2(given):.3g}",
             "epp": f"{needed * given['prevalence'] / given['parameters']:.2g}",
         }
     return text.format(**filled) + clustered(made)
+
+
+def _protocol_of(made: Plan) -> str:
+    """Return the key of a plan's sentence for the protocol."""
+    if made.question == "auc" and made.values["null_auc"] is not None:
+        return "null"
+    return "margin" if questions.by_margin(made.values) else made.question
+
+
+def about_development(made: Plan) -> list[str]:
+    """Return where the formulas of a development are known to fail."""
+    given, found = made.values, []
+    if questions.r2(given) > sample_size.r2_of_auc(given["prevalence"], STRONG):
+        found.append(
+            _(
+                "The model is expected to be strong (AUC above {auc}): the formula of the shrinkage then gives too few "
+                "patients. Of an AUC of 0.85 at least 50 % more are needed, of 0.9 twice as many (Pavlou et al. 2024, "
+                "https://doi.org/10.1186/s12874-024-02268-5)."
+            ).format(auc=STRONG)
+        )
+    if given["parameters"] > sample_size.MOST_PARAMETERS:
+        text = _("The formula of the mean error was fitted for at most {count} parameters.")
+        found.append(text.format(count=sample_size.MOST_PARAMETERS))
+    return found
 
 
 def criterion_compared(name: str) -> str:
@@ -331,7 +381,9 @@ def assumptions(made: Plan) -> list[str]:
         found.append(_("The variance of an AUC is that of scores with exponential distributions."))
     if made.question == "two-aucs":
         found.append(_("correlation is that of the two areas, which is somewhat lower than that of the scores."))
-    if made.question == "methods":
+    if questions.by_margin(given):
+        found.append(_("The two methods are equal, and the interval is that of the normal approximation."))
+    elif made.question == "methods":
         found.append(_("The test is McNemar's without correction, by the normal approximation."))
     if made.question == "validation":
         found.append(

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from markupsafe import Markup
 
 from souron.data import load
 from souron.hub import zoo
+from souron.kinds.codecs import limits
+from souron.kinds.table import Table
+from souron.studio import tables
 from souron.studio.any_file import films
 from souron.studio.forms import plain_options
 from souron.studio.shared import Studio, remarks
@@ -28,12 +32,56 @@ MOST_ANSWERS = 12  # of one file, such as the frames of a video
 MOST_OTHERS = 12  # systems that are offered
 SHOWN = 5  # labels of a classifier
 MOST_OPTIONS = 10_000  # characters of the options as JSON
+DARK = 0.5  # percent of the pixels that may be black or white for contrast
 SILENT = 1e-3  # largest sample of a silent sound, which a microphone's noise exceeds
 
 
 def sent(studio: Studio, file: Path, query: Mapping[str, str]) -> dict[str, Any]:
-    """Answer for an own file. Raises UserError."""
+    """Answer for an own file; a table leads to the page for it. Raises UserError."""
+    if tables.is_table(file):
+        return _table(studio, file)
     return answer(studio, file, query.get("system", ""), given_options(query.get("options", "")))
+
+
+def _table(studio: Studio, file: Path) -> dict[str, Any]:
+    """Return the answer for a table: the way to the page that reads it. Raises UserError."""
+    address = tables.address(studio, file)
+    told = (
+        _("These are predictions: the verdict says which method is better.")
+        if address.startswith(studio.url("verdict"))
+        else _("A table is checked, and trained on, on the page My data.")
+    )
+    link = Markup('<p>{0}</p><p class="actions"><a class="first" href="{1}">{2}</a></p>')
+    return _without_system(_(Table.noun), file, told, link.format(told, address, _("Open")))
+
+
+def _seen(file: Path, error: UserError) -> dict[str, Any]:
+    """Return the images of a file, from dark to bright, with the reason why no system answers. Raises UserError."""
+    from PIL import ImageOps
+
+    from souron.kinds.codecs import image
+    from souron.kinds.picture import Picture
+    from souron.studio import answers
+
+    read = islice(Picture.each(file), MOST_ANSWERS)
+    bright = [replace(each, image=ImageOps.autocontrast(image.rounded(each.image), cutoff=DARK)) for each in read]
+    shown = [replace(answers.beside(each, each), said=error) for each in bright]
+    cards = Markup("").join(answers.card(one, SHOWN, look=False) for one in shown)
+    html = Markup('<div class="answers">{}</div>').format(Markup(_without_place(cards, file)))
+    return _without_system(_(Picture.noun), file, _without_place(error.found, file), html)
+
+
+def _without_system(noun: str, file: Path, told: str, html: Markup) -> dict[str, Any]:
+    """Return what the page shows of a file that no system answers for."""
+    return {
+        "what": noun,
+        "system": "",
+        "short": told,
+        "html": html,
+        "rows": [[file.name, told, "", "", ""]],
+        "others": [],
+        "fields": "",
+    }
 
 
 def sampled(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +128,12 @@ def answer(studio: Studio, file: Path, system: str = "", options: Mapping[str, A
     from souron.studio import answers
     from souron.studio.model_cache import models
 
-    choice = default_system.choose(str(file), studio.project)
+    try:
+        choice = default_system.choose(str(file), studio.project)
+    except UserError as error:
+        if file.suffix.lower() in limits.DICOM:
+            return _seen(file, error)
+        raise
     able = [choice.system, *choice.others]
     if system and system not in able:
         raise UserError(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from souron import registry
 from souron.data import display_names, load
+from souron.data.case_table import CLEANED
 from souron.studio import naming
 from souron.studio.runs import run_list
 from souron.studio.security.paths import is_folder
@@ -77,7 +78,7 @@ def cleaned(studio: Studio, folder: Path) -> list[str]:
         return [
             studio.roots.spell(path.absolute())
             for path in sorted(folder.glob("*.csv"))
-            if display_names.CLEANED.fullmatch(path.name) and not path.is_symlink()
+            if CLEANED.fullmatch(path.name) and not path.is_symlink()
         ]
     except OSError:
         return []

@@ -132,6 +132,8 @@ def about(studio: Studio, source: Source) -> Markup:
         )
         report = studio.report(source.folder)
         cautions = run_list.changed(run_list.read(source.folder))
+    if source.folder is not None and not source.pretrained:
+        cautions += zoo.weaknesses(source.folder)
     return Markup("<p><strong>{}</strong> – {} ({}) {}</p>{}{}").format(
         source.args.get("system", source.name),
         registry.about(source.entry),

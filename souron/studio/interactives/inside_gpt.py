@@ -97,7 +97,10 @@ def models() -> list[tuple[str, str, str]]:
     from souron.hub import names, zoo
     from souron.runs import folder
 
-    ready = [(name, f"{name} – {_('ready trained')}", name) for name in READY if zoo.where(name)]
+    places = ((name, place) for name in READY if (place := zoo.where(name)))
+    ready = [
+        (name, " – ".join(filter(None, (name, _("ready trained"), zoo.nature(place)))), name) for name, place in places
+    ]
     offered = names.offered(("complete",), project_folder())
     published = [(name, f"{name} – {about}", name) for name, about in offered if name == "smollm2"]
     runs = []
@@ -108,7 +111,8 @@ def models() -> list[tuple[str, str, str]]:
         except (UserError, KeyError):  # a damaged run, which the page of the runs reports
             continue
         if system == "gpt":
-            runs.append((f"run:{place.name}", f"{place.name} – {_('your run')}", str(place)))
+            shown = " – ".join(filter(None, (place.name, _("your run"), zoo.nature(place))))
+            runs.append((f"run:{place.name}", shown, str(place)))
     return [*ready, *runs, *published]
 
 

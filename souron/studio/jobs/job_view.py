@@ -23,6 +23,7 @@ from souron.utils.messages import N_, UserError, _, language
 
 LINES = 40  # of the command's output
 OFTEN, SELDOM = 0.3, 1.0  # polling intervals, seconds
+LEAST_LEFT = 1.0  # seconds left that are shown
 YOUNG = 10.0  # seconds after its start in which it is polled often
 PAGES = {"train": "train", "compare": "compare", "tour": "compare", "data": "data", "ask": "read", "generate": "use",
          "fetch": "machine", "predict": "use"}  # of jobs  # fmt: skip
@@ -191,15 +192,14 @@ def progress(job: Job, state: str) -> str:
     """Return the progress bar; its text is announced when the state changes."""
     last = job.last
     part = 1.0 if state == "done" else float(last.get("fraction") or 0)
-    left = last.get("seconds_left")
     doing = state_name(job, state) if state != "running" else phase_name(last.get("phase", ""))
     more = [str(last.get("text") or "")] if state == "running" else []
     if state == "waiting" and job.queued and job.jobs.paused:
         more.append(_("the queue is paused"))
     elif state == "waiting":
         more += [behind(other, job.jobs) for other in job.jobs.ahead(job)[:1]]
-    if state == "running" and left is not None:
-        more.append(_("about {time} left").format(time=units.seconds(left)))
+    if state == "running" and (left := time_left(job)):
+        more.append(_("about {time} left").format(time=left))
     if state == "running":
         more.append(_("{time} so far").format(time=units.seconds(time.time() - (job.begun or job.made))))
     return Markup(
@@ -219,10 +219,16 @@ def progress(job: Job, state: str) -> str:
 
 def behind(job: Job, reader: Jobs) -> str:
     """Name the job that is waited for and, where known, its remaining time."""
-    name, left = called(job, reader), job.last.get("seconds_left")
-    if left is None:
+    name, left = called(job, reader), time_left(job)
+    if not left:
         return _("behind: {name}").format(name=name)
-    return _("behind: {name} (about {time} left)").format(name=name, time=units.seconds(left))
+    return _("behind: {name} (about {time} left)").format(name=name, time=left)
+
+
+def time_left(job: Job) -> str:
+    """Return how long a job still takes; "" where that is not known, or hardly any time."""
+    seconds = job.seconds_left
+    return "" if seconds is None or seconds < LEAST_LEFT else units.seconds(seconds)
 
 
 def seen(job: Job) -> str:

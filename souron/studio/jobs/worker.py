@@ -193,7 +193,6 @@ def become(begin: int, words: list[str], folder: str, environment: dict[str, str
 
 
 def main() -> None:
-    hardware.share_cores()
     hardware.calm_allocator()
     for name in MODULES:
         with suppress(ImportError):

@@ -19,12 +19,13 @@ from souron import registry
 from souron.hub import zoo
 from souron.lecture.rows import Row
 from souron.report import layers
+from souron.report.layers.kinds import meaning
 from souron.studio import interactive
 from souron.studio.forms.plain_options import bounded, highest
 from souron.studio.lecture import command_output, generated
 from souron.studio.security import uploads
 from souron.studio.shared import Studio, remarks, same_thing
-from souron.utils import files
+from souron.utils import files, units
 from souron.utils.messages import UserError, _
 
 IMAGE, TEXT = "Picture", "Text"  # kinds of input that the page takes
@@ -133,16 +134,18 @@ def _predicted(row: Row, told: Stage, asked: Mapping[str, Any]) -> dict[str, Any
         noise = interactive.number(asked, "noise", 0, 1, 0)
         given = _noisy(given, noise) if noise else given
         options = _options(model.asked.options, told.options, asked)
-        with activity.recorded(model.system, _names(row)) as outputs:
+        layers_ = _layers(row)
+        with activity.recorded(model.system, layers_) as outputs:
             said = model.answer(given, **options)
         sliders = _sliders(model.asked.options, told.options, told.takes == IMAGE) if asked.get("first") else ""
+        size = _other_size(model.system, layers_)
     shown = replace(answers.beside(given, said), file=name)
     code = _predict_code(
         told, name, {key: value for key, value in options.items() if key in told.options or key in asked}
     )
     found = {
-        "html": answers.cards([shown], SHOWN, look=False) + _about(told.system) + code,
-        "layers": [_lit(one) for one in activity.activities(outputs)],
+        "html": answers.cards([shown], SHOWN, look=False) + _about(told.system) + size + code,
+        "layers": [_lit(one, layers_) for one in activity.activities(outputs)],
     }
     if asked.get("first"):
         found |= {"controls": sliders, "samples": [_button(file, number) for number, file in enumerate(files_)]}
@@ -166,17 +169,18 @@ def _generated(row: Row, told: Stage, asked: Mapping[str, Any]) -> dict[str, Any
         options = _options(known, given, asked)
         prompts = generate.prompts_of(system, _prompt(told, asked))
         condition = [prompts[number % len(prompts)] for number in range(count)] if prompts else None
-        with activity.recorded(system, _names(row)) as outputs:
+        layers_ = _layers(row)
+        with activity.recorded(system, layers_) as outputs:
             frames = sampling.draw(system, sampling.Noise(seed, range(count), system.device), condition, **options)
             drawn = sampling.done(frames)
-        shown = generated.side_by_side(system, drawn)
+        shown = generated.side_by_side(system, drawn) + _other_size(system, layers_)
     words = {"n": count, "seed": seed, **({"prompt": _prompt(told, asked)} if prompts else {})}
     words |= {name: value for name, value in options.items() if name in asked or name in given}
     typed = shlex.join(["souron", "generate", told.system, *(f"{name}={value}" for name, value in words.items())])
     python = f"import souron\nmodel = souron.load({told.system!r})\nmodel.generate({_keywords(words)})"
     found = {
         "html": shown + _about(told.system) + same_thing(typed, python),
-        "layers": [_lit(one) for one in activity.activities(outputs)],
+        "layers": [_lit(one, layers_) for one in activity.activities(outputs)],
     }
     if asked.get("first"):
         again = interactive.slider("seed", _("random seed"), 0, 99, 0)
@@ -284,15 +288,33 @@ def _typed(name: str, label: str, given: Mapping[str, str]) -> Markup:
     )
 
 
-def _names(row: Row) -> list[str]:
-    """Return the names of the layers in the row's diagram."""
-    if not row.systems:
-        return []
-    held = layers.kept(registry.find(row.systems[0])[0])
-    return [layer.name for line in held.lines for layer in line if layer.name] if held else []
+def drawn_system(row: Row) -> str:
+    """Return the system in the row's diagram: the one that answers where it is the row's own, else the first."""
+    told = stage(row)
+    answering = registry.find(zoo.system_of(told.system))[0].name if told.here else ""
+    names = [registry.find(name)[0].name for name in row.systems]
+    return answering if answering in names else names[0]
 
 
-def _lit(one: Any) -> dict[str, Any]:
+def _layers(row: Row) -> dict[str, layers.Layer]:
+    """Return the layers in the row's diagram by their names."""
+    held = layers.kept(registry.entries()[drawn_system(row)]) if row.systems else None
+    return {layer.name: layer for line in held.lines for layer in line if layer.name} if held else {}
+
+
+def _other_size(system: Any, drawn: Mapping[str, layers.Layer]) -> Markup:
+    """Say so where most layers of the network that answers have other numbers of parameters than those ``drawn``."""
+    parts = dict(system.named_modules())
+    pairs = [(layer.parameters, parts.get(name)) for name, layer in drawn.items() if layer.parameters]
+    other = [True for count, part in pairs if part is None or count != sum(each.numel() for each in part.parameters())]
+    if 2 * len(other) <= len(pairs):
+        return Markup()
+    told = _("This network has another size than the one in the diagram: {count} parameters.")
+    count = units.count(sum(each.numel() for each in system.parameters()))
+    return Markup('<p class="faint">{}</p>').format(told.format(count=count))
+
+
+def _lit(one: Any, drawn: Mapping[str, layers.Layer]) -> dict[str, Any]:
     """Return a layer's activations for the page's script."""
     from PIL import Image
 
@@ -300,6 +322,7 @@ def _lit(one: Any) -> dict[str, Any]:
 
     return {
         "name": one.layer,
+        "title": meaning(drawn[one.layer].kind),
         "shape": " × ".join(map(str, one.shape)),
         "strength": round(one.strength, 3),
         "image": image.data_uri(Image.fromarray(one.image.numpy())),

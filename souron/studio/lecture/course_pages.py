@@ -236,7 +236,7 @@ def start(studio: Studio) -> str:
             text,
             Markup('<p class="actions"><a class="first" href="{}">{}</a></p>').format(where, does)
             if where
-            else training(studio),
+            else lesson.train_button(studio, "first", lesson.FIRST),
         )
         for number, (title, text, where, does, time) in enumerate(steps, 1)
     )
@@ -254,11 +254,3 @@ def start(studio: Studio) -> str:
         go=_("Continue with the lecture"),
     )
     return lesson.whole(studio, _("Start here"), body, "start")
-
-
-def training(studio: Studio) -> Markup:
-    """Return the button of the second step."""
-    return Markup(
-        '<p class="actions"><button type="button" class="first" data-do="train" data-to="{}">{}'
-        '</button></p><div class="live" data-watched="{}"></div>'
-    ).format(address(studio.language, "first", "train"), _("Train it now"), address(studio.language, "job"))

@@ -16,6 +16,7 @@ from souron.report.layers import buttons, formulas, steps
 from souron.report.layers.kinds import COLOURS, meaning
 from souron.report.layers.places import HOME, Place
 from souron.studio import layout
+from souron.studio.lecture import at_work
 from souron.studio.pages import lecture
 from souron.studio.shared import Studio
 from souron.utils import files, units
@@ -67,15 +68,17 @@ def page(studio: Studio, name: str) -> tuple[str, Markup]:
 
 
 def of_row(studio: Studio, row: Row) -> Markup:
-    """Return the diagram of a row's first system, and links to those of its others."""
+    """Return the diagram of the row's system that answers, and links to those of its others."""
+    drawn = at_work.drawn_system(row)
     others = Markup("").join(
         Markup('<a href="{}">{}</a>').format(
             address(studio.language, name), _("the layers of {name}").format(name=name)
         )
-        for name in dict.fromkeys(registry.find(each)[0].name for each in row.systems[1:])
+        for name in dict.fromkeys(registry.find(each)[0].name for each in row.systems)
+        if name != drawn
     )
     below = Markup('<p class="actions">{}</p>').format(others) if others else ""
-    return placed(studio, row.systems[0]) + below
+    return placed(studio, drawn) + below
 
 
 def placed(studio: Studio, name: str) -> Markup:
@@ -152,9 +155,8 @@ def formula(text: str) -> Markup:
 
 def panel(number: int, layer: layers.Layer) -> Markup:
     """Return the facts about a layer, with buttons for its places in the source files."""
-    title = _("input") if layer.kind == "input" else f"{layer.name or layer.type} · {layer.type}"
-    if layer.kind == "step":
-        title = layer.name
+    title = f"{meaning(layer.kind)} · {layer.name or layer.type} · {layer.type}"
+    title = {"input": _("input"), "step": layer.name}.get(layer.kind, title)
     facts = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in facts_of(layer))
     first = _("source code") if layer.kind == "step" else _("made in")
     parts = [(_("named in") if at else first, each) for at, each in enumerate(layer.made)]

@@ -169,8 +169,7 @@ def training(id: str) -> list[str]:
 
 def begun(studio: Studio, words: list[str]) -> Job:
     """Start a training; return the running one if the button was pressed twice."""
-    same = [job for job in studio.jobs.all() if job.words == words and job.state in ALIVE]
-    return same[0] if same else studio.jobs.start(words, studio.language)
+    return lesson.running(studio, words) or studio.jobs.start(words, studio.language)
 
 
 def seen(studio: Studio, job: Job) -> dict[str, Any]:

@@ -20,13 +20,15 @@ from souron.lecture.course import Course, Part
 from souron.lecture.rows import Row
 from souron.studio import interactive, layout
 from souron.studio.forms import command_form
+from souron.studio.jobs.job_queue import ALIVE, Job
 from souron.studio.lecture import at_work, layer_pages, marking, presenter
 from souron.studio.pages import lecture, train
 from souron.studio.shared import PAGES, Studio, same_thing, words
 from souron.utils.messages import _
 
 BUDGET = "10s"  # of a training on a page
-FIRST = ["train", "cnn", "data=digits", f"budget={BUDGET}"]  # of the first steps
+ONCE = {"folds": 1, "learning_curve": 0}  # options of tasks that cross-validate
+FIRST = ["train", "cnn", "data=digits", "folds=1", "learning_curve=0", f"budget={BUDGET}"]  # of the first steps
 
 
 def address(language: str, *path: str | int) -> str:
@@ -215,28 +217,47 @@ def training(studio: Studio, row: Row) -> Markup:
         "goes. Reading the data before, and measuring on the test data afterwards, can take "
         "longer: a minute or two for detection and language."
     )
-    return Markup(
-        '<p>{}</p><p class="actions"><button type="button" class="first" data-do="train" '
-        'data-to="{}">{}</button></p><div class="live" data-watched="{}"></div>{}'
-    ).format(
-        said.format(system=row.systems[0], data=row.data, budget=_("ten seconds")),
-        address(studio.language, row.id, "train"),
-        _("Train it now"),
-        address(studio.language, "job"),
+    return Markup("<p>{}</p>{}{}").format(
+        said.format(system=line[1], data=row.data, budget=_("ten seconds")),
+        train_button(studio, row.id, line),
         same_thing(
-            "souron " + " ".join(line),
-            command_form.python("train", repr(row.systems[0]), training_options(row), train.PYTHON),
+            "souron " + " ".join(line), command_form.python("train", repr(line[1]), training_options(row), train.PYTHON)
         ),
     )
 
 
+def train_button(studio: Studio, name: str, line: Sequence[str]) -> Markup:
+    """Return the button that trains with the words of ``line``, and the place where that is watched.
+
+    A training that runs already is watched at once. ``name`` is a row's, or "first".
+    """
+    job = running(studio, line)
+    return Markup(
+        '<p class="actions"><button type="button" class="first" data-do="train" data-to="{}"{}>{}'
+        '</button></p><div class="live" data-watched="{}"></div>'
+    ).format(
+        address(studio.language, name, "train"),
+        Markup(' data-running="{}"').format(job.id) if job else "",
+        _("Train it now"),
+        address(studio.language, "job"),
+    )
+
+
+def running(studio: Studio, line: Sequence[str]) -> Job | None:
+    """Return the waiting or running job with these words; None for none."""
+    return next((job for job in studio.jobs.all() if job.words == list(line) and job.state in ALIVE), None)
+
+
 def training_words(row: Row) -> list[str]:
     """Return the command of the training button."""
-    return words("train", [row.systems[0]], training_options(row))
+    return words("train", [row.trained or row.systems[0]], training_options(row))
 
 
 def training_options(row: Row) -> dict[str, Any]:
-    return {"data": row.data, **row.training, "budget": BUDGET}
+    """Return the options of that command; what would train several times is left out."""
+    task = registry.tasks()[registry.find(row.systems[0])[0].task]
+    once = {option.name: ONCE[option.name] for option in task.options if option.name in ONCE}
+    return {"data": row.data, **row.training, **once, "budget": BUDGET}
 
 
 def interactives(row: Row) -> list[Markup]:

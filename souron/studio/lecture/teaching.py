@@ -340,11 +340,8 @@ def copies(session: Session, images: Sequence[Taught]) -> list[str]:
     across = sum(images[one].label != images[other].label for one, other in pairs)
     told = []
     if across:
-        told.append(
-            _("{count} pairs of pictures show the same in two classes: one of them is in the wrong class.").format(
-                count=across
-            )
-        )
+        text = _("{count} pairs of pictures seem to show the same in two classes: is one of them in the wrong class?")
+        told.append(text.format(count=across))
     if len(pairs) > across:
         told.append(
             _(

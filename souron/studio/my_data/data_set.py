@@ -27,9 +27,10 @@ from souron.studio.shared import Studio, words
 from souron.utils.files import free
 from souron.utils.messages import UserError, _
 
-COPIES = ("duplicates", "near duplicates", "rotated copies")  # findings of which one is kept each
-LEAKS = ("leak", "rotated leak", "patient leak")  # findings that another split mends
+COPIES = ("duplicates", "confirmed copies", "near duplicates", "rotated copies")  # findings of which one is kept each
+LEAKS = ("leak", "near leak", "rotated leak", "patient leak")  # findings that another split mends
 LABELS = ("wrong label", "label conflict")  # findings that are reviewed one by one
+FAILED = ("failed", "killed")  # states of a job
 NAME = "corrected"  # of the table beside the files
 
 
@@ -46,6 +47,7 @@ class Finding:
     families: tuple[tuple[str, ...], ...]  # names of files that belong together
     suggested: tuple[str, ...]  # a label for each family
     open: tuple[int, ...]  # numbers of families that are not corrected
+    question: bool = False  # whether each family is a pair that may be copies
 
     @property
     def mended(self) -> bool:
@@ -80,16 +82,24 @@ class OwnDataSet:
 
     @cached_property
     def checking(self) -> Job | None:
-        """The newest check of these files; None before the first."""
+        """The newest check of these files in the page's language; None before the first."""
+        return next((job for job in self._checks if job.language == self.studio.language), None)
+
+    @property
+    def _checks(self) -> list[Job]:
+        """The checks of these files in every language, newest first."""
         mine = (job for job in self.studio.jobs.all() if f"project={self._project}" in job.words)
-        return next((job for job in mine if job.words[:2] == ["data", "check"]), None)
+        return [job for job in mine if job.words[:2] == ["data", "check"]]
 
     @property
     def _project(self) -> str:
         return self.studio.roots.spell(self.place.absolute())
 
     def check(self) -> Job:
-        """Start a check. Raises UserError."""
+        """Start a check, after which those in other languages are out of date. Raises UserError."""
+        others = (job for job in self._checks if job.language != self.studio.language and job.state not in ALIVE)
+        for job in others if self.checking is not None else ():
+            job.drop()
         line = words("data", ["check", self.data], {"project": self._project})
         self.checking = self.studio.jobs.start(line, self.studio.language, queued=False)
         return self.checking
@@ -193,15 +203,19 @@ class OwnDataSet:
             families,
             tuple(map(str, told.get("suggested") or ())),
             tuple(place for place, family in enumerate(families) if not self._answered(code, family)),
+            bool(told.get("question")),
         )
 
     def _answered(self, code: str, family: Sequence[str]) -> bool:
         """Return whether corrections have answered a family of a finding."""
+        gone = {file for one in self.corrections if one.kind == "leave out" for file in one.files}
+        if any(one.kind == "different" and set(one.files) == set(family) for one in self.corrections):
+            return True
+        left = [file for file in family if file not in gone]
+        if code in (*COPIES, *LEAKS, "near conflict") and len(left) <= 1 < len(family):
+            return True
         if code in LEAKS:
             return any(one.kind == "split" for one in self.corrections)
-        gone = {file for one in self.corrections if one.kind == "leave out" for file in one.files}
-        if code in COPIES:
-            return len([file for file in family if file not in gone]) <= 1
         looked = {file for one in self.corrections if one.reason == code for file in one.files}
         return all(file in gone | looked for file in family)
 
@@ -231,10 +245,20 @@ class OwnDataSet:
         return [run for run in run_list.runs(self.studio.project) if self.holds(run.data)]
 
     @cached_property
+    def trainings(self) -> list[Job]:
+        """Every training and comparison on this data, newest first."""
+        every = (job for job in self.studio.jobs.all() if not job.estimates)
+        return [job for job in every if self.holds(naming.taken(job.meant)[2].get("data", ""))]
+
+    @cached_property
     def jobs(self) -> list[Job]:
         """Waiting and running trainings and comparisons on this data."""
-        every = (job for job in self.studio.jobs.all() if job.state in ALIVE and not job.estimates)
-        return [job for job in every if self.holds(naming.taken(job.meant)[2].get("data", ""))]
+        return [job for job in self.trainings if job.state in ALIVE]
+
+    @property
+    def failed(self) -> Job | None:
+        """The newest training or comparison on this data, where it failed; None otherwise."""
+        return next((job for job in self.trainings[:1] if job.state in FAILED), None)
 
 
 def known(studio: Studio, paths: Sequence[str]) -> list[OwnDataSet]:

@@ -29,6 +29,7 @@ KINDS = {
     "label": N_("now {value}: {files}"),
     "group": N_("now of {value}: {files}"),
     "split": N_("the parts train, val and test are drawn anew"),
+    "different": N_("no copies of each other: {files}"),
 }
 
 
@@ -77,6 +78,10 @@ def _next(own: OwnDataSet) -> tuple[str, Markup]:
     if errors:
         text = _("Mend what would distort your result: {count}.").format(count=len(errors))
         return text, Markup('<a class="first" href="#doctor">{}</a>').format(_("What the check found"))
+    if own.failed is not None:
+        return _("The last training failed: see why."), Markup('<a class="first" href="#first">{}</a>').format(
+            _("3. Train and compare")
+        )
     if own.advice is None:
         return _("These files need another page."), Markup('<a class="first" href="{}">{}</a>').format(
             own.studio.url("data", data=own.data), _("Look at the files")
@@ -183,10 +188,10 @@ def finding(own: OwnDataSet, one: Finding) -> Markup:
 def _whole(one: Finding) -> Markup:
     """Return the button that answers a whole finding at once."""
     if one.code in COPIES:
-        found = button("correct", _("Keep one of each"), first=True, finding=one.number, way="one")
+        found = button("correct", _("Keep one of each"), first=not one.question, finding=one.number, way="one")
     elif one.code in LEAKS:
         found = button("correct", _("Draw the parts anew"), first=True, finding=one.number, way="split")
-    elif one.families and one.code not in ("patient in classes", "patient spellings", *LABELS):
+    elif one.families and one.code not in ("near conflict", "patient in classes", "patient spellings", *LABELS):
         found = button("correct", _("Leave all of them out"), finding=one.number, way="out")
     else:
         return Markup()
@@ -213,7 +218,10 @@ def _family(own: OwnDataSet, one: Finding, place: int) -> Markup:
             ways.insert(0, button("correct", _("It is right"), **asked, way="right"))
     elif one.code == "patient spellings":
         ways.append(button("correct", _("These are one patient"), **asked, way="patient"))
-    elif one.code not in (*LEAKS, "patient in classes"):
+    elif one.question:
+        ways.append(button("correct", _("Different"), **asked, way="different"))
+        ways.append(button("correct", _("A copy: keep the first"), **asked, way="one"))
+    elif one.code not in (*LEAKS, "near conflict", "patient in classes"):
         ways.append(button("correct", _("Leave out"), **asked, way="out"))
     return Markup('<li><ul class="thumbnails">{}</ul><p class="actions">{}</p></li>').format(
         shown, Markup("").join(ways)
@@ -248,7 +256,7 @@ def first_training(own: OwnDataSet) -> Markup:
     """Return the advice in a sentence, what runs, and the buttons that start it."""
     title = Markup("<h2>{}</h2>").format(_("3. Train and compare"))
     best = own.advice
-    running = Markup("").join(_running(job) for job in own.jobs)
+    running = Markup("").join(_running(job) for job in own.jobs) + _failed(own.failed)
     if best is None:
         text = _("The advice comes after the check.") if not own.result else _("No system learns from such files yet.")
         return title + Markup("<p>{}</p>").format(text) + running
@@ -281,6 +289,11 @@ def _running(job: Job) -> Markup:
     return Markup('{}{}<p class="actions">{}</p>').format(
         job_view.progress(job, job.state), job_view.seen(job), button("stop", _("Stop, keep the work"), job=job.id)
     )
+
+
+def _failed(job: Job | None) -> Markup:
+    """Return why a training failed and what mends it; nothing for None."""
+    return Markup() if job is None else Markup(job_view.progress(job, job.state) + job_view.failure(job, job.state))
 
 
 def outcome(own: OwnDataSet) -> Markup:

@@ -108,7 +108,6 @@ def words() -> dict[str, Any]:
         "pause": _("Pause"),
         "fold": _("Options of this answer"),
         "options": _("all options of {system}"),
-        "failed": failed,
         "heads": [_("file"), _("answer"), _("system"), _("trained on"), _("unlike its training data")],
         "camera_trouble": {
             "denied": _("The camera may not be used: allow it in the browser, beside the page's address."),

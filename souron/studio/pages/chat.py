@@ -18,7 +18,13 @@ TITLE = N_("Chat")
 OFTEN = 0.3  # polling interval of an answer, seconds
 KEPT = 3600  # seconds that a page's chat is kept in memory
 SCREENING = "from souron.evaluation.harmful import filters\ntalk.screening = filters.named({filter!r}).screen\n"
-USUAL: dict[str, Any] = {"length": 256, "temperature": 0.8, "seed": 0, "filter": "", "engine": ""}  # as in souron chat
+USUAL: dict[str, Any] = {  # as in souron chat
+    "length": 256,
+    "temperature": 0.8,
+    "seed": 0,
+    "filter": "both",
+    "engine": "",
+}
 
 
 def page(studio: Studio) -> None:
@@ -86,7 +92,7 @@ class Chatting:
         self.seed = gr.Number(USUAL["seed"], label=_("seed"), precision=0, minimum=0)
         self.filter = gr.Dropdown(
             chat_view.filters(),
-            value="",
+            value=USUAL["filter"],
             label=_("withhold harmful sentences"),
             info=_("each sentence is judged before it is shown; see the page on harmful output"),
         )
@@ -167,14 +173,16 @@ class Chatting:
         self.studio.opened(self.offer, [self.model, self.nothing, self.chat, self.same])
 
     def offer(self, query: Mapping[str, str]) -> list[Any]:
-        """Return the available models; selected is the one in the address, or the first."""
+        """Return the available models; selected is the one in the address, or the best to talk with."""
         import gradio as gr
+
+        from souron.hub import open_models
 
         offered = chat_view.choices(self.studio)
         wanted = query.get("model") or query.get("run") or ""
         if wanted and wanted not in [name for _shown, name in offered]:
             offered.append((wanted, wanted))
-        value = wanted or (offered[0][1] if offered else None)
+        value = wanted or open_models.conversing() or None
         about = self.about(value)
         usual = [USUAL[key] for key in ("seed", "filter", "engine")]
         same = self.the_same(value, "", USUAL["length"], temperature_of(value), *usual)
@@ -184,7 +192,9 @@ class Chatting:
         """Return a note on the model, or on the lack of one."""
         way = fetching(self.studio, next(iter(packages.MODELS)))
         if not name:
-            return missing(_("No language model is here yet."), way)
+            return missing(_("No language model for conversations is here yet."), way)
+        if cautions := chat_view.cautions(self.studio, name):
+            return missing(" ".join(cautions), way)
         if not chat_view.only_continues(self.studio, name):
             return ""
         text = _(
@@ -316,7 +326,8 @@ class Chatting:
             )
             if value not in ("", None, temperature_of(name) if key == "temperature" else USUAL.get(key))
         }
-        filtered = {"filter": filter} if filter else {}
+        filtered = {"filter": filter or "none"} if filter != USUAL["filter"] else {}
+        served = {"filter": filter} if filter else {}
         run_by = {"engine": engine} if engine else {}
         loaded = f"souron.load({model!r}, engine={engine!r})" if engine else f"souron.load({model!r})"
         said = ", ".join(f"{key}={value!r}" for key, value in changed.items())
@@ -325,7 +336,7 @@ class Chatting:
             f"import souron\ntalk = {loaded}.chat({said})\n"
             + (SCREENING.format(filter=filter) if filter else "")
             + f"print(talk.say({str(last)!r}))",
-            (_("for programs that speak OpenAI's API"), command(words("serve", [model], filtered | run_by))),
+            (_("for programs that speak OpenAI's API"), command(words("serve", [model], served | run_by))),
         )
 
 

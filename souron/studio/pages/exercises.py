@@ -14,7 +14,7 @@ from souron.kinds.text import Text
 from souron.studies.exercises import MOST_FILES, MOST_LETTERS, SUFFIX, Exercises
 from souron.studies.exercises.record import ExercisesRecord, name, shares, wrong_answer
 from souron.studies.exercises.results import Item
-from souron.studio.shared import Studio, same_thing, unanswered
+from souron.studio.shared import Studio, same_thing
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Results of a class")
@@ -61,7 +61,6 @@ def words() -> dict[str, str]:
         "reading": _("reading {count} files …"),
         "many": _("More than {most} files: use souron exercises for one class at a time."),
         "unreadable": _("{file} cannot be read; drop files, not folders"),
-        "failed": unanswered(),
         "csv": "results-of-a-class.csv",
     }
 

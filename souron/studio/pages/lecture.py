@@ -1,6 +1,8 @@
-"""Learn: the question of a first visit, then the lecture's rows and all systems, searched by a word."""
+"""Learn: the question of a first visit, then the lecture's rows, all systems and tools, searched by words."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -8,18 +10,22 @@ from souron import registry
 from souron.hub import fetch, zoo
 from souron.lecture import rows
 from souron.studio import interactive
+from souron.studio.runs.run_view import plain
 from souron.studio.shared import Studio
-from souron.utils.messages import N_, _
+from souron.utils.messages import LANGUAGES, N_, _, use_language
 
 TITLE = N_("Lecture")
 PLACE = "learn"
+MOST_LETTERS = 100  # of a search
+SPACE = re.compile(r"\s+(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])\s+")  # beside Japanese
 
 
 def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     return Markup(
         '<h1>{title}</h1><p>{about}</p>{first}<section class="search"><label>{search}'
-        '<input type="search" data-search="#found" autocomplete="off" placeholder="{example}"></label>'
-        '<p class="faint" role="status" data-none="{none}"></p><div id="found">{rows}{systems}</div></section>'
+        '<input type="search" data-search="/do/{language}/lecture/search" maxlength="{most}" autocomplete="off" '
+        'placeholder="{example}"></label><p class="faint" role="status" data-none="{none}"></p>'
+        '<div id="found">{rows}{systems}{tools}</div></section>'
     ).format(
         title=_("Every system of the lecture, on this computer"),
         about=_(
@@ -27,12 +33,49 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
             "Nothing leaves this computer."
         ),
         first=first_visit(studio),
-        search=_("Search rows and systems"),
+        language=studio.language,
+        most=MOST_LETTERS,
+        search=_("Search rows, systems and tools"),
         example=_("cat, U-Net, translation, 2015 …"),
         none=_("Nothing is called that. Try another word, or a year."),
         rows=contents(studio),
         systems=systems(studio),
+        tools=tools(studio),
     )
+
+
+def search(_studio: Studio, asked: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the keys of the entries that hold all words, each from its beginning."""
+    words = plain(str(asked.get("words") or "")[:MOST_LETTERS]).split()
+    begins = [re.compile((r"(?<![a-z0-9])" if word[0].isascii() else "") + re.escape(word)) for word in words]
+    return {"found": [key for key, text in texts() if all(begin.search(text) for begin in begins)]}
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Yield the key of each entry and what it is found by: all its texts in both languages."""
+    for row in rows.rows().values():
+        said = [part for text in (row.en, row.ja) for part in (*vars(text).values(), *text.mechanism)]
+        yield f"row-{row.id}", searched(row.id, row.year, row.answer, *row.systems, *said)
+    for name in interactive.names():
+        module = interactive.find(name)
+        yield f"interactive-{name}", searched(name, *both(module.TITLE, module.ABOUT))
+    for entry in registry.entries().values():
+        idea = (entry.idea, entry.ja, *both(registry.tasks()[entry.task].title))
+        yield f"system-{entry.name}", searched(entry.name, entry.year, entry.paper, *idea)
+    for study in registry.studies().values():
+        yield f"tool-{study.name}", searched(study.name, *both(study.title, study.given.help))
+
+
+def both(*texts: str) -> Iterator[str]:
+    """Yield texts in every language."""
+    for language in LANGUAGES:
+        with use_language(language):
+            yield from map(_, texts)
+
+
+def searched(*parts: Any) -> str:
+    """Return texts as one to search in; Japanese has no spaces that matter."""
+    return SPACE.sub("", plain(" ".join(map(str, parts))))
 
 
 def first_visit(studio: Studio) -> Markup:
@@ -61,22 +104,24 @@ def contents(studio: Studio) -> Markup:
     home = f"/lecture/{studio.language}"
     parts = [
         chapter(
-            each.name, _(each.title), [(words(row), f"{home}/{row.id}", row.id, row.text.title) for row in each.rows]
+            each.name,
+            _(each.title),
+            [(f"row-{row.id}", f"{home}/{row.id}", row.id, row.text.title) for row in each.rows],
         )
         for each in rows.chapters()
     ]
     experiments = [
-        (f"{name} {_(module.TITLE)} {module.TITLE}".lower(), studio.url("interactives", name=name), "", _(module.TITLE))
-        for name, module in ((name, interactive.find(name)) for name in interactive.names())
+        (f"interactive-{name}", studio.url("interactives", name=name), "", _(interactive.find(name).TITLE))
+        for name in interactive.names()
     ]
     parts.append(chapter("interactives", _("Interactives"), experiments))
     return Markup('<div class="chapters">{}</div>').format(Markup("").join(parts))
 
 
 def chapter(name: str, title: str, entries: Sequence[tuple[str, str, str, str]]) -> Markup:
-    """Return a titled list of links; an entry is what it is found by, its address, a number and its name."""
+    """Return a titled list of links; an entry is its key, its address, a number and its name."""
     items = Markup("").join(
-        Markup('<li data-words="{}"><a href="{}"><span>{}</span> {}</a></li>').format(*entry) for entry in entries
+        Markup('<li data-key="{}"><a href="{}"><span>{}</span> {}</a></li>').format(*entry) for entry in entries
     )
     return Markup(
         '<section class="chapter" id="{0}" aria-labelledby="chapter-{0}">'
@@ -84,31 +129,36 @@ def chapter(name: str, title: str, entries: Sequence[tuple[str, str, str, str]])
     ).format(name, title, items)
 
 
-def words(row: rows.Row) -> str:
-    """Return what a row is found by: its texts' titles and descriptions in both languages, systems, year."""
-    return " ".join([row.id, str(row.year), *row.systems, row.en.title, row.en.what, row.ja.title, row.ja.what]).lower()
-
-
 def systems(studio: Studio) -> Markup:
     """Return every system by name, with what can be done with it."""
     items = Markup("").join(system(studio, entry) for entry in registry.entries().values())
+    return every(_("All systems"), len(registry.entries()), items)
+
+
+def tools(studio: Studio) -> Markup:
+    """Return every tool by name, with what it does."""
+    items = Markup("").join(
+        Markup('<li data-key="tool-{0}"><p><a href="{1}"><strong>{0}</strong></a> {2}</p></li>').format(
+            entry.name, studio.url(entry.page or entry.name), _(entry.title)
+        )
+        for entry in registry.studies().values()
+    )
+    return every(_("All tools"), len(registry.studies()), items)
+
+
+def every(title: str, count: int, items: Markup) -> Markup:
+    """Return a folded list."""
     return Markup('<details class="every"><summary>{} ({})</summary><ul class="systems">{}</ul></details>').format(
-        _("All systems"), len(registry.entries()), items
+        title, count, items
     )
 
 
 def system(studio: Studio, entry: registry.Entry) -> Markup:
     task, idea = registry.task_name(entry.task), registry.about(entry)
     return Markup(
-        '<li data-words="{}"><p><strong>{}</strong> <small>{} · {}</small> {}</p><p class="actions">{}</p></li>'
-    ).format(
-        f"{entry.name} {entry.year} {entry.paper} {idea} {task}".lower(),
-        entry.name,
-        entry.year or "",
-        task,
-        idea,
-        links(studio, entry),
-    )
+        '<li data-key="system-{0}"><p><strong>{0}</strong> <small>{1} · {2}</small> {3}</p>'
+        '<p class="actions">{4}</p></li>'
+    ).format(entry.name, entry.year or "", task, idea, links(studio, entry))
 
 
 def links(studio: Studio, entry: registry.Entry) -> Markup:
@@ -150,3 +200,6 @@ def actions(studio: Studio, entry: registry.Entry) -> list[tuple[str, str, str]]
     there.append((_("Train"), studio.url("train", system=entry.name), "" if there else "first"))
     there.append((_("Compare"), studio.url("compare", systems=entry.name), ""))
     return there
+
+
+ACTIONS = {"search": search}

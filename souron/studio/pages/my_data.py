@@ -13,13 +13,14 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.data.corrections import Correction
+from souron.studio import tables
 from souron.studio.forms import own_data
 from souron.studio.jobs.job_queue import ALIVE
 from souron.studio.my_data import data_set, view
 from souron.studio.my_data.data_set import OwnDataSet
 from souron.studio.security import uploads
 from souron.studio.security.paths import folder_size
-from souron.studio.shared import Studio, unanswered
+from souron.studio.shared import Studio
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -65,7 +66,8 @@ def _all(studio: Studio) -> Markup:
         '<label class="pick">{files}<input type="file" multiple></label><span class="faint">{drop}</span></p>'
         '<form data-act="open"><label>{path}<input name="path" maxlength="1000" autocomplete="off"></label>'
         '<button>{open}</button></form><p class="actions"><button type="button" data-act="example">{example}</button>'
-        '<span class="faint">{drawn}</span></p><p role="status" class="faint"></p></div>{list}</div>'
+        '<span class="faint">{drawn}</span></p><p role="status" class="faint"></p></div>'
+        '<p><a href="{verdict}">{judge}</a> · <a href="{plan}">{patients}</a></p>{list}</div>'
     ).format(
         title=_("My data"),
         about=_(
@@ -82,6 +84,10 @@ def _all(studio: Studio) -> Markup:
         open=_("Open"),
         example=_("Try it with an example"),
         drawn=_("83 drawn cells of 20 patients, with faults put in on purpose"),
+        verdict=studio.url("verdict"),
+        judge=_("Predictions from elsewhere: which method is better?"),
+        plan=studio.url("plan"),
+        patients=_("How many patients does a study need?"),
         list=Markup('<h2>{}</h2><ul class="data-sets">{}</ul>').format(_("Data sets"), items) if items else "",
     )
 
@@ -91,7 +97,6 @@ def script_words() -> dict[str, str]:
     return {
         "packing": _("packing {count} files …"),
         "sending": _("sending {size} MB to the studio on this computer …"),
-        "failed": unanswered(),
         "many": _("More than {most} files: type the folder's path instead."),
         "none": _("There is no file in it."),
     }
@@ -144,6 +149,8 @@ def _corrections(
     files = tuple(file for family in families for file in family)
     if way == "one":
         return [Correction("leave out", tuple(f for family in families for f in family[1:]), reason=one.code)]
+    if way == "different" and one.question:
+        return [Correction("different", family, reason=one.code) for family in families]
     if way == "out":
         return [Correction("leave out", files, reason=one.code)]
     if way == "split":
@@ -218,6 +225,8 @@ def example(studio: Studio, _asked: Mapping[str, Any]) -> dict[str, str]:
 
 def bring(studio: Studio, file: Path, _query: Mapping[str, str]) -> dict[str, str]:
     """Unpack what was sent into a folder of its own, and return the address of its page. Raises UserError."""
+    if tables.is_table(file):
+        return {"address": tables.address(studio, file)}
     done = uploads.unpack([file], own_data.place(studio))
     return {"address": studio.url("my_data", data=studio.roots.spell(done.folder.absolute()))}
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, ID, Job, state_name
-from souron.studio.shared import Studio, missing, unanswered
+from souron.studio.shared import Studio, missing
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -68,7 +68,6 @@ def words() -> dict[str, str]:
         "on": _("Let the queue go on"),
         "up": _("up"),
         "down": _("down"),
-        "failed": unanswered(),
         "open": _("Open the result"),
     }
 
@@ -157,8 +156,8 @@ def row(studio: Studio, job: Job, more: list[str]) -> dict[str, Any]:
 
 def left(job: Job) -> list[str]:
     """Say how long a running job still takes, where that is known."""
-    seconds = job.seconds_left
-    return [] if seconds is None else [_("about {time} left").format(time=units.seconds(seconds))]
+    time = job_view.time_left(job)
+    return [_("about {time} left").format(time=time)] if time else []
 
 
 def times(job: Job, starts: float | None, ahead: int) -> list[str]:

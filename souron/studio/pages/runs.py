@@ -20,7 +20,7 @@ from souron.studio.runs import export, results, run_list, trash, verdict_view
 from souron.studio.runs.run_list import Run
 from souron.studio.runs.run_view import facts, moment, report, the_same, verb
 from souron.studio.security.paths import folder_size
-from souron.studio.shared import Studio, status, unanswered
+from souron.studio.shared import Studio, status
 from souron.utils import files, units
 from souron.utils.messages import N_, UserError, _
 
@@ -165,7 +165,6 @@ def comparison(studio: Studio, named: list[str]) -> Markup:
 def words() -> dict[str, str]:
     """Return the texts of the script."""
     return {
-        "failed": unanswered(),
         "selected": _("{count} selected"),
         "compare": _("Select finished runs of one task to compare them."),
         "computing": _("computing …"),

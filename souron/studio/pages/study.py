@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.cli import studies
+from souron.cli import console, studies
 from souron.hub import names
 from souron.kinds.text import Text
 from souron.registry import StudyEntry
@@ -38,8 +38,9 @@ def page(studio: Studio) -> None:
         )
         + by_hand(studio)
     )
-    entries = registry.studies()
-    first = next(iter(entries))
+    groups = list(console.GROUPS)
+    entries = dict(sorted(registry.studies().items(), key=lambda one: groups.index(one[1].group)))
+    first = next(iter(registry.studies()))  # its form starts with nothing filled in
     choices = [(f"{name} – {_(entry.title)}", name) for name, entry in entries.items()]
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -57,7 +58,8 @@ def page(studio: Studio) -> None:
 
     def opened(query: dict[str, str]) -> list[Any]:
         tool = query.get("study", "")
-        id = watch.latest(query) or newest(studio, tool)
+        filled = tool in all_forms and any(name in query for name in all_forms[tool].fields)
+        id = watch.latest(query) or ("" if filled else newest(studio, tool))
         job = studio.find(id)
         asked = tool or (job.words[0] if job is not None else first)
         name = asked if asked in entries else first
@@ -198,10 +200,16 @@ class Form:
             name = field.name
             if not own and name != self.first and name in query and len(part) == 1:
                 part = [query[name]]
+            elif not own and name == self.first and len(part) == 2 and self._is_sent(query.get(name, "")):
+                part = [part[0], [query[name]] if field.many else query[name]]
             if name in self.offers:
                 part = [self.offered(studio, name, part[0])]
             values += part
         return values
+
+    def _is_sent(self, word: str) -> bool:
+        """Return whether a word names a file that came by the form's place for files."""
+        return bool(self.entry.given.sent) and upload_names.is_sent(word)
 
     def offered(self, studio: Studio, name: str, value: Any) -> Any:
         """Return an update of what an option offers; without a ``value`` the first is chosen."""
@@ -225,8 +233,10 @@ class Form:
         said: dict[str, list[str]] = {self.first: told[cut + 1 :]}
         for word in told[:cut]:
             name, equals, value = word.partition("=")
-            option = equals and name in self.fields
-            said.setdefault(name if option else self.first, []).append(value if option else word)
+            if equals and name in self.fields:
+                said.setdefault(name, []).append(value)
+            elif not (equals and name in HIDDEN) and not self._is_sent(word):
+                said.setdefault(self.first, []).append(word)
         lines = {
             name: "\n".join(map(upload_names.typed_in, texts) if name in self.texts else texts)
             for name, texts in said.items()

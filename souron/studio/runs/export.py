@@ -76,15 +76,16 @@ def of_folder(folder: Path) -> Sheet:
     if not measures:
         raise _nothing(folder, _("its receipt holds no measures"))
     first = next(iter(measures))
+    sentence = _("{measure} {value} (95 % interval {interval}) on {n} cases.").format(
+        measure=registry.metric(first).title,
+        value=registry.metric(first).text(measures[first]["value"]),
+        interval=registry.metric(first).interval(measures[first]["low"], measures[first]["high"]),
+        n=units.whole(measures[first]["n"]),
+    )
     return Sheet(
         folder.name,
         _("{system} on {data}").format(system=system or folder.name, data=data),
-        _("{measure} {value} (95 % interval {interval}) on {n} cases.").format(
-            measure=registry.metric(first).title,
-            value=registry.metric(first).text(measures[first]["value"]),
-            interval=registry.metric(first).interval(measures[first]["low"], measures[first]["high"]),
-            n=units.whole(measures[first]["n"]),
-        ),
+        " ".join([sentence, *_positive(receipt)]),
         Table(
             (_("measure"), _("value"), _("lower end"), _("upper end"), _("cases")),
             [(name, m["value"], m["low"], m["high"], int(m["n"])) for name, m in measures.items()],
@@ -98,6 +99,13 @@ def of_folder(folder: Path) -> Sheet:
         made=str(receipt.get("command", "")),
         plot=lambda: _intervals([_row(system or folder.name, first, measures[first])]),
     )
+
+
+def _positive(receipt: Mapping[str, Any]) -> list[str]:
+    """Name the positive class, which sensitivity and specificity are about; [] where there is none."""
+    decision = receipt.get("decision")
+    label = decision.get("positive") if isinstance(decision, dict) else None
+    return [_("Positive class: {label}.").format(label=label)] if isinstance(label, str) else []
 
 
 def of_pair(pair: Any) -> Sheet:

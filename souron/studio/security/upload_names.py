@@ -70,6 +70,14 @@ def places(sent: Any) -> list[str]:
     return [path for each in sent or [] if (path := place(each))]
 
 
+def is_sent(path: str) -> bool:
+    """Return whether a path leads to a file that was uploaded, also to a server that has ended."""
+    try:
+        return Path(path).resolve().is_relative_to(Path(upload_folder()).parent.resolve())
+    except (OSError, ValueError):  # ValueError: a null byte
+        return False
+
+
 def painted(sent: Any) -> Painted | None:
     """Return the content of an image editor; None where it is empty."""
     if sent is None or not getattr(sent, "background", None):

@@ -12,7 +12,7 @@ export const begin = (root) => {
   const { page, folder: data } = root.dataset;
   const find = (selector) => root.querySelector(selector);
   const stage = find(".stage");
-  const act = (name, more = {}) => ask(`/do/${page}/${name}`, { data, ...more }, words.failed);
+  const act = (name, more = {}) => ask(`/do/${page}/${name}`, { data, ...more });
   const view = (name, file) => `/show/${page}/${name}?${new URLSearchParams({ data, file })}`;
 
   let shown = null; // what the server told of the image
@@ -310,7 +310,7 @@ export const begin = (root) => {
     });
     if (mine !== turn) return;
     if (!picture.naturalWidth) {
-      const why = await ask(view("image", told.file), undefined, words.failed).then(() => words.failed, (e) => e.message);
+      const why = await ask(view("image", told.file)).then(() => words.failed, (e) => e.message);
       stage.replaceChildren(make("div"));
       fill(stage.firstChild, why);
       shown.broken = true;

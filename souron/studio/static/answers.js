@@ -42,8 +42,8 @@ export const answers = (list, page, words, changed) => {
     const find = (selector) => one.querySelector(selector);
     const place = find(".place");
     fill(place, told.html);
-    const named = filled(words.answered, { system: told.name });
-    find("h2").textContent = `${source.name} · ${told.what} · ${named}`;
+    const named = told.name ? [filled(words.answered, { system: told.name })] : []; // of a table none does
+    find("h2").textContent = [source.name, told.what, ...named].join(" · ");
     if (find(".short")) {
       find(".short").textContent = told.short;
       if (told.picture) find("summary > :first-child").replaceWith(make("img", { src: told.picture, alt: "" }));
@@ -61,7 +61,7 @@ export const answers = (list, page, words, changed) => {
       button.addEventListener("click", () => answer(one, source, system));
       others.append(button, " ");
     }
-    others.append(make("a", { href: told.options, textContent: filled(words.options, { system: told.name }) }));
+    if (told.options) others.append(make("a", { href: told.options, textContent: filled(words.options, { system: told.name }) }));
     const kept = rows.filter((row) => row.item !== one);
     rows.splice(0, rows.length, ...kept, ...told.rows.map((cells) => ({ item: one, cells })));
   };
@@ -69,8 +69,8 @@ export const answers = (list, page, words, changed) => {
   const request = (source, system, options) => {
     const query = new URLSearchParams({ name: source.name, system, options: JSON.stringify(options) });
     return source.sample
-      ? ask(`/do/${page}/sample`, { sample: source.sample, system, options }, words.failed)
-      : ask(`/send/${page}/file?${query}`, source.content, words.failed);
+      ? ask(`/do/${page}/sample`, { sample: source.sample, system, options })
+      : ask(`/send/${page}/file?${query}`, source.content);
   };
 
   const answer = async (one, source, system = "", options = {}) => {
@@ -86,7 +86,7 @@ export const answers = (list, page, words, changed) => {
         stopped ||= mine !== one.turn;
         if (mine === one.turn) progress(one, told, () => { stopped = true; });
         await new Promise((go) => setTimeout(go, OFTEN));
-        told = await ask(`/do/${page}/film`, { film: told.film, stop: stopped }, words.failed);
+        told = await ask(`/do/${page}/film`, { film: told.film, stop: stopped });
       }
       if (mine === one.turn) show(one, source, told);
     } catch (error) {

@@ -12,7 +12,7 @@ export const begin = (root) => {
     if (!sent) return;
     const names = find("[data-names]").checked ? "1" : "";
     try {
-      const found = await ask(`/send/${root.dataset.page}/answers?${new URLSearchParams({ names })}`, sent, texts.failed);
+      const found = await ask(`/send/${root.dataset.page}/answers?${new URLSearchParams({ names })}`, sent);
       fill(find(".judged"), found.html);
       csv = found.csv;
       save.parentElement.hidden = false;

@@ -71,8 +71,9 @@ const light = (layers) => {
   for (const part of $$("[data-part=picture]")) if ($(".layered", part)) activate(part);
   const shown = $(".work .lit");
   shown.hidden = !layers.length;
-  shown.replaceChildren(...layers.map(({ name, shape, image }) => make("figure", {},
-    make("img", { src: image, alt: "" }), make("figcaption", { textContent: name }), make("small", { textContent: shape }))));
+  shown.replaceChildren(...layers.map(({ name, title, shape, image }) => make("figure", {},
+    make("img", { src: image, alt: "" }), make("figcaption", { textContent: title ?? name, title: name }),
+    make("small", { textContent: shape }))));
 };
 let work = null, own = {};
 let asking = 0;
@@ -162,13 +163,13 @@ const startWork = () => {
   answerNow(true);
 };
 
-// a training of ten seconds
-const watch = async (button) => {
+// a training of ten seconds; one that runs already is watched on
+const watch = async (button, running = "") => {
   const live = $(".live", button.closest(".part"));
   button.disabled = true;
   try {
-    const { job } = await ask(button.dataset.to, {});
-    for (let over = false, before = ""; !over;) {
+    const job = running || (await ask(button.dataset.to, {})).job;
+    for (let over = false, before = ""; !over && live.isConnected;) {
       const said = await ask(`${live.dataset.watched}/${job}`);
       const now = said.progress + said.seen + said.outcome;
       if (now !== before) fill(live, now);
@@ -176,25 +177,28 @@ const watch = async (button) => {
       if (!over) await new Promise((go) => setTimeout(go, 500));
     }
   } catch (error) {
-    complain(error.message);
+    fill(live, error.message);
   }
   button.disabled = false;
 };
 
 // a search keeps what has all of its words
 const search = $("input[data-search]");
-const narrow = () => {
-  const wanted = search.value.toLowerCase().split(/[\s\u3000]+/).filter(Boolean);
-  const place = $(search.dataset.search);
-  for (const item of $$("[data-words]", place)) {
-    item.hidden = !wanted.every((word) => item.dataset.words.includes(word));
+const narrow = async () => {
+  const words = search.value, place = $("#found"), said = $("[role=status]", search.closest(".search"));
+  let found;
+  try {
+    found = words.trim() && new Set((await ask(search.dataset.search, { words })).found);
+  } catch (error) {
+    return complain(error.message);
   }
+  if (words !== search.value) return; // more was typed meanwhile
+  for (const item of $$("[data-key]", place)) item.hidden = Boolean(found) && !found.has(item.dataset.key);
   for (const group of $$(".chapter, .every", place)) {
-    group.hidden = !$("[data-words]:not([hidden])", group);
-    if (group.matches(".every")) group.open = wanted.length > 0 && !group.hidden;
+    group.hidden = !$("[data-key]:not([hidden])", group);
+    if (group.matches(".every")) group.open = Boolean(found) && !group.hidden;
   }
-  const said = $("[role=status]", search.closest(".search"));
-  said.textContent = $("[data-words]:not([hidden])", place) ? "" : said.dataset.none;
+  said.textContent = $("[data-key]:not([hidden])", place) ? "" : said.dataset.none;
 };
 if (search) {
   search.addEventListener("input", narrow);
@@ -335,4 +339,5 @@ present(() => {
   fetchLayers();
   startWork();
   for (const form of $$("form.exercise")) startExercise(form);
+  for (const button of $$("[data-do=train][data-running]")) watch(button, button.dataset.running);
 });

@@ -26,7 +26,7 @@ export const live = (box, button, address, words) => {
       }
       const begun = performance.now();
       const image = encoded(reduced(video, video.videoWidth, video.videoHeight, SIDE, 8));
-      const told = await ask(`${address}/frame`, { image, system: select.value }, words.failed);
+      const told = await ask(`${address}/frame`, { image, system: select.value });
       if (!mine.on) return;
       fill(place, told.html);
       const each = (1000 / (performance.now() - begun)).toFixed(1);
@@ -41,7 +41,7 @@ export const live = (box, button, address, words) => {
     button.setAttribute("aria-pressed", "true");
     try {
       if (!select.options.length) {
-        const { systems } = await ask(`${address}/cameras`, {}, words.failed);
+        const { systems } = await ask(`${address}/cameras`, {});
         select.replaceChildren(...systems.map(([value, textContent]) => make("option", { value, textContent })));
       }
       if (!mine.on) return;

@@ -54,7 +54,7 @@ export const begin = (root) => {
   };
   const act = async (name, asked = {}) => {
     try {
-      draw(await ask(`/do/${root.dataset.page}/${name}`, { data: root.dataset.data, ...asked }, texts.failed));
+      draw(await ask(`/do/${root.dataset.page}/${name}`, { data: root.dataset.data, ...asked }));
     } catch (error) {
       complain(error.message);
     }
@@ -74,7 +74,7 @@ export const begin = (root) => {
         name = `${path.includes("/") ? path.split("/")[0] : "upload"}.zip`;
       }
       tell(words(texts.sending, { size: Math.ceil(body.size / 1e6) }));
-      draw(await ask(`/send/${root.dataset.page}/files?${new URLSearchParams({ name })}`, body, texts.failed));
+      draw(await ask(`/send/${root.dataset.page}/files?${new URLSearchParams({ name })}`, body));
     } catch (error) {
       tell("");
       complain(error.message);

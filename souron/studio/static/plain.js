@@ -18,20 +18,16 @@ export const fill = (place, html) => {
 export const words = (text, fields) => text.replace(/\{(\w+)\}/g, (all, name) => fields[name] ?? all);
 
 // The answer of an action (an object is sent as JSON) or of an upload (a Blob or text is sent as it is).
-// An error's message is HTML; `failed` is what is told where nothing answers.
-export const ask = async (address, body, failed = "") => {
+// An error's message is HTML.
+export const ask = async (address, body) => {
   const raw = body instanceof Blob || typeof body === "string";
   const sent = body === undefined ? {} : raw ? { method: "POST", body } : {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   };
-  let answer;
-  try {
-    answer = await fetch(address, sent);
-  } catch (error) {
-    throw new Error(failed || error.message);
-  }
+  const { unanswered } = document.getElementById("wrong").dataset; // what is told where nothing answers
+  const answer = await fetch(address, sent).catch(() => { throw new Error(unanswered); });
   const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(told.detail ?? (failed || answer.status));
+  if (!answer.ok) throw new Error(told.detail ?? unanswered);
   return told;
 };
 

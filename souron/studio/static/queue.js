@@ -107,7 +107,7 @@ export const begin = (root) => {
     announce(now);
   };
 
-  const request = (name, body) => ask(`/do/${root.dataset.page}/${name}`, body, words.failed);
+  const request = (name, body) => ask(`/do/${root.dataset.page}/${name}`, body);
   const act = async (name, body) => {
     acting += 1;
     try {

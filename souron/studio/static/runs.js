@@ -9,7 +9,7 @@ const TOLD = "souron-told"; // what an action says on the page that it leads to
 export const begin = (root) => {
   const words = JSON.parse(root.dataset.words);
   const find = (selector, where = root) => where.querySelector(selector);
-  const act = (name, asked) => ask(`/do/${root.dataset.page}/${name}`, asked ?? {}, words.failed);
+  const act = (name, asked) => ask(`/do/${root.dataset.page}/${name}`, asked ?? {});
   const tried = (promise) => promise.catch((error) => complain(error.message));
   const tell = (html) => {
     const place = find(".told");

@@ -41,7 +41,8 @@
       button.classList.add("copied");
       setTimeout(() => button.classList.remove("copied"), 1200);
     } else {
-      button.href += location.search; // the same page in the other language
+      button.search = location.search; // the same page in the other language, in the same state
+      button.hash = location.hash;
     }
   });
 

@@ -23,8 +23,8 @@ export const begin = (root) => {
 
   const ask = async (what, body) => {
     const here = `/teach/${root.dataset.language}`;
-    session ??= askServer(`${here}/begin`, {}, said.failed).then((answer) => known = answer.id);
-    return askServer(`${here}/${await session}/${what}`, body, said.failed);
+    session ??= askServer(`${here}/begin`, {}).then((answer) => known = answer.id);
+    return askServer(`${here}/${await session}/${what}`, body);
   };
 
   // a file or the camera's picture, small, as JPEG; what it shows is kept, where it was made is not

@@ -55,7 +55,7 @@ class Convolution(nn.Conv2d):
         kernel, stride = self.dilation[0] * (self.kernel_size[0] - 1) + 1, self.stride[0]
         padding = []
         for side in (x.shape[3], x.shape[2]):
-            short = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+            short = max(kernel - (side % stride or stride), 0)
             padding += [short // 2, short - short // 2]
         return super().forward(F.pad(x, padding))
 

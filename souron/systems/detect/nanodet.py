@@ -24,6 +24,7 @@ images are shifted and mirrored, not scaled; a batch is trained in parts.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import log
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +33,11 @@ from torch.nn import functional as F
 from souron.blocks.boxes import giou, overlaps
 from souron.blocks.folded import Norm, named
 from souron.blocks.yolo import distribution_focal, in_a_row, places
+from souron.kinds.boxes import Boxes
+from souron.kinds.picture import Picture
+from souron.kinds.signature import Choice
 from souron.tasks.detect import Batch, Detector, Explained, Spec, coco_labels
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 BINS = 11  # of an edge's distance, in strides
 NEAREST = 9  # cells of each map that may be assigned to an object
@@ -161,6 +165,17 @@ class NanoDet(Detector):
         for name, values in (("mean", MEAN), ("std", STD)):
             own = values if spec.channels == 3 else (sum(values) / 3,) * spec.channels
             self.register_buffer(name, torch.tensor(own)[:, None, None], persistent=False)
+
+    def predict(
+        self,
+        picture: Picture,
+        *,
+        conf: Annotated[float, Choice(N_("minimum confidence of a box"), low=0, high=1)] = 0.35,
+        iou: Annotated[float, Choice(N_("merge boxes that overlap by"), low=0, high=1)] = 0.5,
+        classes: Annotated[str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")] = "",
+    ) -> Boxes:
+        """Return the boxes of at least the score at which its author's own program shows them."""
+        return super().predict(picture, conf=conf, iou=iou, classes=classes)
 
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:

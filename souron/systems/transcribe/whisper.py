@@ -16,13 +16,14 @@ weights load by the names of the transformers library.
 
 Differs from the paper: matrices are trained by Muon, the rest by AdamW, with one cycle of the
 rate. Small sizes have tokens of their own training texts, hear recordings of any length without
-padding to 30 s, and write no times. Windows do not know the text before them. Where a text repeats
-itself or is improbable, five beams search once more, without sampling.
+padding to 30 s, and write no times. Windows do not know the text before them. A text ends with its
+sound; where it repeats itself or is improbable, five beams search once more, without sampling.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
@@ -52,6 +53,7 @@ WINDOW = 30.0  # seconds of a published network's input
 MATRICES = 2.0  # Muon's learning rate, relative to ``rate``
 PROMPT = 4  # tokens before a training text
 PAD = -100  # pads texts; ignored by the loss
+MOST, EACH = 16, 25  # tokens of any sound at most, and so many more for each second of it
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,14 @@ class Batch(NamedTuple):
     frames: Tensor  # (B,) of each recording
     tokens: Tensor  # (B, L) int64: prompt, text, end; padded with ``PAD``
     bytes: Tensor  # (B,) of each text
+
+
+class Encoded(NamedTuple):
+    """Windows of sound as the decoder hears them."""
+
+    memory: Tensor  # (B, T, C)
+    mask: Tensor  # (B, 1, 1, T)
+    seconds: float  # of the longest
 
 
 class Encoder(nn.Module):
@@ -198,12 +208,15 @@ class Whisper(Transcriber):
         tokens = torch.zeros(1, 8, dtype=torch.long, device=self.device)
         self(mel, torch.tensor([200], device=self.device), tokens)
 
-    def hear(
-        self, waves: Sequence[Tensor], languages: Sequence[str], translate: bool = False, beams: int = 1
-    ) -> list[Heard]:
-        """Return the tokens of windows of sound (n,), each of a known language."""
+    @torch.inference_mode()
+    def encoded(self, waves: Sequence[Tensor]) -> Encoded:
+        """Encode windows of sound (n,), once for all that is asked of them."""
         memory, mask = self.model["encoder"](*self.spectrograms(waves))
-        memory, mask = (part.repeat_interleave(beams, 0) for part in (memory, mask))
+        return Encoded(memory, mask, max(map(len, waves)) / RATE)
+
+    def hear(self, sound: Encoded, languages: Sequence[str], translate: bool = False, beams: int = 1) -> list[Heard]:
+        """Return the tokens of windows of sound, each of a known language."""
+        memory, mask = (part.repeat_interleave(beams, 0) for part in sound[:2])
         timed = self.spec.timed
         prompts = [self.layout.prompt(each, translate, timed) for each in languages]
         return search(
@@ -211,26 +224,25 @@ class Whisper(Transcriber):
             torch.tensor(prompts, device=self.device),
             self.layout,
             self.config.decoder,
-            self.config.context // 2,
+            min(self.config.context // 2, MOST + int(EACH * sound.seconds)),
             beams,
             timed,
             self.spec.silent,
+            sound.seconds,
         )
 
     @torch.inference_mode()
-    def detect(self, waves: Sequence[Tensor]) -> list[str]:
+    def detect(self, sound: Encoded) -> list[str]:
         """Return the most probable language of each window."""
         known = self.spec.languages
-        if len(known) == 1:
-            return [known[0]] * len(waves)
-        memory, mask = self.model["encoder"](*self.spectrograms(waves))
-        start = torch.full((len(waves), 1), self.layout.start, device=self.device)
-        logits = self.model["decoder"](start, memory, mask, None)[:, 0]
+        start = torch.full((len(sound.memory), 1), self.layout.start, device=self.device)
+        logits = self.model["decoder"](start, sound.memory, sound.mask, None)[:, 0]
         first = self.layout.language(known[0])
         return [known[k] for k in logits[:, first : first + len(known)].argmax(1).tolist()]
 
     def pieces(self, waves: Sequence[Tensor], beams: int = 1) -> list[list[Piece]]:
-        heard = self.hear(waves, self.detect(waves), beams=beams)
+        sound = self.encoded(waves)
+        heard = self.hear(sound, self.detect(sound), beams=beams)
         return [
             [Piece(0.0, len(wave) / RATE, text)] if (text := self.text(each.tokens)) else []
             for wave, each in zip(waves, heard, strict=True)
@@ -244,7 +256,7 @@ class Whisper(Transcriber):
         return seen[0, PROMPT - 1 : -1].cpu()  # before each token of the text
 
     def text(self, tokens: Sequence[int]) -> str:
-        return self.tokenizer.decode([t for t in tokens if t < self.layout.end]).strip()
+        return self.tokenizer.generated_text([t for t in tokens if t < self.layout.end]).strip()
 
     def listen(  # type: ignore[override]
         self, wave: Tensor, beams: int = 1, language: str = "", translate: bool = False
@@ -254,19 +266,24 @@ class Whisper(Transcriber):
         A network that knows times hears 30 s, then goes on behind the last phrase that ended.
         """
         language = self.known_language(language)
-        language = language or self.detect([wave[: int(WINDOW * RATE)]])[0]
+
+        @lru_cache(maxsize=1)
+        def sound(begin: int, end: int) -> Encoded:
+            return self.encoded([wave[begin:end]])
+
+        language = language or self.detect(sound(0, min(len(wave), int(WINDOW * RATE))))[0]
         if not self.spec.timed:
             found: list[Piece] = []
             for start, part in windows(wave, self.window):
-                [one] = self.hear([part], [language], translate, beams)
-                end = start + len(part) / RATE
+                begin, end = round(start * RATE), start + len(part) / RATE
+                [one] = self.hear(sound(begin, begin + len(part)), [language], translate, beams)
                 found += [Piece(start, end, text)] if (text := self.text(one.tokens)) else []
             return found, language
 
-        def heard(part: Tensor, more: int) -> Heard:
-            return self.hear([part], [language], translate, max(beams, more))[0]
+        def heard(begin: int, end: int, more: int) -> Heard:
+            return self.hear(sound(begin, end), [language], translate, max(beams, more))[0]
 
-        phrases = long_form(wave, RATE, WINDOW, self.layout, heard, self.text)
+        phrases = long_form(len(wave), RATE, WINDOW, self.layout, heard, self.text)
         return [Piece(*phrase) for phrase in phrases], language
 
     @torch.inference_mode()

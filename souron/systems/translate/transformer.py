@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from souron.blocks.muon import MuonAdamW
-from souron.tasks.translate import Dataset, ListColumn, Loader, Rows, Spec, Tokenizer, Translator, texts_of
+from souron.tasks.translate import Dataset, ListColumn, Loader, Rows, Spec, Tokenizer, Translated, Translator, texts_of
 from souron.utils.messages import UserError, _
 
 PAD = -1  # pads texts
@@ -257,14 +257,14 @@ class Transformer(Translator):
         return self.drop(self.token(tokens.clamp(min=0)) * width**0.5 + waves)
 
     @torch.inference_mode()
-    def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
+    def translations(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[Translated]:
         given = [self.asked(ids.to(self.device), back) for ids, _bytes in self.encoded(texts)]
-        source = pad_sequence(given, True, PAD)
-        return [self.tokenizer.decode(ids).strip() for ids in self.search(source, beams)]
+        found = self.search(pad_sequence(given, True, PAD), beams)
+        return [Translated(self.tokenizer.generated_text(ids).strip(), mean) for ids, mean in found]
 
-    def search(self, source: Tensor, beams: int = 1, most: int | None = None) -> list[list[int]]:
+    def search(self, source: Tensor, beams: int = 1, most: int | None = None) -> list[tuple[list[int], float]]:
         """Return the tokens of the best translation of each source (B, S), of at most ``most``
-        tokens, by beam search; 1 beam is greedy."""
+        tokens, with their mean log-probability, by beam search; 1 beam is greedy."""
         memory, mask = (part.repeat_interleave(beams, 0) for part in self.understood(source))
         count, size = len(source), self.spec.vocabulary
         written = torch.full((count * beams, 1), self.end, device=source.device)
@@ -288,9 +288,9 @@ class Transformer(Translator):
             ended = ended | (token == self.end)
             if ended.all():
                 break
-        best = (score / ((5 + length) / 6) ** LENGTH_PENALTY).argmax(1)
-        rows = written.view(count, beams, -1)[torch.arange(count), best]
-        return [ids[: [*ids, self.end].index(self.end)] for ids in rows[:, 1:].tolist()]
+        best = torch.arange(count), (score / ((5 + length) / 6) ** LENGTH_PENALTY).argmax(1)
+        found, mean = written.view(count, beams, -1)[best][:, 1:].tolist(), (score / length)[best].tolist()
+        return [(ids[: [*ids, self.end].index(self.end)], each) for ids, each in zip(found, mean, strict=True)]
 
 
 def shortened(batch: Batch) -> Batch:

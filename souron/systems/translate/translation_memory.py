@@ -23,7 +23,7 @@ from torch import Tensor
 
 from souron.blocks.letter_runs import Index
 from souron.blocks.portable import NO_NETWORK
-from souron.tasks.translate import Spec, Translator, texts_of
+from souron.tasks.translate import Spec, Translated, Translator, texts_of
 from souron.training.loop import Progress, Run
 
 TOGETHER = 256  # texts compared with all known ones at once
@@ -113,5 +113,6 @@ class TranslationMemory(Translator):
             like.append(best)
         return target, torch.cat(like)
 
-    def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
-        return self.nearest(texts, back)[0]
+    def translations(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[Translated]:
+        said, like = self.nearest(texts, back)
+        return [Translated(*pair) for pair in zip(said, like.tolist(), strict=True)]

@@ -178,8 +178,8 @@ export const begin = async (root, exported = null) => {
       if (mine !== asked) return null;
       tools.say(answered.ok ? "" : `${words.failed}: ${found.detail}`);
       return answered.ok ? found : null;
-    } catch (error) {
-      if (mine === asked) tools.say(`${words.failed}: ${error.message}`);
+    } catch {
+      if (mine === asked) tools.say(document.getElementById("wrong").dataset.unanswered);
       return null;
     } finally {
       if (mine === asked) root.removeAttribute("aria-busy");
