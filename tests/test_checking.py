@@ -368,6 +368,7 @@ def test_a_copy_under_two_patients_is_an_error(drawn, tmp_path):
     assert asked.severity == "warning" and set(asked.files) == {"rings/4.png", "rings/same.jpg"}
 
 
+@pytest.mark.slow
 def test_a_pair_that_may_be_copies_is_a_question_until_it_is_answered(drawn, tmp_path, capsys):
     place = tmp_path / "pictures"
     shutil.copytree(drawn, place)

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from souron import model
+from souron import model, registry
 from souron.cli import main
-from souron.data import load
+from souron.data import load, splits
 from souron.evaluation import familiarity
 from souron.evaluation.familiarity import Check, Gauge
 from souron.hub import zoo
@@ -24,7 +24,7 @@ from souron.kinds.finding import Familiarity, Finding, unlike
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
 from souron.kinds.text import Text
-from souron.runs import evaluate, train
+from souron.runs import evaluate, fit, train
 from souron.runs import folder as run_folder
 from souron.studio import answers
 from souron.utils import units
@@ -112,6 +112,13 @@ def test_too_few_validation_cases_set_no_threshold(record):
     assert familiarity.fit(record.model, train, few) is None
     enough = familiarity.fit(record.model, train, digits.only(range(100, 120)))
     assert enough.cases == 20
+
+
+def test_a_run_says_that_it_has_no_check(record, tmp_path):
+    digits, rows = load.load("digits"), torch.arange(130)
+    split = splits.Split(rows[:100], rows[100:119], rows[119:])
+    [event] = fit.check(tmp_path, registry.load_task("classify"), record.model, digits, split, 100)
+    assert "needs 20 validation cases, and there are 19" in event.text and not list(tmp_path.iterdir())
 
 
 def test_the_report_says_how_many_test_cases_are_flagged(record):

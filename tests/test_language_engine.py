@@ -229,7 +229,7 @@ def test_the_chat_in_a_terminal_reads_ahead(run, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("souron.cli.chat.typed", lambda *_given: next(typed))
     monkeypatch.setattr(Voice, "read_ahead", lambda self, turns: ahead.append(len(turns)))
-    assert main.run(["chat", str(run), "length=4"]) == 0
+    assert main.run(["chat", str(run), "length=4", "filter=none"]) == 0
     assert ahead == [2]
 
 
@@ -337,7 +337,7 @@ def test_only_published_models_have_another_engine(run, capsys):
 
 @llama
 def test_the_command_line_names_the_engine(file, capsys):
-    assert main.run(["chat", str(file), "What is water?", "engine=llama", "length=3", "--json"]) == 0
+    assert main.run(["chat", str(file), "What is water?", "engine=llama", "length=3", "filter=none", "--json"]) == 0
     assert "xllamacpp" in json.loads(capsys.readouterr().out)["engine"]
 
 

@@ -471,6 +471,7 @@ def test_a_training_that_runs_is_watched_on_after_a_reload(client, jobs):
     assert "data-running" not in page(client, "/lecture/en/V1")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 def test_a_dead_studio_is_said_and_the_state_stays_in_the_other_language(tmp_path, jobs):
     with serving(tmp_path, jobs) as server, browsing.visiting() as visit:

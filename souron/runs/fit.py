@@ -66,6 +66,10 @@ def check(
     """
     if not issubclass(task.gives, Finding):
         return None
+    if len(split.val) < familiarity.FEWEST:
+        text = _("no check of unfamiliar cases: it needs {least} validation cases, and there are {count}")
+        yield Event("check", text=text.format(least=familiarity.FEWEST, count=len(split.val)))
+        return None
     yield Event("check", text=_("measuring the distance of cases from the training data"))
     most = min(familiarity.MOST, max(FEWEST_SEEN, int(seen) // 10))
     gauge = familiarity.fit(system, data.only(split.train), data.only(split.val), most)
