@@ -1,6 +1,6 @@
 """Pairs of methods whose true difference is the margin: what is claimed of them, measure by measure.
 
-``python benchmarks/evidence.py claims`` prints the table. Each ``Pair`` draws the answers of a method a and of a
+``python benchmarks/evidence.py margins`` prints the table. Each ``Pair`` draws the answers of a method a and of a
 method b that is worse by exactly the margin. What both get right or wrong is shared in part: hard cases are hard
 for both. Clustered cases come two of each patient, who is hard or easy for both methods.
 """

@@ -1,8 +1,7 @@
 """Judgements of anybody's predictions: do they keep their promise, and what do they cost?
 
     python benchmarks/evidence.py errors --trials 1000 --seed 0
-    python benchmarks/evidence.py margins --trials 2000
-    python benchmarks/evidence.py claims --trials 1000
+    python benchmarks/evidence.py margins --trials 1000
     python benchmarks/evidence.py readers --trials 2000
     python benchmarks/evidence.py calibration --trials 1000 --seed 0
     python benchmarks/evidence.py speed
@@ -14,12 +13,9 @@
 of tables in which any pair is called different; at most 5 % is promised. Two and six methods;
 labels (accuracy), probabilities (AUC), Dice.
 
-``margins``: a method that is worse than another one by exactly the margin. The share of tables in which
-it is called not inferior; at most 2.5 % is promised.
-
-``claims``: the same for every kind of measure, for 8 to 200 patients, alone and with two cases each, and for readers.
-How often the interval holds the true difference / "not inferior" is said / "equivalent" is said, in percent; 95, 2.5
-and 2.5 are promised.
+``margins``: a method that is worse than another one by exactly the margin, for every kind of measure, for 8 to 200
+patients, alone and with two cases each, and for readers. How often the interval holds the true difference / "not
+inferior" is said / "equivalent" is said, in percent; 95, 2.5 and 2.5 are promised.
 
 ``readers``: a method that is as good as readers are on average, of whom some are drawn, with other
 skills each time. The share of tables in which the method and the readers are called different, for
@@ -61,8 +57,7 @@ from souron.data.predictions import Predictions
 from souron.evaluation.method_verdict import ACCURACY, AUC, judged, metrics
 from souron.metrics import abstention, conformal, froc, net_benefit
 from souron.metrics.risk_calibration import NAMES, risk_calibration
-from souron.stats import logistic, margin
-from souron.stats import verdict as stats_verdict
+from souron.stats import logistic
 from souron.stats.readers import hillis
 from souron.studies.verdict import verdict
 
@@ -130,30 +125,6 @@ def errors(trials: int, seed: int) -> list[str]:
                     called += any(one.verdict != "cannot tell" for one in found.verdicts)
                 shown.append(f"{100 * called / trials:.1f} %")
             lines.append(f"| {kind} | {methods} | {' | '.join(shown)} |")
-    return lines
-
-
-def margins(trials: int, seed: int) -> list[str]:
-    """Return a table of how often a method that is worse by the margin is called not inferior."""
-    lines = [
-        "| limits of good and bad | margin | " + " | ".join(f"{count} patients" for count in PATIENTS) + " |",
-        "|---|---:" + "|---:" * 3 + "|",
-    ]
-    for good, bad in ((-1.5, -1.4), (-1.5, -1.1), (-2.5, -2.2)):
-        rng = np.random.default_rng(seed)
-        loss = float(ndtr(-good / 3**0.5) - ndtr(-bad / 3**0.5))
-        shown = []
-        for patients in PATIENTS:
-            called = 0
-            for _trial in range(trials):
-                person = np.repeat(np.arange(patients), MOST // 2)
-                hard = rng.standard_normal(patients)[person]
-                suits = [hard + rng.standard_normal(patients)[person] + rng.standard_normal(len(person)) for _m in "ab"]
-                right = [(one > limit).astype(float) for one, limit in zip(suits, (bad, good), strict=True)]
-                found = stats_verdict.difference(*right, groups=person)
-                called += margin.against(found, loss).word not in ("inferior", "cannot tell")
-            shown.append(f"{100 * called / trials:.1f} %")
-        lines.append(f"| {good}, {bad} | {100 * loss:.1f} points | {' | '.join(shown)} |")
     return lines
 
 
@@ -426,8 +397,7 @@ def benefit(trials: int, seed: int) -> list[str]:
 
 WHAT = {
     "errors": errors,
-    "margins": margins,
-    "claims": _claims.table,
+    "margins": _claims.table,
     "readers": readers,
     "speed": lambda _trials, seed: speed(seed),
     "benefit": benefit,

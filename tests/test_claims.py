@@ -74,7 +74,7 @@ QUICK = [  # kind of pair, patients: the cells of the table that failed before
 
 @pytest.mark.parametrize("name, patients", QUICK)
 def test_a_method_that_is_worse_by_the_margin_is_seldom_called_not_inferior(name, patients):
-    """In at most 3.5 %, plus two standard errors; ``benchmarks/evidence.py claims`` has the whole table."""
+    """In at most 3.5 %, plus two standard errors; ``benchmarks/evidence.py margins`` has the whole table."""
     [pair] = [one for one in _claims.PAIRS if one.name == name]
     rng, trials = np.random.default_rng(0), 150
     covered, fine, equal = _claims.counted(lambda: _claims.found(pair, patients, False, rng), pair.difference, trials)

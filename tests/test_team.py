@@ -149,6 +149,12 @@ def test_what_has_no_batch_to_share_is_refused(words, text, tmp_path):
     assert going.returncode == 2 and text in " ".join(err.split()) and "Traceback" not in err
 
 
+def test_processes_meet_on_the_loopback_interface(tmp_path, monkeypatch):
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"eth0": [], "lo": []})
+    for variables in ranks.environments(2, str(tmp_path)).values():
+        assert variables["GLOO_SOCKET_IFNAME"] == variables["NCCL_SOCKET_IFNAME"] == "lo"
+
+
 def test_the_words_of_the_processes_do_not_start_further_ones():
     words = ["train", "cnn", "processes=2", "budget=1s", "--processes", "3", "--processes=4", "--json"]
     assert ranks.without(words) == ["train", "cnn", "budget=1s", "--json"]

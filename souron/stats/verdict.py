@@ -48,7 +48,7 @@ Of figures that have an interval of their own kind (an AUC near 1, a Dice where 
 fail), a difference is never surer than the two figures are: its interval is at least the one that
 theirs make (MOVER: Zou and Donner, "Construction of confidence limits about effect measures", 2008,
 https://doi.org/10.1002/sim.3095), with the correlation that the shared cases give them.
-``benchmarks/evidence.py claims`` counts what is claimed wrongly.
+``benchmarks/evidence.py margins`` counts what is claimed wrongly.
 """
 
 import math
