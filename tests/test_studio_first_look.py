@@ -22,12 +22,7 @@ NEEDS = {  # page -> what it says, where its first way leads
         "None of them is on this computer yet. Fetch {name}, or bring a .gguf file and put it into {folder}.",
         "smollm2",
     ),
-    "chat": (
-        "{name} cannot answer questions: it was trained on texts alone, not on "
-        "conversations, and continues what you write in their style. For answers choose a "
-        "model that was trained on conversations.",
-        "smollm2",
-    ),
+    "chat": ("It is a small model for the lecture, and asked about anything else it writes nonsense.", "smollm2"),
 }
 
 

@@ -368,7 +368,13 @@ def _units(cases: Dataset, identical: Sequence[int], seed: int) -> Units:
 
 
 def doubtful(cases: Dataset, found: Split, alike: Sequence[tuple[int, int]]) -> tuple[str, ...]:
-    """Return the files outside train that may be copies of one in another part, of the pairs of rows ``alike``."""
+    """Return the files outside train that may be copies of one in another part, of the pairs of rows ``alike``.
+
+    >>> import torch
+    >>> cases = Dataset("toy", torch.arange(4)[:, None], torch.tensor([0, 1, 0, 1]), ("cat", "dog"), file="abcd")
+    >>> doubtful(cases, Split(torch.tensor([0, 1]), torch.tensor([2]), torch.tensor([3])), [(1, 3)])
+    ('d',)
+    """
     rows = {name: getattr(found, name).tolist() for name in ("train", "val", "test")}
     return tuple(file for file in _shared(cases, rows, same_image(cases, alike)) if file not in found.leaking)
 
