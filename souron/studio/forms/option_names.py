@@ -26,6 +26,7 @@ OPTION_NAMES = {
     "negative": N_("negative prompt"),
     "overlap": N_("overlap of tiles"),
     "page": N_("web page"),
+    "parts": N_("parts of the music"),
     "passages": N_("number of passages"),
     "place": N_("which mask"),
     "question": N_("your question"),
