@@ -1,4 +1,4 @@
-"""What the command line says while an answer takes long."""
+"""Lines of the command line while an answer takes long."""
 
 import threading
 

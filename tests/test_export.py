@@ -601,7 +601,7 @@ def test_a_label_within_the_margin_does_not_count():
 
 
 def test_probabilities_differ_by_parts_of_the_largest():
-    """Of a thousand classes nearly all are near 0, and so is their spread."""
+    """Nearly all of a thousand classes are near 0, and so is their spread."""
     probability = np.full((1, 1000), 1e-6, np.float32)
     probability[0, 3] = 0.999
     held = {"in_x": probability, "out_probability": probability}

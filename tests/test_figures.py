@@ -96,7 +96,7 @@ def test_no_page_and_no_task_computes_an_interval_of_its_own(folder):
 
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_class_by_class_has_the_figures_of_the_section_above(repeats):
-    """Of two classes at a threshold of a half: over all trainings, by patients."""
+    """Two classes at a threshold of a half: over all trainings, by patients."""
     random = np.random.default_rng(0)
     label = np.repeat([0, 1, 1], 12)
     sure = np.clip(0.3 + 0.4 * label + random.normal(0, 0.25, (repeats, 36)), 0.01, 0.99)

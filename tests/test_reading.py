@@ -151,7 +151,7 @@ def test_lines_that_nobody_wrapped_stay_apart():
 
 
 def test_a_wrapped_text_is_read_and_quoted_in_one_line():
-    """Of the whole sentence, and with its place."""
+    """The whole sentence is quoted, with its position."""
     for name, question, quote in (
         ("en", "Why no flowers in pots?", "patients."),
         ("ja", "なぜ鉢植えは持ち込めないのですか", "持ち込めません。"),

@@ -1,4 +1,4 @@
-"""What a cluster of SLURM is asked for, and what becomes of jobs that it loses; its commands are stood in for."""
+"""Requests to a SLURM cluster, and jobs that it loses; stand-ins take the place of its commands."""
 
 import logging
 import os

@@ -409,7 +409,7 @@ def scripted(layout, *tokens):
 
 
 def test_a_text_ends_with_its_sound():
-    """What is written behind it was said by nobody."""
+    """Text behind the end was said by nobody."""
     layout = Layout(60, LANGUAGES[:3])
     at, prompt = layout.first_time, torch.tensor([layout.prompt("en", timed=True)])
     said = (at, 5, at + 165)  # 3.3 s

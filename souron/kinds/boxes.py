@@ -142,7 +142,7 @@ class Boxes(Finding):
 
     @property
     def scored(self) -> str:
-        """The same with the highest and the lowest score of each name."""
+        """Return the text of the answer with the highest and the lowest score of each name."""
         return counted(self.found.names, self.found.scores)
 
     def _repr_html_(self) -> str:
