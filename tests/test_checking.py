@@ -435,6 +435,9 @@ def test_what_may_be_copies_never_makes_a_training_impossible():
         given = prepare.divide({"system": "cnn", "data": "few", "folds": 1}, parted).kept
     assert len(split.train) and len(split.val) and len(split.test)
     assert given.leaking == () and len(given.doubtful) >= 10
+    whole = replace(cases, part=["train"] * 20 + ["val"] * 5 + ["test"] * 5)
+    one = splits.split(whole, alike=[(0, 25)])
+    assert one.leaking == () and one.doubtful == ("25.png",)
 
 
 def test_wrong_labels_are_found(drawn, tmp_path):
