@@ -29,6 +29,16 @@ EACH_DRAWN, plotting.draw = plotting.draw, plots_once.once(plotting.draw)
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item) -> None:
     """Random numbers are the same in each run, whatever ran before."""
+    seed()
+
+
+def pytest_collectstart(collector) -> None:
+    """So are those that a file draws while it is imported."""
+    if isinstance(collector, pytest.Module):
+        seed()
+
+
+def seed() -> None:
     for seeded in (random.seed, np.random.seed, torch.manual_seed):
         seeded(0)
 

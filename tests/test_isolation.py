@@ -8,7 +8,9 @@ from pathlib import Path
 
 import isolation
 import pytest
+import torch
 
+DRAWN = torch.rand(1)  # while the file is imported
 CODE = """
 import isolation, json, os
 from souron.kinds.codecs import signing_keys
@@ -70,3 +72,8 @@ def test_fetched_data_are_asked_for_by_their_name(tmp_path, monkeypatch):
         for kind in ("images-idx3", "labels-idx1"):
             (folder / f"{part}-{kind}-ubyte.gz").touch()
     assert isolation.fetched("fashion") == folder
+
+
+def test_random_numbers_at_import_and_in_a_test_do_not_depend_on_other_files():
+    first = torch.rand(1, generator=torch.Generator().manual_seed(0))
+    assert DRAWN == first and torch.rand(1) == first
