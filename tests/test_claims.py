@@ -45,8 +45,26 @@ def test_a_sensitivity_of_eight_ill_patients_has_the_interval_of_eight_cases():
     [found] = souron.verdict(table, measure="sensitivity", positive="ill").deciding.verdicts
     eight = {name: values[:8] for name, values in table.items()}
     [alone] = souron.verdict({**eight, "truth": ["ill"] * 7 + ["well"]}, measure="accuracy").deciding.verdicts
-    assert (found.low, found.high) == pytest.approx((-0.272, 0.272), abs=1e-3)
+    assert (found.low, found.high) == pytest.approx((-0.324, 0.324), abs=1e-3)
     assert alone.low == pytest.approx(found.low, abs=0.01)
+
+
+def test_without_a_discordant_case_a_difference_is_as_unsure_as_a_share_of_which_none_was_seen():
+    right = [1.0, 0.0] * 20
+    none_of_forty = intervals.proportion_interval(0, 40).high
+    alone = verdict.difference(right, right)
+    assert (alone.low, alone.high) == pytest.approx((-none_of_forty, none_of_forty))
+    twice = verdict.difference(right * 2, right * 2, groups=[*range(40)] * 2)
+    assert (twice.low, twice.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_two_alike_cases_of_a_patient_leave_the_shares_of_cases_won_and_lost_as_they_are():
+    a, b = [1.0] * 36 + [0.0] * 4, [1.0] * 38 + [0.0] * 2  # of forty patients, none lost by b
+    one = verdict.difference(b, a)
+    half = verdict.difference(np.repeat(b, 2), [*np.repeat(a, 2)[:-8], *[0.0, 1.0] * 4], groups=np.repeat(range(40), 2))
+    assert one.high - one.low > half.high - half.low  # cases that vary within a patient say more than one
+    both = verdict.difference(np.repeat(b, 2), np.repeat(a, 2), groups=np.repeat(range(40), 2).tolist())
+    assert (both.low, both.high) == pytest.approx((one.low, one.high))
 
 
 def test_cases_needed_for_a_sensitivity_are_cases_like_these():
@@ -62,6 +80,7 @@ def test_cases_needed_for_a_sensitivity_are_cases_like_these():
 
 
 QUICK = [  # kind of pair, patients: the cells of the table that failed before
+    ("accuracy, 99% and 94%", 40),
     ("sensitivity, 99% and 94%", 8),
     ("specificity, 99% and 94%", 20),
     ("balanced accuracy, 99% and 94%", 20),
