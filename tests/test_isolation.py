@@ -76,4 +76,4 @@ def test_fetched_data_are_asked_for_by_their_name(tmp_path, monkeypatch):
 
 def test_random_numbers_at_import_and_in_a_test_do_not_depend_on_other_files():
     first = torch.rand(1, generator=torch.Generator().manual_seed(0))
-    assert DRAWN == first and torch.rand(1) == first
+    assert first == DRAWN and torch.rand(1) == first
