@@ -242,7 +242,7 @@ def averaged(found: Difference, one: Difference, other: Difference, alike: float
     ``one`` and ``other`` are the differences of the figures, ``alike`` is the correlation of their errors.
 
     >>> same = difference([1, 1, 1, 0, 1, 1], [1, 1, 1, 0, 1, 1])
-    >>> averaged(same, same, same).high >= same.high
+    >>> averaged(same, same, same, alike=1.0).high >= same.high
     True
     """
 
@@ -446,7 +446,8 @@ def p_value(found: Difference) -> float:
 def _chance(found: Difference, n: Counts, more_seeds: Counts) -> Scores:
     """Return the power to find this difference with so many units and further seeds."""
     variance, freedom = found.variation.expected(n, more_seeds)
-    variance = variance + _further(found) * found.variation.n / n
+    rate = 2 if found.limit == 1 else 1  # what a sample of right and wrong may lack shrinks as fast as 1 / n
+    variance = variance + _further(found) * (found.variation.n / n) ** rate
     reach = scipy.special.stdtrit(freedom, (1 + found.level) / 2)
     # a difference without variance is found for certain, and so is one far out of reach
     away = abs(found.difference) / np.sqrt(np.maximum(variance, 1e-30))
