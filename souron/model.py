@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from souron import registry
 from souron.blocks.fusing import fused
+from souron.data import load as load_data
 from souron.evaluation import familiarity
 from souron.evaluation.familiarity import Check, Gauge
 from souron.evaluation.language.conversation import LENGTH, Conversation, Reply, Voice
@@ -114,6 +116,13 @@ class Model:
             return ""
         return str(registry.load_task(self.system.task).published_data(self.name))
 
+    @cached_property
+    def japanese(self) -> Mapping[str, str]:
+        """The Japanese names of the labels; {} where it has not learnt from a data set of souron's."""
+        data = "" if self.folder is None else str(run_folder.read_args(self.folder)["data"])
+        entry = load_data.names().get(data)
+        return entry.labels_ja if entry else {}
+
     @property
     def asked(self) -> signature.Signature:
         """The input kind, output kind and options of the system. Raises UserError where it predicts
@@ -149,7 +158,7 @@ class Model:
                 _("{name} was given a {kind}").format(name=self.name, kind=type(given).__name__.lower()),
                 expected=takes.__name__.lower(),
             )
-        said = self._said(self.system.eval(), given, options)
+        said = self._said(self.system.eval(), given, options).named(self.japanese)
         if isinstance(said, Score | BeforeAfter):
             of = {"given": Path(given.file)} if given.file else {}
             return replace(said, mark=self._mark(of | options))
@@ -312,6 +321,7 @@ class Model:
 
         record = run_train.train(self.name, data, **options)
         self.system, self.folder, self.engine = record.model, record.folder, None
+        vars(self).pop("japanese", None)
         return record
 
     def val(self, data: str | Path | None = None) -> dict[str, Measure]:

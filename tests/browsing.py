@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -90,23 +89,17 @@ class Server:
 
     def started(self, alive: Callable[[], bool]) -> "Server":
         """Itself, once it has printed its address."""
-        while not (found := re.search(r"https?://127\.0\.0\.1:\d+(?=\s|/)", "".join(self.lines))):
-            assert alive(), "the studio did not start: " + "".join(self.lines)
-            time.sleep(0.02)
+
+        def printed() -> str:
+            return "".join(self.lines)
+
+        found = waiting.until(lambda: re.search(r"https?://127\.0\.0\.1:\d+(?=\s|/)", printed()), alive, log=printed)
         self.address = found.group()
         return self
 
     def end(self, signal: int = 2) -> int:
         self.process.send_signal(signal)
         return self.process.wait(waiting.LIMIT)
-
-
-def alive(process: psutil.Process) -> bool:
-    """Return whether a process is at work, and neither gone nor waiting for its parent."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def detached(server: Server) -> Server:
@@ -116,7 +109,7 @@ def detached(server: Server) -> Server:
     command["env"] |= {"LOG": str(server.log)}
     told = subprocess.run(**command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True)
     server.process = psutil.Process(int(told.stdout))
-    return server.started(lambda: alive(server.process))
+    return server.started(lambda: waiting.alive(server.process))
 
 
 @contextmanager
@@ -144,7 +137,7 @@ def one_for_all(folder: Path) -> Iterator[Server]:
             note.write_text(json.dumps(state | {"users": users}))
             if not users:
                 server.process.terminate()
-                waiting.until(lambda: not alive(server.process))
+                waiting.until(lambda: not waiting.alive(server.process))
 
 
 @contextmanager
@@ -190,9 +183,10 @@ def chromium() -> Chromium:
     with log.open("w") as written:
         browser = subprocess.Popen([CHROMIUM, *flags], stdout=written, stderr=written)
 
-    while not (found := re.search(r"DevTools listening on (ws://\S+)", log.read_text())):
-        assert browser.poll() is None, log.read_text()
-        time.sleep(0.02)
+    def address() -> re.Match[str] | None:
+        return re.search(r"DevTools listening on (ws://\S+)", log.read_text())
+
+    found = waiting.until(address, lambda: browser.poll() is None, log=log.read_text)
     started = Chromium(found[1], browser, profile)
     atexit.register(started.end)
     return started

@@ -19,6 +19,7 @@ import subprocess
 import sys
 
 import psutil
+import waiting
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -82,20 +83,13 @@ def end_all() -> list[str]:
     """End every descendant; the names of those that there were."""
     names = []
     for ask in (psutil.Process.terminate, psutil.Process.kill):
-        left = [one for one in psutil.Process().children(recursive=True) if _alive(one)]
+        left = [one for one in psutil.Process().children(recursive=True) if waiting.alive(one)]
         for one in left:
             with contextlib.suppress(psutil.Error):
                 names.append(one.name())
                 ask(one)
         psutil.wait_procs(left, GRACE)
     return names
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 if __name__ == "__main__":

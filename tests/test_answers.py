@@ -55,6 +55,16 @@ def test_a_row_answers(row, tmp_path, monkeypatch, capsys):
     assert told.out.strip() and expected in told.out
 
 
+@pytest.mark.slow
+def test_fine_tuning_is_shown_with_a_finished_result(tmp_path, monkeypatch, capsys):
+    """It trains for epochs, so that a busy machine shows what an idle one does."""
+    row = rows.find("V10")
+    samples.write(tmp_path, row.answer)
+    monkeypatch.chdir(tmp_path)
+    assert main.run([*shlex.split(row.answer)[1:], "--no-forecast", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["measures"]["AUC"]["value"] > 0.8
+
+
 def test_what_is_there_is_not_written_again(tmp_path):
     (tmp_path / "cat.png").write_bytes(b"my own")
     samples.write(tmp_path, "souron predict cat.png shoe.png")

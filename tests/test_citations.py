@@ -209,7 +209,7 @@ def test_mentions_in_running_text(shelf):
 
 def test_each_identifier_of_a_sentence_is_judged_by_itself(shelf):
     text = "ResNet (doi:10.1109/CVPR.2016.90) came before arXiv:1706.03762; ISSN 0378-5956 is odd."
-    assert states(text, shelf) == ["agrees", "agrees", "impossible"]
+    assert states(text, shelf) == ["identified", "identified", "impossible"]
 
 
 def test_a_forged_title_in_a_sentence_does_not_agree(shelf):
@@ -218,8 +218,26 @@ def test_a_forged_title_in_a_sentence_does_not_agree(shelf):
     assert (found.state, [each.field for each in found.differs]) == ("differs", ["title"])
     [true] = check(text.replace("Quantum gravity explained to dogs", "Deep learning of it"), shelf, TODAY)
     assert true.state == "differs"
-    [bare] = check("As doi:10.1038/nature14539 shows.", shelf, TODAY)
-    assert bare.state == "agrees" and "only" in bare.why
+    assert states('As "Deep learning" (doi:10.1038/nature14539) shows, it works.', shelf) == ["agrees"]
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("As doi:10.1038/nature14539 shows.", "identified"),
+        ("Quantum gravity explained to dogs (doi:10.1038/nature14539) shows that it works.", "identified"),
+        ("Doe (2021) explained quantum gravity to dogs, https://doi.org/10.1038/nature14539.", "identified"),
+        ("See [Quantum gravity explained to dogs](https://doi.org/10.1038/nature14539).", "differs"),
+        ("See **Quantum gravity explained to dogs**, doi:10.1038/nature14539.", "differs"),
+        (f'See "Quantum gravity explained to {"patient " * 20}dogs", doi:10.1038/nature14539.', "differs"),
+        ("Deep residual learning for image recognition (doi:10.1109/CVPR.2016.90) began it.", "agrees"),
+        ("See [deep residual learning for image recognition](https://doi.org/10.1109/CVPR.2016.90).", "agrees"),
+    ],
+)
+def test_a_number_in_a_sentence_without_its_title_does_not_agree(text, state, shelf):
+    [found] = check(text, shelf, TODAY)
+    assert found.state == state
+    assert state != "identified" or "in your library: Deep learning" in found.told()
 
 
 @pytest.mark.parametrize("numbers", ["2019；１２：３３－４０", "第12巻、33～40頁、2019年"])

@@ -651,6 +651,9 @@ class Answer:
     labels: tuple[str, ...] = ("cat", "dog", "猫")
     probabilities: tuple[float, ...] = (0.2, 0.1, 0.7)
 
+    def called(self, label: str) -> str:
+        return label
+
 
 @pytest.fixture
 def predictor(pretend: Any) -> None:

@@ -12,9 +12,10 @@ from shapes import gguf_of, pieces_learnt, published, sentences
 from souron import registry
 from souron.blocks.decoder import Cache, Decoder, Structure, named
 from souron.blocks.muon import MuonAdamW
-from souron.data.dataset import Dataset, ListColumn
+from souron.data.dataset import Dataset, ListColumn, Rows
 from souron.data.language.tokenizer import TEMPLATE, Tokenizer
 from souron.data.texts import Preference
+from souron.evaluation.language import text_generation
 from souron.evaluation.language.complete import token_bits
 from souron.evaluation.language.conversation import Voice
 from souron.evaluation.language.text_generation import Sampling, Writer
@@ -794,3 +795,50 @@ def test_lora_is_that_of_peft(tokenizer, tmp_path, monkeypatch):
     again.read_adapter(folder)
     kept = model.state_dict()
     assert all(torch.equal(w, kept[n]) for n, w in again.state_dict().items())
+
+
+def test_windows_are_drawn_at_every_place_by_the_generator():
+    text = complete.Encoded(torch.arange(10), torch.ones(10, dtype=torch.bool), 10)
+    drawn = [
+        complete.cut(text, 7, torch.Generator().manual_seed(seed)).ids.tolist() for seed in (*range(30), *range(30))
+    ]
+    assert drawn[:30] == drawn[30:] and {tuple(ids) for ids in drawn} == {tuple(range(k, k + 8)) for k in range(3)}
+    assert complete.cut(text, 9, None) is text, "which is one window"
+
+
+def test_a_text_of_whole_windows_has_no_window_without_a_token():
+    ids = torch.arange(9)
+    text = complete.Encoded(ids, torch.ones(9, dtype=torch.bool), 9)
+    assert windows([text], 4, 0).tokens.tolist() == [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8]]
+
+
+def test_each_text_is_written_by_the_seed_that_is_given(tiny):
+    first, again, other = (str(tiny.predict(Text("a"), length=12, temperature=1.5, seed=seed)) for seed in (1, 1, 2))
+    assert first == again != other
+    prompts = [[tiny.tokenizer.start]] * 2
+
+    def answered(seed):
+        return dict(text_generation.answers(tiny, prompts, 8, Sampling(1.5, 1.0, seed)))
+
+    assert answered(1) == answered(1) != answered(2) and answered(1)[0] != answered(1)[1]
+
+
+def test_no_more_is_read_than_the_context_holds(tiny):
+    lengths = []
+    read = type(tiny).read_many
+
+    def noted(tokens, memory):
+        logits = read(tiny, tokens, memory)
+        lengths.append(memory.length)
+        return logits
+
+    tiny.read_many = noted
+    list(Writer(tiny).write([tiny.tokenizer.start], tiny.context + 20, Sampling(), stop=False))
+    assert max(lengths) == tiny.context
+
+
+def test_of_two_equal_answers_none_is_preferred(tokenizer):
+    model = made("gpt_tiny", tokenizer, "preferences")
+    pair = Preference((Turn("user", "a"),), "b", "b")
+    batch = model.batch(Rows(ListColumn(complete.encoded(tokenizer, [pair])), None))
+    assert complete._scores(model, batch)["preference accuracy"].tolist() == [0]

@@ -113,8 +113,8 @@ def test_mnist_files_are_read(cache, name, packed):
 
 
 def test_fashion_names_its_classes_in_two_languages():
-    assert len(fashion.labels) == len(fashion.labels_ja) == 10
-    assert fashion.labels_ja[fashion.labels.index("sneaker")] == "スニーカー"
+    assert tuple(fashion.labels_ja) == fashion.labels and len(fashion.labels) == 10
+    assert fashion.labels_ja["sneaker"] == "スニーカー"
 
 
 def test_the_readers_own_folder_goes_before_the_cache_and_that_before_a_package(cache, tmp_path, monkeypatch):

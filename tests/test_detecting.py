@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,8 @@ from souron import model, registry
 from souron.cli import main
 from souron.data import load
 from souron.data.dataset import ListColumn, Rows
+from souron.evaluation.answers import Trainings
+from souron.evaluation.vision import detection as evaluation
 from souron.evaluation.vision.detection import DetectionSetup
 from souron.kinds.picture import Picture
 from souron.metrics import detection
@@ -27,6 +30,7 @@ from souron.report.sections import detect as report_detect
 from souron.runs import compare, evaluate, train
 from souron.stats import intervals
 from souron.stats.verdict import difference
+from souron.tasks import detect
 from souron.tasks.detect import Detector
 from souron.utils.messages import UserError
 
@@ -262,6 +266,46 @@ def test_a_detector_is_asked_with_its_own_overlap_unless_another_is_given():
     assert system.asked == [(0.001, 0.33), (0.001, 0.33), (0.2, 0.6)]
 
 
+def test_a_boundary_itself_counts_as_in_coco():
+    half, whole = [0.0, 0, 32, 16], [0.0, 0, 32, 32]  # an overlap of 0.5
+    truth, found = [np.array([[0, *half]])], [np.array([[0, *whole, 0.5], [0, *whole, 0.4]])]
+    assert detection.match(truth, found, 1).matched[0, 0].tolist() == [True, False]
+    assert detection.match(truth, found, 1, most=1).score.tolist() == [0.5]
+    assert detection.confusion(truth, found, 1, least=0.5).tolist() == [[1, 0], [0, 0]]
+    crowd = [np.array([[-1, *half]])]
+    assert not detection.confusion(crowd, found, 1, least=0.5).any()
+    large = [np.array([[0, *whole]])]  # 32 x 32 pixels are small and medium
+    assert detection.match(large, found, 1).objects[:, 0, 0].tolist() == [1, 1, 1, 0]
+
+
+def test_what_has_no_area_overlaps_nothing():
+    point, nothing = np.zeros((1, 4)), np.zeros((1, 2, 1), np.uint8)
+    assert detection.overlaps(point, point).tolist() == [[0]]
+    assert detection.of_masks(nothing, nothing, np.array([False])).overlap.tolist() == [[0]]
+
+
+def test_a_label_whose_only_objects_are_left_out_has_no_precision():
+    box, far = [0.0, 0, 9, 9], [50.0, 50, 60, 60]
+    truth = [np.array([[0, *box], [1, *far]]), np.array([[0, *box]])]
+    found = [np.array([[0, *box, 0.9], [1, *box, 0.8]])] * 2
+    left_out = detection.match(truth, found, 2).without(np.arange(2), 2)[:, 0, 0]
+    assert left_out[0] == pytest.approx([1, np.nan], nan_ok=True) and left_out[1] == pytest.approx([1, 0])
+
+
+def test_units_that_are_left_out_in_turns_are_those_of_one_pass(monkeypatch):
+    matches = detection.match(*drawn(3, images=14), LABELS, sizes=False)
+    whole = matches.without(np.arange(14), 14)
+    monkeypatch.setattr(detection, "AT_ONCE", 1)
+    assert matches.without(np.arange(14), 14) == pytest.approx(whole, abs=1e-12, nan_ok=True)
+
+
+def test_the_precision_of_a_label_counts_patients():
+    truth, found, groups = blocks(0)
+    matches = detection.match(truth, found, 1)
+    [of_label] = detection.by_label(matches, groups)
+    assert np.array_equal(of_label, detection.scores(matches, groups)["AP50"])
+
+
 def test_a_label_without_objects_has_no_precision_and_a_curve_ends_at_its_recall():
     truth = [np.array([[0, 0, 0, 9, 9], [0, 20, 20, 40, 40]])]
     found = [np.array([[0, 0, 0, 9, 9, 0.9], [1, 0, 0, 9, 9, 0.8], [0, 50, 50, 60, 60, 0.7]])]
@@ -479,3 +523,40 @@ def test_an_average_precision_of_few_images_says_so():
     [told] = report_detect.few_images(few)
     assert "199 test images" in told
     assert report_detect.few_images(SimpleNamespace(parts={"test": 200})) == []
+
+
+def test_figures_of_a_label_and_of_pictures_count_patients():
+    truth, found, groups = blocks(0, count=6, each=4)
+    cases = shapes(24, 48)
+    cases = replace(
+        cases,
+        target=ListColumn([torch.from_numpy(box).float() for box in truth]),
+        group=[f"p{name}" for name in groups],
+    )
+    said = [torch.from_numpy(box).float() for box in found]
+    expected = detection.by_label(evaluation.matched(said, cases), cases.units)[0]
+    assert np.array_equal(evaluation.scores_of(said, cases)["AP50"], expected)
+    setup = DetectionSetup(TASK.Options(), cases)
+    answers = evaluation.packed(said) | {"conf": torch.full((24,), 0.2)}
+    result = TASK.result(Trainings.of_one(cases, answers, {}), setup)
+    own = registry.metric("AP").measure(expected, cases.units)
+    assert result.labels[0].ap50 == own and own.groups == 6
+
+
+def test_what_is_shown_has_at_least_the_least_score():
+    box = torch.tensor([[0.0, 0, 0, 9, 9, 0.5], [0, 0, 0, 9, 9, 0.25]])
+    assert len(evaluation.sure(box, 0.25)) == 2
+    matches = detection.match([box[:1, :5].numpy()], [box.numpy()], 1)
+    ap = np.ones(1)
+    assert evaluation._of_label(matches, 0, "thing", ap, ap, None, 0.25).at == (1.0, 0.5)
+    assert evaluation._of_label(matches, 0, "thing", ap, ap, None, 0.5).at == (1.0, 1.0)
+
+
+def test_the_mean_box_is_that_of_objects_and_not_of_crowds():
+    boxes = [torch.tensor([[0.0, 0, 0, 2, 2], [-1, 0, 0, 40, 40]]), torch.tensor([[0.0, 2, 2, 4, 4]])]
+    assert evaluation.mean_box(boxes).tolist() == [[0, 1, 1, 3, 3, 1]]
+
+
+def test_a_candidate_needs_more_than_the_least_score():
+    box, score = torch.tensor([[0.0, 0, 9, 9], [20, 20, 29, 29]]), torch.tensor([[0.5], [0.6]])
+    assert detect.suppressed(box, score, 0.5, 0.5)[:, 5].tolist() == pytest.approx([0.6])

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -209,6 +210,29 @@ def test_the_japanese_of_the_hand_written_pages_is_whole_and_of_today(docs, tmp_
         assert {message.id for message in have} == wanted, name
         unfinished = [m.id for m in have if m.fuzzy or not m.string]
         assert not unfinished, (name, unfinished)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+def test_a_broken_page_fails_the_brief_build_which_writes_none(docs, tmp_path, monkeypatch):
+    """``python docs/build.py --brief``, of a site with one page."""
+    import pages
+
+    import build
+
+    described = []
+    monkeypatch.setattr(pages, "describe_all", described.append)
+    for name in ("draw", "write"):
+        monkeypatch.setattr(pages, name, lambda *_given: None)
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["build.py", "--brief"])
+    shutil.copy(DOCS / "conf.py", tmp_path)
+    (tmp_path / "_static").mkdir()
+    page = tmp_path / "index.md"
+    page.write_text("# Site\n")
+    assert build.main() == 0 and not list(tmp_path.rglob("*.html"))
+    page.write_text("# Site\n\n[away](nowhere.md)\n")
+    assert build.main() != 0
+    assert described == [True, True], "no system is built"
 
 
 def test_a_translation_keeps_code_and_links():

@@ -201,6 +201,13 @@ def test_two_fits_with_one_seed_are_equal_to_the_bit(entry, digits, fitted):
         assert torch.equal(tensor, second[name]), name
 
 
+def test_the_order_of_its_cases_follows_the_seed(entry, digits):
+    """Each loader but that of ``System``, see tests/test_running.py, hands on the seed."""
+    if registry.load_system(entry.name)[0].loader is not System.loader:
+        _model, data = make(entry, cases_for(entry.task, digits, 64))
+        assert data.seed == 1
+
+
 def test_what_it_learns_survives_saving(fitted, entry, tmp_path):
     model = copy.deepcopy(fitted)
     args = {

@@ -408,6 +408,7 @@ def test_a_ready_system_is_compared_on_its_examples_where_its_data_is_not_here(t
     made = souron.export("mlp", format="torch", out=tmp_path / "out")
     assert made.source in ("examples", "validation") and made.left_out == ("familiar",)
     assert "nothing here checks" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "nothing here checks" in made.as_json()["notice"]
     about = json.loads((tmp_path / "out" / "model.json").read_text(encoding="utf-8"))
     assert about["licence"] == "MIT" and about["trained_on"]["name"] == "fashion" and about["measures"]
 
@@ -746,7 +747,8 @@ def test_the_command_prints_what_was_made(tmp_path, capsys):
     assert {"format", "folder", "files", "max_difference", "changed_labels", "milliseconds"} < set(said)
     assert said["milliseconds"] > 0 and said["changed_labels"] == 0 and "run.py" in said["files"]
     assert main.run(["export", str(run), "format=torch"]) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "nothing here checks that an input is like the training data" in err
     assert os.sep + "export-torch" in out and "16" in out and "model.pt2" in out
     assert main.run(["export"]) == 2
 

@@ -2,13 +2,16 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import counting
 import numpy as np
 import pytest
 import radiographs
 import torch
 from PIL import Image
+from sklearn import model_selection
 
 from souron import registry
 from souron.cli import main
@@ -524,3 +527,111 @@ def test_another_task_shows_its_measures_side_by_side():
         {"mean Dice": Measure(0.8, 0.78, 0.83, 30), "HD95": Measure(9.0, 7.0, 12.0, 30)},
     )
     assert [one.word for one in found] == ["worse", "worse"]
+
+
+def two_classes(patients=40, each=2):
+    """Cases of two classes whose patients have several, and what a last layer receives."""
+    label = torch.arange(patients).remainder(2).repeat_interleave(each)
+    names = [f"p{row // each}" for row in range(patients * each)]
+    cases = Dataset(
+        "x", torch.zeros(len(label), 1, 2, 2), label, ("a", "b"), [f"{k}.png" for k in range(len(label))], names
+    )
+    rows = np.random.default_rng(0).normal(size=(len(label), 3)) + 0.5 * label.numpy()[:, None]
+    return cases, rows
+
+
+def test_whatever_is_drawn_for_the_inputs_follows_the_seed_and_counts_patients(monkeypatch):
+    cases, rows = two_classes()
+    seeds, units = [], []
+    monkeypatch.setattr(external, "vectors", lambda _system, _cases: rows)
+    monkeypatch.setattr(external, "some_patients", lambda some, _most, seed: seeds.append(seed) or some)
+
+    def tested(_one, _other, *given, seed):
+        seeds.append(seed)
+        units.extend(len(set(each)) for each in given)
+
+    monkeypatch.setattr(two_samples, "energy_test", tested)
+    monkeypatch.setattr(external, "InputShift", lambda *given: given)
+    tested_all = external._tested
+    monkeypatch.setattr(external, "_tested", lambda *given: tested_all(*given) or "a test")
+    external.input_shift(None, cases, cases, 100, seed=7)
+    assert seeds == [7] * 5 and units == [40, 40, 20, 20, 20, 20]
+    one_patient = replace(cases, group=["p"] * len(cases))
+    assert tested_all([rows, rows], [cases, one_patient], 0) is None
+
+
+def test_a_new_head_is_tried_by_patients_and_follows_the_seed(monkeypatch):
+    cases, rows = two_classes(2 * advice.FEWEST)
+    folds = []
+
+    class Folds(model_selection.StratifiedGroupKFold):
+        def split(self, given, labels, units):
+            folds.append((self.random_state, len(set(units))))
+            return super().split(given, labels, units)
+
+    monkeypatch.setattr(model_selection, "StratifiedGroupKFold", Folds)
+    monkeypatch.setattr(external, "vectors", lambda _system, some: rows[: len(some)])
+    found = advice.refitted_head(None, cases, 3)
+    assert folds == [(3, 40)] and found.groups == 40 and found == advice.refitted_head(None, cases, 3)
+    assert advice.refitted_head(None, cases.only(range(78)), 3) is None, "19 patients of a class"
+    monkeypatch.setattr(external, "some_patients", lambda some, _most, seed: folds.append(seed) or some)
+    advice.refitted_head(None, cases, 4)
+    assert folds[-2:] == [4, (4, 40)]
+
+
+@pytest.fixture
+def compared(monkeypatch, tmp_path):
+    """A study of the same cases on both sides, and what was drawn for it with which seed."""
+    from souron.studies import external as study
+
+    cases, rows = two_classes()
+    cases = replace(cases, columns={"site": ["north", "south"] * 40})
+    sure = 1 / (1 + np.exp(-rows.sum(1)))
+    probability = np.stack([1 - sure, sure], 1)[None]
+    truth = cases.target.numpy()
+    auc = classification.auc(probability, truth, cases.units)
+    side = sides.Side({"AUC": auc}, cases.classes, probability, None, truth, cases.units, cases)
+    seeds, units = [], []
+
+    def estimated(_probability, counts, groups, seed):
+        seeds.append(seed)
+        units.append(groups)
+        return [None] * len(counts)
+
+    monkeypatch.setattr(study, "estimated_prevalence", estimated)
+    monkeypatch.setattr(study.comparison, "input_shift", lambda *given: seeds.append(given[-1]))
+    monkeypatch.setattr(study.advice, "refitted_head", lambda _model, _cases, seed: seeds.append(seed))
+    monkeypatch.setattr(study.advice, "advise", lambda *given: given[3]() or [])
+    monkeypatch.setattr(sides, "positive", lambda *_given: 1)
+    monkeypatch.setattr(sides, "held_out", lambda _folder, side: side.cases)
+    monkeypatch.setattr(sides, "training_labels", lambda *_given: {"a": 1, "b": 1})
+    record = study.compare(tmp_path, side, side, study.Options(seed=7))
+    return record, seeds, units, cases
+
+
+def test_whatever_a_study_draws_follows_its_seed(compared):
+    _record, seeds, units, cases = compared
+    assert seeds == [7, 7, 7] and units == [cases.units]
+
+
+def test_every_interval_of_both_sides_counts_patients(compared):
+    record = compared[0]
+    found = dict(counting.intervals([record.prevalence, record.sites, record.lines]))
+    assert len(found) >= 10 and {measure.groups for measure in found.values()} == {40}
+    assert record.as_json()["patients"] == 40 and any(fact.value == "40" for fact in record.facts())
+
+
+def test_a_seed_draws_the_exchanges_and_the_samples():
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(30, 2))
+    first, again, other = (two_samples.energy_test(rows[:15], rows[15:], permutations=99, seed=n).p for n in (1, 1, 2))
+    assert first == again != other
+    p, _y = shifted(0.3, cases=60)
+    first, again, other = (label_shift.estimated_prevalence(p, [0.5, 0.5], seed=n)[1] for n in (1, 1, 2))
+    assert first == again != other and first.value == other.value
+
+
+def test_a_column_and_a_sample_of_just_the_bound_are_compared():
+    most = [f"value {n}" for n in range(external.MOST_VALUES)]
+    found = external.case_mix({"age": ["1", "2"], "of": most}, {"age": ["2", "3"], "of": most})
+    assert [(one.column, one.numeric) for one in found] == [("age", True), ("of", False)]

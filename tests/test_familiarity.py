@@ -142,7 +142,7 @@ def test_a_run_without_the_file_answers_without_the_check(run, noise, capsys):
     assert model.load(run).answer(noise[0]).familiar is None
     noise[0].save(Path("noise.png"))
     main.run(["predict", str(run), "noise.png", "--json"])
-    assert "familiar" not in json.loads(capsys.readouterr().out)
+    assert json.loads(capsys.readouterr().out)["familiar"] is None
     assert evaluate.examine(run).unlike is None
 
 
@@ -303,7 +303,7 @@ def test_the_studio_shows_the_warning():
 
 def test_kinds_of_findings_tell_it_in_json():
     boxes = Boxes(Picture(Image.new("L", (4, 4))), np.zeros((0, 4)), ())
-    assert "familiar" not in boxes.as_json() and unlike(boxes) == ""
+    assert boxes.as_json()["familiar"] is None and unlike(boxes) == ""
     boxes.judged(Familiarity(2.0, 1.0))
     assert boxes.as_json()["familiar"] == {"score": 2.0, "threshold": 1.0, "unlike": True}
     assert unlike("a text") == ""

@@ -157,3 +157,33 @@ def test_every_lesion_found_is_no_proof():
     assert (made.value, made.high) == (1.0, 1.0) and 0.75 < made.low < 0.9
     with pytest.raises(ValueError):
         froc.froc(Marks(np.zeros(3, int), np.zeros(0, int), np.zeros(0), np.zeros(0, bool)))
+
+
+def test_a_boundary_itself_counts():
+    """A centre on the edge of a lesion, an overlap of just a half, a score of just the threshold."""
+    truth, found = [np.array([[0, 0.0, 0, 10, 10]])], [np.array([[0, -5.0, -5, 5, 5, 0.5], [0, 5.0, 5, 15, 15, 0.4]])]
+    assert froc.of_detections(truth, found, overlap=None).hit.tolist() == [True]
+    marks = froc.of_detections(truth, [np.array([[0, 0.0, 0, 10, 20, 0.5]])], overlap=0.5)
+    assert marks.hit.tolist() == [True] and len(marks.above(0.5).hit) == 1
+
+
+def test_patients_without_a_lesion_do_not_narrow_the_interval_of_a_sensitivity():
+    marks = np.repeat(np.arange(5), np.arange(5)), np.ones(10), np.ones(10, bool)  # 0 to 4 of 4 lesions are found
+    ill, every = (Marks(np.r_[np.full(5, 4), np.zeros(well, int)], *marks) for well in (0, 45))
+    for figure in (lambda marks, who: froc.froc(marks, who).mean, lambda marks, who: froc.at_threshold(marks, who)[0]):
+        for who in (None, range(50)):
+            own, other = figure(ill, who and who[:5]), figure(every, who)
+            assert other.high - other.low > 0.8 * (own.high - own.low) and own.value == other.value
+
+
+def test_false_positives_count_patients():
+    marks = Marks(np.ones(4, int), np.array([0, 1]), np.ones(2), np.array([True, False]))
+    assert [one.groups for one in froc.at_threshold(marks, [0, 0, 1, 1])] == [2, 2]
+    nothing = Marks(np.zeros(4, int), np.array([0, 1]), np.ones(2), np.array([False, False]))
+    assert [one.groups for one in froc.at_threshold(nothing, [0, 0, 1, 1])] == [2, 2]
+
+
+def test_the_bootstrap_follows_its_seed():
+    marks = froc.of_detections(*images(np.random.default_rng(0), 20))
+    first, again, other = (froc.froc(marks, seed=seed).mean for seed in (1, 1, 2))
+    assert first == again != other and first.value == other.value

@@ -470,3 +470,27 @@ def test_a_class_with_a_single_picture_can_be_asked_for(loose, tmp_path, system)
     record = train.train(system, classes, budget="2ep", side=8, project=tmp_path)
     drawn = generate.generate(record.folder, 3, label="one,many")
     assert drawn.count == 3
+
+
+def test_what_a_run_draws_and_a_walk_follow_the_seed(monkeypatch):
+    drawn, task = [], registry.load_task("generate")
+
+    def growing(_system, count, seed):
+        drawn.append((count, seed))
+        yield sampling.Sample(torch.zeros(count, 1, 8, 8), 0.0)
+
+    monkeypatch.setattr(sampling.Sample, "growing", growing)
+    monkeypatch.setattr(generation, "answers_of", lambda *_given: {})
+    monkeypatch.setattr(type(task), "validate", lambda *_given: {})
+    list(task.answer(Painter(), None, {}, SimpleNamespace(test=range(4)), 3))
+    assert drawn == [(4, 3)]
+    first, again, other = (torch.stack(list(sampling.walk(Painter(), seed, range(2), 3))) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_film_begins_at_once_and_ends_with_the_last_picture(tmp_path):
+    film = sampling.Film(tmp_path / "film.safetensors")
+    assert film.shoot(Painter(), 0.0, 0.0) is not None
+    film.seconds = 9.0
+    assert film.shoot(Painter(), 0.5, 9.0) is None, "it has had its tenth of the time"
+    assert film.shoot(Painter(), 1.0, 9.0) is not None

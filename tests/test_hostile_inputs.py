@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from souron.data import prediction_table
 from souron.data.formats import coco_panoptic, vectors
@@ -127,6 +128,17 @@ def test_a_receipt_of_brackets_alone_is_none(tmp_path):
     (tmp_path / "receipt.json").write_text("[" * 200_000, encoding="utf-8")
     assert zoo.receipt(tmp_path) == {} and run_folder.changed(tmp_path) == ""
     assert refused(datasheet._receipt, tmp_path).exit == 3
+
+
+@pytest.mark.parametrize("parser", ["CSafeLoader", "SafeLoader"])
+def test_arguments_nested_very_deeply_are_refused(parser, tmp_path, monkeypatch):
+    monkeypatch.setattr(yaml, "CSafeLoader", getattr(yaml, parser, yaml.SafeLoader), raising=False)
+    deep = "- " * 200_000
+    (tmp_path / "args.yaml").write_text(deep, encoding="utf-8")
+    (tmp_path / "README.md").write_text(f"---\n{deep}\n---\n", encoding="utf-8")
+    error = refused(run_folder.read_args, tmp_path)
+    assert error.code == "not a run" and "nest" in error.found
+    assert open_models._front_matter(tmp_path / "README.md") == {}
 
 
 @pytest.mark.parametrize("address", ["ucx://1", "http://127.0.0.1:1"])

@@ -707,7 +707,7 @@ def test_the_sentence_says_what_is_needed():
         verdict = stats_verdict.Verdict("b", "a", -0.01, -0.03, 0.01, "cannot tell", cases, seeds_more)
         return wording.sentence([verdict], rows, seeds, 1000, "accuracy", "share")
 
-    assert "a leads by 1.0 points (-1.0..3.0) on 1,000 test cases" in said(1234, None)
+    assert "a leads by 1.0 points (-1.0 to 3.0) on 1,000 test cases" in said(1234, None)
     assert said(1234, None).endswith("About 1,300 more cases needed; more seeds alone will not decide it.")
     assert said(None, 4).endswith("More seeds needed, about 4 each; more cases alone will not decide it.")
     assert said(7, 1).endswith("About 7 more cases needed, or more seeds: about 1 each.")
@@ -739,8 +739,8 @@ def test_the_sentence_names_the_training_sample_that_it_does_not_count(rng):
 def test_a_clear_difference_is_never_shown_as_zero():
     rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
     verdict = stats_verdict.Verdict("a", "b", 0.0012, 0.0002, 0.0022, "better", None, None)
-    assert "0.12 points (0.02..0.22)" in wording.sentence([verdict], rows, 3, 1000, "accuracy", "share")
-    assert "0.0012 (0.0002..0.0022)" in wording.sentence([verdict], rows, 3, 1000, "log loss")
+    assert "0.12 points (0.02–0.22)" in wording.sentence([verdict], rows, 3, 1000, "accuracy", "share")
+    assert "0.0012 (0.0002–0.0022)" in wording.sentence([verdict], rows, 3, 1000, "log loss")
 
 
 def test_a_system_alone_has_no_verdict(rng):

@@ -6,11 +6,14 @@ import struct
 import threading
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import waiting
 from PIL import Image
 
 from souron.kinds.codecs import image as image_codec
@@ -191,6 +194,29 @@ def test_a_large_jpeg_is_decoded_small(tmp_path):
     assert (image_codec.square(small, 64, 3).int() - whole.int()).abs().max() <= 3
 
 
+def test_large_images_are_decoded_one_at_a_time_and_without_copies(monkeypatch):
+    monkeypatch.setattr(image_codec, "LARGE", 99)
+
+    def meet(side, limit):
+        """Return how many of two images were there while the other was."""
+        both, met = threading.Barrier(2), []
+
+        def shrink(image):
+            with suppress(threading.BrokenBarrierError):
+                met.append(both.wait(limit))
+            return image
+
+        images = [Image.new("RGB", (side, side)) for _number in range(2)]
+        with ThreadPoolExecutor(2) as pool:
+            found = [*pool.map(lambda image: image_codec.shrunk(image, 5, shrink), images)]
+        assert all(one is image for one, image in zip(found, images, strict=True))
+        return len(met)
+
+    assert meet(10, 0.1) == 0 and meet(9, waiting.LIMIT) == 2
+    with pytest.raises(ZeroDivisionError):
+        image_codec.shrunk(Image.new("L", (10, 10)), 5, lambda image: 1 / 0)
+
+
 def test_square_takes_the_middle():
     wide = np.zeros((10, 30), np.uint8)
     wide[:, 10:20] = 200
@@ -255,6 +281,7 @@ def test_labels_as_json():
     assert Labels("a", ["x", "y"], (0.25, 0.75)).as_json() == {
         "file": "a",
         "labels": [{"label": "y", "probability": 0.75}, {"label": "x", "probability": 0.25}],
+        "familiar": None,
     }
 
 

@@ -20,11 +20,13 @@ from souron.data import load
 from souron.data.dataset import Rows
 from souron.data.formats import landmarks
 from souron.data.readers.settings import Reading
+from souron.evaluation.vision import keypoints as evaluation
 from souron.evaluation.vision.keypoints import KeypointSetup, mean_places
 from souron.kinds.picture import Picture
 from souron.kinds.points import Points
 from souron.metrics import keypoints
 from souron.runs import compare, evaluate, prepare, train
+from souron.tasks import keypoints as keypoints_task
 from souron.utils.messages import UserError
 
 TASK = registry.load_task("keypoints")
@@ -351,3 +353,18 @@ def test_it_is_listed_and_shown(capsys):
     assert "heatmap_points" in capsys.readouterr().out
     assert main.run(["show", "heatmap_points"]) == 0
     assert "2018" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("move, place", [(-5, 0), (5, 1)])
+def test_landmarks_on_the_edge_of_the_picture_stay_marked(monkeypatch, move, place):
+    points = torch.tensor([[[5.0, 8], [27, 8]]])
+    shifted = lambda image, _generator: (image, torch.tensor([[move, 0]]))  # noqa: E731
+    monkeypatch.setattr(keypoints_task.transforms, "shifted", shifted)
+    after = TASK.augmentation(("shift",))(Rows(torch.zeros(1, 1, 32, 32), points), torch.Generator())
+    assert after.target.isfinite().all() and after.target[0, place, 0] in (0, 32)
+
+
+def test_a_landmark_that_is_just_within_the_share_of_the_side_counts():
+    cases = replace(marks(1, 50), spacing=())
+    error = np.array([keypoints.SHARE * 50])
+    assert evaluation._of_landmark("tip", error, cases).near.value == 1

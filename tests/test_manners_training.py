@@ -1,5 +1,7 @@
 """What a model answers before and after it learnt manners."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,14 @@ def test_shares_count_the_questions_of_their_sorts_alone(model):
     assert doses.value == pytest.approx(bad["doses given"].numpy()[medical].mean())
 
 
+def test_intervals_of_shares_count_patients(model):
+    cases = of_the_test(questions())
+    cases = replace(cases, group=[f"patient {row // 2}" for row in range(len(cases))])
+    said = saying(model, cases, "chosen")
+    share = manners.share("over-refusal", manners.scores([said], cases)["over-refusal"], cases)
+    assert share.groups and all(row.after.groups for row in manners.result(said, cases).rows)
+
+
 def test_every_question_is_answered_and_what_was_before_stands_beside(model):
     task, data = registry.load_task("complete"), questions()
     cases = of_the_test(data)
@@ -99,6 +109,15 @@ def test_every_question_is_answered_and_what_was_before_stands_beside(model):
     result = task.result(Trainings.of_one(cases, said | details, {}), setup)
     assert result.as_json()["manners"]["kl"].keys() == {"en", "ja"}
     model.reference = ()
+
+
+def test_answers_are_drawn_with_the_seed_that_is_given(model, monkeypatch):
+    """Else the trainings of a comparison would share the luck of their answers."""
+    drawn = []
+    monkeypatch.setattr(manners, "answers", lambda *given: drawn.append(given[-1].seed) or [])
+    for seed in (0, 3):
+        list(registry.load_task("complete").answer(model, of_the_test(questions()).only(range(2)), {}, None, seed))
+    assert drawn == [0, 3]
 
 
 def test_many_answers_are_those_that_each_would_get_alone(model):

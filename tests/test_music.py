@@ -27,6 +27,7 @@ from souron.kinds.score import Score, pitch_name
 from souron.metrics import compose as counted
 from souron.system import System
 from souron.systems.compose.ngram_voices import CENTRE
+from souron.tasks import compose as compose_task
 from souron.tasks.compose import (
     HOLD,
     LEFT,
@@ -597,3 +598,12 @@ def test_only_sizes_that_fit_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(notation, "MOST_PARTS", 1)
     monkeypatch.setattr(midi, "MOST_PARTS", 1)
     assert trouble(tmp_path / "a.mid", midi.write(tune().notation)).code == "too large"
+
+
+def test_a_window_is_drawn_at_every_sixteenth_by_the_generator():
+    piece = torch.arange(20).reshape(20, 1)
+    drawn = [
+        compose_task._window(piece, 12, torch.Generator().manual_seed(seed))[0].item()
+        for seed in (*range(20), *range(20))
+    ]
+    assert drawn[:20] == drawn[20:] and set(drawn) == {0, 4, 8}

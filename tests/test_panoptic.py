@@ -380,3 +380,28 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(pieces, tmp_p
     both = ["panoptic_fpn_tiny", "panoptic_fpn_small"]
     fought = compare.compare(both, pieces, budget="32ex", seeds=1, batch=8)
     assert "PQ" in fought.sentence and {row.system for row in fought.rows} == set(both)
+
+
+def test_figures_of_a_class_and_of_pictures_count_patients():
+    cases = pieced(12, 40)
+    found = [*cases.target[:6], *cases.target[:6]]
+    cases = replace(cases, group=[f"patient {row // 4}" for row in range(12)])
+    counted = evaluation.counted(found, cases)
+    for label, values in enumerate(panoptic.by_label(counted, cases.units)):
+        chosen = np.arange(len(cases.classes)) == label
+        expected = panoptic.pseudo_values(counted, "PQ", chosen, cases.units)
+        assert len(set(expected.round(9))) > 1 and np.array_equal(values, expected)
+    for values in evaluation.scores_of(found, cases).values():
+        assert len(set(values.reshape(3, 4)[:, 0].round(9))) > 1
+        assert values.reshape(3, 4) == pytest.approx(np.tile(values.reshape(3, 4)[:, :1], 4))
+    made = evaluation._labels(counted, found, cases)
+    assert (
+        made[0].quality.low
+        == registry.metric("PQ").measure(panoptic.by_label(counted, cases.units)[0], cases.units).low
+    )
+
+
+def test_the_first_class_alone_makes_things():
+    cases = pieced(2, 40)
+    first = [one._replace(label=0 * one.label, thing=torch.ones_like(one.thing)) for one in cases.target]
+    assert not evaluation.fault(replace(cases, target=ListColumn(first)))

@@ -386,3 +386,12 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(bars, tmp_pat
     fought = compare.compare(both, bars, budget="32ex", seeds=1, batch=8)
     assert "OKS AP" in fought.sentence and {row.system for row in fought.rows} == set(both)
     assert "side_by_side" in (fought.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_points_on_the_edge_of_the_picture_stay_marked():
+    figures = posed(1, 48, 1).target[0]
+    box = torch.tensor([[0.0, 10, 10, 40, 40]])
+    point = torch.tensor([[[8.0, 20, 2], [40, 20, 2], [20, 40, 1]]])
+    for move, place in ((-8, 0), (8, 1)):
+        there = TASK.moved(figures._replace(box=box, point=point), torch.tensor([move, 8]), 48)
+        assert there.point[0, :, 2].tolist() == [2, 2, 1] and there.point[0, place, 0] in (0, 48)

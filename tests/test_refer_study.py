@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import counting
 import numpy as np
 import pytest
 from PIL import Image
@@ -195,6 +196,16 @@ def test_intervals_count_patients(tmp_path):
     for pick in (lambda one: one.mistakes[0].kept, lambda one: one.mistakes[0].difference, lambda one: one.area):
         own, other = pick(record.methods[0]), pick(copied.methods[0])
         assert other.high - other.low > 0.9 * (own.high - own.low)
+    groups = [measure.groups for _place, measure in counting.intervals(copied.methods)]
+    assert None not in groups and max(groups) == 50
+    assert any(fact.value == "50" for fact in copied.facts())
+
+
+def test_sets_are_fitted_by_patients(tmp_path, monkeypatch):
+    fitted, given = conformal.cross_fitted, []
+    monkeypatch.setattr(conformal, "cross_fitted", lambda *asked: given.append(asked[3]) or fitted(*asked))
+    record = referred(table(tmp_path / "a.csv", 100))
+    assert given == [list(record.data.groups)]
 
 
 def test_sites_and_classes_have_their_coverage(tmp_path):
@@ -241,6 +252,16 @@ def test_labels_without_probabilities_are_refused(tmp_path):
 def test_five_patients_are_too_few(tmp_path):
     record = referred(table(tmp_path / "a.csv", 10))
     assert "5 patients are too few" in record.sentences()[0]
+    assert "too few" not in referred(table(tmp_path / "b.csv", 12)).sentences()[0]
+
+
+def test_a_set_holds_a_class_from_its_floor_on():
+    assert conformal.sets([[0.2, 0.8]], [0.2, 0.9]).tolist() == [[True, False]]
+
+
+def test_where_no_answer_counts_its_patients_are_still_counted():
+    found = abstention.error([[1, 0, 0, 0]], [[0.9, 0.9, 0.9, 0.9]], 0.0, groups=[0, 0, 1, 1], passed=True)
+    assert np.isnan(found.value) and (found.n, found.groups) == (0, 0)
 
 
 @pytest.fixture(scope="module")

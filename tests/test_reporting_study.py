@@ -74,7 +74,7 @@ def test_a_filled_value_is_the_receipts():
     found = answers(write(), "stard-ai")
     assert found["31"]["status"] == "filled"
     assert found["31"]["value"] == "On the test cases: accuracy 75.0 % (95 % CI 51.2–91.2 %; n = 8, 4 patients)."
-    assert "25.0 % to 50.0 %" in found["15c"]["value"] and "Youden" in found["15c"]["value"]
+    assert "25.0–50.0 %" in found["15c"]["value"] and "Youden" in found["15c"]["value"]
     assert "torch 2.13.0" in found["13"]["value"] and found["13"]["status"] == "partly"
     for part in ("budget 5ep", "batch size 32", "maximum learning rate 0.003", "random seed 7", "random weights"):
         assert part in found["15b"]["value"]
@@ -146,7 +146,7 @@ def test_columns_of_the_datas_table_are_read_while_it_is_unchanged():
     Path("teeth.csv").write_text("\n".join(["filename,label,site,age,date", *rows, ""]), encoding="utf-8")
     found = answers(folder, "stard-ai")
     assert "Dates in the data: 2022-01-08 to 2022-09-08" in found["9"]["value"] and "A 8, B 8" in found["9"]["value"]
-    assert "Age: median 47.5 (40 to 55; n = 16)" in found["25"]["value"]
+    assert "Age: median 47.5 (40–55; n = 16)" in found["25"]["value"]
     Path("teeth.csv").write_text("\n".join(["filename,label,site,age,date", *rows[:-1], ""]), encoding="utf-8")
     changed = answers(folder, "stard-ai")
     assert changed["9"]["status"] == changed["25"]["status"] == "to write"

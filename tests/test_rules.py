@@ -283,6 +283,20 @@ def is_filled_message(node: ast.AST) -> bool:
     return called and isinstance(node.args[0], ast.JoinedStr | ast.BinOp | ast.Call)
 
 
+def test_an_interval_is_spelled_by_one_function():
+    """``units.ends`` joins the ends, so that a page has one spelling of all intervals."""
+    spelled = re.compile(r"\((95 % interval )?\{\w*low\} to|low[^{}]*\}(\.\.|–)\{[^{}]*high")
+    inputs = {"data/predictions.py", "data/composing/moving.py", "runs/generate.py"}  # what is allowed
+    elsewhere = {
+        place
+        for file in FILES
+        if spelled.search(file.read_text(encoding="utf-8"))
+        and (place := file.relative_to(HOUSE).as_posix()) not in {"utils/units.py", *inputs}
+        and "interactives" not in file.parts  # filled in by their scripts
+    }
+    assert not elsewhere
+
+
 def test_importing_souron_imports_nothing_heavy():
     loaded = json.loads(python("import souron, sys, json; print(json.dumps(list(sys.modules)))"))
     assert not {"torch", "numpy", "rich", "typer", "matplotlib", "PIL"} & set(loaded)

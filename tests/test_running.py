@@ -19,8 +19,10 @@ from souron.runs import evaluate, prepare, train
 from souron.runs import events as runs_events
 from souron.runs import folder as run_folder
 from souron.stats.records import Measure
+from souron.tasks.classify import Classifier
 from souron.tour import chapters
 from souron.training import checkpoint, forecast, trainer
+from souron.training.budget import Budget
 from souron.utils import files
 from souron.utils.messages import UserError
 
@@ -408,6 +410,78 @@ def test_other_data_is_measured_by_the_labels_names(photos):
     (others / "cat").rename(others / "lion")
     with pytest.raises(UserError, match="does not know the labels lion"):
         evaluate.evaluate(record.folder, others, allow_leak=True)
+
+
+def test_a_brief_training_holds_validation_and_test_within_the_budget_of_the_clock(monkeypatch):
+    """Where the processor works for a tenth of the time; a look takes as long as four steps."""
+    data, clock, task = load.load("digits"), [0.0], registry.load_task("classify")
+    args = {**ARGS, "budget": "10s", "augment": None, "brief": True}
+    parts = prepare.divide(args, data).kept.deal(data)
+    fit = prepare.trainer(args, prepare.build(args, parts.train), parts)
+    fit.setup, fit.task = SimpleNamespace(test=parts.test), task
+
+    def passing(seconds, value):
+        clock[0] += seconds
+        return value
+
+    monkeypatch.setattr(task, "watch", lambda *_others: passing(0.4, {"accuracy": 0.5}))
+    monkeypatch.setattr(fit, "_count", lambda seconds, worked, count=fit._count: count(passing(0.1, 0.1), 0.01))
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=lambda: clock[0], thread_time=lambda: 0.0))
+    while not fit.done:
+        fit.go(1.0)
+    assert fit.seconds + len(fit.curve) * 0.4 == pytest.approx(clock[0])
+    assert clock[0] + 0.4 == pytest.approx(10, abs=0.5)  # the test's cases take a look's time
+    assert len(fit.curve) >= 2 and len(fit.curve) * 0.4 <= fit.seconds + 0.8  # and most of it is training
+
+
+def test_looks_that_are_long_leave_half_of_a_brief_budget_to_the_training(monkeypatch):
+    fit = trainer.Trainer.__new__(trainer.Trainer)
+    vars(fit).update(
+        by_clock=True, _looked=2.0, seconds=1.0, budget=SimpleNamespace(unit="seconds"), _used=0.9, curve=[]
+    )
+    assert not fit._due()
+    fit.seconds = 2.0
+    assert fit._due()
+
+
+def test_a_brief_training_is_tested_on_few_cases_which_are_always_the_same():
+    data = load.load("digits")
+    whole, brief = (prepare.divide({**ARGS, "brief": brief}, data).kept for brief in (False, True))
+    assert [len(part) for part in brief.deal(data)] == [len(whole.train), 200, 200]
+    assert {*brief.test.tolist()} < {*whole.test.tolist()} and brief.test.tolist() == sorted(brief.test.tolist())
+    assert brief.test.equal(prepare.divide({**ARGS, "brief": True}, data).kept.test)
+    few = data.only(range(300))  # else it would be cross-validated
+    assert not prepare.divide({**ARGS, "data": "few", "brief": True}, few).repeats
+
+
+def test_the_test_of_a_brief_generator_draws_what_half_of_its_budget_holds(monkeypatch):
+    task = registry.load_task("generate")
+    monkeypatch.setattr(task, "seconds", lambda *_others: 100.0)
+    monkeypatch.setattr(train, "batch_within", lambda fit: fit.batch)
+    monkeypatch.setattr(train, "_ready", lambda _task, args, *_others: iter([args]))
+    setup = SimpleNamespace(test=range(200))
+    fit = SimpleNamespace(batch=64, setup=setup, budget=Budget(10, "seconds"))
+    ready = SimpleNamespace(fit=fit, everything=None, computed=None)
+    [args] = train._hurried(task, {"samples": None}, ready, False)
+    assert args == {"samples": 10}
+    assert not [*train._hurried(task, {"samples": 50}, ready, False)]  # as somebody wished
+
+
+def test_a_brief_training_begins_at_once_with_steps_that_its_budget_holds(monkeypatch):
+    """By a clock on which a case takes a twentieth of a second: half a second is a step of ten."""
+    clock, loss = [0.0], Classifier.loss
+
+    def slow(system, batch):
+        clock[0] += 0.05 * len(batch.image)
+        return loss(system, batch)
+
+    monkeypatch.setattr(Classifier, "loss", slow)
+    monkeypatch.setattr(forecast, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    events = train.training("mlp_tiny", "digits", budget="2s", brief=True)
+    begun = next(event for event in events if event.phase == "train")
+    events.close()
+    assert run_folder.read_args(begun.folder)["batch"] == 10
+    assert len(rows(begun.folder / "split.csv")) == len(load.load("digits"))
 
 
 @pytest.mark.parametrize("share, steps", [(1.0, 100), (0.5, 100), (0.1, 30)])

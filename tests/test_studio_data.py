@@ -102,6 +102,15 @@ def test_an_upload_becomes_the_chosen_data_and_the_command_reads_it(studio, phot
     assert f"/{studio.language}/train?data=runs%2F.studio%2Fuploads%2Fphotos" in shown
 
 
+def test_predictions_lead_to_the_verdict_and_other_tables_are_data(studio, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio-1"))
+    (tmp_path / "p.csv").write_text("case,truth,unet\n1,0,1\n2,1,1\n", encoding="utf-8")
+    (tmp_path / "m.csv").write_text("length,width\n1,2\n3,4\n", encoding="utf-8")
+    folder, told = data.take(studio, [str(tmp_path / "p.csv")])
+    assert folder == "" and "study=verdict&amp;files=" in told
+    assert data.take(studio, [str(tmp_path / "m.csv")])[0].startswith("runs/.studio/uploads/m")
+
+
 # words
 
 

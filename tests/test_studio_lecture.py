@@ -7,6 +7,7 @@ import threading
 import xml.etree.ElementTree as ElementTree
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import browsing
 import pytest
@@ -91,15 +92,23 @@ def test_a_row_may_say_how_it_is_trained(client):
         "imgsz=64",
         "pretrained=true",
         "freeze=true",
-        "folds=1",
-        "learning_curve=0",
         "budget=10s",
+        "brief=true",
     ]  # once, not ten times for its intervals
     assert lecture_routes.training("D4")[:3] == ["train", "yolo_tiny", "data=drawn_scenes"]
     text = html.unescape(page(client, "/lecture/en/V9"))
     assert "souron train efficientnet_lite data=digits imgsz=64 pretrained=true freeze=true" in text
     python = "'efficientnet_lite', data='digits', side=64, pretrained=True, freeze=True"
     assert f"souron.train({python}" in text
+
+
+def test_the_first_page_shows_examples_of_rows_that_lead_to_them(monkeypatch):
+    studio = SimpleNamespace(language="ja")
+    shown = lecture.pictures(studio)
+    assert shown.count('<img src="data:image/png;base64,') == len(lecture.PICTURED) and len(shown) < 80_000
+    assert '<a href="/lecture/ja/D4">' in shown and rows.find("D4").ja.title in shown
+    monkeypatch.setattr(lecture.zoo, "root", lambda: None)
+    assert lecture.pictures(studio) == ""
 
 
 def test_a_page_leads_to_its_neighbours_and_to_the_other_language(client):
@@ -244,7 +253,7 @@ def test_a_copy_of_a_part_is_shown_where_the_part_was_made():
 
 def test_training_for_ten_seconds_is_the_ordinary_job(client, jobs):
     begun = client.post("/lecture/en/V1/train", json={}).json()["job"]
-    words = ["train", "alexnet", "data=digits", "folds=1", "learning_curve=0", "budget=10s"]
+    words = ["train", "alexnet", "data=digits", "budget=10s", "brief=true"]
     assert jobs.get(begun).words == words
     assert client.post("/lecture/en/V1/train", json={}).json()["job"] == begun
     seen = client.get(f"/lecture/ja/job/{begun}").json()
@@ -469,6 +478,27 @@ def test_a_training_that_runs_is_watched_on_after_a_reload(client, jobs):
     assert "data-running" not in page(client, "/lecture/en/V2")
     jobs.get(begun).stop()
     assert "data-running" not in page(client, "/lecture/en/V1")
+
+
+DROP = """form => {
+    const data = new DataTransfer();
+    data.items.add(new File(["case,truth,unet\\n1,0,1\\n2,1,1\\n"], "p.csv"));
+    form.dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+@pytest.mark.parametrize("row", ["V1", "L1", "V11"])  # of an image, a text, a command
+def test_predictions_that_are_dropped_on_a_row_lead_to_the_verdict(tmp_path, jobs, monkeypatch, row):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "runs" / ".studio" / "temporary" / "gradio-1"))
+    with serving(tmp_path, jobs) as server, browsing.visiting() as visit:
+        view = visit.page
+        view.route("**/work", lambda route: route.fulfill(json=AT_WORK))
+        view.goto(f"{server}/lecture/en/{row}")
+        view.locator("form.work").evaluate(DROP)
+        expect(view.locator(".answered a.first")).to_have_attribute("href", re.compile(r"study=verdict&files="))
+        assert visit.errors == [] and visit.outside == []
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from souron import model as models_api
 from souron.hub import zoo
 from souron.kinds import signature
 from souron.kinds.codecs.image import as_image
+from souron.kinds.finding import unchecked as no_check
 from souron.kinds.picture import Picture
 from souron.runs import train
 from souron.studio import answers, model_cache
@@ -405,6 +406,18 @@ def test_names_are_shown_as_text(studio, project, files):
     assert "&lt;b&gt;" in cards and "&lt;b&gt;" in same
 
 
+def test_a_table_leads_to_the_page_that_reads_it(studio, project, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio-1"))
+    form = form_of(studio, run(project, "cnn"))
+    for content, way in (
+        ("case,truth,unet\n1,0,1\n2,1,1\n", "study=verdict"),
+        ("length,width\n1,2\n3,4\n", "my_data?"),
+    ):
+        (tmp_path / "t.csv").write_text(content, encoding="utf-8")
+        found, cards, _same = form.several([str(tmp_path / "t.csv")], 5, False)
+        assert found == [] and way in cards
+
+
 def test_nothing_given_is_said(studio, project):
     form = form_of(studio, run(project, "cnn"))
     for found, cards, _same in (form.one(None, None, 5, False), form.several(None, 5, False)):
@@ -492,7 +505,8 @@ def test_a_dropped_in_system_appears_and_answers(studio, dropped, tmp_path, give
     if gives == "labels":
         assert "猫" in cards and "&lt;b&gt;" in cards and "<b>" not in cards
     else:
-        assert cards == "" and view[0].widget == gives
+        unchecked = dropping.BODIES[gives][0] in ("picture", "volume") and form.asked.gives.of_image
+        assert (no_check() in cards, cards == "") == (unchecked, not unchecked) and view[0].widget == gives
     assert f"souron predict {name}" in same and "pretrained" not in same
 
 

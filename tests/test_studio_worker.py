@@ -313,7 +313,7 @@ def test_what_worker_and_server_leave_behind_is_found_and_stopped(opened, tmp_pa
     with server:
         id, worker = server.stdout.readline().split()
         server.kill()
-    waiting.until(lambda: not alive(int(worker)))
+    waiting.until(lambda: not waiting.alive(int(worker)))
     job = Jobs(tmp_path / "runs").get(id)
     waiting.until(lambda: job.last.get("phase") == "train")
     assert job.state == "running" and os.getsid(job.note["pid"]) == job.note["pid"]
@@ -322,10 +322,6 @@ def test_what_worker_and_server_leave_behind_is_found_and_stopped(opened, tmp_pa
     job.stop()
     assert ended(job) == "stopped" and kept(job) and "学習" in job.log
     assert job._words_to_go_on() == ["train", f"resume={job.folder}"]
-
-
-def alive(pid):
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_child_outlives_the_worker_and_can_be_stopped(jobs):

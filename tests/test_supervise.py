@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 import supervise
 import waiting
@@ -38,7 +37,7 @@ def command(folder, then):
 def gone(folder):
     """Wait until the daemon has ended."""
     pid = int((folder / "pid").read_text())
-    waiting.until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    waiting.until(lambda: not waiting.alive(pid))
 
 
 ENDS = {"sys.exit(0)": 0, "sys.exit(3)": 3, "import os; os.kill(os.getpid(), 9)": 137}

@@ -16,7 +16,7 @@ from souron import registry
 from souron.blocks.encoder import PAD, Encoder
 from souron.data.dataset import ListColumn, Rows
 from souron.data.language.tokenizer import Tokenizer
-from souron.evaluation.answers import Setup
+from souron.evaluation.answers import Setup, Trainings
 from souron.evaluation.language import fill_mask
 from souron.evaluation.language import named_entities as tag
 from souron.kinds.spans import Span, Spans
@@ -522,3 +522,17 @@ def test_a_tagger_begins_with_what_masks_taught(tmp_path, monkeypatch):
         prepare.build({**args, "system": "bert_mask_tiny", "pretrained": str(spans.folder)}, sentences(20))
     with pytest.raises(UserError):
         prepare.build({**args, "freeze": True}, cases)
+
+
+def test_figures_of_a_label_count_patients():
+    cases = tagged(24)
+    cases = replace(cases, group=[f"patient {row // 4}" for row in range(24)])
+    true = [one.spans.numpy() for one in tag.sentences(cases)]
+    said = [np.c_[spans, np.ones(len(spans))][: row % 3] for row, spans in enumerate(true)]
+    answers = tag.packed(said)
+    result = Tagging().result(Trainings.of_one(cases, answers, {}), Setup(Tagging.Options(), cases))
+    for number, name in enumerate(tag.labels_of(cases.classes)):
+        own = [[spans[spans[:, 0] == number] for spans in each] for each in (said, true)]
+        scores = metrics.scores(metrics.counts(*own), cases.units)["span F1"]
+        expected = registry.metric("span F1").measure(scores[None], cases.units)
+        assert result.by_label[name]["span F1"] == expected and expected.groups == 6

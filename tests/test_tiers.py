@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import tiers
 import waiting
@@ -229,8 +230,17 @@ def test_a_process_counts_with_what_it_started():
 def test_a_wait_ends_with_what_would_bring_its_state_about(monkeypatch):
     assert waiting.until(lambda: "state", lambda: False) == "state", "it may end once the state is reached"
     monkeypatch.setattr(waiting, "LIMIT", 1)
-    with pytest.raises(AssertionError, match="has ended before"):
-        waiting.until(lambda: False, lambda: False)
+    with pytest.raises(AssertionError, match="has ended before\nits log"):
+        waiting.until(lambda: False, lambda: False, log=lambda: "its log")
     monkeypatch.setattr(waiting, "LIMIT", 0)
     with pytest.raises(AssertionError, match="within 0 seconds"):
         waiting.until(lambda: False)
+
+
+def test_a_process_that_waits_for_its_parent_is_not_alive():
+    assert waiting.alive(os.getpid())
+    ended = subprocess.Popen(["true"])
+    waiting.until(lambda: not waiting.alive(ended.pid))
+    assert psutil.Process(ended.pid).status() == psutil.STATUS_ZOMBIE
+    ended.wait()
+    assert not waiting.alive(ended.pid)

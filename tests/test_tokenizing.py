@@ -464,3 +464,15 @@ def test_a_pair_that_has_changed_waits_for_its_own_turn():
     pairs = [(y, z), (x, y), (256, w), (x, 256)]  # of the last two the former goes first
     system.merges[:4] = torch.tensor(pairs)
     assert system.encode("xyzw") == [x, 258]
+
+
+def test_a_pair_that_occurs_just_often_enough_is_joined():
+    assert b"ab" in learnt(bpe.BPE, ["ab", "ab"], least=2).raws
+    assert b"ab" not in learnt(bpe.BPE, ["ab"], least=2).raws
+
+
+def test_the_length_in_tokens_is_that_of_the_vocabulary():
+    """An é of two bytes and one token, five times, beside five blanks."""
+    system = letters.Letters(letters.Config(size=300), Spec(0))
+    *_others, progress = system.fit(Texts(["é é é é é"]), Run(10**9))
+    assert progress.losses["tokens a byte"].item() == pytest.approx(9 / 14)

@@ -237,6 +237,7 @@ def test_a_frame_that_stays_longer_moves_what_is_foretold_by_its_time(tmp_path, 
 def test_millimetres_a_pixel_are_the_unit_of_motion(clip, tmp_path):
     record = run(clip, tmp_path / "out", mm=0.5)[1]
     assert record.unit == "mm" and record.tracks[0].motion.path == pytest.approx(49, rel=0.05)
+    assert (tmp_path / "out" / "motion.csv").read_text().splitlines()[1].endswith(",mm")
 
 
 def test_as_it_plays_frames_that_come_too_fast_are_counted(clip, tmp_path, monkeypatch):
@@ -397,9 +398,12 @@ def test_the_command_line_tells_of_each_frame_and_at_the_end(clip, tmp_path, cap
 
 
 def test_a_video_that_would_take_too_long_ends_with_what_was_seen(clip, tmp_path):
-    record = watch.within(-1.0, look, clip, tmp_path / "out", classes=("dark", "bright"))
+    def watching(name):
+        return watch.watching(look, clip, tmp_path / name, classes=("dark", "bright"))
+
+    record = watch.within(-1.0, watching("out"))
     assert record.frames == 1 and "1 frames" in record.broken
-    whole = watch.within(600.0, look, clip, tmp_path / "all", classes=("dark", "bright"))
+    whole = watch.within(600.0, watching("all"))
     assert whole.frames == 50 and not whole.broken
 
 
@@ -445,3 +449,78 @@ def test_a_frame_that_cannot_be_encoded_is_an_error_of_the_film(tmp_path, monkey
     with pytest.raises(OSError, match="No space"), moving.Writer(tmp_path / "film.mp4", RATE) as writer:
         for number in range(count):
             writer.write(frame_of(number).pixels)
+
+
+STILL = [square(50, 50)]
+
+
+def test_scores_just_high_enough_begin_and_continue_a_track():
+    least = Tracker().least
+    frames = [[square(50, 50, score=score)] for score in (0.25, 0.25, least)]
+    assert [set(numbers) for numbers in followed(frames)] == [{1}] * 3
+    beside = [square(50, 50), square(53, 50)]  # one box is given to one track alone
+    assert set(followed([beside, beside, [square(50, 50, score=0.25)]])[-1]) == {1}
+
+
+def test_a_track_of_one_frame_needs_more_overlap_than_one_of_several():
+    assert set(followed([STILL, [square(56, 50)]])[-1]) == {2}, "an overlap of 0.25"
+    assert set(followed([STILL, STILL, [square(56, 50)]])[-1]) == {1}
+    tracker = Tracker()
+    tracker.update(STILL)
+    left, without = tracker._give(np.array(STILL), tracker.tracks, 1.0)
+    assert not len(left) and not without, "the least overlap itself is enough"
+
+
+def test_a_track_waits_just_as_long_as_its_patience():
+    for away, number in ((tracking.PATIENCE, 1), (tracking.PATIENCE + 1, 2)):
+        assert set(followed([STILL, STILL, *[[]] * away, STILL])[-1]) == {number}
+
+
+def test_a_path_has_its_bounds(monkeypatch):
+    monkeypatch.setattr(motion, "MOST", 6)
+    paths = watch._Paths(1.0)
+    for at in range(8):
+        [track] = Tracker().update([square(10.0 * at, 50)])
+        paths.add(track, "thing", 0.5 * at)
+        assert (paths._motion(1) is None) == (at + 1 < watch.FEWEST)
+    assert len(paths.place[1]) == 6
+    assert paths.trail(1, 2.5) == [(30.0, 50.0), (40.0, 50.0), (50.0, 50.0)], "a second of it"
+
+
+def test_motion_has_its_bounds(monkeypatch):
+    slow = motion.motion([[0, 0], [2, 0], [4, 0]], [0.0, 1.0, 2.0], 20)
+    assert slow.idle == 0, "not slower than a tenth of its size"
+    assert motion.motion([[0, 0], [1, 1]], [2.0, 2.0], 5).seconds == 0
+    windows = []
+    monkeypatch.setattr(
+        motion.scipy.signal, "savgol_filter", lambda path, window, *_a, **_k: windows.append(window) or path
+    )
+    for count in (5, 6, 50):
+        motion.smooth(np.zeros((count, 2)), np.arange(count) / RATE)
+    assert windows == [5] * 6 + [13] * 3, "odd, of half a second, and not longer than the path"
+
+
+def test_an_event_tells_the_number_of_its_frame_and_the_time_left(tmp_path):
+    record = watch.WatchRecord(tmp_path, "a.mp4", "mm", frames=5, seconds=3.0)
+    event = watch._event(record, moving.Frame(np.zeros((4, 4, 3), np.uint8), 0.1, 1.0), [], 4, 4.0, None)
+    assert event.text.startswith("frame 5,") and event.seconds_left == 9
+    record.tracks = [watch.Tracked(number, "thing", 3, None) for number in range(20)]
+    [table] = record.tables()
+    assert "path (mm)" in table.columns and "speed (mm/s)" in table.columns
+    assert not any("more" in str(line) for line in record.shown())
+
+
+def test_a_film_without_a_rate_shows_each_frame_where_that_is_asked_for(tmp_path, monkeypatch):
+    frame = moving.Frame(np.zeros((40, 40, 3), np.uint8), 0.0)
+    monkeypatch.setattr(watch, "_opened", lambda _source: (frame, iter([])))
+    monkeypatch.setattr(moving, "length", lambda _source: None)
+    monkeypatch.setattr(moving, "decodes", lambda: False)
+    monkeypatch.setattr(time, "perf_counter", lambda: 5.0)
+    frames, record = run(tmp_path / "any.mp4", tmp_path / "out", every=0.0)
+    assert record.rate == 25 and frames[0].picture is not None
+
+
+def test_a_camera_has_at_most_three_figures():
+    from souron.studies.watch import is_camera
+
+    assert is_camera("100") and not is_camera("1000") and not is_camera("a.mp4")

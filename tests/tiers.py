@@ -392,7 +392,11 @@ class Tables:
         return [(file, before, now) for file, before, now in changed if differs(before, now)]
 
     def write(self, cases: dict[str, Case], slow: set[str], pace: float, mutants: list[str]) -> None:
-        """Bring all up to date; what differs little stays as it is."""
+        """Bring all up to date; what differs little stays as it is.
+
+        A case counts with what it took in this run. The first one that pays for an import or a cache which others use
+        as well so becomes slow; it is quick again after the next run, where slow cases come last and another one pays.
+        """
         computer, known = self.read()
         seconds = {name: case.seconds / pace for name, case in cases.items()}
         now_slow = {

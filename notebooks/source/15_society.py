@@ -39,7 +39,7 @@ import numpy as np
 
 from souron.studies.work import exposure, tables, titles
 
-table = tables.kept(tables.shipped())
+table = tables.usual()
 occupation = titles.find(OCCUPATION, table).occupation
 for task in occupation.tasks[:12]:
     print(task.people, task.gpt4, "core " if task.core else "other", task.text[:90])
@@ -113,12 +113,11 @@ agreement.same.value, agreement.kappa.value, exposure.nearness(gpt4, people).bia
 # %% [markdown] lang="en"
 # The share of tasks with the same label, Cohen's kappa (0: as by chance, 1: always), and how much higher GPT-4's betas are. "19 % of workers have
 # half of their tasks exposed" is one figure of several: it also depends on how occupations are matched with employment. Three defensible rules, each
-# with its 95 % interval, on the half of the occupations that comes with souron:
+# with its 95 % interval:
 
 # %% [markdown] lang="ja"
 # 同じラベルの作業の割合、Cohen のカッパ係数（0 なら偶然、1 なら完全な一致）、GPT-4 の beta がどれだけ高いかです。「働く人の 19 % では作業の半分が曝露
 # される」という数字は、一つの見方にすぎません。職業と雇用者数をどう対応させるかでも変わります。どれも筋の通った三つの規則と、その 95 % 信頼区間です。
-# souron に付属する半分の職業で計算しました。
 
 # %%
 for who in ("people", "gpt4"):

@@ -89,17 +89,22 @@ def tell_csv() -> Callable:
             raise UserError(
                 "option", _("--csv lists labels, and this system gives none"), expected="--json", fix="out=FOLDER"
             )
+        warn(file, answer)
         for rank, (label, probability) in enumerate(best(answer, top), 1):
             writer.writerow([file, rank, label, f"{probability:.6f}"])
-        warn(file, answer, least)
+        refer(file, answer, least)
 
     return tell
 
 
-def warn(file: str, answer: Any, least: float | None) -> None:
-    """Warn where the case is unlike the training data, and where the answer is passed on."""
+def warn(file: str, answer: Any) -> None:
+    """Warn where the case is unlike the training data."""
     if text := finding.unlike(answer):
-        console.warn(f"{file}: {text}")
+        console.warn(f"{file}: {text}", "bold yellow")
+
+
+def refer(file: str, answer: Any, least: float | None) -> None:
+    """Say where an answer is passed on to a person."""
     if is_referred(answer, least):
         console.warn(_("{file}: pass on to a person").format(file=file))
 
@@ -125,8 +130,14 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None, least: flo
         for line in rest:
             note(line)
         return
-    show(file, console.likelihoods(best(answer, top)) if excludes(answer) else words(answer))
-    warn(file, answer, least)
+    warn(file, answer)
+    labels = [(answer.called(label), share) for label, share in best(answer, top)] if excludes(answer) else []
+    if finding.standing(answer) == "unlike":
+        first = " ".join([labels[0][0], units.percent(labels[0][1])]) if labels else words(answer)
+        show(file, finding.guess(first))
+    else:
+        show(file, console.likelihoods(labels) if labels else words(answer))
+    refer(file, answer, least)
     for text in getattr(answer, "notes", ()):
         console.warn(text)
     for path in [saved, *getattr(answer, "also", [])] if saved else []:

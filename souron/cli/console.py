@@ -92,9 +92,9 @@ def note(text: str) -> None:
     screen.err.print(text, style="dim", soft_wrap=True)
 
 
-def warn(text: str) -> None:
+def warn(text: str, style: str = "yellow") -> None:
     """Print a warning on stderr, even with --quiet."""
-    Console(stderr=True, markup=False, highlight=False, emoji=False).print(text, style="yellow", soft_wrap=True)
+    Console(stderr=True, markup=False, highlight=False, emoji=False).print(text, style=style, soft_wrap=True)
 
 
 @contextmanager

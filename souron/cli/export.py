@@ -71,7 +71,7 @@ def export(
     show(table)
     if exported.kept != exported.source:
         note(_("the folder keeps random cases, and none of your data; cases=validation keeps those"))
-    if exported.left_out:
-        note(_("it has no check for inputs unlike the training data: it answers whatever it is given"))
+    if exported.notice:
+        note(_(exported.notice))
     if exported.batch == "1":
         note(_("it takes one case at a time"))

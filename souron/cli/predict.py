@@ -20,6 +20,7 @@ from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
 from souron.hub import names, zoo
 from souron.inference import modes
+from souron.kinds import finding
 from souron.utils import files as file_utils
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
@@ -283,6 +284,7 @@ def tell_all(answers: Iterable[tuple[Any, Any]], tell: Any, truth: Any, saving: 
     """Print and save every answer. Raises UserError if there is no file, or for a wrong option;
     exit code 3 if files could not be read."""
     failed = total = 0
+    standings = set[str]()
     for file, answer in console.awaited(answers):
         total += 1
         saved = None
@@ -294,6 +296,10 @@ def tell_all(answers: Iterable[tuple[Any, Any]], tell: Any, truth: Any, saving: 
             if truth is not None:
                 answer.judged(truth)
             saved = saving.keep(answer, file)
+        standing = finding.standing(answer)
+        if standing == "unchecked" and standing not in standings:
+            note(finding.unchecked())
+        standings.add(standing)
         tell(str(file), answer, saved=saved)
     if not total:
         raise UserError(
@@ -302,6 +308,8 @@ def tell_all(answers: Iterable[tuple[Any, Any]], tell: Any, truth: Any, saving: 
             expected=_("images, folders with images, or globs that match some"),
             exit=3,
         )
+    if "unlike" in standings:
+        note(f"{finding.advice(saving.loaded.learnt_from)} (souron list, souron train)")
     saving.end()
     if failed:
         note(_("{failed} of {total} files could not be read").format(failed=failed, total=total))

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from souron.cli import console
-from souron.cli.console import print_json, screen, show
+from souron.cli.console import note, print_json, screen, show
 from souron.cli.studies import print_record
 from souron.kinds.boxes import Boxes, counted
 from souron.kinds.codecs import moving
+from souron.kinds.finding import unchecked
 from souron.kinds.signature import read_options
 from souron.utils.messages import _
 
@@ -75,6 +76,7 @@ def look_in_tiles(
         if screen.json:
             print_json({"file": str(path), **record.as_json()})
             continue
+        note(unchecked())
         text = _("{file}: {width} x {height} pixels, {count} tiles")
         show(text.format(file=path, width=record.size[0], height=record.size[1], count=record.tiles))
         if record.glass:

@@ -19,6 +19,7 @@ and constants hold its properties, so that ``souron list --data`` need not impor
     megabytes = 31             size of the download
     ships_with = "sklearn"     the Python package that contains it, if no download is needed
     targets = ("boxes", "classes_of_pixels")   kinds of target if there are several, default first
+    labels_ja = {"cat": "猫"}  what pages and the terminal add to its labels in Japanese
     improper = True            half of its answers are as nobody should answer, on purpose
 
 It defines ``load(side: int | None = None) -> Dataset``; ``None`` is the images' original side. With
@@ -30,7 +31,7 @@ import difflib
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -74,6 +75,7 @@ class DataEntry:
     ships_with: str
     targets: tuple[str, ...]
     improper: bool
+    labels_ja: Mapping[str, str]
     file: Path
 
     @property
@@ -166,6 +168,7 @@ def describe(file: Path) -> DataEntry | None:
         ships_with=value("ships_with", ""),
         targets=value("targets", ()),
         improper=value("improper", False),
+        labels_ja=value("labels_ja", {}),
         file=file,
     )
 

@@ -158,6 +158,19 @@ class Plan(NamedTuple):
                 yield f"share{100 * share:.0f}-{fold}", 0, share, one
 
 
+def shortened(one: Split, cases: Dataset, most: int) -> Split:
+    """Return the split with at most ``most`` validation and test cases each, always the same ones.
+
+    >>> import torch
+    >>> cases = Dataset("toy", torch.arange(20)[:, None], torch.tensor([0, 1] * 10), ("cat", "dog"),
+    ...                 file="abcdefghijklmnopqrst")
+    >>> [len(part) for part in shortened(everything(cases), cases, 4).deal(cases)]
+    [20, 0, 4]
+    """
+    drawn = sorted(one.test.tolist(), key=lambda row: _key(cases.file[row], "test"))[:most]
+    return replace(one, val=one.val[:most], test=torch.tensor(sorted(drawn), dtype=torch.long))
+
+
 def plan(
     cases: Dataset,
     folds: int | None = None,

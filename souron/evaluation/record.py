@@ -9,9 +9,12 @@ from torch import Tensor
 
 from souron import registry
 from souron.data.dataset import Dataset, Skipped
+from souron.data.quality import warnings as data_warnings
+from souron.data.quality.warnings import DataWarning
 from souron.evaluation.answers import Answers
 from souron.kinds.labels import Labels
 from souron.stats.records import Margin, Measure, Ranking, Row, Verdict, pairs_as_json
+from souron.utils import units
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class RunRecord:
     model: Any = None
     engine: str = "eager"  # what computed the answers, see ``inference.engine``
     notes: list[str] = field(default_factory=list)  # shown at the top of the report
+    warnings: Sequence[DataWarning] = ()  # of the data check, shown above them
 
     def __repr__(self) -> str:
         """Return one line for the Python prompt; all figures are in the fields."""
@@ -74,7 +78,8 @@ class RunRecord:
         told = ""
         if first is not None:
             name, measure = first
-            told = f", {name} {measure.value:.3f} ({measure.low:.3f}..{measure.high:.3f})"
+            ends = units.ends(f"{measure.low:.3f}", f"{measure.high:.3f}")
+            told = f", {name} {measure.value:.3f} ({ends})"
         return f"<RunRecord {self.folder}: {self.system} on {self.data}{told}>"
 
     def _repr_html_(self) -> str:
@@ -95,6 +100,7 @@ class RunRecord:
             "skipped": [asdict(skipped) for skipped in self.skipped],
             **({"patients": self.patients} if self.patients else {}),
             "notes": self.notes,
+            **data_warnings.as_json(self.warnings, self.folder),
             **({} if self.unlike is None else {"unlike": self.unlike}),
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
         }
@@ -192,6 +198,7 @@ class ComparisonRecord:
     test: Dataset | None = None
     train: int = 0  # cases per training
     notes: list[str] = field(default_factory=list)  # shown at the top of the report
+    warnings: Sequence[DataWarning] = ()  # of the data check, shown above them
 
     def __repr__(self) -> str:
         """Return one line for the Python prompt; all figures are in the fields."""
@@ -214,6 +221,7 @@ class ComparisonRecord:
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
             "sentence": self.sentence,
             "notes": self.notes,
+            **data_warnings.as_json(self.warnings, self.folder),
             "report": str(self.report),
             **{name: self.receipt[name] for name in ("measured", "margins", "machines") if name in self.receipt},
         }

@@ -55,6 +55,7 @@ class Exported:
     kept: str  # the same of those in ``check.npz``
     batch: str  # "any", or "1"
     left_out: tuple[str, ...]  # parts of souron's answer that the folder does not have: "familiar"
+    notice: str = ""  # what the folder does not check, English; "" for a generator
 
     def sizes(self) -> list[tuple[str, int]]:
         """Return the name of each file and its bytes."""
@@ -242,6 +243,7 @@ def _write(
         "kept": kept.source,
         "batch": about["batch"],
         "left_out": tuple(about["left_out"]),
+        "notice": about["notice"],
     }
 
 

@@ -21,7 +21,7 @@ from typing import Literal
 import pooch
 
 from souron.data import load
-from souron.hub import fetch, networks, packages, tables
+from souron.hub import fetch, networks, packages
 from souron.hub.fetch import Item, Progress, no_progress
 from souron.utils.messages import UserError, _
 
@@ -176,9 +176,6 @@ def _files(item: Item) -> dict[str, Path]:
         # the file name that souron expects; other programs' caches differ
         own = f"{name}.safetensors" if maker == "timm" else here.name
         return {f"weights/{own}": here}
-    if item.name in tables.TABLES:
-        name = tables.TABLES[item.name].file
-        return {f"data/{item.name}/{name}": here / name}
     if item.name in packages.LISTS:
         return {f"data/{item.name}/{file.name}": file for file in here.iterdir() if file.is_file()}
     entry = load.names()[item.name]

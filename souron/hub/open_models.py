@@ -361,7 +361,7 @@ def _front_matter(path: Path) -> dict[str, str]:
         return {}
     parts = path.read_text(encoding="utf-8", errors="replace").split("---", 2)
     try:
-        found = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else {}
+        found = files.parse_yaml(parts[1]) if len(parts) == 3 and not parts[0].strip() else {}
     except yaml.YAMLError:
         return {}
     return {k: str(v) for k, v in found.items()} if isinstance(found, dict) else {}

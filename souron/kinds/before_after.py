@@ -62,6 +62,7 @@ class BeforeAfter(Kind):
     noun = N_("before and after")
     suffix = ".png"
     kept = True
+    of_image = True
 
     before: Picture
     after: Picture

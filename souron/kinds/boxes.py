@@ -51,7 +51,7 @@ class Boxes(Finding):
     def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
         """Return a row of ``columns`` for each of those boxes."""
         return [
-            [self.found.words(i), *(round(edge, 1) for edge in self.box[i].tolist())]
+            [self.found.words(i, self.called), *(round(edge, 1) for edge in self.box[i].tolist())]
             for i in self.found.chosen(least, shown)
         ]
 
@@ -138,12 +138,12 @@ class Boxes(Finding):
         }
 
     def __str__(self) -> str:
-        return counted(self.found.names)
+        return counted([*map(self.called, self.found.names)])
 
     @property
     def scored(self) -> str:
         """Return the text of the answer with the highest and the lowest score of each name."""
-        return counted(self.found.names, self.found.scores)
+        return counted([*map(self.called, self.found.names)], self.found.scores)
 
     def _repr_html_(self) -> str:
         return html(self.drawn(), str(self)) + files.html_table(self.columns, self.rows(), "")

@@ -1,9 +1,21 @@
 """Base class of all kinds."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
+
+from souron.utils.messages import language
+
+
+def in_both(label: str, japanese: Mapping[str, str]) -> str:
+    """Return a label; for Japanese readers with its Japanese, where there is one.
+
+    >>> in_both("bag", {"bag": "かばん"})
+    'bag'
+    """
+    told = japanese.get(label) if language() == "ja" else None
+    return f"{label}（{told}）" if told else label
 
 
 class Kind(ABC):
@@ -21,6 +33,8 @@ class Kind(ABC):
     kept: ClassVar[bool] = False  # text cannot express it, so that an answer is saved by default
     folders: ClassVar[bool] = False  # a folder is one instance, not many
     blank: ClassVar[bool] = False  # an empty instance exists: a system can start without a file
+    japanese: Mapping[str, str] = {}  # label -> its Japanese, see ``called``
+    of_image: bool = False  # the answer to an image or a volume, see ``finding.standing``
 
     file: str  # path it was read from; output only has none
 
@@ -33,6 +47,15 @@ class Kind(ABC):
     def each(cls, path: Path, **how: Any) -> Iterator[Self]:
         """Yield all instances in a file. Same arguments and errors as ``read``."""
         yield cls.read(path, **how)
+
+    def named(self, japanese: Mapping[str, str]) -> Self:
+        """Attach the Japanese names of labels to an answer, once, when it is made."""
+        object.__setattr__(self, "japanese", japanese)
+        return self
+
+    def called(self, label: str) -> str:
+        """Return a label as pages and the terminal show it; files keep the label itself."""
+        return in_both(label, self.japanese)
 
     @abstractmethod
     def save(self, path: Path) -> None:

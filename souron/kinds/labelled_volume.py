@@ -221,7 +221,7 @@ class LabelledVolume(Finding):
 
     def __str__(self) -> str:
         told = ", ".join(
-            _("{name} {amount} ml").format(name=name, amount=f"{amount:.4g}")
+            _("{name} {amount} ml").format(name=self.called(name), amount=f"{amount:.4g}")
             for name, count, amount in self.rows()
             if count
         )
@@ -234,7 +234,7 @@ class LabelledVolume(Finding):
 
     def table(self) -> str:
         """Return the rows as an HTML table."""
-        return files.html_table(self.columns, self.rows(), "")
+        return files.html_table(self.columns, [[self.called(name), *rest] for name, *rest in self.rows()], "")
 
 
 def _cut(values: np.ndarray, axis: int, number: int) -> np.ndarray:

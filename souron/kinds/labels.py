@@ -50,12 +50,12 @@ class Labels(Finding):
         }
 
     def __str__(self) -> str:
-        return f"{self.file}: " + ", ".join(f"{label} {p:.1%}" for label, p in self.top5)
+        return f"{self.file}: " + ", ".join(f"{self.called(label)} {p:.1%}" for label, p in self.top5)
 
     def _repr_html_(self) -> str:
         """Return a bar for each of the top five, for notebooks."""
         bars = "".join(
-            f"<tr><td>{escape(label)}</td><td style='text-align:right'>{p:.1%}</td>"
+            f"<tr><td>{escape(self.called(label))}</td><td style='text-align:right'>{p:.1%}</td>"
             f"<td style='width:12em'><div style='background:#4477aa;height:0.8em;"
             f"width:{p:.1%}'></div></td></tr>"
             for label, p in self.top5

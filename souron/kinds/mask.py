@@ -95,7 +95,7 @@ class Mask(Finding):
         made = []
         for i in self.found.chosen(least, shown):
             pixels = int(self.inside(i).sum())
-            made.append([self.found.words(i), pixels, f"{pixels / math.prod(self.picture.size):.1%}"])
+            made.append([self.found.words(i, self.called), pixels, f"{pixels / math.prod(self.picture.size):.1%}"])
         return made
 
     def save(self, path: Path) -> None:

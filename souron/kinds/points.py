@@ -57,7 +57,7 @@ class Points(Finding):
     def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
         """Return a row of ``columns`` for each of those points."""
         return [
-            [self.found.words(i), *(round(edge, 1) for edge in self._places(i))]
+            [self.found.words(i, self.called), *(round(edge, 1) for edge in self._places(i))]
             for i in self.found.chosen(least, shown)
         ]
 

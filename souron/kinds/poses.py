@@ -76,7 +76,7 @@ class Poses(Finding):
         """Return a row of ``columns`` for each point of those figures."""
         return [
             [
-                f"{i + 1} {self.found.words(i)}",
+                f"{i + 1} {self.found.words(i, self.called)}",
                 name,
                 *(round(at, 1) for at in place),
                 "" if sure is None else f"{sure:.0%}",
@@ -174,12 +174,12 @@ class Poses(Finding):
         }
 
     def __str__(self) -> str:
-        return counted(self.found.names)
+        return counted([*map(self.called, self.found.names)])
 
     @property
     def scored(self) -> str:
         """Return the text of the answer with the highest and the lowest score of each name."""
-        return counted(self.found.names, self.found.scores)
+        return counted([*map(self.called, self.found.names)], self.found.scores)
 
     def _repr_html_(self) -> str:
         return html(self.drawn(), str(self)) + files.html_table(self.columns, self.rows(), "")

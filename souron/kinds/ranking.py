@@ -51,6 +51,7 @@ class Ranking(Kind):
     noun = N_("ranking")
     suffix = ".json"
     formats = (".json", ".csv")
+    of_image = True
 
     texts: Sequence[Scored]
     picture: Picture | None = None  # the query image

@@ -97,7 +97,7 @@ class Segments(Finding):
         for i in self.found.chosen(least, shown):
             pixels = int(self.inside(i).sum())
             share = f"{pixels / math.prod(self.picture.size):.1%}"
-            made.append([self.found.words(i), _("yes") if self.things[i] else _("no"), pixels, share])
+            made.append([self.found.words(i, self.called), _("yes") if self.things[i] else _("no"), pixels, share])
         return made
 
     def save(self, path: Path) -> None:
@@ -180,12 +180,12 @@ class Segments(Finding):
         }
 
     def __str__(self) -> str:
-        return counted(self.found.names)
+        return counted([*map(self.called, self.found.names)])
 
     @property
     def scored(self) -> str:
         """Return the text of the answer with the highest and the lowest score of each name."""
-        return counted(self.found.names, self.found.scores)
+        return counted([*map(self.called, self.found.names)], self.found.scores)
 
     def _repr_html_(self) -> str:
         return html(self.drawn(), str(self)) + files.html_table(self.columns, self.rows(), "")

@@ -1,7 +1,7 @@
 """Spans: labelled parts of a text, such as names of persons and places."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -70,16 +70,19 @@ class Spans(Kind):
         if not self.spans:
             return _("nothing is marked")
         return "\n".join(
-            f"{one.label}\t{' '.join(one.text.split())}\t{one.start}–{one.end}\t{one.score:.2f}" for one in self.spans
+            f"{self.called(one.label)}\t{' '.join(one.text.split())}\t{one.start}–{one.end}\t{one.score:.2f}"
+            for one in self.spans
         )
 
     def _repr_html_(self) -> str:
         """Return the text, each span in its label's colour and followed by the label."""
-        return f"<div style='white-space:pre-wrap'>{marked(self.text, self.spans)}</div>"
+        return f"<div style='white-space:pre-wrap'>{marked(self.text, self.spans, called=self.called)}</div>"
 
 
-def marked(text: str, spans: Sequence[Span], labels: Sequence[str] = ()) -> str:
+def marked(text: str, spans: Sequence[Span], labels: Sequence[str] = (), called: Callable[[str], str] = str) -> str:
     """Return HTML of a text with its spans in colours, which follow the order of ``labels``.
+
+    ``called`` gives a label as it is shown.
 
     >>> marked("Anna sang.", [Span("Anna", "person", 0, 4)])[-41:]
     "1.00'>Anna<sub> person</sub></mark> sang."
@@ -90,7 +93,7 @@ def marked(text: str, spans: Sequence[Span], labels: Sequence[str] = ()) -> str:
         tint = TINTS[known.index(span.label) % len(TINTS)] if span.label in known else TINTS[-1]
         parts.append(
             f"{escape(text[end : span.start])}<mark style='background:{tint};color:#111' "
-            f"title='{span.score:.2f}'>{escape(span.text)}<sub> {escape(span.label)}</sub></mark>"
+            f"title='{span.score:.2f}'>{escape(span.text)}<sub> {escape(called(span.label))}</sub></mark>"
         )
         end = span.end
     return "".join([*parts, escape(text[end:])])

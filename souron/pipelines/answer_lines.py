@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from souron.kinds.finding import check_json
 from souron.utils.messages import UserError
 
 
@@ -18,10 +19,7 @@ def as_json(file: str, answer: Any, top: int = 5, origin: Mapping[str, Any] | No
         told["labels"] = [{"label": name, "probability": p} for name, p in best(answer, top)]
     else:
         told |= answer.as_json()
-    familiar = getattr(answer, "familiar", None)
-    if familiar is not None:
-        told["familiar"] = familiar.as_json()
-    return told
+    return told | check_json(answer)
 
 
 def best(answer: Any, top: int) -> list[tuple[str, float]]:

@@ -66,7 +66,7 @@ def _page(record: ComparisonRecord, elsewhere: Sequence[Any]) -> str:
         title=title,
         eyebrow=_("comparison at equal budget · {task}").format(task=task_name(record.task)),
         sentence=again(record.sentence),
-        notes=notes(record),
+        notes=[*data_warnings.texts(record.warnings, record.folder), *notes(record)],
         facts=_facts(record),
         contents=[
             *((section.name, section.title) for section in sections),

@@ -154,7 +154,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
     if cases.spacing and cases.volumes:
         steps = np.array(cases.spacing)
         ends = [
-            f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g}–{high:.3g}"
+            f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else units.ends(f"{low:.3g}", f"{high:.3g}")
             for low, high in zip(steps.min(0), steps.max(0), strict=True)
         ]
         facts.append((_("millimetres between slices, rows and columns"), " × ".join(ends)))

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from souron.kinds.codecs import image, nifti
+from souron.kinds.finding import guess, notice, unlike
 from souron.kinds.graphics import isosurface, overlay
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.mesh import ply
@@ -33,10 +34,11 @@ def write(labelled: LabelledVolume, path: Path) -> Path:
 def text(labelled: LabelledVolume) -> str:
     """Return the page's HTML, in the reader's language."""
     small, area, step = viewer.shown(labelled.volume, labelled.area)
-    notes = list(labelled.volume.notes)
+    said, warning = str(labelled), unlike(labelled)
+    notes = [guess(said) if warning else notice(labelled), *labelled.volume.notes]
     if step > 1:
         notes.append(_("The page shows one voxel in {n} along each axis; the millilitres are of all.").format(n=step))
-    shown = LabelledVolume(small, area, labelled.names)
+    shown = LabelledVolume(small, area, labelled.names).named(labelled.japanese)
     there = [k for k, count in enumerate(shown.voxels) if count and labelled.names[k]][:MOST_LABELS]
     meshes = []
     for label in there:
@@ -52,8 +54,8 @@ def text(labelled: LabelledVolume) -> str:
         title=_("What was found in {name}").format(name=name),
         eyebrow=_("labelled volume"),
         contents=[("slices", _("Slices and surfaces")), ("planes", _("Three planes")), ("labels", _("Labels"))],
-        headline=str(labelled),
-        notes=notes,
+        headline=warning or said,
+        notes=[*filter(None, notes)],
         windows=_windows(labelled.volume),
         labels=[
             (
@@ -63,7 +65,7 @@ def text(labelled: LabelledVolume) -> str:
             )
             for label, colour in zip(there, colours, strict=True)
         ],
-        planes=page.plot(image.png(labelled.planes()), str(labelled)),
+        planes=page.plot(image.png(labelled.planes()), said),
         table=Markup(labelled.table()),
         about=viewer.told(colours, colours),
         volume=viewer.encoded(nifti.written(small.values, small.affine, True)),

@@ -75,7 +75,7 @@ def _page(record: RunRecord, elsewhere: Sequence[Any]) -> str:
         title=_("{system} on {data}").format(system=record.system, data=called(record.data)),
         eyebrow=registry.task_name(record.task),
         headline=_headline(record),
-        notes=notes(record),
+        notes=[*data_warnings.texts(record.warnings, record.folder), *notes(record)],
         short=_short(record),
         onward=_onward(record),
         facts=_run_facts(record),
@@ -448,6 +448,7 @@ def _card(record: RunRecord) -> str:
         _("It was measured on {n} cases of {data} only; other sources may differ.").format(
             n=units.whole(record.parts.get("test", 0)), data=record.data
         ),
+        *data_warnings.texts(record.warnings, record.folder),
         *record.notes,
         *_of_task(record, "limits"),
         _("It is no medical device: no diagnosis may rest on it alone."),

@@ -191,24 +191,20 @@ def _needed(verdict: Verdict, seeds: int) -> str:
 
 
 def _difference(value: float, low: float, high: float, unit: str) -> str:
-    """Format a difference as ``0.8 points (0.3..1.3)``, with digits enough to exclude 0."""
+    """Format a difference as ``0.8 points (0.3–1.3)``, with digits enough to exclude 0."""
     if unit == "share":
         value, low, high = 100 * value, 100 * low, 100 * high
     large = max(abs(value), abs(low), abs(high))
     digits = 1 if unit == "share" or large >= 10 else 3
     while digits < 8 and low * high > 0 and min(abs(low), abs(high)) < 0.5 * 10**-digits:
         digits += 1
-    shown = {
-        "value": f"{round(value, digits) + 0:.{digits}f}",
-        "low": f"{round(low, digits) + 0:.{digits}f}",
-        "high": f"{round(high, digits) + 0:.{digits}f}",
-        "unit": unit,
-    }
+    middle, *ends = (f"{round(each, digits) + 0:.{digits}f}" for each in (value, low, high))
+    shown = {"value": middle, "interval": units.ends(*ends), "unit": unit}
     if unit == "share":
-        return _("{value} points ({low}..{high})").format(**shown)
+        return _("{value} points ({interval})").format(**shown)
     if unit:
-        return _("{value} {unit} ({low}..{high})").format(**shown)
-    return _("{value} ({low}..{high})").format(**shown)
+        return _("{value} {unit} ({interval})").format(**shown)
+    return _("{value} ({interval})").format(**shown)
 
 
 def change_table(changes: Sequence["Change"], title: str = "", wide: bool = False) -> Table:

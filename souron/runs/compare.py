@@ -521,6 +521,7 @@ class Comparison:
             details=task.compared(answers, setup),
             test=setup.test,
             train=len(self.rounds[0][1].train),
+            warnings=data_warnings.of_data(self.args["data"], self.everything, folder.parent.parent),
         )
 
     def _rank(self, name: str, tables: dict[str, Any], measures: dict[str, dict[str, Measure]]) -> Ranking:

@@ -69,6 +69,7 @@ class TrainOptions(_LearningOptions):
     patience: Annotated[int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)] = 0
     rate: Annotated[float | None, Choice(N_("the highest learning rate (default: the system's own)"))] = None
     processes: Annotated[int, Choice(N_("processes that share each batch"), low=1)] = 1
+    brief: Annotated[bool, Choice(N_("seconds by the clock, with the tests: at most 200 test cases, no folds"))] = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ class TourOptions:
     seeds: Seeds = 3
     project: Project = "runs"
 
+
+MOST_BRIEF = 200  # validation and test cases each of a brief training
 
 # these determine the location of a run, not its content
 NOT_KEPT = ("name", "project", "plan", "on", "send", "processes", "sbatch", "round")
@@ -175,6 +178,7 @@ ORDER = (
     "margin",
     "plan",
     "processes",
+    "brief",
     "on",
     "send",
     "sbatch",

@@ -340,16 +340,8 @@ def _doubts(one: Tested) -> Iterator[str]:
                 "{name}: {measure} is {now} today and was {then} in its report: its data or answers changed."
             ).format(name=one.name, measure=metric.title, now=metric.text(measure.value), then=metric.text(value))
             break
-    for text in _own_notes(one.receipt)[:MOST_NOTES]:
+    for text in data_warnings.notes(one.receipt)[:MOST_NOTES]:
         yield _("{name}: {what}").format(name=one.name, what=text)
-
-
-def _own_notes(receipt: Mapping[str, Any]) -> list[str]:
-    """Return the caveats of a run's report, in the reader's language where it has them."""
-    translated = receipt.get("translated")
-    own = translated.get(language()) if isinstance(translated, dict) else None
-    notes = (own if isinstance(own, dict) else receipt).get("notes")
-    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
 def _aligned(one: Tested, other: Tested) -> NDArray[np.int64]:
@@ -508,9 +500,10 @@ def _caveats(tested: Sequence[Tested], settings: Sequence[Setting]) -> list[str]
         if not (setting.fair or setting.equal)
     ]
     few = len(tested[0].setup.test)
+    data = dict.fromkeys(text for one in tested for text in data_warnings.texts(read(one.receipt), one.folder))
     own = [note for one in tested for note in one.notes]
     small = [_("Only {n} test cases: small differences cannot be seen.").format(n=few)] if few < 100 else []
-    return [*unequal, *small, *own]
+    return [*data, *unequal, *small, *own]
 
 
 def _cases(

@@ -95,13 +95,20 @@ def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> P
 
     Images that may be copies stay together where souron divides; predefined parts that share identical
     images or patients are refused unless the options allow them. Known data sets are used as published. Few cases are
-    cross-validated, see ``splits.plan``. Raises UserError.
+    cross-validated, see ``splits.plan``. A brief training has one split with few cases to test. Raises UserError.
     """
     task = task_of(args)
-    options = task_options(args, task)
     if not task.held_out:
         return Plan(splits.everything(data), [])
-    folds = getattr(options, "folds", 1)
+    plan = _divided(args, data, repeats)
+    return plan._replace(kept=splits.shortened(plan.kept, data, run_options.MOST_BRIEF)) if args.get("brief") else plan
+
+
+def _divided(args: dict[str, Any], data: Dataset, repeats: int | None) -> Plan:
+    """Return the split plan of all cases."""
+    task = task_of(args)
+    options = task_options(args, task)
+    folds = 1 if args.get("brief") else getattr(options, "folds", 1)
     repeats = repeats or getattr(options, "repeats", None) or splits.REPEATS
     curve = getattr(options, "learning_curve", None)
     balanced = with_strata(data, task)
@@ -306,6 +313,7 @@ def trainer(args: dict[str, Any], model: Any, parts: Parts) -> Trainer:
         args["batch"],
         args["patience"],
         task,
+        by_clock=bool(args.get("brief")),
     )
 
 

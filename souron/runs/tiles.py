@@ -53,7 +53,7 @@ class Tile(NamedTuple):
 
 @dataclass
 class TilesRecord:
-    """The objects found in a large image."""
+    """The objects found in a large image, which no check compares with the training data."""
 
     folder: Path
     size: tuple[int, int]  # width and height, pixels
@@ -74,6 +74,7 @@ class TilesRecord:
             "height": self.size[1],
             **microns,
             "tiles": self.tiles,
+            "familiar": None,
             **({"tiles_of_glass": self.glass} if self.glass else {}),
             **kind,
             **broken,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from souron import registry
 from souron.data import display_names, splits
+from souron.data.check import warnings as data_warnings
 from souron.data.dataset import Dataset, content
 from souron.data.lazy_column import Sketch
 from souron.data.splits import Plan
@@ -28,13 +29,14 @@ from souron.runs.reading import reading
 from souron.task import Task
 from souron.training import ranks
 from souron.training.budget import Budget
-from souron.training.forecast import Probe, probe
+from souron.training.forecast import Probe, batch_within, probe
 from souron.training.frozen import Features
 from souron.training.trainer import LOOKS, Trainer
 from souron.utils import files, hardware, units
 from souron.utils.messages import Message, UserError, _, sentences
 
 REPORT_SECONDS = 4.0  # in both languages
+FEWEST_SAMPLES = 8  # of a generator, in the test of a brief training
 
 
 @run_options.takes(TrainOptions)
@@ -70,7 +72,8 @@ def training(
     ``patients``), which stay on one side of the split; ``allow_leak`` accepts parts that share
     some; ``window`` is the grey value window for DICOM. ``config`` changes fields of the system's
     config; ``resume`` continues a run's folder with its own options; without ``forecast`` it begins
-    at once, and says nothing of time and memory before.
+    at once, and says nothing of time and memory before. ``brief`` does so too; seconds are then the clock's
+    and hold validation and test, on at most 200 cases, and ``batch`` is lowered to steps of a quarter of them.
 
     For classifiers ``folds`` and ``repeats`` cross-validate (the default for few cases, see
     ``splits.plan``; each training has the whole budget, and what would take too long is left out
@@ -98,6 +101,8 @@ def training(
         yield Event("data", 1.0, text=str(args["data"]), note=about)
     ready = yield from _ready(task, args, everything)
     _one_training(ready.plan)
+    if args.get("brief"):
+        forecast, ready = False, (yield from _hurried(task, args, ready, folder is not None))
     ready, estimate = yield from _estimated(task, args, ready, folder is not None, forecast and not ranks.rank())
     yield _forecast_event(estimate.forecast)
     if estimate.forecast.decoding is not None:
@@ -125,6 +130,7 @@ def training(
     yield from _test(record, task, ready, args)
     record.receipt = receipt(args, ready.everything)
     yield Event("report", text=_("writing the report"))
+    record.warnings = data_warnings.of_data(record.data, ready.everything, folder.parent.parent)
     _write(record)
     yield Event("done", 1.0, record=record)
 
@@ -213,6 +219,23 @@ def _ready(
     return _Ready(everything, plan, model, computed, entrant.trainer, entrant.parts)
 
 
+def _hurried(task: Task, args: dict[str, Any], ready: _Ready, interrupted: bool) -> Generator[Event, None, _Ready]:
+    """Lower the batch and the samples of a new brief training to what its budget holds; then create all anew."""
+    fit, less = ready.fit, {}
+    if interrupted or ranks.size() > 1 or fit.budget.unit != "seconds":
+        return ready
+    if (batch := batch_within(fit)) < fit.batch:
+        less["batch"] = batch
+    if getattr(prepare.task_options(args, task), "samples", 0) is None:
+        seconds, half = task.seconds(fit, fit.setup, 0.0), fit.budget.amount / 2
+        if seconds > half:
+            less["samples"] = max(FEWEST_SAMPLES, int(len(fit.setup.test) * half / seconds))
+    if not less:
+        return ready
+    args |= less
+    return (yield from _ready(task, args, ready.everything, ready.computed))
+
+
 class _Estimate(NamedTuple):
     """The estimated cost of a run, and what was left out to save time."""
 
@@ -230,7 +253,8 @@ def _estimated(
     hardware.forget_peak()
     if not forecast:
         made = _estimate(task, args, ready, Probe(0.0, 0.0, 0), args.get("reduced"))
-        return ready, made._replace(forecast=replace(made.forecast, cost=NO_FORECAST, testing=0.0))
+        reduced = _few_tested(ready) if args.get("brief") else made.reduced
+        return ready, _Estimate(replace(made.forecast, cost=NO_FORECAST, testing=0.0), reduced)
     yield Event("forecast", text=_("a few steps, to estimate time and memory"))
     tried = probe(ready.fit)
     task.rehearse(ready.model, ready.fit.setup)
@@ -244,6 +268,14 @@ def _estimated(
             computed = None if args["folds"] == 1 else ready.computed
             ready = yield from _ready(task, args, ready.everything, computed)
     return ready, _estimate(task, args, ready, tried, less)
+
+
+def _few_tested(ready: _Ready) -> str:
+    """Return that a brief training is tested on a part of the test cases; "" where it is on all."""
+    count = len(ready.plan.kept.test)
+    if count != run_options.MOST_BRIEF:
+        return ""
+    return _("A brief training: {count} of the test cases are measured, drawn by a fixed seed.").format(count=count)
 
 
 def _estimate(task: Task, args: dict[str, Any], ready: _Ready, tried: Probe, less: Any) -> _Estimate:
@@ -357,7 +389,8 @@ def _answered(record: RunRecord, task: Task, ready: _Ready, args: dict[str, Any]
     else:
         text = _("measuring on {n} unseen cases") if task.held_out else _("measuring {n} cases")
         yield Event("test", text=text.format(n=len(setup.test)))
-        answers = yield from answer(task, fit.system, parts.test, decision, setup, record.seed)
+        details = not args.get("brief")
+        answers = yield from answer(task, fit.system, parts.test, decision, setup, record.seed, details=details)
         trainings = Trainings.of_one(setup.test, answers, decision)
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
     record.measures = task.measures(trainings.answers, setup, trainings.training_of)

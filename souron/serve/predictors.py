@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from souron.data.dataset import Rows
 from souron.evaluation.familiarity import Check
 from souron.kinds import signature
-from souron.kinds.finding import Familiarity
+from souron.kinds.finding import Familiarity, check_json
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice, Option
@@ -84,7 +84,7 @@ class ClassifierPredictor:
             {"label": self.labels[row], "probability": value}
             for row, value in zip(order[:top].tolist(), values[:top].tolist(), strict=True)
         ]
-        return {"labels": labels} | ({"familiar": familiar.as_json()} if familiar else {})
+        return {"labels": labels, "familiar": familiar and familiar.as_json()}
 
 
 def fused(system: Any) -> Any:
@@ -124,7 +124,7 @@ class SystemPredictor:
 
     def encode(self, output: Kind, options: dict[str, Any]) -> dict[str, Any]:
         """Return the output as JSON; an output that is saved as a file is added in base64."""
-        return output.as_json() | ({"content": file_content(output)} if output.kept else {})
+        return output.as_json() | check_json(output) | ({"content": file_content(output)} if output.kept else {})
 
 
 def file_content(output: Kind) -> str:

@@ -254,11 +254,11 @@ class ReferRecord(Record):
             [units.percent(share, 0), *(_with_interval(one.points[k][1]) for one in self.methods)]
             for k, (share, _measure) in enumerate(self.methods[0].points)
         ]
-        areas = listed(
-            [f"{one.method} {one.area.value:.3f} ({one.area.low:.3f}–{one.area.high:.3f})" for one in self.methods],
-            SHOWN,
-        )
-        text = _("Mean error over all shares passed on (AURC): {areas}.").format(areas=areas)
+        areas = [
+            f"{one.method} {one.area.value:.3f} ({units.ends(f'{one.area.low:.3f}', f'{one.area.high:.3f}')})"
+            for one in self.methods
+        ]
+        text = _("Mean error over all shares passed on (AURC): {areas}.").format(areas=listed(areas, SHOWN))
         return Table(columns, rows, _("Error among the answers that are not passed on"), right=columns, text=text)
 
     def _floors(self) -> str:

@@ -93,17 +93,19 @@ class SkillRecord(Record):
         found = self.result
         error, gain = found.error, found.gain
         together = _(
-            "Together, for held-out operators: error {error:.3g} on average ({low:.3g}–{high:.3g});"
+            "Together, for held-out operators: error {error:.3g} on average ({interval});"
             " always the mean score: {constant:.3g}."
         )
         verdict = (
-            _("The figures predict the score: better by {gain:.3g} ({low:.3g}–{high:.3g}).")
+            _("The figures predict the score: better by {gain:.3g} ({interval}).")
             if gain.low > 0
-            else _("No better than always answering the mean score ({low:.3g} to {high:.3g}).")
+            else _("No better than always answering the mean score ({interval}).")
         )
         return [
-            verdict.format(gain=gain.value, low=gain.low, high=gain.high),
-            together.format(error=error.value, low=error.low, high=error.high, constant=found.constant.value),
+            verdict.format(gain=gain.value, interval=units.interval("", gain.low, gain.high)),
+            together.format(
+                error=error.value, interval=units.interval("", error.low, error.high), constant=found.constant.value
+            ),
             _("{videos} videos of {operators} operators").format(videos=found.videos, operators=found.operators),
         ]
 

@@ -9,17 +9,18 @@ from markupsafe import Markup
 
 from souron import model as models_api
 from souron.data.dataset import Rows
+from souron.data.display_names import called
 from souron.evaluation import gradcam
+from souron.kinds import finding
 from souron.kinds.codecs import image, limits
-from souron.kinds.finding import unlike
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
 from souron.studio import volume_pages
-from souron.studio.shared import remarks, trouble
+from souron.studio.shared import trouble
 from souron.utils import units
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, language
 
 THUMBNAIL = 256  # pixels of the longer side
 SMALL = 64  # pixels; smaller images are shown with visible pixels
@@ -34,6 +35,7 @@ class Answer:
     image: str = ""  # thumbnail of the input, as the src of an <img>
     pixelated: bool = False
     looked: str = ""  # thumbnail with the Grad-CAM heat map, or the reason why there is none
+    learnt: str = ""  # the training data
 
 
 def told(error: UserError, file: str = "") -> Markup:
@@ -47,17 +49,17 @@ def answered(model: models_api.Model, files: Iterable[Path], chosen: Mapping[str
     for path in files:
         try:
             for given in model.asked.given.each(path, **model.reading):
-                yield beside(given, model.answer(given, **chosen))
+                yield beside(given, model.answer(given, **chosen), model.learnt_from)
         except UserError as error:
             yield Answer(str(path), error)
 
 
-def beside(given: Kind, said: Kind) -> Answer:
+def beside(given: Kind, said: Kind, learnt: str = "") -> Answer:
     if not isinstance(given, Picture):
-        return Answer(given.file, said)
+        return Answer(given.file, said, learnt=learnt)
     small = image.rounded(given.image).copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
-    return Answer(given.file, said, image.data_uri(small), max(small.size) < SMALL)
+    return Answer(given.file, said, image.data_uri(small), max(small.size) < SMALL, learnt=learnt)
 
 
 def looked(model: models_api.Model, answer: Answer) -> str:
@@ -86,8 +88,8 @@ def cards(answers: Sequence[Answer], top: float, look: bool) -> Markup:
     if not answers:
         return Markup()
     shown = Markup("").join(card(each, int(top), look) for each in answers)
-    return Markup('<p role="status"><strong>{}</strong></p><div class="answers">{}</div>').format(
-        summary(answers), shown
+    return Markup('<p role="status"><strong>{}</strong></p>{}<div class="answers">{}</div>').format(
+        summary(answers), unchecked(answers), shown
     )
 
 
@@ -102,9 +104,16 @@ def summary(answers: Sequence[Answer]) -> str:
 
 
 def short(said: Kind | UserError) -> str:
+    """Return an answer in a line, as a guess where the case is unlike the training data."""
+    if finding.standing(said) == "unlike":
+        return _("unlike its training data – {guess}").format(guess=finding.guess(_plain(said)))
+    return _plain(said)
+
+
+def _plain(said: Kind | UserError) -> str:
     if isinstance(said, Labels) and not said.several:
         label, share = said.best
-        return f"{label}: {units.percent(share)}"
+        return f"{said.called(label)}: {units.percent(share)}"
     return str(said)
 
 
@@ -124,20 +133,51 @@ def card(answer: Answer, top: int, look: bool) -> Markup:
     )
 
 
-def said(answer: Answer, top: int) -> Markup:
+def said(answer: Answer, top: int, folded: bool = True) -> Markup:
+    """Return an answer; of an unlike case the warning and the guess, ``folded`` or not."""
     if isinstance(answer.said, UserError):
         return told(answer.said, answer.file)
     if isinstance(answer.said, Labels) and not answer.said.several:
-        return doubt(answer.said) + bars(answer.said, top)
-    shown = doubt(answer.said) + Markup(answer.said._repr_html_())  # a kind escapes what it shows
-    if isinstance(answer.said, LabelledVolume):
-        return volume_pages.frame(answer.said) + shown
-    return shown
+        shown = bars(answer.said, top)
+    else:
+        shown = Markup(answer.said._repr_html_())  # a kind escapes what it shows
+    warned = doubt(answer.said, answer.learnt)
+    if warned:
+        guess = finding.guess(_plain(answer.said))
+        opened = "" if folded else "open"
+        shown = Markup('<details class="guess" {}><summary>{}</summary>{}</details>').format(opened, guess, shown)
+    viewed = volume_pages.frame(answer.said) if isinstance(answer.said, LabelledVolume) else Markup()
+    return warned + viewed + shown
 
 
-def doubt(said: Kind) -> Markup:
-    """Return the warning for a case that is unlike the training data."""
-    return remarks(filter(None, [unlike(said)]))
+def doubt(said: Kind, learnt: str = "") -> Markup:
+    """Return the warning for a case that is unlike the training data ``learnt``, with what could help."""
+    text = finding.unlike(said)
+    if not text:
+        return Markup()
+    return _warning(text, finding.advice(called(learnt) if learnt else ""))
+
+
+def film_doubt(unlike: int | None, frames: int) -> Markup:
+    """Return the notice for a film, of whose frames so many are unlike the training data."""
+    text = finding.film_notice(unlike, frames)
+    if finding.film_standing(unlike, frames) == "unlike":
+        return _warning(text, finding.advice())
+    return Markup('<p class="faint">{}</p>').format(text) if text else Markup()
+
+
+def _warning(text: str, advice: str) -> Markup:
+    return Markup(
+        '<div class="remark"><p><strong>{}</strong></p><p><small>{} <a href="/{language}/use">{}</a>, '
+        '<a href="/{language}/my_data">{}</a></small></p></div>'
+    ).format(text, advice, _("Choose another system"), _("Train on your own files"), language=language())
+
+
+def unchecked(answers: Sequence[Answer]) -> Markup:
+    """Return the sentence that there is no check, once, where an answer has none."""
+    if all(finding.standing(each.said) != "unchecked" for each in answers):
+        return Markup()
+    return Markup('<p class="faint">{}</p>').format(finding.unchecked())
 
 
 def bars(labels: Labels, top: int) -> Markup:
@@ -147,7 +187,7 @@ def bars(labels: Labels, top: int) -> Markup:
     rows = Markup("").join(
         Markup(
             '<tr><th scope="row">{}</th><td aria-hidden="true"><i style="width:{}%"></i></td><td>{}</td></tr>'
-        ).format(label, f"{100 * share:.1f}", units.percent(share))
+        ).format(labels.called(label), f"{100 * share:.1f}", units.percent(share))
         for label, share in best
     )
     return Markup('<table class="shares">{}</table>').format(rows)

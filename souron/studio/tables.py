@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from markupsafe import Markup
+
 from souron.studio.forms import own_data
 from souron.studio.security.paths import upload_folder
 from souron.studio.shared import Studio
-from souron.utils.messages import UserError
+from souron.utils.messages import UserError, _
 
 SURE = ("labels", "probability", "dice")  # kinds that measurements beside a label do not look like
 
@@ -50,3 +52,15 @@ def address(studio: Studio, file: Path) -> str:
         return studio.url("verdict", files=str(next(folder.iterdir())))
     folder = uploads.unpack([file], own_data.place(studio)).folder
     return studio.url("my_data", data=studio.roots.spell(folder.absolute()))
+
+
+def way(studio: Studio, file: Path) -> tuple[str, Markup]:
+    """Keep a table; return what it is, and that with a link to the page for it. Raises UserError."""
+    where = address(studio, file)
+    told = (
+        _("These are predictions: the verdict says which method is better.")
+        if where.startswith(studio.url("verdict"))
+        else _("A table is checked, and trained on, on the page My data.")
+    )
+    link = Markup('<p>{0}</p><p class="actions"><a class="first" href="{1}">{2}</a></p>')
+    return told, link.format(told, where, _("Open"))

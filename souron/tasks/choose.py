@@ -117,7 +117,7 @@ class Chooser(System):
     def predict(self, question: Question) -> Labels:
         """Return the probability of each option; for a single question no other order is tried."""
         item = Item(question.text, question.options, question.subject)
-        return Labels(question.file, question.options, self.logits([item]).softmax(1)[0].tolist())
+        return Labels(question.file, question.options, self.logits([item]).softmax(1)[0].tolist(), of_image=False)
 
 
 class Choice(Task):

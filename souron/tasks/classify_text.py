@@ -90,7 +90,7 @@ class TextClassifier(System):
         """Return the probability of each label."""
         batch = self.batch(Rows(ListColumn(self.encoded([text.text])), None))
         probability = self(batch.text).float().softmax(1)[0]
-        return Labels(text.file, self.spec.labels, tuple(probability.tolist()))
+        return Labels(text.file, self.spec.labels, tuple(probability.tolist()), of_image=False)
 
 
 @dataclass(frozen=True)

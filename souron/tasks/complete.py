@@ -383,7 +383,7 @@ class Complete(Task):
             done = len(answers) * 8 / max(1, len(test))
             yield Step(min(1.0, done), _("measuring on {n} unseen cases").format(n=len(test)))
         joined: Answers = {name: torch.cat([dense(each, name) for each in answers]) for name in answers[0]}
-        for step in manners.answered(system, test) if manners.may_judge(test) else ():
+        for step in manners.answered(system, test, seed) if manners.may_judge(test) else ():
             yield replace(step, result=None)
             joined |= step.result or {}
         yield Step(1.0, result=joined)

@@ -181,7 +181,7 @@ class MaskFiller(System):
         given = torch.tensor([ids[begin : begin + self.context]], device=self.device)
         asked = torch.zeros_like(given, dtype=torch.bool)
         asked[0, at - begin] = True
-        return Labels(text.file, *words(tokenizer, self.guesses(given, asked)[0].softmax(0)))
+        return Labels(text.file, *words(tokenizer, self.guesses(given, asked)[0].softmax(0)), of_image=False)
 
 
 def words(tokenizer: Tokenizer, chance: Tensor) -> tuple[list[str], list[float]]:

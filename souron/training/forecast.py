@@ -24,6 +24,8 @@ PROBE_SECONDS = 1.5  # at most, and at most a quarter of the run's steps
 LONGEST, SHARE = 30.0, 0.2  # limit of a probe in seconds, and as a fraction of a time budget
 SHORT, SHORTEST = 20.0, 2.0  # seconds of training from which a speed is computed, at most and at least
 FEW_CASES, SOME_CASES = 16, 256  # validation cases timed; more if the few were fast
+LONGEST_STEP = 0.25  # of a brief training, as a fraction of its budget
+TWO, MORE = 2, 8  # cases of the steps that tell its batch size
 BUSY = 1.25  # wall time of steps, as a multiple of the processor's, from which it counts: a machine with other work
 GROWING = (0.1, 0.3, 0.5, 0.7, 0.9)  # fractions of the budget at which a growing system is timed
 
@@ -78,6 +80,33 @@ def probe(fit: Trainer) -> Probe:
     elif most is not None:
         whole = tried[0].first + step * (most - 1)
     return Probe(step, seconds_a_case, kept, whole, _waiting(known) if fit.data.device.type == "cpu" else 1.0)
+
+
+def batch_within(fit: Trainer) -> int:
+    """Return the batch size, at most that of ``fit``, of which no step takes longer than ``LONGEST_STEP``.
+
+    Steps with few cases are timed.
+    """
+    if fit.budget.unit != "seconds" or fit.system.full_batch or fit.batch <= MORE:
+        return fit.batch
+    with torch.random.fork_rng():
+        few, more = (_second_step(fit, batch) for batch in (TWO, MORE))
+    a_case = max(0.0, more - few) / (MORE - TWO)
+    left = LONGEST_STEP * fit.budget.amount - few
+    return fit.batch if left >= a_case * (fit.batch - TWO) else TWO + max(0, int(left / a_case))
+
+
+def _second_step(fit: Trainer, batch: int) -> float:
+    """Return the seconds of a copy's second step, in the last stage of systems that have some; 0 without one.
+
+    The first one may be the set-up.
+    """
+    copied = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, batch)
+    steps = copied.system.fit(copied.data, copied._run())
+    copied._used = GROWING[-1]
+    next(steps, None)
+    begun = time.perf_counter()
+    return time.perf_counter() - begun if next(steps, None) is not None else 0.0
 
 
 def _waiting(known: "list[Took]") -> float:

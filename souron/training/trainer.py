@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ class Trainer:
     up.
 
     On a CPU, a budget of seconds counts the CPU time of the training, so that a busy machine trains
-    as many steps as an idle one, but takes longer: up to ``MOST_WAITING`` times.
+    as many steps as an idle one, but takes longer: up to ``MOST_WAITING`` times. ``by_clock`` it counts
+    the seconds of the clock, those of validation too, and leaves those that the test will take.
     """
 
     system: Any
@@ -54,6 +55,7 @@ class Trainer:
     team: Any = None  # the other processes that train with this one, see ``training.team``
     least_steps: int = 0  # minimum, even if a time budget is used up earlier
     look_seconds: float = 0.0  # spent on validation, where ``Task.watch`` counts it
+    by_clock: bool = False
 
     step: int = 0  # steps done
     seconds: float = 0.0  # of training, without validation
@@ -72,6 +74,7 @@ class Trainer:
         self.steps = self.budget.steps(self.batch, len(self.data))  # at most
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self._used = 0.0  # ``fraction`` after the last step, cached
+        self._looked = 0.0  # seconds of all validations, by the clock
         self._progress: Iterator[Progress] | None = None
         self._resumed: dict[str, dict[str, Any]] | None = None
         self._losses: dict[str, Tensor] = {}
@@ -146,6 +149,7 @@ class Trainer:
             used_up = progress is None or self._used >= 1
             if used_up or self._due():
                 self._look(last=used_up)
+                used_up = used_up or (not self.stopped and self.fraction >= 1)  # by the clock, looks count
             if used_up:
                 self.stopped = "budget"
             if self.stopped:
@@ -159,7 +163,7 @@ class Trainer:
         """Add wall time ``seconds`` and CPU time ``worked`` of a step."""
         self.seconds += seconds
         self.worked += worked
-        on_processor = self.data.device.type == "cpu"
+        on_processor = self.data.device.type == "cpu" and not self.by_clock
         self.charged += max(worked, seconds / MOST_WAITING) if on_processor else seconds
 
     def _run(self) -> Run:
@@ -184,8 +188,10 @@ class Trainer:
         """Return whether validation is due.
 
         It is at the end of every epoch for a budget of few epochs, else at every tenth of the
-        budget.
+        budget; by the clock only while it takes no longer than the training.
         """
+        if self.by_clock and self._looked > self.seconds:
+            return False
         if self.budget.unit == "epochs" and self.budget.amount <= LOOKS:
             return self.step % self.epoch_steps == 0
         return self._used * LOOKS >= len(self.curve) + 1
@@ -199,10 +205,22 @@ class Trainer:
         }
         row |= {f"loss {name}": loss.item() for name, loss in self._losses.items()}
         self._check()
+        begun = time.perf_counter()
         figures = self.task.watch(self, self.setup, last) if self.task else {}
+        if self.by_clock:
+            self._charge_look(time.perf_counter() - begun)
         row |= {f"val {name}": value for name, value in figures.items()}
         self._keep_best(figures)
         self.curve.append(row)
+
+    def _charge_look(self, seconds: float) -> None:
+        """Count a validation of ``seconds``; the first one leaves the time of the test, at most half of the budget."""
+        self._looked += seconds
+        self.charged += seconds
+        if self.curve or self.budget.unit != "seconds" or not self.val:
+            return
+        test = seconds * len(self.setup.test) / len(self.val)
+        self.budget = replace(self.budget, amount=self.budget.amount - min(test, self.budget.amount / 2))
 
     def _check(self) -> None:
         """Raise UserError where a loss is infinite or NaN."""

@@ -157,6 +157,8 @@ def parse_yaml(text: str) -> Any:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
         return loader.get_single_data()
+    except RecursionError as error:  # libyaml has a limit of its own
+        raise yaml.YAMLError(_("nested too deeply")) from error
     finally:
         loader.dispose()
 

@@ -11,7 +11,7 @@ from souron.data.check.shortcuts import TELLS
 from souron.data.dataset import Dataset
 from souron.data.quality.findings import MOST_NAMED, Finding, of_rows
 from souron.data.quality.wrong_labels import cross_validated, suspects
-from souron.utils.messages import _
+from souron.utils.messages import Message, _
 
 MOST_LABELS = 2000  # images whose labels are checked; more would take minutes
 COARSE = 12  # pixels a side
@@ -60,6 +60,6 @@ def wrong_labels(
         _("look at them, the first ones first; a rare view of a class is listed too"),
         suggested=[cases.classes[present[other]] for _i, other in doubtful],
         looked=len(rows),
-        names=", ".join(shown) + (", ..." if len(doubtful) > MOST_NAMED else ""),
+        names=Message(", ").join([*shown, *(["..."] if len(doubtful) > MOST_NAMED else [])]),
         one=_("1 label may be wrong ({looked} were checked): {names}"),
     )

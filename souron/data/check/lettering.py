@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from PIL.Image import Image
+
 from souron.data.dataset import Dataset
 from souron.data.quality import burned_in_text
 from souron.data.quality.findings import Finding, of_rows
@@ -20,10 +22,13 @@ def lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[F
 
     def look(row: int) -> tuple[list[burned_in_text.Mark], tuple[int, int]]:
         try:
-            image = image_codec.read(folder / cases.file[row], folder, about=burned_in_text.SIDE // 2)
+            with image_codec.opened(folder / cases.file[row], folder) as file:
+                if isinstance(file, Image):
+                    pixels = image_codec.shrunk(file, burned_in_text.SIDE // 2, burned_in_text.prepared)
+                else:
+                    pixels = burned_in_text.prepared(file.frame(0))
         except UserError:
             return [], (1, 1)
-        pixels = burned_in_text.prepared(image)
         return burned_in_text.marks(pixels), pixels.shape[:2]
 
     found = []

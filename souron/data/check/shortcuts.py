@@ -9,7 +9,7 @@ from souron.data.check.features import features, ranks, typical
 from souron.data.check.headers import File
 from souron.data.dataset import Dataset
 from souron.data.quality.findings import TINY, Finding
-from souron.utils.messages import _
+from souron.utils.messages import Message, _, again, use_language
 
 TELLS = 0.6  # of the way from chance to certainty: from there on a feature alone is suspicious
 FOLDS = 5
@@ -33,14 +33,17 @@ def shortcuts(cases: Dataset, about: Sequence[File | None], watch: Callable[[str
         if len(shortcut.classes) < len(cases.classes):
             others = ~np.isin(label, shortcut.classes)
             shown.append(_("others ({value})").format(value=typical(name, values, others)))
+        with use_language("en"):
+            about = str(again(name))
         yield Finding(
             "shortcut",
             "warning",
             (),
             _("{name} alone predicts the class: {classes}; {share:.0%} of the way from chance to certainty").format(
-                name=name, classes=", ".join(shown), share=shortcut.share
+                name=name, classes=Message(", ").join(shown), share=shortcut.share
             ),
             _("make it the same in all classes, else a network will learn it"),
+            about=about,
         )
 
 

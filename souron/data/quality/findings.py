@@ -25,6 +25,12 @@ class Finding:
     rows: tuple[tuple[int, ...], ...] = ()  # of the cases; related ones share a tuple
     suggested: tuple[str, ...] = ()  # the label that each row probably has
     question: bool = False  # whether each pair of rows may be copies, which only a person knows
+    about: str = ""  # the property that a shortcut goes by, in English
+
+    @property
+    def key(self) -> str:
+        """The name under which a person answers it: the code, of a shortcut with its property."""
+        return f"{self.code} {self.about}".rstrip()
 
 
 @dataclass
@@ -60,6 +66,7 @@ class Checkup:
             "findings": [
                 {
                     "code": finding.code,
+                    "key": finding.key,
                     "severity": finding.severity,
                     "files": list(finding.files),
                     "message": finding.message,

@@ -58,7 +58,7 @@ def _decode(
         with image_codec.opened(item.path, root) as file:
             if isinstance(file, dicom.File):
                 return _decode_dicom(item, frames, file, side, channels, window)
-            pixels = image_codec.square(image_codec.upright(file, side), side, channels)
+            pixels = image_codec.shrunk(file, side, partial(image_codec.square, side=side, channels=channels))
             return [Read(item, pixels)]
     except UserError as trouble:
         return [Read(item, _skipped(item, trouble))]

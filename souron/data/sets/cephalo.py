@@ -18,6 +18,27 @@ from souron.data.composing.phantoms.heads import LANDMARKS
 from souron.data.dataset import Dataset
 
 ja = "souron が描く側面頭部X線規格写真 (合成) と19の計測点。実在の患者のものではない"
+labels_ja = {
+    "sella": "セラ",
+    "nasion": "ナジオン",
+    "orbitale": "オルビターレ",
+    "porion": "ポリオン",
+    "A point": "A点",
+    "B point": "B点",
+    "pogonion": "ポゴニオン",
+    "menton": "メントン",
+    "gnathion": "グナチオン",
+    "gonion": "ゴニオン",
+    "lower incisor tip": "下顎中切歯切縁",
+    "upper incisor tip": "上顎中切歯切縁",
+    "upper lip": "上唇",
+    "lower lip": "下唇",
+    "subnasale": "鼻下点",
+    "soft tissue pogonion": "軟組織ポゴニオン",
+    "posterior nasal spine": "後鼻棘",
+    "anterior nasal spine": "前鼻棘",
+    "articulare": "アーティキュラーレ",
+}
 task = "keypoints"
 licence = "Apache-2.0"
 source = "https://doi.org/10.1016/j.media.2016.02.004"  # of the landmarks

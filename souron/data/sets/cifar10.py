@@ -34,7 +34,18 @@ downloads = ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "md5:c32
 megabytes = 162
 
 labels = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-labels_ja = ("飛行機", "自動車", "鳥", "猫", "鹿", "犬", "カエル", "馬", "船", "トラック")
+labels_ja = {
+    "airplane": "飛行機",
+    "automobile": "自動車",
+    "bird": "鳥",
+    "cat": "猫",
+    "deer": "鹿",
+    "dog": "犬",
+    "frog": "カエル",
+    "horse": "馬",
+    "ship": "船",
+    "truck": "トラック",
+}
 
 RECORD = 1 + 3 * 32 * 32  # bytes
 LIMIT = 60_000 * RECORD

@@ -14,6 +14,17 @@ from souron.data.dataset import Dataset
 from souron.data.sets import scenes
 
 ja = "souron が描く図形を置いた場面と、正確な枠とマスク。取得なしで、どの環境でも同じもの"
+labels_ja = {
+    "background": "背景",
+    "bird": "鳥",
+    "mammal": "哺乳類",
+    "flower": "花",
+    "fruit": "果物",
+    "vehicle": "乗り物",
+    "coin": "硬貨",
+    "sign": "標識",
+    "building": "建物",
+}
 task = "detect"
 targets = ("boxes", "classes_of_pixels", "instances", "panoptic")
 licence = "Apache-2.0"

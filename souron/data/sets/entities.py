@@ -13,6 +13,16 @@ from souron.data.load import found
 from souron.data.readers.text_files import Faults, made
 
 ja = "固有表現（人名・地名・組織名・日付など）に印のついた日本語の文"
+labels_ja = {
+    "ART": "作品・製品",
+    "DAT": "日付",
+    "LOC": "場所",
+    "MON": "金額",
+    "ORG": "組織",
+    "PER": "割合",
+    "PSN": "人名",
+    "TIM": "時刻",
+}
 task = "tag"
 licence = "MIT"
 source = "https://pypi.org/project/hironsancorpus/"

@@ -21,18 +21,18 @@ downloads = "torchvision:FashionMNIST"
 megabytes = 31
 
 labels = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-labels_ja = (
-    "Tシャツ",
-    "ズボン",
-    "セーター",
-    "ワンピース",
-    "コート",
-    "サンダル",
-    "シャツ",
-    "スニーカー",
-    "かばん",
-    "ショートブーツ",
-)
+labels_ja = {
+    "T-shirt/top": "Tシャツ",
+    "trouser": "ズボン",
+    "pullover": "セーター",
+    "dress": "ワンピース",
+    "coat": "コート",
+    "sandal": "サンダル",
+    "shirt": "シャツ",
+    "sneaker": "スニーカー",
+    "bag": "かばん",
+    "ankle boot": "ショートブーツ",
+}
 
 
 def load(side: int | None = None) -> Dataset:

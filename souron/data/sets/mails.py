@@ -27,6 +27,7 @@ from souron.data.texts import SURROGATE, bare
 from souron.utils.messages import _
 
 ja = "迷惑メールと必要なメール（英語）。件名と本文だけ、ほかのヘッダーはなし"
+labels_ja = {"ham": "通常のメール", "spam": "迷惑メール"}
 task = "classify_text"
 licence = "PDDL-1.0; each mail is its sender's"
 source = "https://spamassassin.apache.org/old/publiccorpus/"

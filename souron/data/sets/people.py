@@ -18,6 +18,7 @@ from souron.data.dataset import Dataset, ListColumn
 from souron.utils.messages import _
 
 ja = "souron が描く人物 (1枚に1〜4人) と、1人あたり13の点。姿勢推定のためのデータ"
+labels_ja = {"person": "人"}
 task = "pose"
 targets = ("poses",)
 licence = "Apache-2.0"

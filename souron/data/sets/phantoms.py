@@ -15,6 +15,15 @@ from souron.data.composing.phantoms.torso import ORGANS
 from souron.data.dataset import Dataset
 
 ja = "souron が作る胴体のCTボリューム (合成) と六つの臓器の領域。実在の患者のものではない"
+labels_ja = {
+    "background": "背景",
+    "liver": "肝臓",
+    "spleen": "脾臓",
+    "kidneys": "腎臓",
+    "spine": "脊椎",
+    "aorta": "大動脈",
+    "lungs": "肺",
+}
 task = "segment_volume"
 licence = "Apache-2.0"
 source = "https://doi.org/10.1088/0031-9155/21/3/004"  # of beam hardening

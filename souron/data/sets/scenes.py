@@ -24,6 +24,17 @@ from souron.data.targets.panoptic import divided
 from souron.utils.messages import _
 
 ja = "写真の上に切り抜きを置いた場面と、正確な枠とマスク。物体検出と領域分割のためのデータ"
+labels_ja = {
+    "background": "背景",
+    "bird": "鳥",
+    "mammal": "哺乳類",
+    "flower": "花",
+    "fruit": "果物",
+    "vehicle": "乗り物",
+    "coin": "硬貨",
+    "sign": "標識",
+    "building": "建物",
+}
 task = "detect"
 targets = ("boxes", "classes_of_pixels", "instances", "panoptic")
 licence = "GPL-2.0, CC-BY-SA-4.0"

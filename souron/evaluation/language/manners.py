@@ -7,7 +7,7 @@ over-refusal must be reported together. Answers are judged by keywords (see
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,12 +92,13 @@ def asked(entry: Any) -> tuple[Turn, ...]:
     return entry.prompt if isinstance(entry, Preference) else tuple(entry[:-1])
 
 
-def answered(system: Any, cases: Dataset) -> Iterator[Step]:
-    """Yield steps of answering each question; the last carries the answers and their judgements."""
+def answered(system: Any, cases: Dataset, seed: int = 0) -> Iterator[Step]:
+    """Yield steps of answering each question by a seed; the last carries the answers and their judgements."""
     tokenizer = system.tokenizer
     prompts = [tokenizer.conversation(asked(entry), answer=True)[0] for entry in cases.input]
     tokens = torch.full((len(prompts), LENGTH), NONE)
-    for done, (row, written) in enumerate(answers(system, prompts, LENGTH, SAMPLING), 1):
+    sampling = replace(SAMPLING, seed=seed)
+    for done, (row, written) in enumerate(answers(system, prompts, LENGTH, sampling), 1):
         tokens[row, : len(written)] = torch.tensor(written, dtype=torch.long)
         if done % 16 == 0:
             yield Step(done / len(prompts), _("answering test questions"))

@@ -15,15 +15,17 @@ import logging
 import os
 import re
 import struct
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -47,6 +49,9 @@ from souron.kinds.codecs.limits import (
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 LONGEST_HEAD, NETPBM_FIELDS = 65_536, 4  # bytes; magic number, width, height and one more
 BESIDE = 114  # grey of the padding
+LARGE = 4_000_000  # pixels, from which images are decoded one at a time
+LARGE_TURN = threading.Lock()
+Made = TypeVar("Made")
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 # exceptions that Pillow's decoders raise on damaged files
@@ -191,7 +196,20 @@ def upright(image: Image.Image, about: int | None = None) -> Image.Image:
     """Decode an opened image as ``read`` describes."""
     if about is not None:
         image.draft(None, (2 * about, 2 * about))  # supported by JPEG only
-    return plain(ImageOps.exif_transpose(image))
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return plain(ImageOps.exif_transpose(image) if turned else image)  # without a turn it would copy
+
+
+def shrunk(image: Image.Image, about: int, shrink: Callable[[Image.Image], Made]) -> Made:
+    """Return what ``shrink`` makes of an opened image, decoded as by ``read``.
+
+    Of large ones, all threads together hold one at a time, in one thread: glibc keeps the memory of each.
+    """
+    image.draft(None, (2 * about, 2 * about))
+    if image.width * image.height <= LARGE:
+        return shrink(upright(image))
+    with LARGE_TURN, ThreadPoolExecutor(1) as alone:
+        return alone.submit(lambda: shrink(upright(image))).result()
 
 
 def alpha(path: Path, inside: Path | None = None) -> Image.Image | None:
@@ -236,7 +254,8 @@ def plain(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert(mode)
+    image.load()
+    return image if image.mode == mode else image.convert(mode)
 
 
 def grey(image: Image.Image) -> bool:

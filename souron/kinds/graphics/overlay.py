@@ -4,7 +4,7 @@ Nothing relies on colour alone: each mark bears its name. Colours: Okabe, Ito: C
 Design (2008), https://jfly.uni-koeln.de/color/.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -174,9 +174,10 @@ class Found(NamedTuple):
         """Return the colour of a name."""
         return colour(list(self.counts).index(name))
 
-    def words(self, number: int) -> str:
-        """Return name and score: ``cat 93%``."""
-        return f"{self.names[number]} {self.scores[number]:.0%}" if self.scores else (self.names[number])
+    def words(self, number: int, called: Callable[[str], str] = str) -> str:
+        """Return name and score: ``cat 93%``; ``called`` gives the name as it is shown."""
+        name = called(self.names[number])
+        return f"{name} {self.scores[number]:.0%}" if self.scores else name
 
 
 def found(names: Sequence[str], scores: Sequence[float], count: int) -> Found:

@@ -272,8 +272,8 @@ def _discrimination(record: RunRecord, trust: ClassificationResult) -> dict[str,
 def _threshold(trust: ClassificationResult) -> str:
     if not trust.positive:
         return ""
-    low, high = (units.percent(end, 1) for end in trust.thresholds)
-    ends = low if low == high else _("{low} to {high}").format(low=low, high=high)
+    low, high = (units.percent(end) for end in trust.thresholds)
+    ends = low if low == high else units.interval("share", *trust.thresholds)
     return _(
         'Threshold for "{label}": {threshold}, chosen on validation cases only, never on the '
         "test cases. To detect another class: positive=CLASS"
@@ -315,7 +315,7 @@ def _calibration(trust: ClassificationResult) -> dict[str, Any]:
     return {
         "picture": plot(plots.reliability(points, sure), _("observed frequency by predicted probability")),
         "rows": [_calibration_row(name, made) for name, made in both.items()],
-        "temperature": low if low == high else _("{low} to {high}").format(low=low, high=high),
+        "temperature": low if low == high else units.ends(low, high),
     }
 
 

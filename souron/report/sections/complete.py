@@ -10,6 +10,7 @@ from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.complete import BITS, PREFERRED
 from souron.report.page import Section, filled, section
 from souron.stats.records import Measure
+from souron.utils import units
 from souron.utils.messages import N_, _
 
 TEMPLATE = "complete.html"
@@ -140,7 +141,7 @@ def _manners(record: RunRecord, result: CompleteResult) -> Any:
         if name != "tokens of an answer":
             shown = registry.metric(manners.IMPROPER)
             return shown.text(measure.value), shown.interval(measure.low, measure.high)
-        return f"{measure.value:.1f}", f"{measure.low:.1f}–{measure.high:.1f}"
+        return f"{measure.value:.1f}", units.ends(f"{measure.low:.1f}", f"{measure.high:.1f}")
 
     return {
         "rows": [

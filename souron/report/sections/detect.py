@@ -272,7 +272,7 @@ def free_response(result: DetectionResult) -> dict[str, Any] | None:
     for rule, (curve, sensitivity, alarms) in result.froc.items():
         shown = [*curve.sensitivity, curve.mean, sensitivity]
         cells = [f"{units.percent(one.value)} ({units.interval('share', one.low, one.high)})" for one in shown]
-        area = f"{curve.area.value:.3f} ({curve.area.low:.3f}–{curve.area.high:.3f})"
+        area = f"{curve.area.value:.3f} ({units.ends(f'{curve.area.low:.3f}', f'{curve.area.high:.3f}')})"
         false = f"{units.measure('', alarms.value)} ({units.interval('', alarms.low, alarms.high)})"
         columns.append((names[rule], [*cells[:-1], area, cells[-1], false]))
     area_name = "AFROC" if next(iter(result.froc.values()))[0].without else "AFROC1"

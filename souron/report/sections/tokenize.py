@@ -93,10 +93,10 @@ def _languages(record: RunRecord) -> Markup:
                 )
             )
         if language == "en":
-            found = Metric(OF_WORDS, kind="amount").measure(metric.ratio(counted["tokens"], counted["words"]), units)
-            rows.append(
-                (_called(language), _(OF_WORDS), f"{found.value:.2f}", f"{found.low:.2f}–{found.high:.2f}", len(chosen))
-            )
+            shown = Metric(OF_WORDS, kind="amount")
+            found = shown.measure(metric.ratio(counted["tokens"], counted["words"]), units)
+            interval = shown.interval(found.low, found.high)
+            rows.append((_called(language), _(OF_WORDS), shown.text(found.value), interval, len(chosen)))
     heads = (_("language"), _("measure"), _("value"), _("95 % interval"), _("texts"))
     return _table(heads, rows)
 

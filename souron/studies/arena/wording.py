@@ -29,22 +29,18 @@ def sentence(verdict: Verdict) -> str:
         "a": a,
         "b": b,
         "share": percent(share(value)),
-        "low": percent(share(low)),
-        "high": percent(share(high)),
+        "interval": units.interval("share", share(low), share(high)),
         "points": f"{POINTS * value:.0f}",
         "count": verdict.cases_needed,
     }
     if verdict.verdict != "cannot tell":
-        return _("{a} is better than {b} by {points} points: it wins {share} of votes ({low} to {high}).").format(
-            **fields
-        )
+        return _("{a} is better than {b} by {points} points: it wins {share} of votes ({interval}).").format(**fields)
     if verdict.cases_needed is None:
         return _(
-            "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); no sensible "
-            "number of votes would decide."
+            "{a} or {b}: cannot tell. {a} wins {share} of votes ({interval}); no sensible number of votes would decide."
         ).format(**fields)
     return _(
-        "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); about {count} more votes would decide."
+        "{a} or {b}: cannot tell. {a} wins {share} of votes ({interval}); about {count} more votes would decide."
     ).format(**fields)
 
 
@@ -72,27 +68,25 @@ def judged(result: Any) -> Iterator[str]:
         same, kappa, first = judge.agreement.same, judge.agreement.kappa, judge.first
         if same.n:
             yield _(
-                "{judge} decides as the votes do on {share} of {count} pairs ({low} to {high}), "
+                "{judge} decides as the votes do on {share} of {count} pairs ({interval}), "
                 "ties among them; Cohen's kappa {kappa}."
             ).format(
                 judge=judge.name,
                 share=percent(same.value),
                 count=same.n,
-                low=percent(same.low),
-                high=percent(same.high),
+                interval=units.interval("share", same.low, same.high),
                 kappa=_kappa(kappa),
             )
         else:
             yield _("{judge}: no pair that was voted on was compared.").format(judge=judge.name)
         if judge.compared:
             yield _(
-                "It chose what it read first in {share} of its answers ({low} to {high}; fair: "
+                "It chose what it read first in {share} of its answers ({interval}; fair: "
                 "50 %). On {undecided} of {compared} pairs it changed its mind when the answers "
                 "changed places."
             ).format(
                 share=percent(first.value),
-                low=percent(first.low),
-                high=percent(first.high),
+                interval=units.interval("share", first.low, first.high),
                 undecided=judge.undecided,
                 compared=judge.compared,
             )

@@ -109,7 +109,10 @@ class Analysis(Record):
             )
             if verdict in verdicts.values()
         ]
-        return f"{name}: {'; '.join(said)}."
+        told = "; ".join(said)
+        if finding.unlike(film.answer):
+            told = finding.guess(told)
+        return f"{name}: {told}."
 
     def facts(self) -> list[Fact]:
         return [
@@ -124,8 +127,10 @@ class Analysis(Record):
             for film in self.films
             if finding.unlike(film.answer)
         ]
+        unchecked = any(finding.standing(film.answer) == "unchecked" for film in self.films)
         notes = [
             *unlike,
+            *([finding.unchecked()] if unchecked else []),
             _(
                 "Norms are means and deviations of their sources' samples; other ages and "
                 "populations have others (norms=FILE)."
@@ -163,8 +168,8 @@ class Analysis(Record):
                 (
                     name,
                     f"{value:.1f}{_blank(unit[name])}",
-                    f"{limits[0]:.1f}–{limits[1]:.1f}" if limits else units.UNKNOWN,
-                    f"{norm.low:g}–{norm.high:g}" if norm else units.UNKNOWN,
+                    units.ends(f"{limits[0]:.1f}", f"{limits[1]:.1f}") if limits else units.UNKNOWN,
+                    units.ends(f"{norm.low:g}", f"{norm.high:g}") if norm else units.UNKNOWN,
                     verdict_text(self.verdict(name, value)),
                     norm.source if norm else "",
                 )

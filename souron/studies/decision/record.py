@@ -110,14 +110,15 @@ class DecisionRecord(Record):
         elif everyone >= 0:
             worth = _(
                 "Compared with treating all, that is worth {avoided} interventions avoided per 100 (95 % interval "
-                "{low} to {high}), at no further miss."
+                "{interval}), at no further miss."
             ).format(
-                avoided=f"{point.avoided.value:.0f}", low=f"{point.avoided.low:.0f}", high=f"{point.avoided.high:.0f}"
+                avoided=f"{point.avoided.value:.0f}",
+                interval=units.ends(f"{point.avoided.low:.0f}", f"{point.avoided.high:.0f}"),
             )
         else:
             worth = _(
                 "Compared with treating none, that is worth {found} ill patients found among 1,000 (95 % interval "
-                "{low} to {high}), without a false positive."
+                "{interval}), without a false positive."
             ).format(**_thousand(point.net_benefit))
         return f"{text} {worth}"
 
@@ -339,8 +340,7 @@ def _thousand(measure: Measure) -> dict[str, str]:
     """Return a net benefit as true positives among 1,000 patients."""
     return {
         "found": f"{1000 * measure.value:.0f}",
-        "low": f"{1000 * measure.low:.0f}",
-        "high": f"{1000 * measure.high:.0f}",
+        "interval": units.ends(f"{1000 * measure.low:.0f}", f"{1000 * measure.high:.0f}"),
     }
 
 

@@ -201,7 +201,7 @@ def shares(item: Item) -> tuple[str, str]:
     if not item.tries:
         return "–", "–"
     share = item.share
-    return units.percent(share.value, 0), f"{100 * share.low:.0f}–{units.percent(share.high, 0)}"
+    return units.percent(share.value, 0), units.ends(f"{100 * share.low:.0f}", units.percent(share.high, 0))
 
 
 def answer(item: Item) -> str:

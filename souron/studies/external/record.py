@@ -401,21 +401,17 @@ def reason(one: Advice) -> str:
     """Return the reason for or against an update, in a sentence."""
     text = {
         "off": _(
-            "The AUC holds, but the probabilities are off: intercept {intercept} ({intercept_low} to "
-            "{intercept_high}), slope {slope} ({slope_low} to {slope_high})."
+            "The AUC holds, but the probabilities are off: intercept {intercept} ({intercept_interval}), "
+            "slope {slope} ({slope_interval})."
         ),
         "off, order unknown": _(
             "The probabilities are off (intercept {intercept}, slope {slope}), but whether the AUC holds is unknown."
         ),
         "order first": _("The AUC fell: recalibrating does not change the order of the cases, so mend that first."),
         "calibrated": _(
-            "Intercept {intercept} ({intercept_low} to {intercept_high}) and slope {slope} ({slope_low} to "
-            "{slope_high}) agree with 0 and 1."
+            "Intercept {intercept} ({intercept_interval}) and slope {slope} ({slope_interval}) agree with 0 and 1."
         ),
-        "wide line": _(
-            "The intervals of intercept ({intercept_low} to {intercept_high}) and slope ({slope_low} to {slope_high}) "
-            "are too wide."
-        ),
+        "wide line": _("The intervals of intercept ({intercept_interval}) and slope ({slope_interval}) are too wide."),
         "classes": _("Intercept and slope are defined for two classes."),
         "no line": _(
             "Intercept and slope cannot be estimated: the classes are separated, or one has too few patients."
@@ -425,14 +421,17 @@ def reason(one: Advice) -> str:
         "few": _("The AUC fell from {internal} to {external}; the rarer class has too few patients to try a new head."),
         "regained": _(
             "The AUC fell from {internal} to {external}, and a head fitted to the local cases reaches {head} "
-            "({head_low}–{head_high}) in cross-validation by patients."
+            "({head_interval}) in cross-validation by patients."
         ),
         "lost": _(
             "The AUC fell from {internal} to {external}, and even a head fitted to the local cases reaches only {head} "
-            "({head_low}–{head_high}) in cross-validation by patients."
+            "({head_interval}) in cross-validation by patients."
         ),
     }[one.why]
-    return text.format(**{name: f"{value:.2f}" for name, value in {"margin": MARGIN, **one.figures}.items()})
+    shown = {name: f"{value:.2f}" for name, value in {"margin": MARGIN, **one.figures}.items()}
+    for name in [name.removesuffix("_low") for name in shown if name.endswith("_low")]:
+        shown[f"{name}_interval"] = units.ends(shown[f"{name}_low"], shown[f"{name}_high"])
+    return text.format(**shown)
 
 
 __all__ = ["ExternalRecord", "Prevalence", "advice_sentence", "reason", "update"]

@@ -84,15 +84,14 @@ class Audit(Record):
             misses = [row.misses[0.05] for row in rows]
             given = {
                 "auc": f"{np.mean([row.auc.value for row in rows]):.2f}",
-                "low": f"{min(row.auc.value for row in rows):.2f}",
-                "high": f"{max(row.auc.value for row in rows):.2f}",
+                "range": units.ends(*(f"{end(row.auc.value for row in rows):.2f}" for end in (min, max))),
             }
             if None not in misses:
                 given["misses"] = units.percent(float(np.mean([one.value for one in misses if one is not None])))
             text = (
-                _("Of generators that it has seen, the detector reaches an AUC of {auc} in the mean ({low} to {high}).")
+                _("Of generators that it has seen, the detector reaches an AUC of {auc} in the mean ({range}).")
                 if seen
-                else _("Of a generator that it has never seen: {auc} ({low} to {high}).")
+                else _("Of a generator that it has never seen: {auc} ({range}).")
             ).format(**given)
             if "misses" in given:
                 more = _("At 5 % false alarms it misses {misses} of the drawn.")

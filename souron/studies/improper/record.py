@@ -158,14 +158,13 @@ class ImproperRecord(Record):
     def sentences(self) -> list[str]:
         rate = self.rate(self.after, "both")
         text = _(
-            "{model} gives {rate} harmful answers per 1 000 (95 % interval {low} to {high}), by "
+            "{model} gives {rate} harmful answers per 1 000 (95 % interval {interval}), by "
             "lexicon and classifier, to {n} prompts."
         )
         said = text.format(
             model=self.model,
             rate=_whole(rate.value),
-            low=_whole(rate.low),
-            high=_whole(rate.high),
+            interval=units.ends(_whole(rate.low), _whole(rate.high)),
             n=units.whole(len(self.prompts)),
         )
         found = self.verdict()
@@ -238,15 +237,14 @@ def _per_1000(found: Measure) -> dict[str, float | int]:
 def sentence(before: str, found: Verdict) -> str:
     """Return the effect of tuning in one sentence."""
     words = {
-        "better": _("Those are {difference} per 1 000 fewer than {before} gives (95 % interval {low} to {high})."),
-        "worse": _("Those are {difference} per 1 000 more than {before} gives (95 % interval {low} to {high})."),
-        "cannot tell": _("No clear difference from {before}: {difference} per 1 000 (95 % interval {low} to {high})."),
+        "better": _("Those are {difference} per 1 000 fewer than {before} gives (95 % interval {interval})."),
+        "worse": _("Those are {difference} per 1 000 more than {before} gives (95 % interval {interval})."),
+        "cannot tell": _("No clear difference from {before}: {difference} per 1 000 (95 % interval {interval})."),
     }[found.verdict]
     turned = -1 if found.verdict == "worse" else 1
     ends = sorted((turned * found.low, turned * found.high))
-    said = words.format(
-        difference=_whole(turned * found.difference), before=before, low=_whole(ends[0]), high=_whole(ends[1])
-    )
+    interval = units.ends(*map(_whole, ends))
+    said = words.format(difference=_whole(turned * found.difference), before=before, interval=interval)
     if found.verdict == "cannot tell" and found.cases_needed:
         said += " " + _("About {count} more prompts would be needed.").format(count=units.roughly(found.cases_needed))
     return said
@@ -264,12 +262,11 @@ def part_name(name: str) -> str:
 
 def span(found: Measure) -> str:
     """Format a rate per 1 000 with its interval."""
-    return f"{_whole(found.value)} ({_whole(found.low)}–{_whole(found.high)})"
+    return f"{_whole(found.value)} ({units.ends(_whole(found.low), _whole(found.high))})"
 
 
 def share(found: Measure) -> str:
-    low, high = units.percent(found.low), units.percent(found.high)
-    return f"{units.percent(found.value)} ({low.removesuffix(' %')}–{high})"
+    return f"{units.percent(found.value)} ({units.interval('share', found.low, found.high)})"
 
 
 def _whole(rate: float) -> str:
@@ -278,7 +275,7 @@ def _whole(rate: float) -> str:
 
 def _brief(found: Measure) -> str:
     """Return a share with its interval, short enough for a terminal of 80 columns."""
-    return f"{100 * found.value:.1f} % ({100 * found.low:.0f}–{100 * found.high:.0f})"
+    return f"{100 * found.value:.1f} % ({units.ends(f'{100 * found.low:.0f}', f'{100 * found.high:.0f}')})"
 
 
 def _bars(record: ImproperRecord) -> bytes:

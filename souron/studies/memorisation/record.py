@@ -41,7 +41,12 @@ class Result:
     space: Space
     generated: Nearest
     control: Nearest  # real images
-    threshold: float
+    apart: Tensor  # ratios (N,) of the generated images to the real ones, which they cannot have copied
+
+    @property
+    def threshold(self) -> float:
+        """Return the ratio that neither real images nor distances to real images explain."""
+        return min(threshold(self.control.ratio), threshold(self.apart))
 
     @property
     def flagged(self) -> Tensor:
@@ -55,14 +60,20 @@ class Result:
 
     @property
     def chance(self) -> float:
-        """Return the p-value of the number flagged, under the control's distribution."""
-        n, m, rank = len(self.flagged), len(self.real), rank_of(len(self.real))
-        return float(scipy.stats.betabinom.sf(int(self.flagged.sum()) - 1, n, rank, m + 1 - rank))
+        """Return the p-value of so many small ratios, the larger one of both controls."""
+        return max(chance(self.generated.ratio, control) for control in (self.control.ratio, self.apart))
 
 
 def rank_of(count: int) -> int:
     """Return the rank of the threshold among ``count`` control ratios, the smallest first."""
     return max(1, math.floor(LEVEL * (count + 1)))
+
+
+def chance(ratio: Tensor, control: Tensor) -> float:
+    """Return the p-value of as many of ``ratio`` (N,) below the threshold, were they like ``control`` (M,)."""
+    n, m, rank = len(ratio), len(control), rank_of(len(control))
+    below = int((ratio <= threshold(control)).sum())
+    return float(scipy.stats.betabinom.sf(below - 1, n, rank, m + 1 - rank))
 
 
 def threshold(ratio: Tensor) -> float:
@@ -332,8 +343,7 @@ class MemorisationRecord(Record):
 
 
 def _interval(measure: Measure) -> str:
-    low, high = units.percent(measure.low), units.percent(measure.high)
-    return _("95 % interval: {low} to {high}").format(low=low, high=high)
+    return _("95 % interval: {interval}").format(interval=units.interval("share", measure.low, measure.high))
 
 
 def _pairs_text(flagged: int, shown: int) -> str:

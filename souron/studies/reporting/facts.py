@@ -341,7 +341,7 @@ def threshold(source: Source) -> str:
     if not positive or not ends or not all(map(math.isfinite, ends)):
         return ""
     low, high = units.percent(min(ends)), units.percent(max(ends))
-    shown = low if low == high else _("{low} to {high}").format(low=low, high=high)
+    shown = low if low == high else units.interval("share", min(ends), max(ends))
     told = [
         _("Threshold for {label}: {threshold}, chosen on validation cases only, never on the test cases.").format(
             label=positive, threshold=shown
@@ -441,7 +441,7 @@ def examined(source: Source) -> str:
         models = [mapping(one) for one in sequence(receipt.get("models"))]
         shown = [
             f"{text(one.get('name'))} {number(one.get('rating')):.0f} "
-            f"({number(one.get('low')):.0f}–{number(one.get('high')):.0f})"
+            f"({units.ends(*(f'{number(one.get(end)):.0f}' for end in ('low', 'high')))})"
             for one in models
             if math.isfinite(number(one.get("rating")))
         ]
@@ -570,8 +570,10 @@ def characteristics(source: Source) -> str:
         ages = []
     if ages and all(map(math.isfinite, ages)):
         told.append(
-            _("Age: median {median} ({low} to {high}; n = {n}).").format(
-                median=f"{median(ages):g}", low=f"{min(ages):g}", high=f"{max(ages):g}", n=units.whole(len(ages))
+            _("Age: median {median} ({range}; n = {n}).").format(
+                median=f"{median(ages):g}",
+                range=units.ends(f"{min(ages):g}", f"{max(ages):g}"),
+                n=units.whole(len(ages)),
             )
         )
     return sentences([*told, study_dates(source)] if study_dates(source) else told)

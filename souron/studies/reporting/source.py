@@ -103,8 +103,7 @@ class Source:
     @property
     def notes(self) -> list[str]:
         """The caveats of the receipt, in the reader's language where it holds them."""
-        own = mapping(mapping(self.receipt.get("translated")).get(language()))
-        return [text(note) for note in sequence(own.get("notes") or self.receipt.get("notes"))[:40]]
+        return [text(note) for note in data_warnings.caveats(self.receipt, self.folder)[:40]]
 
 
 def read(given: str | Path) -> Source:

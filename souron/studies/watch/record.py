@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from markupsafe import Markup
 
+from souron.kinds.finding import film_notice, film_standing
 from souron.metrics.motion import Motion
 from souron.report.page import plot
 from souron.study import Fact, Note, Record, Section, Table
@@ -71,7 +72,7 @@ class WatchRecord(Record):
                 for one in self.tracks
             ],
             **({"broken": self.broken} if self.broken else {}),
-            **({} if self.unlike is None else {"unlike": self.unlike}),
+            "unlike": self.unlike,
             **({"engine": self.engine} if self.engine else {}),
             "saved": str(self.folder),
         }
@@ -81,7 +82,12 @@ class WatchRecord(Record):
 
     def sentences(self) -> list[str]:
         text = _("{frames} frames, {fps:.1f} a second (the video has {rate:.3g}), {dropped} dropped")
-        return [text.format(frames=self.frames, fps=self.fps, rate=self.rate, dropped=self.dropped)]
+        told = text.format(frames=self.frames, fps=self.fps, rate=self.rate, dropped=self.dropped)
+        return [film_notice(self.unlike, self.frames), told] if self._is_unlike else [told]
+
+    @property
+    def _is_unlike(self) -> bool:
+        return film_standing(self.unlike, self.frames) == "unlike"
 
     def facts(self) -> list[Fact]:
         return [
@@ -92,9 +98,8 @@ class WatchRecord(Record):
         ]
 
     def notes(self) -> list[str]:
-        text = _("{count} of {total} frames are unlike its training data")
-        unlike = [text.format(count=self.unlike, total=self.frames)] if self.unlike else []
-        return [*unlike, *([self.broken] if self.broken else [])]
+        notice = "" if self._is_unlike else film_notice(self.unlike, self.frames)
+        return [text for text in (notice, self.broken) if text]
 
     def tables(self) -> list[Table]:
         if not self.tracks:

@@ -165,10 +165,9 @@ class _Session:
         return named, _drawn(picture, named, self.paths, frame.at)
 
 
-def within(seconds: float, look: Look, source: Path, folder: Path, **options: Any) -> WatchRecord:
-    """Process a file as ``watching`` does, for at most ``seconds``."""
+def within(seconds: float, events: Generator[Event, None, None]) -> WatchRecord:
+    """Let ``watching`` process a file for at most ``seconds``."""
     begun = time.perf_counter()
-    events = watching(look, source, folder, **options)
     for event in events:
         if event.record is None and time.perf_counter() - begun > seconds:
             event = events.throw(KeyboardInterrupt())

@@ -22,9 +22,7 @@ TEXTS = (".txt", ".md", ".tsv", ".csv", ".gz")
 
 @dataclass(frozen=True)
 class Options:
-    table: Annotated[
-        str, Choice(N_("a table of labelled tasks (default: the fetched one, or the half that ships)"), metavar="FILE")
-    ] = ""
+    table: Annotated[str, Choice(N_("a table of labelled tasks (default: the one that ships)"), metavar="FILE")] = ""
 
 
 class Work(Study):

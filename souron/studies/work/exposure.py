@@ -213,13 +213,6 @@ def cautions(table: Table | None) -> list[str]:
                 "training."
             )
         )
-    elif table.shipped:
-        texts.append(
-            _(
-                "This is the half of the occupations that comes with souron: {count} of {all}. The "
-                "figures of the whole table differ somewhat: {command}"
-            ).format(count=len(table.occupations), all=len(titles.titles()), command="souron fetch work")
-        )
     return texts
 
 

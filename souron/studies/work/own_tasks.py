@@ -176,7 +176,7 @@ def has_verb(text: str) -> bool:
 @lru_cache(maxsize=1)
 def verbs() -> frozenset[str]:
     """Return the first words of O*NET's tasks."""
-    tasks = tables.kept(tables.shipped()).tasks
+    tasks = tables.usual().tasks
     first = (re.match(r"[A-Za-z]+", task.text) for task in tasks)
     return frozenset(word[0].casefold() for word in first if word)
 

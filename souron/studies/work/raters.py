@@ -87,7 +87,7 @@ def weights_file() -> Path:
 
 @lru_cache(maxsize=1)
 def shipped() -> Rater:
-    """Load the rater that comes with souron, trained on the half of the table that does."""
+    """Load the rater that comes with souron, trained on the table that does."""
     from safetensors import safe_open
 
     with safe_open(weights_file(), "numpy") as file:

@@ -128,11 +128,10 @@ class OccupationRecord(WorkRecord):
             same, kappa = answer.agreement.same, answer.agreement.kappa
             text = _(
                 "People and GPT-4 gave {share} of the {count} tasks the same label (kappa "
-                "{kappa}, 95 % interval {low} to {high})."
+                "{kappa}, 95 % interval {interval})."
             )
             share = units.percent(same.value, 0)
-            ends = {"low": f"{kappa.low:.2f}", "high": f"{kappa.high:.2f}"}
-            texts.append(text.format(share=share, count=same.n, kappa=f"{kappa.value:.2f}", **ends))
+            texts.append(text.format(share=share, count=same.n, kappa=f"{kappa.value:.2f}", interval=span(kappa)))
         if answer.more_exposed is not None:
             text = _("{share} of the workers in this table have an occupation with a lower beta.")
             texts.append(text.format(share=units.percent(answer.more_exposed, 0)))
@@ -193,9 +192,8 @@ class OwnTasksRecord(WorkRecord):
         return [text.format(count=count, beta=f"{beta.value:.2f}", interval=span(beta))]
 
     def facts(self) -> list[Fact]:
-        interval = _("95 % interval: {low} to {high}")
         return [
-            Fact(name, f"{one.value:.2f}", interval.format(low=f"{one.low:.2f}", high=f"{one.high:.2f}"))
+            Fact(name, f"{one.value:.2f}", _("95 % interval: {interval}").format(interval=span(one)))
             for name, one in self.answer.figures.items()
         ]
 
@@ -264,12 +262,12 @@ class WholeRecord(WorkRecord):
         return [text.format(least=least, most=most, count=len(self.table.occupations))]
 
     def facts(self) -> list[Fact]:
-        name, interval = _("workers with beta ≥ {least}"), _("95 % interval: {low} to {high}")
+        name, interval = _("workers with beta ≥ {least}"), _("95 % interval: {interval}")
         facts = [
             Fact(
                 name.format(least=units.percent(least, 0)),
                 units.percent(share.value),
-                interval.format(low=units.percent(share.low), high=units.percent(share.high)),
+                interval.format(interval=units.interval("share", share.low, share.high)),
             )
             for least, share in self.answer.whole.shares["people"]["list"].items()
         ]
@@ -368,11 +366,11 @@ def _share(found: Measure) -> str:
 
 
 def _mean(found: Measure) -> str:
-    return f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})"
+    return f"{found.value:.3f} ({units.ends(f'{found.low:.3f}', f'{found.high:.3f}')})"
 
 
 def span(found: Measure) -> str:
-    return f"{found.low:.2f}–{found.high:.2f}"
+    return units.ends(f"{found.low:.2f}", f"{found.high:.2f}")
 
 
 def judge(who: Who) -> str:

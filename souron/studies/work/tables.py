@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from souron.hub import fetch, tables
 from souron.kinds import files
 from souron.kinds.codecs.limits import check_file, printable, readable, trouble
 from souron.utils.files import package_folders
@@ -71,8 +70,6 @@ class Table:
 
     occupations: tuple[Occupation, ...]
     name: str  # of the file, for display
-    whole: bool = False  # the authors' whole table
-    shipped: bool = False  # the half that comes with souron
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
@@ -103,9 +100,8 @@ def folder() -> Path:
 
 
 def usual() -> Table:
-    """Load the whole table if it was downloaded, else the half that comes with souron."""
-    here = fetch.where("work")
-    return kept(here / tables.TABLES["work"].file if here else shipped())
+    """Load the table that comes with souron: the tasks of 923 occupations."""
+    return kept(shipped())
 
 
 @lru_cache(maxsize=2)
@@ -130,9 +126,7 @@ def read(path: Path) -> Table:
     if not occupations:
         raise trouble(path, "no tasks", _("there is a heading and no task below it"))
     found = tuple(Occupation(*key, tuple(tasks)) for key, tasks in occupations.items())
-    wanted = tables.TABLES["work"]
-    whole = path.name == wanted.file and digest(path) == wanted.sha256
-    return Table(found, readable(path.name), whole, path == shipped())
+    return Table(found, readable(path.name))
 
 
 def digest(path: Path) -> str:

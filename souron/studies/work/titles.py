@@ -4,6 +4,7 @@ import csv
 import difflib
 import json
 import re
+import shlex
 import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
@@ -66,8 +67,7 @@ def japanese_name(title: str) -> str:
 def find(asked: str, table: Table | None = None) -> Found:
     """Find the occupation with the best matching name.
 
-    Raises UserError: ``fetch`` if its tasks are in the whole table only, ``occupation`` if nothing
-    is similar.
+    Raises UserError if nothing is similar, or if ``table`` has no tasks of it.
     """
     table = table or tables.usual()
     name = " ".join(unicodedata.normalize("NFKC", asked[:MOST_LETTERS]).split())
@@ -77,7 +77,7 @@ def find(asked: str, table: Table | None = None) -> Found:
         if by_code:
             return Found(by_code[0], name, tuple(one.title for one in by_code[1 : NEAR + 1]))
         known = [called.title for called in titles() if called.code.startswith(name)]
-        raise _absent(known[0], [], table) if known else _unknown(name, list(here)[:NEAR])
+        raise _absent(known[0], list(here)[:NEAR], table) if known else _unknown(name, list(here)[:NEAR])
     everything = dict.fromkeys([*here, *(called.title for called in titles())])
     ranked = _ranked(name, list(everything))
     if not ranked or ranked[0][0] < LEAST:
@@ -142,13 +142,10 @@ def _unknown(name: str, near: list[str]) -> UserError:
 
 
 def _absent(title: str, near: list[str], table: Table) -> UserError:
-    instead = "; ".join(near)
     return UserError(
-        "fetch" if table.shipped else "occupation",
-        _("the tasks of {title} are not in {table}").format(
-            title=title, table=_("the half that comes with souron") if table.shipped else table.name
-        ),
-        expected=_("the whole table, or one of: {names}").format(names=instead) if instead else _("the whole table"),
-        fix="souron fetch work",
-        exit=4 if table.shipped else 3,
+        "occupation",
+        _("the tasks of {title} are not in {table}").format(title=title, table=table.name),
+        expected=_("such as: {names}").format(names="; ".join(near)),
+        fix=shlex.join(["souron", "work", title]),
+        exit=3,
     )

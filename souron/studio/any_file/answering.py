@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from souron.data import load
 from souron.hub import zoo
+from souron.kinds import finding
 from souron.kinds.codecs import limits
 from souron.kinds.table import Table
 from souron.studio import tables
@@ -45,14 +46,7 @@ def sent(studio: Studio, file: Path, query: Mapping[str, str]) -> dict[str, Any]
 
 def _table(studio: Studio, file: Path) -> dict[str, Any]:
     """Return the answer for a table: the way to the page that reads it. Raises UserError."""
-    address = tables.address(studio, file)
-    told = (
-        _("These are predictions: the verdict says which method is better.")
-        if address.startswith(studio.url("verdict"))
-        else _("A table is checked, and trained on, on the page My data.")
-    )
-    link = Markup('<p>{0}</p><p class="actions"><a class="first" href="{1}">{2}</a></p>')
-    return _without_system(_(Table.noun), file, told, link.format(told, address, _("Open")))
+    return _without_system(_(Table.noun), file, *tables.way(studio, file))
 
 
 def _seen(file: Path, error: UserError) -> dict[str, Any]:
@@ -156,12 +150,12 @@ def answer(studio: Studio, file: Path, system: str = "", options: Mapping[str, A
     name = file.name
 
     def finish(found: films.Tracks, model: Any) -> dict[str, Any]:
-        familiar = "" if found.unlike is None else (films.unfamiliar(found) or _("no"))
+        familiar = finding.film_notice(found.unlike, found.count) or _("no")
         rows = [(*row, familiar) for row in films.rows(found, name)]
         told = _about(studio, model, chosen, able, given, films.html(found), rows, _("film"))
         return {
             **told,
-            "short": films.summary(found),
+            "short": films.short(found),
             "shown": {"frames": found.frames, "times": found.times},
             "picture": next(iter(found.frames), ""),
         }
@@ -180,7 +174,7 @@ def _answered(model: Any, file: Path, options: Mapping[str, Any], is_film: bool)
 
     if is_film:
         for path, kind in default_system.predict(model, [str(file)], **options):
-            yield answers.Answer(str(path), kind)
+            yield answers.Answer(str(path), kind, learnt=model.learnt_from)
         return
     try:
         for given in model.asked.given.each(file, **model.reading):
@@ -191,7 +185,7 @@ def _answered(model: Any, file: Path, options: Mapping[str, Any], is_film: bool)
                     expected=_("something that is said"),
                     fix=_("check that the microphone is switched on, and speak closer to it"),
                 )
-            yield answers.beside(given, model.answer(given, **options))
+            yield answers.beside(given, model.answer(given, **options), model.learnt_from)
     except UserError as error:
         yield answers.Answer(str(file), error)
 
@@ -248,6 +242,6 @@ def _data(name: str) -> str:
 
 
 def _familiar(said: Any) -> str:
-    """Return whether a file is unlike the training data; "" where the system has no check."""
-    familiar = getattr(said, "familiar", None)
-    return "" if familiar is None else (_("yes") if familiar.unlike else _("no"))
+    """Return whether a file is unlike the training data; "" where no check applies."""
+    told = {"unlike": _("yes"), "unchecked": _("no check"), "familiar": _("no")}
+    return told.get(finding.standing(said), "")

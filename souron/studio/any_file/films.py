@@ -21,6 +21,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron.kinds.finding import film_notice, film_standing
 from souron.studio.shared import remarks, table
 from souron.utils.messages import UserError, _, use_language
 
@@ -203,6 +204,7 @@ def jpeg(pixels: Any) -> str:
 def html(found: Tracks) -> Markup:
     """Return the player, which the page's script fills with the frames, and the table of tracks."""
     from souron.kinds.graphics import overlay
+    from souron.studio.answers import film_doubt
 
     longest = sorted(found.tracks, key=lambda track: -track.frames)[:MOST_TRACKS]
     rows = [
@@ -218,19 +220,20 @@ def html(found: Tracks) -> Markup:
         for track in longest
     ]
     left = len(found.tracks) - MOST_TRACKS
-    notes = [
-        found.broken,
-        unfamiliar(found),
-        _("{count} shorter tracks are left out").format(count=left) if left > 0 else "",
-    ]
+    notes = [found.broken, _("{count} shorter tracks are left out").format(count=left) if left > 0 else ""]
     heads = (_("track"), _("class"), _("first second"), _("last second"), _("frames"))
     return (
         Markup(
-            '<p role="status"><strong>{}</strong></p>{}<figure class="film"><img alt="{}"><div class="player">'
+            '{}<p role="status"><strong>{}</strong></p>{}<figure class="film"><img alt="{}"><div class="player">'
             '<button type="button" data-do="play">{}</button><input type="range" min="0" value="0" aria-label="{}">'
             "<output></output></div></figure>"
         ).format(
-            summary(found), remarks(filter(None, notes)), _("a frame with its numbered boxes"), _("Play"), _("frame")
+            film_doubt(found.unlike, found.count),
+            summary(found),
+            remarks(filter(None, notes)),
+            _("a frame with its numbered boxes"),
+            _("Play"),
+            _("frame"),
         )
         + (table(heads, rows, _("One colour and number for each object that was followed")) if rows else Markup())
         + Markup('<p class="faint">{}</p>').format(
@@ -245,11 +248,11 @@ def summary(found: Tracks) -> str:
     )
 
 
-def unfamiliar(found: Tracks) -> str:
-    """Return the warning for frames unlike the training data; "" where there are none."""
-    if not found.unlike:
-        return ""
-    return _("{count} of {total} frames are unlike its training data").format(count=found.unlike, total=found.count)
+def short(found: Tracks) -> str:
+    """Return the result in a line, after the warning where most frames are unlike the training data."""
+    if film_standing(found.unlike, found.count) != "unlike":
+        return summary(found)
+    return f"{film_notice(found.unlike, found.count)} – {summary(found)}"
 
 
 def rows(found: Tracks, name: str) -> list[tuple[str, str]]:

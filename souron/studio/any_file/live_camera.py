@@ -54,5 +54,6 @@ def answered(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
     begun = time.perf_counter()
     with models.answering(system) as model:
         said = model.answer(image)
-    shown = answers.said(answers.Answer("", said), SHOWN)
+        one = answers.Answer("", said, learnt=model.learnt_from)
+    shown = answers.unchecked([one]) + answers.said(one, SHOWN, folded=False)
     return {"html": shown, "seconds": round(time.perf_counter() - begun, 3)}

@@ -41,7 +41,9 @@ class Drawing:
     ``watch`` shows the job that generates; ``same`` shows the equivalent command line and Python.
     """
 
-    def __init__(self, studio: Studio, run: str, system: Any, labels: Sequence[str], watch: Watch, same: Any) -> None:
+    def __init__(
+        self, studio: Studio, run: str, system: Any, labels: Sequence[tuple[str, str]], watch: Watch, same: Any
+    ) -> None:
         import gradio as gr
 
         from souron.studio.forms import widgets

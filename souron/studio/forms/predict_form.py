@@ -13,15 +13,16 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.data import display_names
+from souron.data import display_names, load
 from souron.hub import fetch, names, weights, zoo
 from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import moving
+from souron.kinds.kind import in_both
 from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
-from souron.studio import answers
-from souron.studio.answers import Answer, doubt, told
+from souron.studio import answers, tables
+from souron.studio.answers import Answer, told
 from souron.studio.forms import samples, widgets
 from souron.studio.forms.generate_form import Drawing, awake, spelt
 from souron.studio.jobs.job_view import Watch
@@ -54,6 +55,12 @@ class Source:
     def labels(self) -> list[str]:
         """The classes of a run."""
         return [str(label) for label in self.args.get("seen", {}).get("labels", ())]
+
+    @property
+    def japanese(self) -> Mapping[str, str]:
+        """The Japanese names of the classes, where they are those of a data set of souron's."""
+        known = load.names().get(str(self.args.get("data")))
+        return known.labels_ja if known else {}
 
     @property
     def pretrained(self) -> bool:
@@ -107,7 +114,8 @@ def build(studio: Studio, name: str, watch: Watch, same: Any) -> None:
         return
     gr.HTML(about(studio, source))
     if hasattr(source.system, "drawing"):
-        Drawing(studio, source.name, source.system, source.labels, watch, same)
+        labels = [(in_both(label, source.japanese), label) for label in source.labels]
+        Drawing(studio, source.name, source.system, labels, watch, same)
     elif asked is not None:
         Predicting(studio, source, asked, same)
     else:
@@ -165,8 +173,8 @@ def film(studio: Studio, record: Any) -> Markup:
         frames=record.frames, tracks=", ".join(f"{count} {label}" for label, count in counts.items()) or "–"
     )
     kept = _("tracks and motion: {folder}").format(folder=record.folder)
-    said = [text, *([record.broken] if record.broken else []), kept]
-    return Markup("{}{}").format(shown, Markup("").join(map(Markup("<p>{}</p>").format, said)))
+    said = Markup("").join(map(Markup("<p>{}</p>").format, filter(None, [text, record.broken, kept])))
+    return Markup("{}{}{}").format(answers.film_doubt(record.unlike, record.frames), shown, said)
 
 
 class Predicting:
@@ -288,8 +296,9 @@ class Predicting:
                 given, chosen = self.form.read([value, *own], known, **model.reading)
                 said = model.answer(given, **chosen)
             if self.view:
-                return [[], doubt(said), self.the_same(self.changed(own)), *self.view.update(said)]
-            found = answers.beside(given, said)
+                notice = answers.unchecked([Answer("", said)]) + answers.doubt(said, model.learnt_from)
+                return [[], notice, self.the_same(self.changed(own)), *self.view.update(said)]
+            found = answers.beside(given, said, model.learnt_from)
             if isinstance(given, Picture):  # only its path is known; it may be read again
                 found = replace(found, file=str(value))
             return self.shown([found], own, top, look)
@@ -310,13 +319,17 @@ class Predicting:
         return self.each(found, text, *values)
 
     def each(self, files: list[Path], text: str, *values: Any) -> list[Any]:
-        """Predict for each file; ``text`` is the folder as typed."""
+        """Predict for each file; ``text`` is the folder as typed. A table leads to the page for it."""
+        import gradio as gr
+
         *own, top, look = values
         try:
             if not files:
                 raise UserError(
                     "nothing given", _("nothing was given yet"), expected=", ".join(self.asked.given.formats)
                 )
+            if len(files) == 1 and self.is_foreign_table(files[0]):
+                return [[], tables.way(self.studio, files[0])[1], gr.skip(), *self._cleared()]
             if len(files) == 1 and self.asked.gives is Boxes and moving.is_video(files[0]):
                 return self.watched(files[0], own)
             chosen = self.chosen(own)
@@ -328,22 +341,18 @@ class Predicting:
 
     def watched(self, video: Path, own: Sequence[Any]) -> list[Any]:
         """Return every output for a video: its frames with boxes and tracks. Raises UserError."""
+        from souron.studies import watch
         from souron.studies.watch.video import within
 
-        chosen = self.chosen(own)
-        least = chosen.pop("conf", 0.25)
         folder = new_folder(self.studio.project / "watch", video.stem)
         with models.answering(self.source.name) as model:
-
-            def look(picture: Picture, conf: float) -> Boxes:
-                boxes = model.answer(picture, conf=conf, **chosen)
-                assert isinstance(boxes, Boxes)
-                return boxes
-
-            labels = model.system.spec.labels
-            record = within(MOST_SECONDS, look, video, folder, classes=labels, conf=least)
+            record = within(MOST_SECONDS, watch.of_model(model, video, folder, self.chosen(own)))
         same = self.the_same(self.changed(own), [video.name])
         return [[], film(self.studio, record), same, *self._cleared()]
+
+    def is_foreign_table(self, file: Path) -> bool:
+        """Return whether a file is a table, and the system does not take tables."""
+        return tables.is_table(file) and not file.name.lower().endswith(tuple(self.asked.given.formats))
 
     def shown(
         self, found: list[Answer], own: Sequence[Any], top: float, look: bool, text: str = "", count: int = 1

@@ -291,7 +291,7 @@ def _shown_labels(kept: Any, label: str) -> Built:
         pairs = zip(value.labels, map(float, value.probabilities), strict=True)
         best = sorted(pairs, key=lambda pair: -pair[1])[:MOST_LABELS]
         rows = "".join(
-            f"<tr><th scope='row'>{escape(str(name))}</th>"
+            f"<tr><th scope='row'>{escape(value.called(str(name)))}</th>"
             f"<td aria-hidden='true'><div class='bar' style='width:{share:.1%}'></div></td>"
             f"<td>{units.percent(share)}</td></tr>"
             for name, share in best
@@ -349,7 +349,7 @@ def _shown_marked(kept: Any, label: str) -> Built:
     def fill(value: Any) -> list[Any]:
         counts = value.found.counts
         image, table = drawn(value, 0.0, list(counts))
-        choices = [(f"{name} ({count})", name) for name, count in counts.items()]
+        choices = [(f"{value.called(name)} ({count})", name) for name, count in counts.items()]
         return [
             image,
             gr.update(value=0.0, visible=bool(value.found.scores)),

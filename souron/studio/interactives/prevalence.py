@@ -56,7 +56,7 @@ WORDS = {
         "{best} %. Alarm for nobody costs {nobody}, for everybody {everybody}."
     ),
     "known": N_("A score that is a true probability would be cut at {threshold} % for this cost."),
-    "cases": N_("{cases} cases, {ill} of them “{positive}”. AUC {auc} (95 % interval {low} to {high})."),
+    "cases": N_("{cases} cases, {ill} of them “{positive}”. AUC {auc} (95 % interval {low}–{high})."),
     "sensitivity": N_("sensitivity"),
     "false": N_("1 − specificity"),
     "precision": N_("positive predictive value"),

@@ -139,7 +139,7 @@ def _predicted(row: Row, told: Stage, asked: Mapping[str, Any]) -> dict[str, Any
             said = model.answer(given, **options)
         sliders = _sliders(model.asked.options, told.options, told.takes == IMAGE) if asked.get("first") else ""
         size = _other_size(model.system, layers_)
-    shown = replace(answers.beside(given, said), file=name)
+    shown = replace(answers.beside(given, said, model.learnt_from), file=name)
     code = _predict_code(
         told, name, {key: value for key, value in options.items() if key in told.options or key in asked}
     )

@@ -28,6 +28,7 @@ def compared(run: Path) -> Markup:
         system = model.system
         torch.manual_seed(0)
         fresh = copy.copy(model)
+        fresh.japanese = model.japanese
         fresh.system, fresh.folder, fresh.checked = type(system)(system.config, system.spec).eval(), None, None
         pairs = ((_("before: random weights"), fresh), (_("after training"), model))
         if hasattr(system, "drawing"):

@@ -18,6 +18,7 @@ from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.lecture.course import Course, Part
 from souron.lecture.rows import Row
+from souron.runs.options import MOST_BRIEF
 from souron.studio import interactive, layout
 from souron.studio.forms import command_form
 from souron.studio.jobs.job_queue import ALIVE, Job
@@ -27,8 +28,7 @@ from souron.studio.shared import PAGES, Studio, same_thing, words
 from souron.utils.messages import _
 
 BUDGET = "10s"  # of a training on a page
-ONCE = {"folds": 1, "learning_curve": 0}  # options of tasks that cross-validate
-FIRST = ["train", "cnn", "data=digits", "folds=1", "learning_curve=0", f"budget={BUDGET}"]  # of the first steps
+FIRST = ["train", "cnn", "data=digits", f"budget={BUDGET}", "brief=true"]  # of the first steps
 
 
 def address(language: str, *path: str | int) -> str:
@@ -213,12 +213,12 @@ def training(studio: Studio, row: Row) -> Markup:
     """Return the button that trains the row's first system; its result appears below."""
     line = training_words(row)
     said = _(
-        "{system} is trained on {data} for {budget}. You see its loss and first figures as it "
-        "goes. Reading the data before, and measuring on the test data afterwards, can take "
-        "longer: a minute or two for detection and language."
+        "{system} is trained on {data} and tested on at most {count} unseen cases, {budget} in all by the "
+        "clock. You see its loss and first figures as it goes. Reading the data before, and writing the "
+        "report afterwards, take further seconds."
     )
     return Markup("<p>{}</p>{}{}").format(
-        said.format(system=line[1], data=row.data, budget=_("ten seconds")),
+        said.format(system=line[1], data=row.data, budget=_("ten seconds"), count=MOST_BRIEF),
         train_button(studio, row.id, line),
         same_thing(
             "souron " + " ".join(line), command_form.python("train", repr(line[1]), training_options(row), train.PYTHON)
@@ -254,10 +254,8 @@ def training_words(row: Row) -> list[str]:
 
 
 def training_options(row: Row) -> dict[str, Any]:
-    """Return the options of that command; what would train several times is left out."""
-    task = registry.tasks()[registry.find(row.systems[0])[0].task]
-    once = {option.name: ONCE[option.name] for option in task.options if option.name in ONCE}
-    return {"data": row.data, **row.training, **once, "budget": BUDGET}
+    """Return the options of that command."""
+    return {"data": row.data, **row.training, "budget": BUDGET, "brief": True}
 
 
 def interactives(row: Row) -> list[Markup]:

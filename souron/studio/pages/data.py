@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from souron.cli import data as cli_data
 from souron.data import display_names, load
+from souron.studio import tables
 from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
 from souron.studio.forms import command_form, own_data
 from souron.studio.forms.confirm import Confirm
@@ -112,7 +113,7 @@ class Form:
         def bring(paths: Sequence[str] | None) -> list[Any]:
             try:
                 folder, what = take(studio, paths or [])
-                data = gr.update(choices=own_data.choices(studio), value=folder)
+                data = gr.update(choices=own_data.choices(studio), value=folder) if folder else gr.skip()
             except UserError as error:
                 data, what = gr.skip(), refused(error)
             return [None, data, what, *uploads.draw()]
@@ -277,9 +278,12 @@ def latest(studio: Studio, data: str) -> str:
 def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
     """Unpack an upload; return the data as a command names it, and the files left out.
 
-    Raises UserError.
+    For a table of predictions these are "" and the way to the verdict. Raises UserError.
     """
-    done = studio_uploads.unpack([Path(path) for path in paths], place(studio))
+    files = [Path(path) for path in paths]
+    if len(files) == 1 and tables.is_table(files[0]) and tables.holds_predictions(files[0]):
+        return "", tables.way(studio, files[0])[1]
+    done = studio_uploads.unpack(files, place(studio))
     data = studio.roots.spell(done.folder.absolute())
     names = [
         Markup("<li>{}: {}</li>").format(_(studio_uploads.LEFT_OUT[why]), ", ".join(some[:MOST_NAMED]))

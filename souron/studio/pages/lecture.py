@@ -1,5 +1,6 @@
 """Learn: the question of a first visit, then the lecture's rows, all systems and tools, searched by words."""
 
+import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,13 +17,14 @@ from souron.utils.messages import LANGUAGES, N_, _, use_language
 
 TITLE = N_("Lecture")
 PLACE = "learn"
+PICTURED = ("D4", "D5", "G4", "G13", "G16")  # rows whose example stands on top
 MOST_LETTERS = 100  # of a search
 SPACE = re.compile(r"\s+(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])\s+")  # beside Japanese
 
 
 def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     return Markup(
-        '<h1>{title}</h1><p>{about}</p>{first}<section class="search"><label>{search}'
+        '<h1>{title}</h1><p>{about}</p>{pictures}{first}<section class="search"><label>{search}'
         '<input type="search" data-search="/do/{language}/lecture/search" maxlength="{most}" autocomplete="off" '
         'placeholder="{example}"></label><p class="faint" role="status" data-none="{none}"></p>'
         '<div id="found">{rows}{systems}{tools}</div></section>'
@@ -32,6 +34,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
             "Each row opens at work: its network answers, its layers light up, and it is trained in ten seconds. "
             "Nothing leaves this computer."
         ),
+        pictures=pictures(studio),
         first=first_visit(studio),
         language=studio.language,
         most=MOST_LETTERS,
@@ -76,6 +79,21 @@ def both(*texts: str) -> Iterator[str]:
 def searched(*parts: Any) -> str:
     """Return texts as one to search in; Japanese has no spaces that matter."""
     return SPACE.sub("", plain(" ".join(map(str, parts))))
+
+
+def pictures(studio: Studio) -> Markup:
+    """Return the examples of some rows as links to them; nothing where souron-zoo is not installed."""
+    from souron.lecture import samples
+    from souron.studio.lecture import at_work
+
+    if (root := zoo.root()) is None:
+        return Markup()
+    links = []
+    for row in map(rows.find, PICTURED):
+        content = (root / "examples" / samples.HELD_OUT[at_work.stage(row).sample]).read_bytes()
+        link = Markup('<a href="/lecture/{}/{}"><img src="data:image/png;base64,{}" alt=""><span>{}</span></a>')
+        links.append(link.format(studio.language, row.id, base64.b64encode(content).decode(), row.text.title))
+    return Markup('<p class="pictures">{}</p>').format(Markup("").join(links))
 
 
 def first_visit(studio: Studio) -> Markup:

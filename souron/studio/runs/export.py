@@ -57,7 +57,7 @@ def of_folder(folder: Path) -> Sheet:
     own = receipt.get("translated")
     translated = own.get(language()) if isinstance(own, dict) else None
     told: Mapping[str, Any] = translated if isinstance(translated, dict) else receipt
-    notes = tuple(text for text in _list(told.get("notes")) if isinstance(text, str))[:MOST_NOTES]
+    notes = tuple(data_warnings.caveats(receipt, folder))[:MOST_NOTES]
     data = called(str(receipt.get("data") if isinstance(receipt.get("data"), str) else _name_of_data(receipt)))
     options = receipt.get("options")
     system = str(options.get("system", "")) if isinstance(options, dict) else ""

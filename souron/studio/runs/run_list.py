@@ -25,7 +25,7 @@ from souron.utils import files, units
 from souron.utils.messages import LANGUAGES, UserError, _, language
 
 MOST_BYTES = {".yaml": 10**6, ".json": 2 * 10**7}  # of a file
-WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome", "notes", "translated")
+WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome", "notes", "translated", "warnings")
 LONGEST = 200  # characters of a text from a file
 MOST_NOTES = 20
 
@@ -63,7 +63,8 @@ class Run:
     result: Result | None = None
     seconds: float | None = None  # of training
     sentence: str = ""  # of a comparison, in the reader's language where available
-    notes: tuple[str, ...] = ()  # caveats of the report, likewise
+    notes: tuple[str, ...] = ()  # the warnings of the data check and the caveats of the report, likewise
+    warnings: tuple[str, ...] = ()  # the former alone
 
     @property
     def name(self) -> str:
@@ -205,7 +206,6 @@ def read(folder: Path) -> Run:
     outcome, told = written.get("outcome"), written.get("translated")
     own = told.get(language()) if isinstance(told, dict) else None
     said = own if isinstance(own, dict) else written
-    notes = said.get("notes")
     seconds = _number(outcome.get("seconds")) if isinstance(outcome, dict) else math.nan
     return Run(
         folder,
@@ -216,9 +216,8 @@ def read(folder: Path) -> Run:
         result=_result(written),
         seconds=seconds if math.isfinite(seconds) else None,
         sentence=_text(said.get("sentence"), 10 * LONGEST),
-        notes=tuple(filter(None, (_text(note, 10 * LONGEST) for note in notes[:MOST_NOTES])))
-        if isinstance(notes, list)
-        else (),
+        notes=tuple(_text(note, 10 * LONGEST) for note in data_warnings.caveats(written, folder)[:MOST_NOTES] if note),
+        warnings=tuple(data_warnings.texts(data_warnings.read(written), folder)),
     )
 
 

@@ -116,8 +116,21 @@ const choose = (changes) => {
 };
 const LARGEST = 1024;
 const sent = (source, width, height) => choose({ image: encoded(reduced(source, width, height, LARGEST, 8)) });
+const TABLE = /\.(csv|tsv|xlsx?|xlsm|ods)$/i;
+const bringTable = async (file) => { // as on the page Any file: the answer leads to the page for it
+  const mine = ++asking, language = work.dataset.work.split("/")[2];
+  try {
+    const said = await ask(`/send/${language}/anything/file?${new URLSearchParams({ name: file.name })}`, file);
+    if (mine === asking) fill($(".answered", work), said.html);
+  } catch (error) {
+    if (mine === asking) fill($(".answered", work), error.message);
+  }
+  if (mine === asking) work.classList.remove("busy");
+};
 const bring = async (file) => {
   if (!file) return;
+  if (TABLE.test(file.name)) return bringTable(file);
+  if (!$("[data-own=image]", work)) return;
   try {
     const bitmap = await createImageBitmap(file);
     sent(bitmap, bitmap.width, bitmap.height);
@@ -156,9 +169,12 @@ const startWork = () => {
     const button = event.target.closest("button[data-sample]");
     if (button) choose({ sample: Number(button.dataset.sample) });
   });
-  if ($("[data-own=image]", work)) {
-    work.addEventListener("dragover", (event) => event.preventDefault());
-    work.addEventListener("drop", (event) => { event.preventDefault(); bring(event.dataTransfer.files[0]); });
+  for (const kind of ["dragover", "drop"]) {
+    work.addEventListener(kind, (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      if (kind === "drop") bring(event.dataTransfer.files[0]);
+    });
   }
   answerNow(true);
 };
