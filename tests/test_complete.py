@@ -842,3 +842,8 @@ def test_of_two_equal_answers_none_is_preferred(tokenizer):
     pair = Preference((Turn("user", "a"),), "b", "b")
     batch = model.batch(Rows(ListColumn(complete.encoded(tokenizer, [pair])), None))
     assert complete._scores(model, batch)["preference accuracy"].tolist() == [0]
+
+
+def test_the_token_with_the_number_0_counts(tokenizer):
+    [text] = complete.encoded(tokenizer, ["a!"])
+    assert 0 in text.ids and text.counts.all()

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import counting
 import numpy as np
@@ -557,7 +558,13 @@ def test_whatever_is_drawn_for_the_inputs_follows_the_seed_and_counts_patients(m
     external.input_shift(None, cases, cases, 100, seed=7)
     assert seeds == [7] * 5 and units == [40, 40, 20, 20, 20, 20]
     one_patient = replace(cases, group=["p"] * len(cases))
-    assert tested_all([rows, rows], [cases, one_patient], 0) is None
+    assert tested_all([rows, rows], [cases, one_patient], 0) is None and len(seeds) == 5
+
+
+def test_a_side_has_the_patients_of_its_record(tmp_path):
+    cases, _rows = two_classes()
+    record = SimpleNamespace(test=cases, measures={}, model=None, notes=[], unlike=None, answers=[{}])
+    assert sides.of_record(record).units == cases.units
 
 
 def test_a_new_head_is_tried_by_patients_and_follows_the_seed(monkeypatch):
@@ -629,6 +636,11 @@ def test_a_seed_draws_the_exchanges_and_the_samples():
     p, _y = shifted(0.3, cases=60)
     first, again, other = (label_shift.estimated_prevalence(p, [0.5, 0.5], seed=n)[1] for n in (1, 1, 2))
     assert first == again != other and first.value == other.value
+
+
+def test_the_smaller_side_tells_the_degrees_of_freedom():
+    [one] = external.side_by_side({"accuracy": measure(0.9, n=50)}, {"accuracy": measure(0.8, n=300, groups=20)})
+    assert one.shift.freedom == 19
 
 
 def test_a_column_and_a_sample_of_just_the_bound_are_compared():

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -372,3 +373,19 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(pieces, tmp_p
     both = ["yolo_seg_tiny", "mask_rcnn_tiny"]
     fought = compare.compare(both, pieces, budget="32ex", seeds=1, batch=8)
     assert "mask AP" in fought.sentence and {row.system for row in fought.rows} == set(both)
+
+
+def test_masks_of_the_first_label_are_no_crowd_and_are_those_that_coco_sees():
+    cases = instanced(2, 32, 1)
+    halves = []
+    for one in cases.target:
+        bits = one.bits.clone()
+        bits[:, : int(one.box[0, [2, 4]].mean())] = 0
+        box = torch.cat([one.box, torch.full((len(one.box), 1), 0.5)], 1)
+        box[:, 0] = 0
+        halves.append(one._replace(box=box, bits=bits))
+    first = [one._replace(box=torch.cat([torch.zeros(len(one.box), 1), one.box[:, 1:]], 1)) for one in cases.target]
+    cases = replace(cases, target=ListColumn(first))
+    assert all(each.overlap.max() < 0.9 for each in evaluation._measured(halves, cases))
+    assert evaluation._masks(halves, cases) is not None
+    assert len(evaluation.sure(halves[0], 0.5).box) == len(halves[0].box)

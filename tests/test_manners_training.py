@@ -1,5 +1,6 @@
 """What a model answers before and after it learnt manners."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -81,7 +82,9 @@ def test_intervals_of_shares_count_patients(model):
     cases = replace(cases, group=[f"patient {row // 2}" for row in range(len(cases))])
     said = saying(model, cases, "chosen")
     share = manners.share("over-refusal", manners.scores([said], cases)["over-refusal"], cases)
-    assert share.groups and all(row.after.groups for row in manners.result(said, cases).rows)
+    result = manners.result(said, cases)
+    assert share.groups and all(row.after.groups for row in result.rows)
+    assert max(Counter((read.sort, read.language) for read in result.read).values()) == 3, "few are shown"
 
 
 def test_every_question_is_answered_and_what_was_before_stands_beside(model):

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -15,6 +16,7 @@ from fastapi.testclient import TestClient
 from souron.cli import data as cli_data
 from souron.cli.console import screen
 from souron.data.composing import cells
+from souron.data.quality import warnings as data_warnings
 from souron.studio import layout, page_routes
 from souron.studio.forms import own_data
 from souron.studio.jobs import job_queue
@@ -291,5 +293,49 @@ def test_from_a_folder_to_corrections_in_the_browser(language, looked_at, tmp_pa
         page.wait_for_selector(".corrections li")
         page.click(".corrections button")
         page.wait_for_selector(".corrections", state="detached")
+        page.click("details:has(form) > summary")
+        page.locator("#doctor form input").first.fill("one lamp")
+        page.locator("#doctor form input").first.press("Enter")
+        page.wait_for_selector("#doctor [data-act=answer]:not(form)", state="attached")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert visit.errors == [] and visit.outside == []
+
+
+def test_a_warning_is_answered_on_the_page_and_the_answer_taken_back(own):
+    number = finding(own, "shortcut").number
+    asked = {"data": own.data, "finding": number}
+    doctor = my_data.answer(own.studio, {**asked, "value": f"one lamp {HOSTILE}"})["sections"]["doctor"]
+    assert "answered: one lamp &lt;img" in doctor and '"finding": ' + str(number) in unescape(doctor)
+    again = data_set.OwnDataSet(own.studio, own.data)
+    assert finding(again, "shortcut").answer and again.answers == {
+        finding(again, "shortcut").key: f"one lamp {HOSTILE}"
+    }
+    my_data.answer(own.studio, asked)
+    assert not finding(data_set.OwnDataSet(own.studio, own.data), "shortcut").answer
+
+
+def test_cases_that_are_right_as_they_are_answer_the_warning(own):
+    again = pressed(own, "wrong label", "right")
+    assert again.answers == {"wrong label": data_warnings.ONE_BY_ONE}
+    my_data.undo(own.studio, {"data": "cells", "number": 0})
+    assert data_set.OwnDataSet(own.studio, own.data).answers == {}
+
+
+def test_cases_that_are_changed_leave_the_warning_to_earlier_results(own):
+    again = pressed(own, "duplicates", "one")
+    assert finding(again, "duplicates").mended and again.answers == {}
+
+
+def test_the_verdict_stands_beside_the_warnings_of_its_data(own):
+    run = Run(Path("runs/classify/one"), "finished", 0.0, ("cnn",), own.data, warnings=("brightness alone",))
+    own.runs = [replace(run, result=Result("accuracy", 0.99, 0.95, 1.0))]
+    assert "99 would be named correctly" in view.outcome(own) and "brightness alone" in view.outcome(own)
+
+
+def test_warnings_come_before_the_use_of_what_was_trained(own):
+    runs = [Run(Path("runs/classify/one"), "finished", 0.0, ("cnn",), own.data)]
+    own.runs = [*runs, Run(Path("runs/compare/two"), "finished", 0.0, ("cnn", "mlp"), own.data)]
+    own.findings = [replace(one, severity="warning") for one in own.findings]
+    assert "Mend or answer the warnings" in view.next_step(own)
+    own.findings = [replace(one, answer="a pilot") for one in own.findings]
+    assert "Use it on new files" in view.next_step(own)

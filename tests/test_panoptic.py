@@ -198,6 +198,14 @@ def test_answers_come_back_and_pixels_of_no_segment_are_refused():
     assert all(values.mean() == pytest.approx(1) for values in scores.values())
 
 
+def test_a_gap_among_the_segments_is_refused():
+    packed = evaluation.packed([pieced(1, 40).target[0]])
+    packed["found labels"][0, 0] = 0
+    packed["found"].clamp_(max=1)
+    with pytest.raises(ValueError, match="no segment"):
+        evaluation.unpacked(packed)
+
+
 def test_the_constant_answer_is_the_stuff_of_most_pixels():
     cases = pieced(4, 32)
     assert evaluation.most_frequent(list(cases.target)) == 0

@@ -257,6 +257,9 @@ def test_errors_of_points_are_counted_over_the_figures_that_were_found():
     known = torch.cat([each.point for each in cases.target])[..., 2] > 0
     assert [one.marked for one in by_point] == known.sum(0).tolist()
     assert all(one.error.value == pytest.approx(1, abs=1e-4) for one in by_point)
+    of_two = poses.by_point(found, replace(cases, group=[f"patient {row // 3}" for row in range(6)]))
+    assert {(one.error.groups, one.near.groups) for one in of_two} == {(2, 2)}
+    assert poses._of_point("tip", np.ones(1), np.array([poses.NEAR]), ["a"]).near.value == 1
     far = [each._replace(point=each.point + 900) for each in found]
     assert [one.marked for one in poses.by_point(far, cases)] == [0, 0, 0]
 

@@ -355,3 +355,10 @@ def test_a_table_of_several_methods_gets_a_line_for_each(tmp_path):
     assert [one.method for one in record.methods] == ["cnn", "unet"] and len(record.sentences()) == 4
     data = run_predictions.read([tmp_path / "c.csv"], Asked("probability", methods=("cnn",)))
     assert list(data.methods) == ["cnn"]
+
+
+def test_a_level_of_a_half_and_a_single_site_and_training_are_told(tmp_path):
+    record = referred(table(tmp_path / "a.csv", 100, sites=("north",)), level="50%")
+    assert [each.column for each in record.methods[0].covered] == ["", "class", "class"]
+    _header, first, *_rows = record.referred()
+    assert first[1] == 1

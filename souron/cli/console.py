@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from souron import registry
+from souron.data.quality import warnings as quality
 from souron.runs.journal import Journal
 from souron.utils import units
 from souron.utils.files import as_json
@@ -223,6 +224,7 @@ def run(record: Any) -> None:
     show(*filter(None, [record.patients]), "")
     if record.measures:
         show(measures(record.measures), "")
+    data_warnings(record)
     costs(record.forecast, record.outcome)
     skipped_files(record.skipped)
     show(_("report: {path}").format(path=record.folder / "report.html"))
@@ -321,6 +323,16 @@ def skipped_files(skipped: Sequence[Any], most: int = 5) -> None:
     show("")
 
 
+def data_warnings(record: Any) -> None:
+    """Print the warnings of the data check about a result's data, and how they are answered."""
+    found = quality.current(record.warnings, record.folder)
+    for one in found:
+        warn(one.text)
+    if still := [one for one in found if not one.answer]:
+        command = f'souron data check {quoted(record.data)} answer="{still[0].key}: ..."'
+        note(_("to answer a warning, so that the answer stands in its place: {command}").format(command=command))
+
+
 def comparison(record: Any) -> None:
     """Print the result of a comparison."""
     from souron.report import wording  # heavy: statistics
@@ -332,6 +344,7 @@ def comparison(record: Any) -> None:
         text = wording.margin_text(registry.metric(record.measure), record.margin)
         made = wording.margin_table(record.verdicts, record.margins, text)
         show(made.title, made, "")
+    data_warnings(record)
     skipped_files(record.skipped)
     show(_("report: {path}").format(path=record.report))
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,7 @@ from typer import Argument, Option
 from souron import registry
 from souron.cli import console
 from souron.cli.app import command
-from souron.cli.console import print_json, screen, show
+from souron.cli.console import note, print_json, screen, show
 from souron.cli.parsing import arguments, options
 from souron.pipelines import advice
 from souron.utils import hardware, units
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     N_("Describe a data set; souron data check finds its problems."),
     "souron data digits\nsouron data photos/ --open\nsouron data list.csv --json\n"
     "souron data check photos/\nsouron data check photos/ --fix photos/checked.csv\n"
+    'souron data check photos/ answer="few patients: a pilot, nothing is claimed of others"\n'
     "souron data cells/ task=segment_instances",
     group="data",
 )
@@ -56,6 +57,12 @@ def data_(
     fix: Annotated[
         str | None, Option(metavar="CSV", help=N_("after check: a new table without broken files and copies"))
     ] = None,
+    answer: Annotated[
+        str | None,
+        Option(
+            metavar="TEXT", help=N_("after check: an answer, WARNING: SENTENCE; an empty one takes it back")
+        ),
+    ] = None,
     rotations: Annotated[
         bool, Option("--rotations", hidden=True)  # kept for compatibility: rotations are always checked
     ] = False,
@@ -67,7 +74,7 @@ def data_(
         anonymise(folder, out)
         return
     if data == "check" and out is None:
-        check(folder, group, window, fix, Path(project or "runs"), open, task)
+        check(folder, group, window, fix, Path(project or "runs"), open, task, answer)
         return
     if folder is not None:
         raise UserError(
@@ -235,6 +242,23 @@ def reading_of(task: str | None) -> tuple[tuple[str, ...], str]:
     return asked.formats, asked.target
 
 
+def answered(text: str, keys: Sequence[str]) -> tuple[str, str]:
+    """Return the warning that an answer is about, and its sentence. Raises UserError for an unknown one.
+
+    >>> answered("few patients: a pilot", ["few patients"])
+    ('few patients', 'a pilot')
+    """
+    key, colon, sentence = (part.strip() for part in text.partition(":"))
+    if key not in keys or not colon:
+        raise UserError(
+            "answer",
+            _("{answer} answers no warning of this data").format(answer=f"answer={text!r}"),
+            expected=" | ".join(f"{key}: ..." for key in dict.fromkeys(keys)) or _("a warning that the check gives"),
+            fix='answer="shortcut brightness: one lamp lights all classes"',
+        )
+    return key, sentence
+
+
 def check(
     folder: str | None,
     group: str | None,
@@ -243,17 +267,23 @@ def check(
     project: Path,
     open: bool,
     task: str | None = None,
+    answer: str | None = None,
 ) -> None:
-    """Check a data set and print the findings. Exit code 3 if any has severity "error"."""
+    """Check a data set, keep the answer to a warning, and print the findings.
+
+    Exit code 3 if any has severity "error".
+    """
     if folder is None:
         raise arguments.missing("FOLDER", "souron data check photos/")
     with screen.err.status(_("reading data")) as status:
         from souron.data import case_table
         from souron.data import check as data_check
         from souron.data.check import answers
+        from souron.data.check import warnings as data_warnings
+        from souron.data.quality import warnings as quality
         from souron.data.target import target_of
         from souron.evaluation.vision import perceptual
-        from souron.report import report
+        from souron.report import answering, report
 
         def watch(doing: str, part: float) -> None:
             status.update(f"{doing} {part:.0%}" if part else doing)
@@ -264,6 +294,10 @@ def check(
         page = report.check_page(found, place / "check.html")
         if asked := found.questions:
             answers.write(place / answers.FILE, known, asked)
+        travelling = [one.key for one in data_warnings.keep(found, folder, place)]
+        if answer is not None:
+            answering.answer(project, folder, *answered(answer, travelling))
+        answer_of = quality.answers(project).get(quality.place_of(folder), {})
         if found.cases.labels is not None:
             case_table.write(page.with_name("cases.csv"), case_table.rows(found.cases))
     fitting = task or advice.task_of(type(target_of(found.cases)).__module__.rpartition(".")[2])
@@ -275,8 +309,8 @@ def check(
             shown = ", ".join(finding.files[:3]) + (", ..." if len(finding.files) > 3 else "")
             made.add_row(
                 units.severity(finding.severity),
-                "\n".join(filter(None, (f"[{finding.code}] {finding.message}", shown))),
-                finding.fix,
+                "\n".join(filter(None, (f"[{finding.key}] {finding.message}", shown))),
+                quality.answered(answer_of[finding.key]) if finding.key in answer_of else finding.fix,
             )
         show(
             _("{files} files, {readable} readable").format(
@@ -284,6 +318,8 @@ def check(
             )
         )
         show(made if found.findings else _("No problem was found that would distort a result."))
+        if travelling:
+            note(_("Each warning stands beside every result of this data until it is mended or answered."))
         show(_("page: {path}").format(path=page))
         best = advice.advise(fitting, len(found.cases), len(set(filter(None, found.cases.group))))
         if best is not None:

@@ -18,6 +18,7 @@ from souron.cli.console import note, screen
 from souron.cli.listing import with_help
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
+from souron.data.quality import warnings as data_warnings
 from souron.hub import names, zoo
 from souron.inference import modes
 from souron.kinds import finding
@@ -347,12 +348,16 @@ def names_files(word: str) -> bool:
 def describe_system(loaded: Any, choice: Any) -> dict[str, Any]:
     """Return the system's name, training data and known weaknesses, for JSON.
 
-    Weaknesses are printed. Where the user named no system, print both, with the other systems that take such files.
+    Weaknesses, and the warnings of the data check, are printed. Where the user named no system, print all, with the
+    other systems that take such files.
     """
     origin = {"system": loaded.name, "learnt_from": loaded.learnt_from}
     weaknesses = zoo.weaknesses(loaded.folder) if loaded.folder else []
     for text in weaknesses:
         console.warn(f"{loaded.name}: {text}")
+    warnings = data_warnings.of_run(loaded.folder)
+    for text in data_warnings.texts(warnings, loaded.folder):
+        console.warn(text)
     if choice is not None:
         note(_("answered by {system}, which was trained on {learnt_from}").format(**origin))
         named, more = choice.others[:MOST_OTHERS], len(choice.others[MOST_OTHERS:])
@@ -366,7 +371,8 @@ def describe_system(loaded: Any, choice: Any) -> dict[str, Any]:
             note(text.format(names=", ".join(named), more=more))
         if not starters_here(choice):
             note(_("networks that answer on photographs: {command}").format(command="souron fetch starters"))
-    return origin | ({"weaknesses": weaknesses} if weaknesses else {})
+    origin |= {"weaknesses": weaknesses} if weaknesses else {}
+    return origin | data_warnings.as_json(warnings, loaded.folder)
 
 
 def with_data(name: str) -> str:

@@ -44,6 +44,7 @@ def val(
     mode = modes.chosen_mode(fast)
     hardware.calm_allocator()
     with screen.err.status(_("testing")):
+        from souron.data.quality import warnings as data_warnings
         from souron.evaluation import external
         from souron.inference import whole
         from souron.report import wording
@@ -58,7 +59,8 @@ def val(
         unlike = {} if record.unlike is None else {"unlike": record.unlike}
         beside = {"external": external.as_json(changes, wording.change_sentence(changes))} if changes else {}
         named = {"run": folder, "data": data, "engine": record.engine}
-        print_json({**named, "measures": measures, **beside, **unlike, **notes, **told})
+        warnings = data_warnings.as_json(record.warnings, record.folder)
+        print_json({**named, "measures": measures, **beside, **unlike, **warnings, **notes, **told})
     else:
         for text in record.notes:
             console.warn(text)
@@ -67,3 +69,4 @@ def val(
         rest = {name: one for name, one in record.measures.items() if name not in record.internal}
         for part in ([wording.change_table(changes)] if changes else []) + ([console.measures(rest)] if rest else []):
             show(part)
+        console.data_warnings(record)

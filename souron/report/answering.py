@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from markupsafe import escape
-
 from souron.data.quality import warnings as data_warnings
-from souron.report.page import markdown, unbroken
-from souron.utils import files
+from souron.report.page import spelled, write
 from souron.utils.messages import LANGUAGES, use_language
 
 PAGES = ("report.html", "report.*.html", "card.md")  # of a run or comparison
@@ -24,10 +21,9 @@ def answer(project: Path, data: str | Path, key: str, sentence: str) -> None:
     for folder, old in before.items():
         for page in [page for pattern in PAGES for page in folder.glob(pattern)] if old else []:
             text = page.read_text(encoding="utf-8")
-            form = markdown if page.suffix == ".md" else lambda line: escape(unbroken(line))
             for was, now in zip(old, _texts(folder, place, key), strict=True):
-                text = text.replace(str(form(was)), str(form(now)))
-            files.write_text(page, text)
+                text = text.replace(spelled(was, page), spelled(now, page))
+            write(page, text)
 
 
 def _texts(folder: Path, place: str, key: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from souron import registry
 from souron.data.display_names import called
+from souron.data.quality import warnings as data_warnings
 from souron.evaluation.record import ComparisonRecord
 from souron.registry import task_name
 from souron.report import plots, wording

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 from torch import Tensor
 
@@ -168,6 +168,15 @@ def _plain(text: Any) -> str:
         return text
     line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|>#])", r"\\\1", line)
+
+
+def spelled(text: str, page: Path) -> str:
+    """Return a text as it stands in a page (HTML) or a card (Markdown) that was written.
+
+    >>> spelled("a < b", Path("report.html"))
+    'a &lt; b'
+    """
+    return _plain(text) if page.suffix == ".md" else str(escape(_unbroken(text)))
 
 
 def section(name: str, title: str, template: str, part: Any, macro: str = "") -> list[Section]:

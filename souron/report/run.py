@@ -15,6 +15,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.display_names import called
+from souron.data.quality import warnings as data_warnings
 from souron.data.target import target_of
 from souron.evaluation.record import RunRecord
 from souron.report import plots

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from souron import registry
 from souron.data import display_names, parcels, splits
+from souron.data.check import warnings as data_warnings
 from souron.data.dataset import Dataset
 from souron.data.splits import Parts
 from souron.engines import engine

@@ -12,7 +12,9 @@ import torch
 
 from souron import registry
 from souron.data import load, splits
+from souron.data.check import warnings as data_warnings
 from souron.data.dataset import Dataset
+from souron.data.quality.warnings import of_run, texts
 from souron.evaluation import familiarity, run_predictions
 from souron.evaluation.answers import Trainings
 from souron.evaluation.familiarity import Gauge
@@ -35,9 +37,9 @@ NOTED = 0.2  # share of unfamiliar cases from which other data gets a note
 
 
 def evaluate(folder: str | Path, data: str | Path | None = None, **options: Any) -> dict[str, Measure]:
-    """Return the measures of ``examine``. Takes the same options; its notes become warnings."""
+    """Return the measures of ``examine``. Takes the same options; its warnings and notes become warnings."""
     record = examine(folder, data, **options)
-    for note in record.notes:
+    for note in [*texts(record.warnings, record.folder), *record.notes]:
         warnings.warn(note, stacklevel=2)
     return record.measures
 
@@ -95,10 +97,12 @@ def examine(folder: str | Path, data: str | Path | None = None, hasten: Hasten =
         {},
         test=cases,
         model=system,
+        warnings=of_run(folder),
     )
     if same:
         own, split = cases, prepare.read_split(folder, cases, task)
     else:
+        record.warnings = [*record.warnings, *data_warnings.of_data(record.data, cases, folder.parent.parent)]
         _note_overlap(record, overlap(folder, args, system, cases, task), bool(common.get("allow_leak")))
         record.internal = internal_measures(folder, further)
         _bring_to_one_threshold(record, args)

@@ -22,6 +22,7 @@ from souron import registry
 from souron.data import splits
 from souron.data.dataset import Dataset, digests
 from souron.data.display_names import called
+from souron.data.quality import warnings as data_warnings
 from souron.evaluation.answers import Trainings, dense, flatten
 from souron.report import wording
 from souron.runs import evaluate, prepare
@@ -31,7 +32,7 @@ from souron.stats import verdict as stats_verdict
 from souron.stats.records import Measure, Row, Verdict
 from souron.task import Task
 from souron.utils import units
-from souron.utils.messages import UserError, _, language
+from souron.utils.messages import UserError, _
 
 MOST_RUNS = 8
 MOST_SHOWN = 12  # cases on which the runs differ
@@ -500,10 +501,15 @@ def _caveats(tested: Sequence[Tested], settings: Sequence[Setting]) -> list[str]
         if not (setting.fair or setting.equal)
     ]
     few = len(tested[0].setup.test)
-    data = dict.fromkeys(text for one in tested for text in data_warnings.texts(read(one.receipt), one.folder))
+    data = dict.fromkeys(text for one in tested for text in _of_data(one))
     own = [note for one in tested for note in one.notes]
     small = [_("Only {n} test cases: small differences cannot be seen.").format(n=few)] if few < 100 else []
     return [*data, *unequal, *small, *own]
+
+
+def _of_data(one: Tested) -> list[str]:
+    """Return the warnings of the data check about a run's data."""
+    return data_warnings.texts(data_warnings.read(one.receipt), one.folder)
 
 
 def _cases(

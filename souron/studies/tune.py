@@ -31,6 +31,7 @@ from typing import Annotated, Any, ClassVar
 from souron import registry
 from souron.data import display_names
 from souron.data.dataset import content
+from souron.data.quality import warnings as data_warnings
 from souron.engines import engine
 from souron.kinds.signature import Choice
 from souron.report.parts import Fact
@@ -550,7 +551,11 @@ class Tuned(Record):
             "The figures of the trials chose the settings, and are too good for that reason. What counts is the "
             "comparison on test cases."
         )
-        return [chosen, *([_("{count} trials failed.").format(count=failed)] if failed else [])]
+        return [*self._of_data(), chosen, *([_("{count} trials failed.").format(count=failed)] if failed else [])]
+
+    def _of_data(self) -> list[str]:
+        """Return the warnings of the data check about the data of the comparison."""
+        return [] if self.verdict is None else data_warnings.texts(self.verdict.warnings, self.verdict.folder)
 
     def tables(self) -> Sequence[Table]:
         metric = registry.metric(self.watches)

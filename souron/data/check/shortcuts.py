@@ -34,7 +34,7 @@ def shortcuts(cases: Dataset, about: Sequence[File | None], watch: Callable[[str
             others = ~np.isin(label, shortcut.classes)
             shown.append(_("others ({value})").format(value=typical(name, values, others)))
         with use_language("en"):
-            about = str(again(name))
+            named_so = str(again(name))
         yield Finding(
             "shortcut",
             "warning",
@@ -43,7 +43,7 @@ def shortcuts(cases: Dataset, about: Sequence[File | None], watch: Callable[[str
                 name=name, classes=Message(", ").join(shown), share=shortcut.share
             ),
             _("make it the same in all classes, else a network will learn it"),
-            about=about,
+            about=named_so,
         )
 
 

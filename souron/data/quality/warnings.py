@@ -37,8 +37,8 @@ class DataWarning:
     def text(self) -> str:
         """The warning in the reader's language; once it is answered, the answer."""
         if self.answer:
-            return _("Data check of {data}: [{key}] was answered: {answer}").format(
-                data=self.data, key=self.key, answer=_(self.answer)
+            return _("Data check of {data}: [{key}] {answer}").format(
+                data=self.data, key=self.key, answer=answered(self.answer)
             )
         message = self.translated.get(language(), self.message)
         return _("Data check of {data}: {message} [{key}]").format(data=self.data, message=message, key=self.key)
@@ -55,6 +55,15 @@ def place_of(data: str | Path) -> str:
     return blake2b(str(folder).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
+def answered(sentence: str) -> str:
+    """Return a person's answer as it is shown.
+
+    >>> answered("a pilot")
+    'answered: a pilot'
+    """
+    return _("answered: {answer}").format(answer=_(sentence))
+
+
 def answers(project: Path) -> Answers:
     """Return the answers of a project; {} where there are none, or where they cannot be read.
 
@@ -63,7 +72,7 @@ def answers(project: Path) -> Answers:
     """
     found = read_json(project / FILE) or {}
     return {
-        str(place): {str(key): str(text)[:LONGEST] for key, text in own.items()}
+        str(place): {str(key): str(text)[:LONGEST] for key, text in own.items() if text}
         for place, own in found.items()
         if isinstance(own, dict)
     }
@@ -81,7 +90,7 @@ def answer(project: Path, place: str, key: str, sentence: str) -> None:
             exit=3,
         )
     kept = {where: dict(own) for where, own in answers(project).items()}
-    own = kept.setdefault(place, {})  # stays where it is empty: what a receipt holds no longer counts
+    own = kept.setdefault(place, {})  # stays where all is taken back: what a receipt holds no longer counts
     own[key] = " ".join(sentence.split())[:LONGEST]
     files.write_json(path, kept)
 

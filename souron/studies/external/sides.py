@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from souron.data import load, prediction_table
 from souron.data.dataset import Dataset
+from souron.data.quality.warnings import texts
 from souron.evaluation import run_predictions
 from souron.evaluation.answers import Setup, stacked
 from souron.evaluation.record import RunRecord
@@ -65,7 +66,7 @@ def of_record(record: RunRecord) -> Side:
     cases = record.test
     assert cases is not None
     made = Side(record.measures, cases.classes, units=cases.units, cases=cases, model=record.model)
-    made.notes, made.unlike = list(record.notes), record.unlike
+    made.notes, made.unlike = [*texts(record.warnings, record.folder), *record.notes], record.unlike
     answers, labels = record.answers, cases.labels
     if labels is None or "probability" not in answers[0]:
         return made

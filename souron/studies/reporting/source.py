@@ -17,11 +17,12 @@ from typing import Any
 from souron import registry
 from souron.data import load, prediction_table
 from souron.data.formats.csv_table import COLUMNS, FURTHER, key_of
+from souron.data.quality import warnings as data_warnings
 from souron.runs import datasheet
 from souron.runs import folder as run_folder
 from souron.runs.datasheet import Datasheet
 from souron.utils import units
-from souron.utils.messages import UserError, _, language
+from souron.utils.messages import UserError, _
 
 MOST_BYTES = 20_000_000  # of a file
 LONGEST = 400  # characters of a text

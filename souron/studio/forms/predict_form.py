@@ -139,7 +139,8 @@ def about(studio: Studio, source: Source) -> Markup:
             _("trained on {data}").format(data=display_names.called(str(source.args["data"]))),
         )
         report = studio.report(source.folder)
-        cautions = run_list.changed(run_list.read(source.folder))
+        made = run_list.read(source.folder)
+        cautions = [*run_list.changed(made), *made.warnings]
     if source.folder is not None and not source.pretrained:
         cautions += zoo.weaknesses(source.folder)
     return Markup("<p><strong>{}</strong> – {} ({}) {}</p>{}{}").format(

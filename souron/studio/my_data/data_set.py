@@ -16,6 +16,7 @@ from typing import Any
 
 from souron.data import case_table, corrections, load
 from souron.data.corrections import Correction
+from souron.data.quality import warnings as data_warnings
 from souron.pipelines import advice
 from souron.pipelines.advice import Advice
 from souron.studio import naming
@@ -48,6 +49,8 @@ class Finding:
     suggested: tuple[str, ...]  # a label for each family
     open: tuple[int, ...]  # numbers of families that are not corrected
     question: bool = False  # whether each family is a pair that may be copies
+    key: str = ""  # see ``Finding.key`` of the check
+    answer: str = ""  # a person's, in words
 
     @property
     def mended(self) -> bool:
@@ -182,6 +185,33 @@ class OwnDataSet:
             self._note = {"table": name}
             (self.place / "note.json").write_text(json.dumps(self._note), encoding="utf-8")
         case_table.write(self.folder / name, rows)
+        self._answer_unchanged({row["filename"]: row for row in rows})
+
+    # the answers
+
+    def answer(self, key: str, sentence: str) -> None:
+        """Keep a person's answer to a warning, "" takes it back. Raises UserError."""
+        from souron.report import answering  # imports plotting, which the studio starts without
+
+        answering.answer(self.studio.project, self.path, key, sentence)
+
+    @property
+    def answers(self) -> Mapping[str, str]:
+        """The answers to warnings about these files, by the warning's key."""
+        return data_warnings.answers(self.studio.project).get(data_warnings.place_of(self.path), {})
+
+    def _answer_unchanged(self, after: Mapping[str, Mapping[str, str]]) -> None:
+        """Answer the warnings whose cases were all looked at and left as they are, and take such answers back.
+
+        Where cases were changed, earlier results keep the warning, and later ones do not have it.
+        """
+        before = {row["filename"]: row for row in self.cases}
+        self.__dict__.pop("findings", None)
+        for one in self.findings:
+            files = [file for family in one.families for file in family]
+            kept = one.mended and all(after.get(file) == before.get(file) for file in files)
+            if kept != (one.answer == data_warnings.ONE_BY_ONE):
+                self.answer(one.key, data_warnings.ONE_BY_ONE if kept else "")
 
     # the findings
 
@@ -193,6 +223,7 @@ class OwnDataSet:
     def _finding(self, number: int, told: Mapping[str, Any]) -> Finding:
         families = tuple(tuple(map(str, family)) for family in told.get("families") or ())
         code = str(told["code"])
+        key = str(told.get("key") or code)
         return Finding(
             number,
             code,
@@ -204,6 +235,8 @@ class OwnDataSet:
             tuple(map(str, told.get("suggested") or ())),
             tuple(place for place, family in enumerate(families) if not self._answered(code, family)),
             bool(told.get("question")),
+            key,
+            self.answers.get(key, ""),
         )
 
     def _answered(self, code: str, family: Sequence[str]) -> bool:

@@ -9,11 +9,12 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.data.corrections import Correction
+from souron.data.quality import warnings as data_warnings
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job
 from souron.studio.my_data.data_set import COPIES, LABELS, LEAKS, Finding, OwnDataSet
 from souron.studio.runs.run_list import Run
-from souron.studio.shared import PAGES, command, same_thing, table
+from souron.studio.shared import PAGES, command, remarks, same_thing, table
 from souron.utils import units
 from souron.utils.messages import N_, _
 
@@ -94,6 +95,9 @@ def _next(own: OwnDataSet) -> tuple[str, Markup]:
     best = next((run for run in finished if not run.compares), None)
     if best is None:
         return _("Train the better one, to use it."), button("train", _("Train"), first=True)
+    if warned := [one for one in own.findings if one.severity != "hint" and not one.mended and not one.answer]:
+        text = _("Mend or answer the warnings, which stand beside every result: {count}.").format(count=len(warned))
+        return text, Markup('<a class="first" href="#doctor">{}</a>').format(_("What the check found"))
     return _("Use it on new files."), Markup('<a class="first" href="{}">{}</a>').format(
         own.studio.url("use", run=f"{best.task}/{best.name}"), _("Use it")
     )
@@ -156,8 +160,8 @@ def doctor(own: OwnDataSet) -> Markup:
 
 def finding(own: OwnDataSet, one: Finding) -> Markup:
     """Return a finding: what was found, what to do, its files, and buttons that mend it."""
-    state = _("mended") if one.mended else units.severity(one.severity)
-    body = Markup("<p>{}</p>").format(one.fix)
+    state = _("mended") if one.mended else _("answered") if one.answer else units.severity(one.severity)
+    body = Markup("<p>{}</p>{}").format(one.fix, _answer(one))
     if not one.families and one.files:
         more = " …" if len(one.files) > MOST_FILES else ""
         body += Markup('<p class="faint">{}{}</p>').format(", ".join(one.files[:MOST_FILES]), more)
@@ -174,14 +178,33 @@ def finding(own: OwnDataSet, one: Finding) -> Markup:
         '<li class="{}"><details data-key="finding-{}{}"{}><summary><strong class="{}">{}</strong> {}</summary>{}'
         "</details></li>"
     ).format(
-        "mended" if one.mended else "",
+        "mended" if one.mended or one.answer else "",
         one.number,
         "-mended" if one.mended else "",
         Markup(" open") if one.severity == "error" and one.open else "",
-        one.severity if not one.mended else "",
+        one.severity if not (one.mended or one.answer) else "",
         state,
         one.message,
         body,
+    )
+
+
+def _answer(one: Finding) -> Markup:
+    """Return the answer to a warning, or the place to write one; nothing for a hint, and where it is mended."""
+    if one.severity == "hint" or one.mended:
+        return Markup()
+    if one.answer:
+        return Markup('<p>{}</p><p class="actions">{}</p>').format(
+            data_warnings.answered(one.answer), button("answer", _("Take it back"), finding=one.number)
+        )
+    return Markup(
+        '<form data-act="answer" data-asked="{}"><label>{}<input name="value" required maxlength="{}" '
+        'autocomplete="off"></label><button>{}</button></form>'
+    ).format(
+        json.dumps({"finding": one.number}),
+        _("why it does not spoil the results; the answer stands beside them"),
+        data_warnings.LONGEST,
+        _("Answer"),
     )
 
 
@@ -321,12 +344,13 @@ def row(own: OwnDataSet, run: Run) -> tuple[Any, ...]:
 
 
 def verdict(own: OwnDataSet) -> Markup:
-    """Return the sentence of the newest comparison, and how many of 100 new cases would be right."""
+    """Return the sentence of the newest comparison, how many of 100 new cases would be right, and the warnings."""
     finished = [run for run in own.runs if run.state == "finished"]
     texts = [run.sentence for run in finished if run.compares][:1]
     texts += [of_hundred(run) for run in finished if not run.compares][:1]
     lines = Markup("").join(Markup("<p>{}</p>").format(text) for text in texts if text)
-    return Markup('<blockquote class="verdict">{}</blockquote>').format(lines) if lines else Markup()
+    warned = dict.fromkeys(text for run in finished for text in run.warnings)
+    return Markup('<blockquote class="verdict">{}</blockquote>{}').format(lines, remarks(warned)) if lines else Markup()
 
 
 def of_hundred(run: Run) -> str:

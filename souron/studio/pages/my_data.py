@@ -125,21 +125,40 @@ def correct(studio: Studio, asked: Mapping[str, Any]) -> Mapping[str, Any]:
     Files are named by the check's result, never by the request. Raises UserError.
     """
     own = opened(studio, asked.get("data"))
+    one = _finding(own, asked)
     try:
-        one = own.findings[int(asked.get("finding", -1))]
         places = one.open if asked.get("family") is None else (int(asked["family"]),)
         families = [one.families[place] for place in places if place in one.open]
         if not families:
             raise IndexError
     except (IndexError, TypeError, ValueError) as error:
-        raise UserError(
-            "missing",
-            _("this finding is not there any more"),
-            expected=_("one of those that the page shows"),
-            fix=_("load the page again"),
-        ) from error
+        raise _gone() from error
     own.correct(_corrections(own, one, families, str(asked.get("way")), str(asked.get("value") or "")))
     return state(studio, asked)
+
+
+def answer(studio: Studio, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Keep a person's answer to a warning; without a ``value`` it is taken back. Raises UserError."""
+    own = opened(studio, asked.get("data"))
+    own.answer(_finding(own, asked).key, str(asked.get("value") or ""))
+    return state(studio, asked)
+
+
+def _finding(own: OwnDataSet, asked: Mapping[str, Any]) -> data_set.Finding:
+    """Return the finding that a request is about. Raises UserError."""
+    try:
+        return own.findings[int(asked.get("finding", -1))]
+    except (IndexError, TypeError, ValueError) as error:
+        raise _gone() from error
+
+
+def _gone() -> UserError:
+    return UserError(
+        "missing",
+        _("this finding is not there any more"),
+        expected=_("one of those that the page shows"),
+        fix=_("load the page again"),
+    )
 
 
 def _corrections(
@@ -249,6 +268,7 @@ ACTIONS = {
     "state": state,
     "check": check,
     "correct": correct,
+    "answer": answer,
     "undo": undo,
     "train": train,
     "compare": compare,

@@ -17,6 +17,7 @@ from typing import Any
 import souron
 from souron import registry
 from souron.data.display_names import called
+from souron.data.quality import warnings as data_warnings
 from souron.stats.records import Row
 from souron.utils import plotting, units, word
 from souron.utils.messages import UserError, _, language

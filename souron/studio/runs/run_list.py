@@ -19,6 +19,7 @@ from typing import Any, Literal
 import yaml
 
 from souron import registry
+from souron.data.quality import warnings as data_warnings
 from souron.runs import folder as run_folder
 from souron.studio.security.paths import folder_size, is_folder
 from souron.utils import files, units

@@ -87,15 +87,17 @@ export const begin = (root) => {
     button.disabled = true;
     act(button.dataset.act, JSON.parse(button.dataset.asked ?? "{}")).finally(() => { button.disabled = false; });
   });
-  for (const form of root.querySelectorAll("form[data-act]")) {
+  for (const form of root.querySelectorAll("form[data-act]:not([data-asked])")) {
     const look = () => { form.querySelector("button").disabled = [...form.elements].some((one) => one.name && !one.value.trim()); };
     look();
     form.addEventListener("input", look);
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      act(form.dataset.act, Object.fromEntries(new FormData(form)));
-    });
   }
+  root.addEventListener("submit", (event) => { // sections are drawn anew, with their forms
+    const form = event.target.closest("form[data-act]");
+    if (!form) return;
+    event.preventDefault();
+    act(form.dataset.act, { ...JSON.parse(form.dataset.asked ?? "{}"), ...Object.fromEntries(new FormData(form)) });
+  });
   for (const input of root.querySelectorAll("input[type=file]")) {
     input.addEventListener("change", () => {
       bring([...input.files].map((file) => [file.webkitRelativePath || file.name, file]));
