@@ -279,6 +279,7 @@ def test_two_copies_of_the_same_scores_cannot_be_told_apart(rng):
 def test_ten_cases_without_a_difference_do_not_prove_that_there_is_none():
     found = difference(np.ones((1, 10)), np.ones((1, 10)))
     assert found.low < -0.1 and found.high > 0.1
+    assert found.variation.total()[0] == pytest.approx(1 / (10 * 11))
 
 
 def test_seeds_that_agree_by_luck_do_not_pass_for_certainty(rng):
