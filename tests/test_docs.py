@@ -217,6 +217,7 @@ def test_a_broken_page_fails_the_brief_build_which_writes_none(docs, tmp_path, m
     """``python docs/build.py --brief``, of a site with one page."""
     import pages
 
+    # isort: split
     import build
 
     described = []
