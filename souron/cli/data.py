@@ -59,9 +59,7 @@ def data_(
     ] = None,
     answer: Annotated[
         str | None,
-        Option(
-            metavar="TEXT", help=N_("after check: an answer, WARNING: SENTENCE; an empty one takes it back")
-        ),
+        Option(metavar="TEXT", help=N_("after check: an answer, WARNING: SENTENCE; an empty one takes it back")),
     ] = None,
     rotations: Annotated[
         bool, Option("--rotations", hidden=True)  # kept for compatibility: rotations are always checked
