@@ -256,6 +256,7 @@ def test_near_copies_stay_together_in_a_split_and_in_every_fold(drawn, tmp_path)
             assert not [pair for pair in pairs if (pair[0] in here) != (pair[1] in here)]
 
 
+@pytest.mark.filterwarnings("ignore:Data check of")
 def test_other_data_with_known_patients_or_pictures_is_refused(drawn, tmp_path):
     record = train(with_parts(drawn, tmp_path / "own"))
     other = tmp_path / "other"
@@ -324,6 +325,7 @@ def test_the_doctor_finds_what_was_hidden(drawn, tmp_path):
         "message",
         "fix",
         "families",
+        "key",
         "suggested",
         "question",
     }

@@ -563,7 +563,9 @@ def test_whatever_is_drawn_for_the_inputs_follows_the_seed_and_counts_patients(m
 
 def test_a_side_has_the_patients_of_its_record(tmp_path):
     cases, _rows = two_classes()
-    record = SimpleNamespace(test=cases, measures={}, model=None, notes=[], unlike=None, answers=[{}])
+    record = SimpleNamespace(
+        test=cases, measures={}, model=None, notes=[], unlike=None, answers=[{}], warnings=[], folder=None
+    )
     assert sides.of_record(record).units == cases.units
 
 

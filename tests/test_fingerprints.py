@@ -103,6 +103,7 @@ def test_every_task_that_has_pictures_refuses_them(drawn, own, tmp_path, system)
     assert trouble.value.code == "leak"
 
 
+@pytest.mark.filterwarnings("ignore:Data check of")
 def test_a_run_without_fingerprints_reads_its_data_or_says_that_it_cannot(drawn, own, tmp_path):
     record = train(own)
     (record.folder / fingerprints.FILE).unlink()

@@ -130,7 +130,6 @@ def training(
     yield from _test(record, task, ready, args)
     record.receipt = receipt(args, ready.everything)
     yield Event("report", text=_("writing the report"))
-    record.warnings = data_warnings.of_data(record.data, ready.everything, folder.parent.parent)
     _write(record)
     yield Event("done", 1.0, record=record)
 
@@ -341,6 +340,7 @@ def _record(folder: Path, task: Task, args: dict[str, Any], ready: _Ready, estim
         test=fit.setup.test,
         model=model,
         reduced=estimate.reduced,
+        warnings=data_warnings.of_data(str(args["data"]), everything, folder.parent.parent),
     )
 
 

@@ -59,6 +59,8 @@ def quick(cases: Dataset) -> Iterator[Finding]:
     yield from target_of(cases).findings()
     if len(cases) <= MOST_HASHED:
         yield from copies(cases, (), (), {})
+    if len(set(cases.labels)) < 2:
+        return
     few = cases.only(range(0, len(cases), -(-len(cases) // MOST)))
     yield from shortcuts(few, list(headers(few)), lambda _doing, _part: None)
 
