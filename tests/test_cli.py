@@ -282,7 +282,7 @@ def test_a_command_is_one_file(tmp_path: Path) -> None:
     assert done.stdout.endswith("hello\n")
 
 
-@pytest.mark.parametrize("name", COMMANDS.commands)
+@pytest.mark.parametrize("name", sorted(COMMANDS.commands))
 def test_every_command_explains_itself(souron_says: Said, name: str) -> None:
     code, out, err = souron_says(name, "--help")
     assert (code, err) == (0, "")
@@ -291,7 +291,7 @@ def test_every_command_explains_itself(souron_says: Said, name: str) -> None:
         assert option in out
 
 
-@pytest.mark.parametrize("name", COMMANDS.commands)
+@pytest.mark.parametrize("name", sorted(COMMANDS.commands))
 def test_examples_of_the_help_are_understood(name: str) -> None:
     for example in COMMANDS.commands[name].epilog.splitlines():
         words = shlex.split(example.partition("  ")[0].partition(" > ")[0])
