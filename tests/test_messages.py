@@ -192,7 +192,7 @@ def test_an_error_is_told_in_japanese(capsys):
     assert "対処: souron show resnet" in seen.err
 
 
-@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=" ".join)
+@pytest.mark.parametrize("words", [[], *([name] for name in sorted(COMMANDS))], ids=" ".join)
 def test_help_in_japanese_holds_no_english_message(words, capsys):
     assert souron.cli.main.run(["--lang", "ja", *words, "--help"]) == 0
     out = capsys.readouterr().out
