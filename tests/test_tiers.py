@@ -95,6 +95,16 @@ def test_a_whole_run_writes_the_tables_and_a_quick_one_leaves_out_what_is_slow(t
     assert "7 passed" in named.stdout and "before)" not in named.stdout
 
 
+PARTS = [["tests"], ["-k", "light"], ["-m", "slow"], ["--deselect", "tests/test_toy.py::test_light"]]
+
+
+@pytest.mark.parametrize("words", PARTS)
+def test_a_run_of_some_cases_leaves_the_tables_alone(toy, words):
+    ended = run(toy, "-n1", "--tests=all", *words).stdout
+    assert "seconds of the processor" in ended and "written" not in ended
+    assert not (toy / "tests" / "stored").exists()
+
+
 def test_the_end_of_a_run_says_sum_longest_cases_and_changes(toy):
     run(toy, "-n0", "--tests=all")
     more = toy / "tests" / "test_more.py"

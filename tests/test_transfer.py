@@ -188,6 +188,8 @@ def test_a_network_that_goes_on_after_its_last_layer_is_run_as_a_whole():
     assert not frozen.may(system, cases, torch.device("cpu"))
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Data check of")
 def test_a_frozen_run_saves_the_whole_network(photos):
     first = train.train("resnet_tiny", photos, budget="2ep")
     second = train.train("resnet_tiny", photos, budget="30ep", pretrained=str(first.folder), freeze=True)

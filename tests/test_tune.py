@@ -200,7 +200,7 @@ def compared(monkeypatch):
     def comparing(**options):
         asked.append(options)
         yield Event("train", folder=Path(options.get("resume") or "runs/compare/digits-100ex"))
-        yield Event("done", record=SimpleNamespace(as_json=dict, sentence="better"))
+        yield Event("done", record=SimpleNamespace(as_json=dict, sentence="better", warnings=(), folder=None))
 
     monkeypatch.setattr(tune, "comparing", comparing)
     return asked

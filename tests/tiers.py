@@ -287,7 +287,7 @@ class Report:
         if cache := getattr(self.config, "cache", None):
             cache.set("souron/processor", {name: round(case.seconds, 3) for name, case in whole.items()})
         ended = terminalreporter._session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if tier == "all" and ended and not terminalreporter.stats.get("deselected"):
+        if tier == "all" and ended and names_no_case(self.config):
             self.tables.write(whole, slow, pace, tests_of_mutants(self.config.rootpath))
             write(f"written: {self.tables.seconds}, {self.tables.slow}, {self.tables.kept}")
 
@@ -310,6 +310,13 @@ def by_file(cases: dict[str, Case], slow: set[str]) -> dict[str, list[float]]:
     for name, case in cases.items():
         sums[name.partition("::")[0]][name in slow] += case.seconds
     return dict(sums)
+
+
+def names_no_case(config: pytest.Config) -> bool:
+    """Return whether a run is of all files: a table of some of them would make all others quick."""
+    option = config.option
+    chosen = option.keyword or option.markexpr or option.deselect or getattr(option, "lf", False)
+    return not chosen and config.args_source is not pytest.Config.ArgsSource.ARGS
 
 
 def tests_of_mutants(root: Path) -> list[str]:
