@@ -9,7 +9,7 @@ import sys
 # two workers share two cores, and what a test starts inherits it: before NumPy and PyTorch begin
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-import isolation  # noqa: F401 - an own home, before souron is imported and workers are made
+import isolation  # an own home, before souron is imported and workers are made
 import numpy as np
 import plots_once
 import pytest
@@ -51,6 +51,7 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SOURON_SECRET", str(tmp_path / "secret of pseudonyms"))
     monkeypatch.delenv("SOURON_DATA", raising=False)
     monkeypatch.setenv("SOURON_LANG", "en")
+    isolation.forget_options()
     return tmp_path
 
 

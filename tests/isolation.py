@@ -14,6 +14,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,6 +79,12 @@ def of_commit(things: Sequence[Any], count: int) -> list[Any]:
     """``count`` of them, others for each commit: what takes too long to try whole each time."""
     told = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, cwd=Path(__file__).parent)
     return random.Random(told.stdout).sample(list(things), min(count, len(things)))
+
+
+def forget_options() -> None:
+    """Let no option of a command that an earlier test has run, such as --json, hold for this one."""
+    if console := sys.modules.get("souron.cli.console"):
+        vars(console.screen).update(vars(console.Screen()))
 
 
 def fetched(name: str) -> Path:

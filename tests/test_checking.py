@@ -407,6 +407,7 @@ def one_view(count, seed=0):
     return torch.tensor(images[:, None].clip(0, 255)).byte()
 
 
+@pytest.mark.quick(seconds=6)
 def test_images_of_one_view_are_no_copies_and_their_copies_are_found():
     images = one_view(300)
     small = duplicates.thumbnails(images, duplicates.FINE)

@@ -10,6 +10,8 @@ import isolation
 import pytest
 import torch
 
+from souron.cli import console, main
+
 DRAWN = torch.rand(1)  # while the file is imported
 CODE = """
 import isolation, json, os
@@ -72,6 +74,13 @@ def test_fetched_data_are_asked_for_by_their_name(tmp_path, monkeypatch):
         for kind in ("images-idx3", "labels-idx1"):
             (folder / f"{part}-{kind}-ubyte.gz").touch()
     assert isolation.fetched("fashion") == folder
+
+
+def test_options_of_an_earlier_command_are_forgotten(tmp_path, capsys):
+    main.run(["models", "--json", "--events", str(tmp_path / "events.jsonl")])
+    assert console.screen.json and console.screen.journal
+    isolation.forget_options()
+    assert not console.screen.json and console.screen.journal is None
 
 
 def test_random_numbers_at_import_and_in_a_test_do_not_depend_on_other_files():
