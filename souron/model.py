@@ -13,9 +13,10 @@ import torch
 from souron import registry
 from souron.blocks.fusing import fused
 from souron.data import load as load_data
-from souron.evaluation import familiarity
+from souron.evaluation import familiarity, photographs
 from souron.evaluation.familiarity import Check, Gauge
 from souron.evaluation.language.conversation import LENGTH, Conversation, Reply, Voice
+from souron.evaluation.photographs import Gate
 from souron.evaluation.record import DrawnRecord, RunRecord
 from souron.hub import names, zoo
 from souron.inference.engine import Engine, Plan
@@ -171,7 +172,8 @@ class Model:
         if check is None:
             with answering:
                 said: Kind = system.predict(given, **options)
-            return said
+            gated = self.gate if isinstance(said, Finding) and isinstance(given, Picture) else None
+            return said.judged(gated.judge(given)) if gated is not None else said
         with check.listening() as heard, answering:
             said = system.predict(given, **options)
         [familiar] = check.judge(heard)
@@ -234,6 +236,11 @@ class Model:
                 return None
             self.checked = Check(Gauge.read(file), self.system)
         return self.checked
+
+    @property
+    def gate(self) -> Gate | None:
+        """The check of a system with published weights that was trained on photographs; None for others."""
+        return None if self.folder is not None or self.system is None else photographs.gate(self.system, self.name)
 
     def _mark(self, options: Mapping[str, Any]) -> provenance.Mark | None:
         """Return the provenance mark of an output made with ``options``; None for an untrained

@@ -19,7 +19,7 @@ from torch import Tensor
 import souron
 from souron import registry
 from souron.blocks.portable import Portable, portable_of
-from souron.evaluation import familiarity
+from souron.evaluation import familiarity, photographs
 from souron.exports import cases as export_cases
 from souron.exports import formats, graph
 from souron.exports.cases import Cases
@@ -108,7 +108,7 @@ def export(
     place = _place(out, meaning, folder, format)
     compared_on = export_cases.cases_for(system, portable, folder)
     about = _about(system, portable, meaning, folder, format, writer)
-    about["left_out"] = ["familiar"] if folder is not None and (folder / familiarity.FILE).exists() else []
+    about["left_out"] = left_out(system, meaning.name, folder)
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
@@ -132,6 +132,16 @@ def _format(name: str) -> Any:
             fix=f"format={DEFAULT}",
         )
     return importlib.import_module(f"{formats.__name__}.{name}")
+
+
+def left_out(system: Any, name: str, folder: Path | None) -> list[str]:
+    """Return what the exported network does not say, though the system does here: the check "familiar".
+
+    >>> left_out(None, "mlp", Path("runs/classify/none"))
+    []
+    """
+    checked = photographs.gate(system, name) if folder is None else (folder / familiarity.FILE).exists()
+    return ["familiar"] if checked else []
 
 
 def _place(out: str | Path | None, meaning: names.Meaning, folder: Path | None, format: str) -> Path:

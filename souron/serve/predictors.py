@@ -54,19 +54,21 @@ class ClassifierPredictor:
         self.labels = tuple(self.system.spec.labels)
         self.network = fused(self.system)
         self.check = Check(model.check.gauge, self.network) if model.check else None
+        self.gate = model.gate
         self.engine = model.engine and model.engine.of(self.network, self.check.sensor if self.check else None)
 
-    def preprocess(self, item: Picture, options: dict[str, Any]) -> Tensor:
-        """Return the image as (C, H, W), uint8 or float32 in 0..255."""
-        return item.square(self.system.spec.side, self.system.spec.channels)
+    def preprocess(self, item: Picture, options: dict[str, Any]) -> tuple[Tensor, Familiarity | None]:
+        """Return the image as (C, H, W), uint8 or float32 in 0..255, and whether it is like photographs."""
+        image = item.square(self.system.spec.side, self.system.spec.channels)
+        return image, self.gate and self.gate.judge(item)
 
     @torch.inference_mode()
-    def predict(self, batch: list[Tensor]) -> list[tuple[Tensor, Familiarity | None]]:
+    def predict(self, batch: list[tuple[Tensor, Familiarity | None]]) -> list[tuple[Tensor, Familiarity | None]]:
         """Return each image's probabilities (labels,) and distance from the training data."""
-        images = torch.stack([image.float() for image in batch])  # (B, C, H, W)
+        images = torch.stack([image.float() for image, _familiar in batch])  # (B, C, H, W)
         prepared = self.system.batch(Rows(images, None))
         if self.check is None:
-            return [(each, None) for each in self._probabilities(prepared.image)]
+            return list(zip(self._probabilities(prepared.image), (familiar for _image, familiar in batch), strict=True))
         with self.check.listening() as heard:
             probabilities = self._probabilities(prepared.image)
         return list(zip(probabilities, self.check.judge(heard, len(batch)), strict=True))
