@@ -172,8 +172,10 @@ class Model:
         if check is None:
             with answering:
                 said: Kind = system.predict(given, **options)
-            gated = self.gate if isinstance(said, Finding) and isinstance(given, Picture) else None
-            return said.judged(gated.judge(given)) if gated is not None else said
+            gate = self.gate
+            if gate is not None and isinstance(said, Finding) and isinstance(given, Picture):
+                return said.judged(gate.judge(given))
+            return said
         with check.listening() as heard, answering:
             said = system.predict(given, **options)
         [familiar] = check.judge(heard)

@@ -91,19 +91,28 @@ def test_an_exported_network_has_no_such_check_and_says_so(published):
     assert export.left_out(published.system, "yolo", None) == []
 
 
-def test_only_networks_with_weights_of_photographs_are_judged(classifier):
+def test_only_networks_with_weights_of_photographs_are_judged(classifier, tmp_path):
     system = classifier.system
     names = ("resnet50", "faster_rcnn_resnet50_fpn", "ssd_oid", "u2net", "movenet_lightning", "timm")
     assert all(photographs.gate(system, name) is not None for name in names)
     for name in ("densenet_xray", "resnet", "compact_animation"):  # of X-ray films, without weights, of drawings
         assert photographs.gate(system, name) is None
-    assert model.load("mlp").gate is None, "it has a check of its own training data"
+    assert model.Model("efficientnet_lite", system, tmp_path).gate is None, "a run has a check of its own"
     assert photographs.gate(model.load("bert_tag").system, "resnet50") is None, "it answers texts"
 
 
 def test_without_the_weights_there_is_no_check(classifier, monkeypatch):
     monkeypatch.setattr(weights, "find", lambda source: None)
     assert classifier.gate is None and standing(classifier.answer(noise())) == "unchecked"
+
+
+def test_features_are_mean_and_deviation_of_each_map():
+    picture = Picture.read(PHOTOGRAPHS[0])
+    with torch.inference_mode():
+        first = photographs._network()(picture.square(photographs.SIDE, 3).float()[None] / 255)[0][0].numpy()
+    found, count = photographs.features(picture).numpy(), len(first)
+    assert found[:count] == pytest.approx(first.mean((1, 2)), abs=1e-4)
+    assert found[count : 2 * count] == pytest.approx(first.std((1, 2)), abs=1e-4)
 
 
 def test_a_regression_is_read_as_it_was_written(tmp_path):

@@ -72,7 +72,8 @@ class Gate:
     def read(cls, path: Path) -> "Gate":
         """Read it from the file that comes with souron."""
         tensors, about = read_tensors(path)
-        return cls(*(tensors[name] for name in PARTS), float(about["bias"]), float(about["threshold"]))
+        mean, scale, weight = (tensors[name] for name in PARTS)
+        return cls(mean, scale, weight, float(about["bias"]), float(about["threshold"]))
 
 
 def gate(system: Any, name: str) -> Gate | None:
@@ -123,7 +124,10 @@ def _here() -> bool:
 def _network() -> Backbone:
     network = Backbone(NETWORK, 3, LEVELS)
     network.load_published()
-    return network.eval().to(memory_format=torch.channels_last)
+    for weight in network.parameters():  # a third faster on a CPU
+        if weight.dim() == 4:
+            weight.data = weight.contiguous(memory_format=torch.channels_last)
+    return network.eval()
 
 
 @lru_cache(1)

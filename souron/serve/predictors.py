@@ -60,7 +60,7 @@ class ClassifierPredictor:
     def preprocess(self, item: Picture, options: dict[str, Any]) -> tuple[Tensor, Familiarity | None]:
         """Return the image as (C, H, W), uint8 or float32 in 0..255, and whether it is like photographs."""
         image = item.square(self.system.spec.side, self.system.spec.channels)
-        return image, self.gate and self.gate.judge(item)
+        return image, None if self.gate is None else self.gate.judge(item)
 
     @torch.inference_mode()
     def predict(self, batch: list[tuple[Tensor, Familiarity | None]]) -> list[tuple[Tensor, Familiarity | None]]:
