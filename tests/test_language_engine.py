@@ -318,6 +318,7 @@ def test_a_text_longer_than_the_context_is_refused(file):
 
 @llama
 @pytest.mark.parametrize("form", ["folder", "cut", "unknown"])
+@pytest.mark.quick(seconds=30)  # the first of a worker loads llama.cpp
 def test_what_llama_cannot_run_is_refused(form, file, tmp_path, capsys):
     engine = "lama" if form == "unknown" else "llama"
     if form == "cut":
