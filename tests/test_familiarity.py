@@ -281,6 +281,26 @@ def test_answers_to_many_in_a_row_are_checked_too():
     assert quick.familiar.score == pytest.approx(slow.familiar.score, rel=0.1)
 
 
+PADDED = sorted(  # systems that put bars beside an image which is not square, and were trained on squares
+    name for name in READY if registry.find(name)[0].task in ("detect", "segment", "segment_instances", "pose")
+)
+
+
+@pytest.mark.parametrize("cut", [(0, 16, 128, 112), (16, 0, 112, 128)], ids=["4:3", "3:4"])
+@pytest.mark.parametrize("name", PADDED)
+def test_bars_beside_an_image_do_not_make_it_unlike(name, cut):
+    asked = model.load(name)
+    scene = Picture.read(zoo.examples(asked.folder)[0])
+    found = asked.answer(Picture(scene.image.crop(cut))).familiar
+    assert found.score < 1.1 * found.threshold  # its things are a third larger than any of training
+
+
+def test_a_photograph_beside_bars_is_unlike_drawings():
+    photograph = Picture(Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png"))
+    assert photograph.size[0] != photograph.size[1]
+    assert model.load("yolo").answer(photograph).familiar.unlike
+
+
 def test_a_server_says_it_too(record, noise):
     from souron.serve import predictors
 

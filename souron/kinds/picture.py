@@ -79,6 +79,16 @@ class Picture(Kind):
         """Return the image as a tensor (channels, side, side): see ``image.square``."""
         return image_codec.square(self.image, side, channels, bicubic)
 
+    def central_square(self) -> "Picture":
+        """Return the central square of the image, as large as its shorter side.
+
+        >>> Picture(Image.new("L", (40, 30))).central_square().size
+        (30, 30)
+        """
+        short = min(self.size)
+        left, top = ((edge - short) // 2 for edge in self.size)
+        return Picture(self.image.crop((left, top, left + short, top + short)), self.file, spacing=self.spacing)
+
     def letterbox(self, side: int, channels: int, step: int = 0) -> tuple[Tensor, image_codec.Letterbox]:
         """Return the padded image (channels, side, side) and its position: ``image.letterbox``."""
         return image_codec.letterbox(self.image, side, channels, step)
