@@ -113,6 +113,7 @@ def of_the_contract(first: str, *rest: str) -> bool:
     return not rest or rest[0] in folders or list(rest[:2]) in published
 
 
+@pytest.mark.quick(seconds=8)  # the first of a worker parses all files
 def test_nothing_imports_a_system_by_name():
     assert not [(name_of(file), name) for file in FILES for name in imports(file) if name.startswith("souron.systems")]
 
@@ -142,6 +143,7 @@ def compared_with(tree: ast.Module, nodes: list[ast.AST]) -> set[str]:
     return {name for side in (*sides, *cases) for name in names_in(side, assigned)}
 
 
+@pytest.mark.quick(seconds=8)  # the first of a worker parses all files
 def test_no_file_compares_with_a_tasks_name():
     """A task says what it can do by its attributes, as ``talks`` and ``takes``."""
     tasks = set(registry.tasks()) - ALSO_COMMANDS

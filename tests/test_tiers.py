@@ -98,6 +98,7 @@ def test_a_whole_run_writes_the_tables_and_a_quick_one_leaves_out_what_is_slow(t
 PARTS = [["tests"], ["-k", "light"], ["-m", "slow"], ["--deselect", "tests/test_toy.py::test_light"]]
 
 
+@pytest.mark.quick(seconds=10)
 @pytest.mark.parametrize("words", PARTS)
 def test_a_run_of_some_cases_leaves_the_tables_alone(toy, words):
     ended = run(toy, "-n1", "--tests=all", *words).stdout
