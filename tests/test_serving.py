@@ -148,7 +148,7 @@ def test_predictions_are_those_of_souron_predict(body, pictures, run, serving, c
 
 def test_a_prediction_does_not_depend_on_its_batch(serving, digits):
     service, _app = serving()
-    rows = [digits.input[row] for row in range(40)]
+    rows = [(digits.input[row], None) for row in range(40)]
     together, far = zip(*service.predictor.predict(rows), strict=True)
     alone, near = zip(*(service.predictor.predict([row])[0] for row in rows), strict=True)
     assert torch.stack(together).max() > 0.5

@@ -270,6 +270,7 @@ def test_for_a_short_video_no_engine_is_built(tmp_path, monkeypatch):
     samples.write(tmp_path, "souron predict scene.gif")
     built = []
     monkeypatch.setattr(Engine, "_start", lambda engine: built.append(engine.plan.inputs))
+    monkeypatch.setattr(Engine, "_saved", lambda engine, inputs: 0.03 * inputs)  # seconds, however busy it is here
     assert main.run(["predict", "yolo", "scene.gif", "fast=auto"]) == 0
     assert main.run(["watch", "yolo", "scene.gif", "fast=auto"]) == 0
     assert not built
@@ -361,6 +362,7 @@ def model(look=look):
         asked=asked,
         system=system,
         check=None,
+        gate=None,
         answered_by="eager",
         answer=lambda image, conf, **_other: look(image, conf),
     )
