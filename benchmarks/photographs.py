@@ -102,7 +102,9 @@ def main() -> None:
         if (chosen := (sources == source) & (kinds == kind)).any()
     ]
     say(table(["source, judged without it", "copy", "images", "flagged"], lines))
-    say(f"others {100 * beyond[far].mean():.1f} %, photographs of {MEASURED}* {100 * beyond[usual].mean():.1f} %")
+    every = int((~far & (kinds == "whole")).sum())
+    say(f"fitted to {every} photographs and {far.sum()} others; flagged: others {100 * beyond[far].mean():.1f} %, ")
+    say(f"photographs of {MEASURED}* {100 * beyond[usual].mean():.1f} %")
     if asked.write:
         whole = fitted(x, far, sources)
         Gate(whole.mean, whole.scale, whole.weight, whole.bias, threshold).write(FILE)

@@ -172,9 +172,8 @@ class Model:
         if check is None:
             with answering:
                 said: Kind = system.predict(given, **options)
-            gate = self.gate
-            if gate is not None and isinstance(said, Finding) and isinstance(given, Picture):
-                return said.judged(gate.judge(given))
+            if isinstance(said, Finding) and isinstance(given, Picture) and (gate := self.gate) is not None:
+                said.judged(gate.judge(given))
             return said
         with check.listening() as heard, answering:
             said = system.predict(given, **options)

@@ -8,17 +8,15 @@ and the standard deviation of each feature map of EfficientNet-Lite0 after its f
 
     p = sigmoid(w' (x - m) / s + b)
 
-    Sun, Ming, Zhu, Li: Out-of-Distribution Detection with Deep Nearest Neighbors (2022),
-    https://arxiv.org/abs/2204.06507, and Hendrycks, Mazeika, Dietterich: Deep Anomaly Detection with
-    Outlier Exposure (2019), https://arxiv.org/abs/1812.04606 (a classifier fitted to known outliers,
-    which also finds kinds of outliers that it was not fitted to)
+Hendrycks, Mazeika, Dietterich: Deep Anomaly Detection with Outlier Exposure (2019).
+https://arxiv.org/abs/1812.04606 (known outliers are fitted, so that others are found; there the
+network itself learns from them, here a regression beside it)
 
 Three in a hundred photographs exceed the threshold. ``benchmarks/photographs.py`` fits it, and prints how
 many images of each source are found by a fit without that source: kinds that were never fitted are
 found less often.
 """
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -53,14 +51,13 @@ class Gate:
     threshold: float  # probability
 
     def probability(self, features: Tensor) -> Tensor:
-        """Compute the probability of being no photograph, (cases, D) -> (cases,)."""
+        """Compute the probability of being no photograph, (cases, D) -> (cases,); 1 where it is not a number."""
         z = ((features - self.mean) / self.scale).clamp(-FARTHEST, FARTHEST)
-        return (z @ self.weight + self.bias).sigmoid()
+        return (z @ self.weight + self.bias).sigmoid().nan_to_num(1.0)
 
     def judge(self, picture: Picture) -> Familiarity:
         """Compare an image with photographs."""
-        value = float(self.probability(features(picture)[None])[0])
-        return Familiarity(value if math.isfinite(value) else 1.0, self.threshold)
+        return Familiarity(float(self.probability(features(picture)[None])[0]), self.threshold)
 
     def write(self, path: Path) -> None:
         """Write it as .safetensors."""
@@ -122,7 +119,8 @@ def _here() -> bool:
 
 @lru_cache(1)
 def _network() -> Backbone:
-    network = Backbone(NETWORK, 3, LEVELS)
+    with torch.random.fork_rng(devices=[]):  # an answer leaves the numbers of others as they were
+        network = Backbone(NETWORK, 3, LEVELS)
     network.load_published()
     for weight in network.parameters():  # a third faster on a CPU
         if weight.dim() == 4:
