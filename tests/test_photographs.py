@@ -99,6 +99,7 @@ def test_only_networks_with_weights_of_photographs_are_judged(classifier, tmp_pa
     for name in ("densenet_xray", "resnet", "compact_animation"):  # of X-ray films, without weights, of drawings
         assert photographs.gate(system, name) is None
     assert model.Model("efficientnet_lite", system, tmp_path).gate is None, "a run has a check of its own"
+    assert photographs.gate(system, str(tmp_path / "runs" / "mlp-digits")) is None, "the name of a run is its folder"
     assert photographs.gate(model.load("bert_tag").system, "resnet50") is None, "it answers texts"
 
 

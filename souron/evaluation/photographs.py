@@ -89,11 +89,13 @@ def gate(system: Any, name: str) -> Gate | None:
 
 
 def trained_on_photographs(name: str) -> bool:
-    """Return whether the published weights of a system were trained on photographs.
+    """Return whether a system of that name has published weights that were trained on photographs.
 
     >>> [trained_on_photographs(name) for name in ("resnet50", "densenet_xray")]
     [True, False]
     """
+    if not registry.is_system(name):  # the folder of a run
+        return False
     entry, size = registry.find(name)
     return size in entry.weights and registry.published_from(name).startswith(DATA)
 
