@@ -123,7 +123,7 @@ def _here() -> bool:
 def _network() -> Backbone:
     with torch.random.fork_rng(devices=[]):  # an answer leaves the numbers of others as they were
         network = Backbone(NETWORK, 3, LEVELS)
-    network.load_published()
+        network.load_published()
     for weight in network.parameters():  # a third faster on a CPU
         if weight.dim() == 4:
             weight.data = weight.contiguous(memory_format=torch.channels_last)
