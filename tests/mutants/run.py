@@ -357,7 +357,8 @@ def choose(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> list[M
         known = sorted({one.name for one in every})
         parser.error(f"no mutant is named so; there are: {', '.join(known)}")
     part, parts = map(int, asked.part.split("/"))
-    return chosen[part - 1 :: parts]
+    files = sorted({one.name for one in chosen})[part - 1 :: parts]
+    return [one for one in chosen if one.name in files]
 
 
 if __name__ == "__main__":
