@@ -10,6 +10,7 @@ from souron.cli import main
 from souron.evaluation import fixed_margin
 from souron.evaluation.method_verdict import METRICS
 from souron.metrics.metric import Metric
+from souron.report import verdict as verdict_tables
 from souron.report import wording
 from souron.runs import compare
 from souron.runs import folder as run_folder
@@ -63,14 +64,15 @@ def test_each_pair_is_judged_by_the_interval_of_its_verdict(record):
     assert not record.further["AUC"].margins and shown["margins"][0]["margin"] == 30
 
 
-def test_sentence_page_and_terminal_say_it(record, capsys):
+def test_sentence_page_and_terminal_say_it(record, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     assert "With a margin of 30 points: " in record.sentence and "changed after" not in record.sentence
     page = record.report.read_text("utf-8")
     assert "With a margin of 30 points" in page and "before results were seen" in page
     from souron.cli import console
 
     console.comparison(record)
-    assert "With a margin of 30 points\n" in capsys.readouterr().out
+    assert "with a margin of 30 points" in capsys.readouterr().out
     with use_language("ja"):
         from souron.utils.messages import again
 
@@ -139,7 +141,7 @@ def test_a_significant_difference_within_the_margin_is_said_to_lie_there():
     said = wording.against_margin(rows, [pair], [small], "2 points")
     assert said.endswith("The difference is significant, but its whole interval lies within the margin.")
     assert "whole interval" not in wording.against_margin(rows, [pair], [large], "0.4 points")
-    assert wording.margin_table([pair], [small], "2 points").rows[0][1] == "superior, within the margin"
+    assert verdict_tables.against_margin(small) == "superior, within the margin"
     assert pairs_as_json([pair], [small])[0]["margin"]["within"] is True
     equal = stats_margin.against(stats_verdict.difference(right, right), 0.02)
     assert equal.word == "equivalent" and equal.within and not equal.small

@@ -28,11 +28,12 @@ from souron.evaluation.vision import classification
 from souron.report import comparison as comparison_page
 from souron.report import plots, report
 from souron.report import run as run_page
+from souron.report import verdict as verdict_tables
 from souron.report.sections import classify as classify_section
 from souron.report.sections import generate as generate_section
 from souron.stats import intervals
 from souron.stats import verdict as stats_verdict
-from souron.stats.records import Measure, Row, Verdict
+from souron.stats.records import Measure, Ranking, Row, Verdict
 from souron.utils import fonts, plotting, units
 from souron.utils.messages import UserError
 
@@ -597,9 +598,8 @@ def test_disagreements_show_what_each_system_said(comparison, cases):
 )
 def test_a_verdict_says_what_would_settle_it(cases_needed, seeds_needed, told):
     verdict = Verdict("a", "b", 0.01, -0.02, 0.04, "cannot tell", cases_needed, seeds_needed)
-    pair = comparison_page._pair(verdict, "accuracy")
-    assert pair["needed"] == told
-    assert (pair["difference"], pair["interval"]) == ("+1.0 points", "-2.0 to +4.0 points")
+    table = verdict_tables.pairs(registry.metric("accuracy"), Ranking([], [verdict]))
+    assert list(table.rows[0]) == ["a – b", "+1.0 points", "-2.0 to +4.0 points", "≈ cannot tell", told]
 
 
 def test_a_notebook_shows_a_summary_without_a_style_of_its_own(run, comparison):

@@ -407,7 +407,7 @@ def test_the_mean_of_readers_is_compared_with_a_method():
     assert record.deciding.reader_pairs[0].these.verdict == "better"
     alone = {one.system: one.measure.value for one in record.deciding.readers}
     assert record.deciding.methods[1].measure.value == pytest.approx(np.mean([alone["resnet"], alone["vit"]]))
-    assert any("other readers" in note for note in record.notes()) and record.tables()[0].rows[2][1] == "resnet"
+    assert any("other readers" in note for note in record.notes()) and record.tables()[0].rows[2][0] == "resnet"
     for readers in ("resnet", "resnet,nobody", "unet,resnet,vit"):
         assert refused(table, readers=readers).code == "readers"
 
@@ -491,7 +491,7 @@ def test_the_command_prints_sentence_methods_and_pairs(tmp_path, monkeypatch, ca
     assert out.index("unet") < out.index("resnet") and "unet – resnet" in out
     if language == "en":
         assert out.startswith("unet is better than resnet by")
-        for part in ("superior", "Methods", "Pairs", "taken for", "95 % interval"):
+        for part in ("superior", "▲ better", "Sensitivity", "taken for", "95 % interval"):
             assert part in out
     assert not (tmp_path / "runs").exists()
 

@@ -161,49 +161,6 @@ def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> Table:
     return grid
 
 
-def ranking(record: Any) -> Table:
-    """Return a table of a comparison's systems, best first."""
-    metric = registry.metric(record.measure)
-    value, span, trained = metric.title, _("95 % interval"), _("trained")
-    seen, parameters = _("examples"), _("parameters")
-    made = table(
-        "", _("system"), value, span, trained, seen, parameters, right=("", value, span, trained, seen, parameters)
-    )
-    for place, row in enumerate(record.rows, 1):
-        made.add_row(
-            str(place),
-            row.system,
-            metric.text(row.value),
-            metric.interval(row.low, row.high),
-            units.seconds(row.train_seconds),
-            units.count(row.examples_seen),
-            units.count(row.parameters),
-        )
-    return made
-
-
-def verdicts(record: Any) -> Table:
-    """Return a table of the pairs of a comparison with their verdicts."""
-    difference, span = _("difference"), _("interval")
-    made = table(_("pair"), difference, span, _("verdict"), right=(difference, span))
-    for each in record.verdicts:
-        better = each.a if each.verdict == "better" else each.b
-        text = _("{system} is better").format(system=better)
-        if each.verdict == "cannot tell":
-            text = _("cannot tell")
-            if each.cases_needed:
-                text = _("cannot tell; about {n} more cases needed").format(n=units.count(each.cases_needed))
-            elif each.seeds_needed:
-                text = _("cannot tell; about {n} more seeds needed").format(n=each.seeds_needed)
-        made.add_row(
-            f"{each.a} – {each.b}",
-            registry.metric(record.measure).difference(each.difference),
-            registry.metric(record.measure).differences(each.low, each.high),
-            text,
-        )
-    return made
-
-
 def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> Table:
     """Return a table of counts with bars."""
     largest = max(amounts.values(), default=1)
@@ -335,15 +292,10 @@ def data_warnings(record: Any) -> None:
 
 def comparison(record: Any) -> None:
     """Print the result of a comparison."""
-    from souron.report import wording  # heavy: statistics
+    from souron.report import comparison  # heavy: statistics
 
-    show(record.sentence, *filter(None, [record.patients]), "", ranking(record), "")
-    if record.verdicts:
-        show(verdicts(record), "")
-    if record.margins:
-        text = wording.margin_text(registry.metric(record.measure), record.margin)
-        made = wording.margin_table(record.verdicts, record.margins, text)
-        show(made.title, made, "")
+    show(record.sentence, *filter(None, [record.patients]), "")
+    tables(comparison.tables(record))
     data_warnings(record)
     skipped_files(record.skipped)
     show(_("report: {path}").format(path=record.report))
@@ -351,16 +303,16 @@ def comparison(record: Any) -> None:
 
 def pair(found: Any) -> None:
     """Print the verdict on finished runs, and what was not equal."""
-    show(found.sentence, "", ranking(found), "", verdicts(found), "")
-    if found.shown:
-        names = [row.system for row in found.rows]
-        made = table(_("case"), _("truth"), *names)
-        for case in found.shown:
-            made.add_row(case.file, case.truth, *case.answers)
-        text = _("{count} of {cases} cases are scored differently; those that differ most:")
-        show(text.format(count=units.whole(found.differing), cases=units.whole(found.cases)), made, "")
+    show(found.sentence, "")
+    tables(found.tables())
     for text in found.notes:
         warn(text)
+
+
+def tables(found: Sequence[Any]) -> None:
+    """Print tables, each with its title above it and its text below."""
+    for each in found:
+        show(*filter(None, [each.title]), each, *filter(None, [each.text]), "")
 
 
 class Following:

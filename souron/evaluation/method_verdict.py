@@ -19,7 +19,7 @@ from souron.metrics.metric import Metric, Unit
 from souron.stats import margin, verdict
 from souron.stats.readers import ReaderVariation
 from souron.stats.readers import difference as readers_difference
-from souron.stats.records import Measure, Verdict
+from souron.stats.records import Measure, Ranking, Row, Verdict
 from souron.stats.verdict import Difference
 from souron.utils.messages import N_
 
@@ -85,6 +85,15 @@ class Judged:
     margins: tuple[margin.Margin, ...] = ()  # one for each verdict, with a margin
     readers: tuple[Method, ...] = ()  # those whose mean stands among the methods as ``READERS``, ``AIDED``
     reader_pairs: tuple[ReaderPair, ...] = ()  # with readers, where the verdict is on other readers, too
+
+    @property
+    def ranking(self) -> Ranking:
+        """Return methods and single readers as rows, best first, with the verdicts."""
+        rows = [
+            Row(one.system, self.metric.name, one.measure.value, one.measure.low, one.measure.high)
+            for one in (*self.methods, *self.readers)
+        ]
+        return Ranking(rows, list(self.verdicts), self.margins)
 
     @property
     def few(self) -> bool:

@@ -10,7 +10,7 @@ from souron.data.display_names import called
 from souron.data.quality import warnings as data_warnings
 from souron.evaluation.record import ComparisonRecord
 from souron.registry import task_name
-from souron.report import plots, wording
+from souron.report import plots, verdict, wording
 from souron.report.page import (
     SMALL_TEST,
     Fact,
@@ -26,8 +26,8 @@ from souron.report.page import (
     report_file,
     told_again,
 )
-from souron.report.parts import machine_table
-from souron.stats.records import Row, Verdict
+from souron.report.parts import Table, machine_table
+from souron.stats.records import Ranking
 from souron.training.budget import split_host
 from souron.utils import units
 from souron.utils.messages import N_, _, again
@@ -75,9 +75,7 @@ def _page(record: ComparisonRecord, elsewhere: Sequence[Any]) -> str:
         ],
         sections=sections,
         headings=headings,
-        measure=registry.metric(record.measure).title,
-        cases=units.whole(record.cases),
-        rows=_ranking(record.rows),
+        ranking=_ranking(record),
         intervals=_intervals(record),
         matrix=record.verdicts
         and plot(
@@ -122,6 +120,7 @@ def _facts(record: "ComparisonRecord") -> list[Fact]:
 def _parts(record: "ComparisonRecord") -> dict[str, Any]:
     """Return the parts of the page that a comparison may lack; those are falsy."""
     measure, curves = record.measure, record.curves
+    first = Ranking(record.rows, record.verdicts, record.margins)
     budget, host = split_host(record.budget)
     budget = budget.share(record.folds)  # the curves are of one training
     follows = record.follows or measure
@@ -130,7 +129,7 @@ def _parts(record: "ComparisonRecord") -> dict[str, Any]:
     examples = budget.amount if budget.unit == "examples" else None
     ordered = {row.system: curves[row.system] for row in record.rows if any(curves.get(row.system, ()))}
     return {
-        "verdicts": [_pair(verdict, measure) for verdict in record.verdicts],
+        "pairs": record.verdicts and verdict.pairs(registry.metric(measure), first, _margin(record)),
         "counted": _counted(record),
         "race": looked
         and plot(
@@ -151,16 +150,11 @@ def _parts(record: "ComparisonRecord") -> dict[str, Any]:
             {
                 "name": registry.metric(name).title,
                 "about": _(AUC) if name == "AUC" else "",
-                "rows": _ranking(ranking.rows),
-                "verdicts": [_pair(verdict, name) for verdict in ranking.verdicts],
+                "ranking": verdict.ranking(registry.metric(name), ranking.rows),
+                "pairs": ranking.verdicts and verdict.pairs(registry.metric(name), ranking),
             }
             for name, ranking in record.further.items()
         ],
-        "margins": record.margin
-        and record.margins
-        and wording.margin_table(
-            record.verdicts, record.margins, wording.margin_text(registry.metric(measure), record.margin)
-        ),
         "machines": "machines" in record.receipt and machine_table(record.receipt["machines"]),
     }
 
@@ -235,54 +229,33 @@ def undertrained(record: ComparisonRecord) -> list[str]:
 
 def comparison_html(record: ComparisonRecord) -> str:
     """Return a few lines of HTML about a comparison, for a notebook."""
-    rows = [
-        (row["system"], row["value"], row["interval"], row["seconds"], row["parameters"])
-        for row in _ranking(record.rows)
-    ]
-    measure = registry.metric(record.measure).title
+    table = _ranking(record)
     return page(
         "notebook.html",
         headline=record.sentence,
-        columns=(_("system"), measure, _("95 % interval"), _("training time"), _("parameters")),
-        rows=rows,
+        columns=table.columns,
+        rows=table.rows,
         path=record.folder / report_file(),
     )
 
 
-def _ranking(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    return [
-        {
-            "system": row.system,
-            "value": registry.metric(row.measure).text(row.value),
-            "interval": registry.metric(row.measure).interval(row.low, row.high),
-            "seeds": registry.metric(row.measure).interval(min(row.seeds), max(row.seeds))
-            if len(row.seeds) > 1
-            else units.UNKNOWN,
-            "seconds": units.seconds(row.train_seconds),
-            "examples": units.count(row.examples_seen),
-            "parameters": units.count(row.parameters),
-            "flops": units.scaled(row.flops),
-        }
-        for row in rows
-    ]
+def tables(record: ComparisonRecord) -> list[Table]:
+    """Return the tables of the measure that decides: the ranking, and the pairs."""
+    first = Ranking(record.rows, record.verdicts, record.margins)
+    return verdict.tables(registry.metric(record.measure), first, _margin(record))
 
 
-def _pair(verdict: Verdict, measure: str) -> dict[str, str]:
-    a, b = verdict.a, verdict.b
-    told, kind = {
-        "better": (_("▲ {a} is better than {b}").format(a=a, b=b), "better"),
-        "worse": (_("▼ {a} is worse than {b}").format(a=a, b=b), "worse"),
-        "cannot tell": (_("≈ cannot tell"), "faint"),
-    }[verdict.verdict]
-    return {
-        "a": a,
-        "b": b,
-        "kind": kind,
-        "verdict": told,
-        "difference": registry.metric(measure).difference(verdict.difference),
-        "interval": registry.metric(measure).differences(verdict.low, verdict.high),
-        "needed": _needed(verdict),
-    }
+def _margin(record: ComparisonRecord) -> str:
+    return wording.margin_text(registry.metric(record.measure), record.margin) if record.margin else ""
+
+
+def _ranking(record: ComparisonRecord) -> Table:
+    measure = registry.metric(record.measure)
+    text = _(
+        "{measure} on {cases} test cases with its 95 % interval, which counts cases and trainings; beside it the "
+        "lowest and the highest seed. Parameters and FLOPs of one forward pass."
+    ).format(measure=measure.title.capitalize(), cases=units.whole(record.cases))
+    return verdict.ranking(measure, record.rows, title=text)
 
 
 def _counted(record: ComparisonRecord) -> str:
@@ -295,21 +268,6 @@ def _counted(record: ComparisonRecord) -> str:
         "Uncertainty counted: test cases and trainings. Not counted: another training sample "
         "than these {cases} cases, which makes errors more frequent."
     ).format(cases=units.whole(record.sample))
-
-
-def _needed(verdict: Verdict) -> str:
-    if verdict.verdict != "cannot tell":
-        return ""
-    cases = units.roughly(verdict.cases_needed) if verdict.cases_needed else ""
-    if cases and verdict.seeds_needed:
-        told = _("about {cases} more test cases, or {seeds} more seeds each")
-    elif cases:
-        told = _("about {cases} more test cases")
-    elif verdict.seeds_needed:
-        told = _("about {seeds} more seeds each; more cases alone will not do")
-    else:
-        told = _("too close to decide with a reasonable number of cases or seeds")
-    return told.format(cases=cases, seeds=verdict.seeds_needed)
 
 
 def _equal(record: ComparisonRecord) -> list[tuple[str, str]]:

@@ -124,27 +124,6 @@ def against_margin(rows: Sequence[Named], verdicts: Sequence[Verdict], margins: 
     return sentences(parts)
 
 
-def margin_table(verdicts: Sequence[Verdict], margins: Sequence[Margin], margin: str) -> Table:
-    """Return the table of each pair against a margin, a text with its unit."""
-    words = {
-        "superior": _("superior"),
-        "not inferior": _("not inferior"),
-        "equivalent": _("equivalent"),
-        "inferior": _("inferior"),
-        "cannot tell": _("cannot tell"),
-    }
-    rows = [
-        [
-            f"{pair.a} – {pair.b}",
-            _("{verdict}, within the margin").format(verdict=words[one.word]) if one.small else words[one.word],
-            units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
-        ]
-        for pair, one in zip(verdicts, margins, strict=True)
-    ]
-    title = _("With a margin of {margin}").format(margin=margin)
-    return Table([_("pair"), _("verdict"), _("more cases")], rows, title)
-
-
 def margin_changes(metric: Metric, history: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a sentence for each margin that was fixed or changed after results had been seen.
 

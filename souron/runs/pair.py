@@ -24,12 +24,13 @@ from souron.data.dataset import Dataset, digests
 from souron.data.display_names import called
 from souron.data.quality import warnings as data_warnings
 from souron.evaluation.answers import Trainings, dense, flatten
-from souron.report import wording
+from souron.report import verdict, wording
+from souron.report.parts import Cell, Table
 from souron.runs import evaluate, prepare
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.stats import verdict as stats_verdict
-from souron.stats.records import Measure, Row, Verdict
+from souron.stats.records import Measure, Ranking, Row, Verdict
 from souron.task import Task
 from souron.utils import units
 from souron.utils.messages import UserError, _
@@ -91,6 +92,46 @@ class Pair:
     @property
     def command(self) -> str:
         return shlex.join(["souron", "compare", *map(str, self.folders)])
+
+    def tables(self, links: Mapping[str, str] | None = None) -> list[Table]:
+        """Return the ranking, the pairs, what was equal, and the cases that differ most.
+
+        ``links`` are addresses of the runs on a page, by their names.
+        """
+        metric = registry.metric(self.measure)
+        first, *others = verdict.tables(metric, Ranking(self.rows, self.verdicts), links=links)
+        title = _("on the same {count} test cases").format(count=units.whole(self.cases))
+        return [replace(first, title=title), *others, self._settings_table(), *self._case_tables()]
+
+    def _settings_table(self) -> Table:
+        rows = [
+            [one.name, *one.values, _("equal") if one.equal else Cell(_("not equal"), style="worse")]
+            for one in self.settings
+        ]
+        return Table([_("setting"), *self.names, _("equal?")], rows, _("What was equal"))
+
+    def _case_tables(self) -> list[Table]:
+        if not self.shown:
+            return []
+        higher = registry.metric(self.measure).higher_is_better
+        texts = any(any(case.answers) for case in self.shown)
+        rows = []
+        for case in self.shown:
+            best = max(case.scores) if higher else min(case.scores)
+            answers = [
+                Cell(answer if texts else f"{score:.4g}", style="better" if score == best else "")
+                for score, answer in zip(case.scores, case.answers, strict=True)
+            ]
+            rows.append([Cell(case.file, image=case.image), case.truth, *answers])
+        text = _("{shown} of {count} cases that are scored differently; the better answer is marked").format(
+            shown=len(rows), count=units.whole(self.differing)
+        )
+        return [Table([_("case"), _("truth"), *self.names], rows, _("Cases that differ most"), text=text)]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the runs, best first."""
+        return [row.system for row in self.rows]
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``souron compare RUN RUN --json`` prints."""

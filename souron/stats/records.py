@@ -1,8 +1,9 @@
 """Records of statistics: a measure with its interval, a row of a table, a verdict on a pair."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Protocol, get_args
 
 # of a figure: ``intervals.of_kind``
 Kind = Literal["mean", "scale", "amount", "signed", "share", "overlap", "loss", "error", "area"]
@@ -37,11 +38,11 @@ class Row:
     value: float
     low: float
     high: float
-    train_seconds: float  # mean over seeds
-    examples_seen: float  # mean over seeds
-    parameters: int
-    flops: int
-    seeds: tuple[float, ...]  # the measure of each seed
+    train_seconds: float = math.nan  # mean over seeds; nan and 0: not known
+    examples_seen: float = math.nan  # mean over seeds
+    parameters: int = 0
+    flops: int = 0
+    seeds: tuple[float, ...] = ()  # the measure of each seed
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,34 @@ def pairs_as_json(verdicts: Sequence[Verdict], margins: Sequence[Margin] = ()) -
         {"margin": {"verdict": one.word, "cases_needed": one.cases_needed, "within": one.within}} for one in margins
     ]
     return [{**asdict(pair), **more} for pair, more in zip(verdicts, added or [{}] * len(verdicts), strict=True)]
+
+
+def pairs_of_json(kept: Any) -> tuple[list[Verdict], list[Margin]]:
+    """Return the verdicts and margins that ``pairs_as_json`` made; what is none of these is left out.
+
+    >>> pair = Verdict("a", "b", 0.01, -0.01, 0.03, "cannot tell", 50, None)
+    >>> pairs_of_json([*pairs_as_json([pair], [Margin("not inferior", None)]), {"a": 3}]) == (
+    ...     [pair], [Margin("not inferior", None)])
+    True
+    """
+    names = [field.name for field in fields(Verdict)]
+    verdicts, margins = [], []
+    for each in kept if isinstance(kept, list) else ():
+        if not isinstance(each, dict) or each.get("verdict") not in ("better", "worse", "cannot tell"):
+            continue
+        if not all(_is_number(each.get(end)) for end in ("difference", "low", "high")):
+            continue
+        counts = {name: each[name] if _is_number(each.get(name)) else None for name in ("cases_needed", "seeds_needed")}
+        own: dict[str, Any] = {name: each.get(name) for name in names}
+        verdicts.append(Verdict(**{**own, "a": str(own["a"]), "b": str(own["b"]), **counts}))
+        beside = each.get("margin")
+        if isinstance(beside, dict) and beside.get("verdict") in get_args(Word):
+            needed = beside.get("cases_needed")
+            margins.append(
+                Margin(beside["verdict"], needed if _is_number(needed) else None, beside.get("within") is True)
+            )
+    return verdicts, margins if len(margins) == len(verdicts) else []
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e300

@@ -23,6 +23,7 @@ from souron.kinds.codecs.limits import readable
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Unit
 from souron.report import parts, wording
+from souron.report import verdict as report_verdict
 from souron.runs.events import Event
 from souron.stats import readers
 from souron.stats.records import Measure, pairs_as_json
@@ -237,29 +238,15 @@ class VerdictRecord(Record):
         taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
         judged = self.deciding
         return [
-            self._method_table([judged], _("Methods compared")),
-            *([_pair_table(judged)] if judged.verdicts else []),
+            *report_verdict.tables(judged.metric, judged.ranking, self.margin_text),
             *([_reader_table(judged)] if judged.reader_pairs else []),
-            *([wording.margin_table(judged.verdicts, judged.margins, self.margin_text)] if judged.margins else []),
-            *([self._method_table(self.others, _("Further measures"))] if self.others else []),
+            *(
+                report_verdict.ranking(each.metric, each.ranking.rows, each.metric.title.capitalize())
+                for each in self.others
+            ),
             *self._site_tables(),
             Table((_("column"), _("taken for")), taken[: 4 * NAMED], _("Columns")),
         ]
-
-    def _method_table(self, judged: Sequence[Judged], title: str) -> Table:
-        """Return a row for each measure and method."""
-        columns = [_("measure"), _("method"), _("value"), _("95 % interval")]
-        rows = [
-            [
-                each.metric.title,
-                one.system,
-                each.metric.text(one.measure.value),
-                each.metric.interval(one.measure.low, one.measure.high),
-            ]
-            for each in judged
-            for one in (*each.methods, *each.readers)
-        ]
-        return Table(columns, rows, title, right=columns[2:])
 
     def _site_tables(self) -> list[Table]:
         if not self.sites:
@@ -290,24 +277,6 @@ def _plain(measure: dict[str, Any]) -> dict[str, Any]:
 
 def _pairs(judged: Judged) -> list[dict[str, Any]]:
     return [_plain(pair) for pair in pairs_as_json(judged.verdicts, judged.margins)]
-
-
-def _pair_table(judged: Judged) -> Table:
-    metric = judged.metric
-    words = {"better": _("better"), "worse": _("worse"), "cannot tell": _("cannot tell")}
-    columns = [_("pair"), _("difference"), _("interval"), _("verdict"), _("more cases")]
-    rows = [
-        [
-            f"{one.a} – {one.b}",
-            metric.difference(one.difference),
-            metric.differences(one.low, one.high),
-            words[one.verdict],
-            units.roughly(one.cases_needed) if one.cases_needed else units.UNKNOWN,
-        ]
-        for one in judged.verdicts
-    ]
-    text = _("The first of a pair is compared with the second; a difference above 0 favours the first.")
-    return Table(columns, rows, _("Pairs"), right=columns[1:3], text=text)
 
 
 def _reader_study(pair: ReaderPair) -> dict[str, Any]:

@@ -18,7 +18,9 @@ import souron
 from souron import registry
 from souron.data.display_names import called
 from souron.data.quality import warnings as data_warnings
-from souron.stats.records import Row
+from souron.report import verdict, wording
+from souron.report.parts import Cell, Table
+from souron.stats.records import Ranking, Row, pairs_of_json
 from souron.utils import plotting, units, word
 from souron.utils.messages import UserError, _, language
 
@@ -29,23 +31,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a text
 
 
 @dataclass(frozen=True)
-class Table:
-    heads: tuple[str, ...]
-    rows: list[tuple[Any, ...]]  # numbers as they are, for CSV
-    shown: list[tuple[str, ...]]  # the same to be read
-    title: str = ""
-
-
-@dataclass(frozen=True)
 class Sheet:
     """The content of a document about one result."""
 
     name: str  # of its files
     title: str
     sentence: str
-    table: Table
+    tables: list[Table]
     notes: tuple[str, ...] = ()
-    further: tuple[Table, ...] = ()
     receipts: tuple[tuple[str, str], ...] = ()  # (run, SHA-256 of its receipt)
     made: str = ""  # the command that gives the same
     plot: Callable[[], bytes] | None = field(default=None, repr=False)
@@ -67,7 +60,7 @@ def of_folder(folder: Path) -> Sheet:
             folder.name,
             _("{count} systems on {data}").format(count=len(rows), data=data),
             str(told.get("sentence") or receipt.get("sentence") or ""),
-            ranking(rows),
+            _comparison_tables(receipt, rows),
             notes,
             receipts=((folder.name, mark),),
             made=str(receipt.get("command", "")),
@@ -87,19 +80,33 @@ def of_folder(folder: Path) -> Sheet:
         folder.name,
         _("{system} on {data}").format(system=system or folder.name, data=data),
         " ".join([sentence, *_positive(receipt)]),
-        Table(
-            (_("measure"), _("value"), _("lower end"), _("upper end"), _("cases")),
-            [(name, m["value"], m["low"], m["high"], int(m["n"])) for name, m in measures.items()],
-            [
-                (registry.metric(name).title, *_texts(name, m["value"], m["low"], m["high"]), units.whole(m["n"]))
-                for name, m in measures.items()
-            ],
-        ),
+        [_measure_table(measures)],
         notes,
         receipts=((folder.name, mark),),
         made=str(receipt.get("command", "")),
         plot=lambda: _intervals([_row(system or folder.name, first, measures[first])]),
     )
+
+
+def _comparison_tables(receipt: Mapping[str, Any], rows: list[Row]) -> list[Table]:
+    metric = registry.metric(rows[0].measure)
+    verdicts, margins = pairs_of_json(_list(receipt.get("verdicts"))[:MOST_ROWS])
+    history = _list(receipt.get("margins"))
+    last = _number(history[-1].get("margin")) if history and isinstance(history[-1], dict) else math.nan
+    return verdict.tables(metric, Ranking(rows, verdicts, margins), wording.margin_text(metric, last))
+
+
+def _measure_table(measures: Mapping[str, Mapping[str, float]]) -> Table:
+    rows = [
+        [
+            Cell(registry.metric(name).title, name),
+            Cell(registry.metric(name).text(m["value"]), m["value"]),
+            Cell(registry.metric(name).interval(m["low"], m["high"]), (m["low"], m["high"])),
+            Cell(units.whole(m["n"]), int(m["n"])),
+        ]
+        for name, m in measures.items()
+    ]
+    return Table([_("measure"), _("value"), _("95 % interval"), _("cases")], rows)
 
 
 def _positive(receipt: Mapping[str, Any]) -> list[str]:
@@ -111,70 +118,29 @@ def _positive(receipt: Mapping[str, Any]) -> list[str]:
 
 def of_pair(pair: Any) -> Sheet:
     """Return the sheet of a verdict on finished runs (``souron.runs.pair.Pair``)."""
-    names = [row.system for row in pair.rows]
-    metric = registry.metric(pair.measure)
-    differences = Table(
-        (_("pair"), _("difference"), _("lower end"), _("upper end"), _("verdict")),
-        [(f"{v.a} – {v.b}", v.difference, v.low, v.high, v.verdict) for v in pair.verdicts],
-        [
-            (f"{v.a} – {v.b}", *(metric.difference(end) for end in (v.difference, v.low, v.high)), verdict_text(v))
-            for v in pair.verdicts
-        ],
-        _("Differences"),
-    )
-    equal = _("equal"), _("not equal")
-    settings = [(one.name, *one.values, equal[0] if one.equal else equal[1]) for one in pair.settings]
-    cases = [(case.file, case.truth, *case.answers) for case in pair.shown]
     return Sheet(
-        "-".join(name.rpartition("/")[2] for name in names[:2]),
-        _("{runs} on {data}").format(runs=_(", ").join(names), data=pair.data),
+        "-".join(name.rpartition("/")[2] for name in pair.names[:2]),
+        _("{runs} on {data}").format(runs=_(", ").join(pair.names), data=pair.data),
         pair.sentence,
-        ranking(pair.rows),
+        pair.tables(),
         tuple(pair.notes),
-        (
-            differences,
-            Table((_("setting"), *names, _("equal?")), settings, settings, _("What was equal")),
-            Table((_("case"), _("truth"), *names), cases, cases, _("Cases that differ most")),
-        ),
-        tuple((name, _receipt(folder)[1]) for name, folder in zip(names, pair.folders, strict=True)),
+        tuple((name, _receipt(folder)[1]) for name, folder in zip(pair.names, pair.folders, strict=True)),
         pair.command,
         plot=lambda: _intervals(pair.rows),
     )
-
-
-def verdict_text(verdict: Any) -> str:
-    """Return a verdict on a pair in the reader's language."""
-    if verdict.verdict == "cannot tell":
-        return _("cannot tell")
-    return _("{system} is better").format(system=verdict.a if verdict.verdict == "better" else verdict.b)
-
-
-def ranking(rows: Sequence[Row]) -> Table:
-    """Return the table of systems or runs with their measure, best first."""
-    return Table(
-        (_("system"), _("measure"), _("value"), _("lower end"), _("upper end")),
-        [(row.system, row.measure, row.value, row.low, row.high) for row in rows],
-        [
-            (row.system, registry.metric(row.measure).title, *_texts(row.measure, row.value, row.low, row.high))
-            for row in rows
-        ],
-    )
-
-
-def _texts(measure: str, *values: float) -> tuple[str, ...]:
-    return tuple(registry.metric(measure).text(value) for value in values)
 
 
 def as_csv(sheet: Sheet) -> bytes:
     """Return the tables as CSV in UTF-8; a text that a spreadsheet would compute begins with an apostrophe."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
-    for table in (sheet.table, *sheet.further):
+    for table in sheet.tables:
         if table.title:
             writer.writerow([])
             writer.writerow([_plain(table.title)])
-        writer.writerow(map(_plain, table.heads))
-        writer.writerows(map(_plain, row) for row in table.rows)
+        columns, rows = table.numbers()
+        writer.writerow(map(_plain, columns))
+        writer.writerows(map(_plain, row) for row in rows)
     writer.writerow([])
     marks = (f"{name} receipt.json SHA-256 {mark}" for name, mark in sheet.receipts)
     for text in (sheet.sentence, *sheet.notes, *marks):
@@ -205,10 +171,10 @@ def as_docx(sheet: Sheet) -> bytes:
             word.bullet(document, note)
     if sheet.plot is not None:
         document.add_picture(io.BytesIO(as_figure(sheet, "png")), width=Cm(15.5))
-    for table in (sheet.table, *sheet.further):
+    for table in sheet.tables:
         if table.title:
             word.heading(document, table.title)
-        word.table(document, table.heads, table.shown)
+        word.table(document, table.columns, table.rows)
     word.heading(document, _("Receipt"))
     for name, mark in sheet.receipts:
         word.paragraph(document, f"{name}: receipt.json SHA-256 {mark}")
