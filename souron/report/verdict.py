@@ -21,9 +21,7 @@ def tables(metric: Metric, found: Ranking, margin: str = "", links: Mapping[str,
     return [*made, pairs(metric, found, margin)] if found.verdicts else made
 
 
-def ranking(
-    metric: Metric, rows: Sequence[Row], title: str = "", text: str = "", links: Mapping[str, str] | None = None
-) -> Table:
+def ranking(metric: Metric, rows: Sequence[Row], title: str = "", links: Mapping[str, str] | None = None) -> Table:
     """Return the table of systems, best first: the measure with its interval, and the cost where it is known."""
     known = links or {}
     columns: dict[str, list[Cell]] = {
@@ -46,12 +44,7 @@ def ranking(
             columns[name] = [Cell(units.UNKNOWN) if cell is None else cell for cell in cells]
     names = list(columns)
     return Table(
-        names,
-        list(zip(*columns.values(), strict=True)),
-        title,
-        right=names[1:],
-        text=text,
-        wide=(_("its seeds"), "FLOP"),
+        names, list(zip(*columns.values(), strict=True)), title, right=names[1:], wide=(_("its seeds"), "FLOP")
     )
 
 
@@ -59,7 +52,7 @@ def _cost(value: float, text: Callable[[float], str]) -> Cell | None:
     return Cell(text(value), value) if math.isfinite(value) and value > 0 else None
 
 
-def pairs(metric: Metric, found: Ranking, margin: str = "", title: str = "") -> Table:
+def pairs(metric: Metric, found: Ranking, margin: str = "") -> Table:
     """Return the table of pairs: verdict, difference with its interval, the margin's word, and what would decide it."""
     verdicts, (difference, span) = found.verdicts[:MOST_PAIRS], (_("difference"), _("interval"))
     open_pairs = _("to decide it")
@@ -78,7 +71,7 @@ def pairs(metric: Metric, found: Ranking, margin: str = "", title: str = "") -> 
     text = _("The first of a pair is compared with the second; a difference above 0 favours the first.")
     rows = list(zip(*columns.values(), strict=True))
     wide = [open_pairs] if found.margins else []  # the margin names cases, too
-    return Table(list(columns), rows, title, right=[difference, span], text=text, wide=wide)
+    return Table(list(columns), rows, right=[difference, span], text=text, wide=wide)
 
 
 def word(verdict: Verdict) -> Cell:
