@@ -28,7 +28,7 @@ from PIL import Image
 from printing import say, table
 from sklearn.linear_model import LogisticRegression
 
-from souron.evaluation.photographs import FARTHEST, FILE, Gate, features
+from souron.evaluation.photographs import FARTHEST, FILE, OutlierDetector, features
 from souron.kinds.picture import Picture
 from souron.utils.messages import UserError
 
@@ -65,7 +65,7 @@ def measured(folder: Path, far: bool) -> Iterator[tuple[str, bool, str, np.ndarr
             yield file.parent.name, far, name, features(Picture(copy)).numpy()
 
 
-def fitted(x: np.ndarray, far: np.ndarray, sources: np.ndarray) -> Gate:
+def fitted(x: np.ndarray, far: np.ndarray, sources: np.ndarray) -> OutlierDetector:
     """Fit the check: photographs and others weigh the same, sources of others by the root of their size."""
     mean, scale = x[~far].mean(0), x[~far].std(0) + 1e-6
     weight = np.ones(len(x))
@@ -75,7 +75,7 @@ def fitted(x: np.ndarray, far: np.ndarray, sources: np.ndarray) -> Gate:
     z = np.clip((x - mean) / scale, -FARTHEST, FARTHEST)
     made = LogisticRegression(C=PENALTY, max_iter=300).fit(z, far, sample_weight=weight)
     parts = (torch.tensor(part, dtype=torch.float32) for part in (mean, scale, made.coef_[0]))
-    return Gate(*parts, float(made.intercept_[0]), 0.5)
+    return OutlierDetector(*parts, float(made.intercept_[0]), 0.5)
 
 
 def main() -> None:
@@ -107,7 +107,7 @@ def main() -> None:
     say(f"photographs of {MEASURED}* {100 * beyond[usual].mean():.1f} %")
     if asked.write:
         whole = fitted(x, far, sources)
-        Gate(whole.mean, whole.scale, whole.weight, whole.bias, threshold).write(FILE)
+        OutlierDetector(whole.mean, whole.scale, whole.weight, whole.bias, threshold).write(FILE)
         say(f"written: {FILE}")
 
 

@@ -16,7 +16,7 @@ from souron.data import load as load_data
 from souron.evaluation import familiarity, photographs
 from souron.evaluation.familiarity import Check, Gauge
 from souron.evaluation.language.conversation import LENGTH, Conversation, Reply, Voice
-from souron.evaluation.photographs import Gate
+from souron.evaluation.photographs import OutlierDetector
 from souron.evaluation.record import DrawnRecord, RunRecord
 from souron.hub import names, zoo
 from souron.inference.engine import Engine, Plan
@@ -172,8 +172,8 @@ class Model:
         if check is None:
             with answering:
                 said: Kind = system.predict(given, **options)
-            if isinstance(said, Finding) and isinstance(given, Picture) and (gate := self.gate) is not None:
-                said.judged(gate.judge(given))
+            if isinstance(said, Finding) and isinstance(given, Picture) and self.outlier_detector is not None:
+                said.judged(self.outlier_detector.judge(given))
             return said
         with check.listening() as heard, answering:
             said = system.predict(given, **options)
@@ -243,9 +243,11 @@ class Model:
         return self.checked
 
     @property
-    def gate(self) -> Gate | None:
+    def outlier_detector(self) -> OutlierDetector | None:
         """The check of a system with published weights that was trained on photographs; None for others."""
-        return None if self.folder is not None or self.system is None else photographs.gate(self.system, self.name)
+        return (
+            None if self.folder is not None or self.system is None else photographs.detector_for(self.system, self.name)
+        )
 
     def _mark(self, options: Mapping[str, Any]) -> provenance.Mark | None:
         """Return the provenance mark of an output made with ``options``; None for an untrained

@@ -95,17 +95,19 @@ def test_an_exported_network_has_no_such_check_and_says_so(published):
 def test_only_networks_with_weights_of_photographs_are_judged(classifier, tmp_path):
     system = classifier.system
     names = ("resnet50", "faster_rcnn_resnet50_fpn", "ssd_oid", "u2net", "movenet_lightning", "timm")
-    assert all(photographs.gate(system, name) is not None for name in names)
+    assert all(photographs.detector_for(system, name) is not None for name in names)
     for name in ("densenet_xray", "resnet", "compact_animation"):  # of X-ray films, without weights, of drawings
-        assert photographs.gate(system, name) is None
-    assert model.Model("efficientnet_lite", system, tmp_path).gate is None, "a run has a check of its own"
-    assert photographs.gate(system, str(tmp_path / "runs" / "mlp-digits")) is None, "the name of a run is its folder"
-    assert photographs.gate(model.load("bert_tag").system, "resnet50") is None, "it answers texts"
+        assert photographs.detector_for(system, name) is None
+    assert model.Model("efficientnet_lite", system, tmp_path).outlier_detector is None, "a run has a check of its own"
+    assert photographs.detector_for(system, str(tmp_path / "runs" / "mlp-digits")) is None, (
+        "the name of a run is its folder"
+    )
+    assert photographs.detector_for(model.load("bert_tag").system, "resnet50") is None, "it answers texts"
 
 
 def test_without_the_weights_there_is_no_check(classifier, monkeypatch):
     monkeypatch.setattr(weights, "find", lambda source: None)
-    assert classifier.gate is None and standing(classifier.answer(noise())) == "unchecked"
+    assert classifier.outlier_detector is None and standing(classifier.answer(noise())) == "unchecked"
 
 
 def test_features_are_mean_and_deviation_of_each_map():
@@ -118,9 +120,11 @@ def test_features_are_mean_and_deviation_of_each_map():
 
 
 def test_a_regression_is_read_as_it_was_written(tmp_path):
-    made = photographs.Gate(torch.zeros(3), torch.tensor([1.0, 2.0, 1.0]), torch.tensor([1.0, 1.0, -1.0]), 0.5, 0.25)
-    made.write(tmp_path / "gate.safetensors")
-    read = photographs.Gate.read(tmp_path / "gate.safetensors")
+    made = photographs.OutlierDetector(
+        torch.zeros(3), torch.tensor([1.0, 2.0, 1.0]), torch.tensor([1.0, 1.0, -1.0]), 0.5, 0.25
+    )
+    made.write(tmp_path / "detector.safetensors")
+    read = photographs.OutlierDetector.read(tmp_path / "detector.safetensors")
     cases = torch.tensor([[0.0, 0, 0], [1, 2, 0], [1e9, 0, 8]])
     assert (read.bias, read.threshold) == (0.5, 0.25)
     expected = torch.tensor([0.5, 2.5, 0.5]).sigmoid()  # a feature counts up to eight standard deviations
@@ -131,5 +135,5 @@ def test_a_regression_is_read_as_it_was_written(tmp_path):
 def test_the_first_answer_leaves_random_numbers_as_they_were(classifier):
     photographs._network.cache_clear()
     before = torch.get_rng_state()
-    classifier.gate.judge(noise())
+    classifier.outlier_detector.judge(noise())
     assert torch.equal(torch.get_rng_state(), before)

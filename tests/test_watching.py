@@ -362,7 +362,7 @@ def model(look=look):
         asked=asked,
         system=system,
         check=None,
-        gate=None,
+        outlier_detector=None,
         answered_by="eager",
         answer=lambda image, conf, **_other: look(image, conf),
     )

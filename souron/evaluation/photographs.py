@@ -41,7 +41,7 @@ PARTS = ("mean", "scale", "weight")
 
 
 @dataclass(frozen=True, eq=False)
-class Gate:
+class OutlierDetector:
     """A logistic regression on standardised features (D,), with its threshold."""
 
     mean: Tensor  # (D,)
@@ -66,26 +66,26 @@ class Gate:
         )
 
     @classmethod
-    def read(cls, path: Path) -> "Gate":
+    def read(cls, path: Path) -> "OutlierDetector":
         """Read it from the file that comes with souron."""
         tensors, about = read_tensors(path)
         mean, scale, weight = (tensors[name] for name in PARTS)
         return cls(mean, scale, weight, float(about["bias"]), float(about["threshold"]))
 
 
-def gate(system: Any, name: str) -> Gate | None:
+def detector_for(system: Any, name: str) -> OutlierDetector | None:
     """Return the check for a system with published weights, by its name.
 
     None for one that answers no images or was trained on other data than photographs, and where the
     weights of EfficientNet-Lite0 are not on this computer.
 
     >>> from souron import model
-    >>> gate(model.load("mlp").system, "mlp") is None
+    >>> detector_for(model.load("mlp").system, "mlp") is None
     True
     """
     if registry.takes(system.task) != "Picture" or not trained_on_photographs(name):
         return None
-    return _gate() if _here() else None
+    return _fitted() if _here() else None
 
 
 def trained_on_photographs(name: str) -> bool:
@@ -131,5 +131,5 @@ def _network() -> Backbone:
 
 
 @lru_cache(1)
-def _gate() -> Gate:
-    return Gate.read(FILE)
+def _fitted() -> OutlierDetector:
+    return OutlierDetector.read(FILE)

@@ -140,7 +140,7 @@ def left_out(system: Any, name: str, folder: Path | None) -> list[str]:
     >>> left_out(None, "mlp", Path("runs/classify/none"))
     []
     """
-    checked = photographs.gate(system, name) if folder is None else (folder / familiarity.FILE).exists()
+    checked = photographs.detector_for(system, name) if folder is None else (folder / familiarity.FILE).exists()
     return ["familiar"] if checked else []
 
 

@@ -54,13 +54,13 @@ class ClassifierPredictor:
         self.labels = tuple(self.system.spec.labels)
         self.network = fused(self.system)
         self.check = Check(model.check.gauge, self.network) if model.check else None
-        self.gate = model.gate
+        self.outlier_detector = model.outlier_detector
         self.engine = model.engine and model.engine.of(self.network, self.check.sensor if self.check else None)
 
     def preprocess(self, item: Picture, options: dict[str, Any]) -> tuple[Tensor, Familiarity | None]:
         """Return the image as (C, H, W), uint8 or float32 in 0..255, and whether it is like photographs."""
         image = item.square(self.system.spec.side, self.system.spec.channels)
-        return image, None if self.gate is None else self.gate.judge(item)
+        return image, None if self.outlier_detector is None else self.outlier_detector.judge(item)
 
     @torch.inference_mode()
     def predict(self, batch: list[tuple[Tensor, Familiarity | None]]) -> list[tuple[Tensor, Familiarity | None]]:

@@ -109,6 +109,6 @@ def of_model(
         live=live,
         mm=mm,
         every=every,
-        unlike=(lambda: sum(strange)) if model.check or model.gate else None,
+        unlike=(lambda: sum(strange)) if model.check or model.outlier_detector else None,
         engine=lambda: model.answered_by,
     )
