@@ -533,6 +533,7 @@ def test_a_process_that_dies_is_told(tmp_path, monkeypatch):
     root = colours(tmp_path / "data", 30)
     monkeypatch.setattr(workers, "FEWEST", 0)
     monkeypatch.setattr(workers, "CHUNK", 5)
+    monkeypatch.setattr(workers.hardware, "cores", lambda: 2)  # of one core nothing is decoded elsewhere
     began = workers.Worker.__init__
 
     def doomed(self, recipe):

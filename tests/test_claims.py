@@ -8,7 +8,9 @@ import pytest
 
 import souron
 from souron.evaluation.method_verdict import METRICS
+from souron.metrics import ranking
 from souron.stats import intervals, verdict
+from souron.stats.records import Row
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import _claims
@@ -141,3 +143,18 @@ def test_readers_are_judged_by_the_cases_of_the_class():
 def test_every_figure_of_tables_has_a_kind_of_interval():
     for metric in (metric for metrics in METRICS.values() for metric in metrics):
         assert metric.kind != "mean" or metric.among or metric.name == "accuracy"
+
+
+@pytest.mark.parametrize(("measure", "cases"), [("accuracy", 5), ("AUC", 60)])
+def test_a_comparison_of_five_patients_gets_no_verdict(measure, cases):
+    """Five patients, or five of the rarer class: each is won, and twelve cases of each do not help."""
+    metric = METRICS["score"][0] if measure == "AUC" else METRICS["labels"][0]
+    patients = np.repeat(np.arange(cases), 12)
+    strata = (patients < 5).astype(int) if measure == "AUC" else None
+    scores = {"a": np.ones(len(patients)), "b": np.zeros(len(patients))}
+    rows = [Row(name, measure, float(table.mean()), 0, 1) for name, table in scores.items()]
+    found = ranking.rank(metric, rows, scores, groups=patients, strata=strata, margin=0.3)
+    assert [one.verdict for one in found.verdicts] == [one.word for one in found.margins] == ["cannot tell"]
+    if measure == "accuracy":
+        found = ranking.rank(metric, rows, {name: table[:12] for name, table in scores.items()})
+        assert found.verdicts[0].verdict == "better"  # twelve patients

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+import souron
 from souron.cli import main
 from souron.evaluation import fixed_margin
 from souron.evaluation.method_verdict import METRICS
@@ -193,11 +194,12 @@ def test_the_command_takes_a_margin(tmp_path, monkeypatch, capsys):
     assert main.run([*words, "--lang", "en"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["margins"][0]["margin"] == 2 and "With a margin of 2 points" in told["sentence"]
-    with pytest.raises(UserError) as caught:
-        from souron.cli import train
-
-        train.compare_runs(["runs/a", "runs/b"], ["margin"])
-    assert caught.value.fix == "souron verdict runs/a runs/b margin=2"
+    runs = [str(souron.train(system, "digits", budget="1ep").folder) for system in ("mlp_tiny", "cnn_tiny")]
+    assert main.run(["compare", *runs, "margin=60", "--json", "--lang", "en"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "With a margin of 60 points" in told["sentence"] and told["verdicts"][0]["margin"]["verdict"] == "equivalent"
+    assert any("fixed before" in note for note in told["notes"])
+    assert main.run(["compare", *runs, "margin=-1", "--lang", "en"]) == 2
 
 
 def test_a_method_that_is_worse_by_the_margin_is_seldom_called_not_inferior():

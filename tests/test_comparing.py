@@ -1,7 +1,6 @@
 """The fair fight: equal for all, judged, resumed."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from interrupting import stop_after
@@ -47,12 +46,12 @@ def test_the_json_has_the_promised_shape():
 def test_the_auc_is_judged_by_patients_and_by_the_rarer_label(monkeypatch):
     seen = []
 
-    def judged_pairs(scores, *given, **options):
+    def difference(*given, **options):
         seen.append(options["strata"])
-        return stats_verdict.judged_pairs(scores, *given, **options)
+        return real(*given, **options)
 
-    judging = SimpleNamespace(judged_pairs=judged_pairs, verdict_of=stats_verdict.verdict_of)
-    monkeypatch.setattr(compare, "stats_verdict", judging)
+    real = stats_verdict.difference
+    monkeypatch.setattr(stats_verdict, "difference", difference)
     record = fight("mlp_tiny", "cnn_tiny", budget="1ep")
     of_accuracy, of_auc = seen
     assert of_accuracy is None and of_auc.tolist() == record.test.target.tolist()

@@ -216,7 +216,8 @@ def compare(
     if resumed is None and not systems:
         raise arguments.missing("SYSTEMS", "souron compare mlp cnn data=digits budget=10s seeds=3")
     if systems and all(map(names.is_run, systems)):
-        compare_runs(systems, [name for name, value in {"data": data, **options}.items() if value not in (None, False)])
+        margin = options.pop("margin", None)
+        compare_runs(systems, margin, [n for n, v in {"data": data, **options}.items() if v not in (None, False)])
         return
     for system in systems or []:
         registry.find(system.partition(":")[0])
@@ -239,7 +240,7 @@ def compare(
         console.comparison(record)
 
 
-def compare_runs(folders: list[str], given: list[str]) -> None:
+def compare_runs(folders: list[str], margin: float | None, given: list[str]) -> None:
     """Print the verdict on finished runs. Raises UserError, also for options of a training."""
     if given:
         runs = " ".join(map(console.quoted, folders))
@@ -247,13 +248,14 @@ def compare_runs(folders: list[str], given: list[str]) -> None:
             "option",
             _("{given} cannot go together with runs, which are trained").format(given=", ".join(given)),
             expected=_("folders of runs alone"),
-            fix=f"souron verdict {runs} margin=2" if given == ["margin"] else f"souron compare {runs}",
+            fix=f"souron compare {runs} margin=2",
             exit=2,
         )
     with screen.err.status(_("testing")):
+        from souron.evaluation import fixed_margin
         from souron.runs import pair
 
-        found = pair.compare(folders)
+        found = pair.compare(folders, margin=fixed_margin.asked(margin, None))
     if screen.json:
         print_json(found.as_json())
     else:

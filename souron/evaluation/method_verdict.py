@@ -7,23 +7,22 @@ with its correction for many pairs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import cast
 
 import numpy as np
 
 from souron.data.coco_results import FIGURES
 from souron.data.predictions import Predictions, Values
-from souron.metrics import calibration, classification
+from souron.metrics import calibration, classification, ranking
 from souron.metrics.metric import Metric, Unit
-from souron.stats import margin, verdict
+from souron.metrics.ranking import FEWEST
+from souron.stats import verdict
 from souron.stats.readers import ReaderVariation
 from souron.stats.readers import difference as readers_difference
-from souron.stats.records import Measure, Ranking, Row, Verdict
+from souron.stats.records import Margin, Measure, Ranking, Row, Verdict
 from souron.stats.verdict import Difference
 from souron.utils.messages import N_
 
-FEWEST = 6  # patients: of five, even five wins of five are no evidence at 5 % (sign test: p = 0.06)
 TINY = 1e-12  # least probability in a log loss
 READERS = "readers"  # the mean of several readers, as one method
 AIDED = "readers with aid"  # the mean of the same readers with aid
@@ -82,7 +81,7 @@ class Judged:
     methods: tuple[Method, ...]
     verdicts: tuple[Verdict, ...]
     units: int  # patients or cases; for a sensitivity those of its class, for an AUC of the rarer one
-    margins: tuple[margin.Margin, ...] = ()  # one for each verdict, with a margin
+    margins: tuple[Margin, ...] = ()  # one for each verdict, with a margin
     readers: tuple[Method, ...] = ()  # those whose mean stands among the methods as ``READERS``, ``AIDED``
     reader_pairs: tuple[ReaderPair, ...] = ()  # with readers, where the verdict is on other readers, too
 
@@ -150,25 +149,24 @@ def judged(
         if members:
             columns[name] = tuple(members)
             measures[name] = _mean_measure(data, metric, columns[name], level, general)
-    order = sorted(measures, key=lambda name: measures[name].value, reverse=metric.higher_is_better)
-    pairs, these = {}, {}
-    for a, b in combinations(order, 2):
-        pairs[a, b] = _difference(data, metric, columns[a], columns[b], level)
-        if general and {a, b} & {READERS, AIDED}:
-            these[a, b] = pairs[a, b]
-            pairs[a, b] = _over_readers(data, metric, columns[a], columns[b], level, pairs[a, b])
-    found = verdict.corrected(pairs, level)
+    these = {}
+
+    def difference(a: str, b: str) -> Difference:
+        between = _difference(data, metric, columns[a], columns[b], level)
+        if not (general and {a, b} & {READERS, AIDED}):
+            return between
+        these[a, b] = between
+        return _over_readers(data, metric, columns[a], columns[b], level, between)
+
     parts = _classes(data, metric)
     per_unit = len(data.cases) / (parts[0].units if len(parts) == 1 else data.units)  # a sensitivity rests on ill ones
-    verdicts = [verdict.verdict_of(*pair, one, per_unit) for pair, one in found.items()]
-    margins = [margin.against(one, margin_width, per_unit) for one in found.values()] if margin_width else []
+    rows = [Row(name, metric.name, one.value, one.low, one.high) for name, one in measures.items()]
     units = _units(data, metric)
-    if units < FEWEST:
-        verdicts = [replace(one, verdict="cannot tell", cases_needed=None, seeds_needed=None) for one in verdicts]
-        margins = [margin.Margin("cannot tell", None) for _one in margins]
-    methods = tuple(Method(name, measures[name]) for name in order)
+    ranked = ranking.rank_by(metric, rows, difference, per_unit, margin_width, level, units)
+    methods = tuple(Method(row.system, measures[row.system]) for row in ranked.rows)
+    found = ranked.differences
     studied = tuple(ReaderPair(*pair, found[pair], one.at(found[pair].level)) for pair, one in these.items())
-    return Judged(metric, methods, tuple(verdicts), units, tuple(margins), alone, studied)
+    return Judged(metric, methods, tuple(ranked.verdicts), units, tuple(ranked.margins), alone, studied)
 
 
 def _scores(data: Predictions, columns: Sequence[str], metric: Metric) -> Values:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from souron import registry
 from souron.metrics.metric import Metric
 from souron.report.parts import Table
-from souron.stats.records import Margin, Named, Verdict
+from souron.stats.records import Margin, Named, Ranking, Verdict
 from souron.stats.verdict import MOST_CASES
 from souron.utils import units
 from souron.utils.messages import _, listed, sentences
@@ -90,6 +90,23 @@ def sentence(
             )
         )
     return sentences(said)
+
+
+def verdict_sentence(
+    found: Ranking,
+    seeds: int,
+    cases: int,
+    measure: str,
+    metric: Metric,
+    margin: float | None = None,
+    sample: int = 0,
+    once: str = "",
+) -> str:
+    """Return the sentence of a ranking, with that against a margin if there is one; see ``sentence``."""
+    lines = [sentence(found.verdicts, found.rows, seeds, cases, measure, metric.unit, sample, once)]
+    if margin and found.margins:
+        lines.append(against_margin(found.rows, found.verdicts, found.margins, margin_text(metric, margin)))
+    return sentences(lines)
 
 
 def margin_text(metric: Metric, margin: float) -> str:

@@ -33,6 +33,7 @@ from souron.engines import engine
 from souron.evaluation import fixed_margin, summary
 from souron.evaluation.answers import Answers, flatten, scatter, unflatten
 from souron.evaluation.record import ComparisonRecord, Cost
+from souron.metrics import ranking
 from souron.report import wording
 from souron.runs import events as run_events
 from souron.runs import fit as run_fit
@@ -47,8 +48,6 @@ from souron.runs.events import Event, Forecast, Interrupted
 from souron.runs.options import CompareOptions
 from souron.runs.prepare import Entrant
 from souron.runs.reading import reading
-from souron.stats import margin as stats_margin
-from souron.stats import verdict as stats_verdict
 from souron.stats.records import Measure, Ranking, Row
 from souron.task import Task
 from souron.training.budget import Budget, split_host
@@ -475,15 +474,10 @@ class Comparison:
         rankings = {name: self._rank(name, table, measures) for name, table in tables.items()}
         first = rankings.pop(self.metric)
         sample = 0 if self.plan.repeats else len(self.plan.kept.train)
-        sentence = wording.sentence(
-            first.verdicts,
-            first.rows,
-            len(self.rounds),
-            len(setup.test),
-            task.called(self.metric, setup),
-            task.metric(self.metric).unit,
-            sample,
-        )
+        metric, margin = task.metric(self.metric), self.args.get("margin")
+        changes = wording.margin_changes(metric, self.args["margins"]) if margin else []
+        called = task.called(self.metric, setup)
+        sentence = wording.verdict_sentence(first, len(self.rounds), len(setup.test), called, metric, margin, sample)
         return ComparisonRecord(
             folder=folder,
             task=task.name,
@@ -494,8 +488,8 @@ class Comparison:
             measure=self.metric,
             rows=first.rows,
             verdicts=first.verdicts,
-            sentence=sentences([sentence, *self._about_margin(first)]),
-            margin=self.args.get("margin"),
+            sentence=sentences([sentence, *changes]),
+            margin=margin,
             margins=first.margins,
             further=rankings,
             follows=task.watches,
@@ -527,35 +521,19 @@ class Comparison:
 
     def _rank(self, name: str, tables: dict[str, Any], measures: dict[str, dict[str, Measure]]) -> Ranking:
         metric, test = self.task.metric(name), self.setup.test
-        higher = metric.higher_is_better
-        rows = [self._row(system, name, table, measures[system][name]) for system, table in tables.items()]
-        rows.sort(key=lambda row: row.value, reverse=higher)
-        ordered = {row.system: tables[row.system] for row in rows}
-        pairs = stats_verdict.judged_pairs(
-            ordered,
-            higher,
+        margin = self.args.get("margin") if name == self.metric else None
+        ranked = ranking.rank(
+            metric,
+            [self._row(system, name, table, measures[system][name]) for system, table in tables.items()],
+            tables,
             groups=test.units,
             trainings=self.training_of,
-            strata=self.task.strata(test) if metric.by_label else None,
-            kind=metric.kind,
+            strata=self.task.strata(test),
+            margin=metric.margin_width(margin or 0.0),
         )
-        per_unit = 1.0 if test.units is None else len(test.units) / len(np.unique(test.units))
-        verdicts = [stats_verdict.verdict_of(*names, one, per_unit) for names, one in pairs.items()]
         if len(self.rounds) == 1:  # the variance between trainings is unknown
-            verdicts = [replace(verdict, seeds_needed=None) for verdict in verdicts]
-        margin = self.args.get("margin") if name == self.metric else None
-        width = metric.margin_width(margin or 0.0)
-        margins = [stats_margin.against(one, width, per_unit) for one in pairs.values()] if width else []
-        return Ranking(rows, verdicts, margins)
-
-    def _about_margin(self, first: Ranking) -> list[str]:
-        """Return the sentences on the margin: what it says of the best two, and its changes after results."""
-        if not first.margins:
-            return []
-        metric = self.task.metric(self.metric)
-        text = wording.margin_text(metric, self.args["margin"])
-        changes = wording.margin_changes(metric, self.args["margins"])
-        return [wording.against_margin(first.rows, first.verdicts, first.margins, text), *changes]
+            ranked = replace(ranked, verdicts=[replace(one, seeds_needed=None) for one in ranked.verdicts])
+        return ranked
 
     def _row(self, system: str, name: str, scores: Any, measure: Measure) -> Row:
         results = self.results[system]

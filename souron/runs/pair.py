@@ -24,13 +24,13 @@ from souron.data.dataset import Dataset, digests
 from souron.data.display_names import called
 from souron.data.quality import warnings as data_warnings
 from souron.evaluation.answers import Trainings, dense, flatten
+from souron.metrics import ranking
 from souron.report import verdict, wording
 from souron.report.parts import Cell, Table
 from souron.runs import evaluate, prepare
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
-from souron.stats import verdict as stats_verdict
-from souron.stats.records import Measure, Ranking, Row, Verdict
+from souron.stats.records import Margin, Measure, Ranking, Row, Verdict, pairs_as_json
 from souron.task import Task
 from souron.utils import units
 from souron.utils.messages import UserError, _
@@ -82,6 +82,8 @@ class Pair:
     cases: int
     rows: list[Row]
     verdicts: list[Verdict]
+    margin: float | None  # points of a share, or the measure's unit
+    margins: Sequence[Margin]  # one for each verdict, with a margin
     sentence: str
     notes: list[str]
     settings: list[Setting]
@@ -99,7 +101,8 @@ class Pair:
         ``links`` are addresses of the runs on a page, by their names.
         """
         metric = registry.metric(self.measure)
-        first, *others = verdict.tables(metric, Ranking(self.rows, self.verdicts), links=links)
+        margin = wording.margin_text(metric, self.margin) if self.margin else ""
+        first, *others = verdict.tables(metric, Ranking(self.rows, self.verdicts, self.margins), margin, links)
         title = _("on the same {count} test cases").format(count=units.whole(self.cases))
         return [replace(first, title=title), *others, self._settings_table(), *self._case_tables()]
 
@@ -142,7 +145,7 @@ class Pair:
             "measure": self.measure,
             "cases": self.cases,
             "rows": [asdict(row) for row in self.rows],
-            "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "verdicts": pairs_as_json(self.verdicts, self.margins),
             "sentence": self.sentence,
             "notes": self.notes,
             "settings": [{**asdict(setting), "equal": setting.equal} for setting in self.settings],
@@ -170,11 +173,14 @@ class Tested:
     notes: list[str] = field(default_factory=list)
 
 
-def compare(folders: Sequence[str | Path], limit: float = math.inf, images: bool = False) -> Pair:
+def compare(
+    folders: Sequence[str | Path], limit: float = math.inf, images: bool = False, margin: float | None = None
+) -> Pair:
     """Compare finished runs of one task on the test cases that they share.
 
     A run without stored answers answers again, if that is estimated to take at most ``limit`` seconds.
-    ``images`` adds thumbnails to the cases shown. Raises UserError where the runs cannot be compared.
+    ``images`` adds thumbnails to the cases shown; ``margin``, in points or the measure's unit, is judged against,
+    too. Raises UserError where the runs cannot be compared.
     """
     chosen = list(dict.fromkeys(Path(folder) for folder in folders))
     if not 2 <= len(chosen) <= MOST_RUNS:
@@ -199,19 +205,18 @@ def compare(folders: Sequence[str | Path], limit: float = math.inf, images: bool
     measure = _measure(tested)
     metric = tested[0].task.metric(measure)
     scores = {one.name: one.scores[measure][:, rows] for one, rows in zip(tested, order, strict=True)}
-    rows = [_row(one, measure) for one in tested]
-    rows.sort(key=lambda row: row.value, reverse=metric.higher_is_better)
-    by_name = {one.name: one for one in tested}
-    ranked = [by_name[row.system] for row in rows]
     setup, training = tested[0].setup, _same_trainings(tested, order)
-    verdicts = stats_verdict.judge(
-        {one.name: scores[one.name] for one in ranked},
-        metric.higher_is_better,
+    found = ranking.rank(
+        metric,
+        [_row(one, measure) for one in tested],
+        scores,
         groups=setup.test.units,
         trainings=training,
-        strata=tested[0].task.strata(setup.test) if metric.by_label else None,
-        kind=metric.kind,
+        strata=tested[0].task.strata(setup.test),
+        margin=metric.margin_width(margin or 0.0),
     )
+    by_name = {one.name: one for one in tested}
+    ranked = [by_name[row.system] for row in found.rows]
     settings = _settings(ranked)
     cases = list(_cases(ranked, scores, [order[tested.index(one)] for one in ranked]))
     shown = sorted(cases, key=lambda case: (-case[1].apart, case[1].file))[:MOST_SHOWN]
@@ -222,12 +227,14 @@ def compare(folders: Sequence[str | Path], limit: float = math.inf, images: bool
         data=called(str(tested[0].args["data"])),
         measure=measure,
         cases=len(setup.test),
-        rows=rows,
-        verdicts=verdicts,
-        sentence=wording.sentence(
-            verdicts, rows, fresh, len(setup.test), tested[0].task.called(measure, setup), metric.unit
+        rows=found.rows,
+        verdicts=found.verdicts,
+        margin=margin,
+        margins=found.margins,
+        sentence=wording.verdict_sentence(
+            found, fresh, len(setup.test), tested[0].task.called(measure, setup), metric, margin
         ),
-        notes=_caveats(ranked, settings),
+        notes=_caveats(ranked, settings, margin),
         settings=settings,
         differing=len(cases),
         shown=[replace(case, image=_thumbnail(setup.test, row)) if images else case for row, case in shown],
@@ -532,7 +539,7 @@ def _machine(receipt: Mapping[str, Any]) -> str:
     return ", ".join(str(about[name]) for name in ("processor", "cpu", "cores", "device") if about.get(name))
 
 
-def _caveats(tested: Sequence[Tested], settings: Sequence[Setting]) -> list[str]:
+def _caveats(tested: Sequence[Tested], settings: Sequence[Setting], margin: float | None) -> list[str]:
     """Return warnings of everything that makes the comparison unfair, in the reader's language."""
     unequal = [
         _("Not equal: {what}: {values}. The difference may come from that.").format(
@@ -544,8 +551,9 @@ def _caveats(tested: Sequence[Tested], settings: Sequence[Setting]) -> list[str]
     few = len(tested[0].setup.test)
     data = dict.fromkeys(text for one in tested for text in _of_data(one))
     own = [note for one in tested for note in one.notes]
+    margins = [_("A margin is to be fixed before the figures are seen.")] if margin else []
     small = [_("Only {n} test cases: small differences cannot be seen.").format(n=few)] if few < 100 else []
-    return [*data, *unequal, *small, *own]
+    return [*data, *unequal, *small, *margins, *own]
 
 
 def _of_data(one: Tested) -> list[str]:

@@ -1,8 +1,8 @@
 """Records of statistics: a measure with its interval, a row of a table, a verdict on a pair."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Protocol, get_args
 
 # of a figure: ``intervals.of_kind``
@@ -80,6 +80,7 @@ class Ranking:
     rows: list[Row]  # best first
     verdicts: list[Verdict]  # each pair once
     margins: Sequence[Margin] = ()  # one for each verdict, with a margin
+    differences: Mapping[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)  # of pairs
 
     def as_json(self) -> dict[str, Any]:
         """Return the ranking as plain dictionaries and lists."""
@@ -107,7 +108,7 @@ def pairs_of_json(kept: Any) -> tuple[list[Verdict], list[Margin]]:
     ...     [pair], [Margin("not inferior", None)])
     True
     """
-    names = [field.name for field in fields(Verdict)]
+    names = [one.name for one in fields(Verdict)]
     verdicts, margins = [], []
     for each in kept if isinstance(kept, list) else ():
         if not isinstance(each, dict) or each.get("verdict") not in ("better", "worse", "cannot tell"):
