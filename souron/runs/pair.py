@@ -108,7 +108,11 @@ class Pair:
 
     def _settings_table(self) -> Table:
         rows = [
-            [one.name, *one.values, _("equal") if one.equal else Cell(_("not equal"), style="worse")]
+            [
+                one.name,
+                *one.values,
+                _("equal") if one.equal else Cell(_("not equal"), style="" if one.fair else "worse"),
+            ]
             for one in self.settings
         ]
         return Table([_("setting"), *self.names, _("equal?")], rows, _("What was equal"))
@@ -121,10 +125,10 @@ class Pair:
         rows = []
         for case in self.shown:
             best = max(case.scores) if higher else min(case.scores)
-            answers = [
-                Cell(answer if texts else f"{score:.4g}", style="better" if score == best else "")
-                for score, answer in zip(case.scores, case.answers, strict=True)
-            ]
+            answers = []
+            for score, answer in zip(case.scores, case.answers, strict=True):
+                text = answer if texts else f"{score:.4g}"
+                answers.append(Cell(f"✓ {text}", text, "better") if score == best else Cell(text))
             rows.append([Cell(case.file, image=case.image), case.truth, *answers])
         text = _("{shown} of {count} cases that are scored differently; the better answer is marked").format(
             shown=len(rows), count=units.whole(self.differing)
