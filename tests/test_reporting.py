@@ -33,7 +33,7 @@ from souron.report.sections import classify as classify_section
 from souron.report.sections import generate as generate_section
 from souron.stats import intervals
 from souron.stats import verdict as stats_verdict
-from souron.stats.records import Measure, Ranking, Row, Verdict
+from souron.stats.records import Margin, Measure, Ranking, Row, Verdict, pairs_as_json, pairs_of_json
 from souron.utils import fonts, plotting, units
 from souron.utils.messages import UserError
 
@@ -600,6 +600,30 @@ def test_a_verdict_says_what_would_settle_it(cases_needed, seeds_needed, told):
     verdict = Verdict("a", "b", 0.01, -0.02, 0.04, "cannot tell", cases_needed, seeds_needed)
     table = verdict_tables.pairs(registry.metric("accuracy"), Ranking([], [verdict]))
     assert list(table.rows[0]) == ["a – b", "+1.0 points", "-2.0 to +4.0 points", "≈ cannot tell", told]
+
+
+def test_the_tables_of_a_verdict_hold_numbers_for_a_csv_and_leave_out_what_is_not_known():
+    accuracy = registry.metric("accuracy")
+    rows = [Row("a", "accuracy", 0.9, 0.8, 0.95, parameters=1200), Row("b", "accuracy", 0.8, 0.7, 0.9)]
+    pair = Verdict("a", "b", 0.1, -0.01, 0.2, "cannot tell", 30, None)
+    found = Ranking(rows, [pair], [Margin("not inferior", None)])
+    ranked, pairs = verdict_tables.tables(accuracy, found, "2 points", {"a": "/en/runs?run=a"})
+    assert list(ranked.columns) == ["system", "accuracy", "95 % interval", "parameters"]  # no time, no FLOP
+    assert [row[-1] for row in ranked.rows] == ["1,200", units.UNKNOWN]
+    assert [row[0].link for row in ranked.rows] == ["/en/runs?run=a", ""]
+    columns, numbers = ranked.numbers()
+    assert columns[:4] == ["system", "accuracy", "95 % interval, lower end", "95 % interval, upper end"]
+    assert numbers[0] == ["a", 0.9, 0.8, 0.95, 1200]
+    assert pairs.numbers()[1] == [["a – b", 0.1, -0.01, 0.2, "cannot tell", "not inferior", "about 30 more test cases"]]
+    assert "to decide it" in pairs.wide and "to decide it" not in verdict_tables.pairs(accuracy, found).right
+
+
+def test_pairs_of_a_receipt_are_read_with_what_is_no_pair_left_out():
+    pair = Verdict("a", "b", 0.1, -0.01, 0.2, "cannot tell", 30, None)
+    kept = pairs_as_json([pair], [Margin("not inferior", None, True)])
+    hostile = [3, {}, {**kept[0], "verdict": "x"}, {**kept[0], "low": "0"}, {**kept[0], "high": float("inf")}]
+    assert pairs_of_json([*hostile, *kept]) == ([pair], [Margin("not inferior", None, True)])
+    assert pairs_of_json({"a": kept}) == ([], []) and pairs_of_json([*kept, *pairs_as_json([pair])])[1] == []
 
 
 def test_a_notebook_shows_a_summary_without_a_style_of_its_own(run, comparison):
