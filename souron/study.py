@@ -144,6 +144,13 @@ class Record(ABC):
         files.write_json(self.folder / self.json_file, self.as_json())
         return page.in_each_language(self.folder, self._page, self.page_file)
 
+    def _repr_html_(self) -> str:
+        """Return sentences and tables as HTML for a notebook."""
+        from souron.report import page
+
+        headline, tables = " ".join(self.sentences()), self.tables()
+        return page.page("notebook.html", headline=headline, tables=tables, path=self.report)
+
     def _page(self, elsewhere: Sequence[Any]) -> str:
         from souron.report import page
 

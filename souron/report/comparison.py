@@ -229,14 +229,7 @@ def undertrained(record: ComparisonRecord) -> list[str]:
 
 def comparison_html(record: ComparisonRecord) -> str:
     """Return a few lines of HTML about a comparison, for a notebook."""
-    table = _ranking(record)
-    return page(
-        "notebook.html",
-        headline=record.sentence,
-        columns=table.columns,
-        rows=table.rows,
-        path=record.folder / report_file(),
-    )
+    return page("notebook.html", headline=record.sentence, tables=tables(record), path=record.folder / report_file())
 
 
 def tables(record: ComparisonRecord) -> list[Table]:

@@ -38,6 +38,7 @@ from souron.report.page import (
     told_again,
     write,
 )
+from souron.report.parts import Table
 from souron.training.budget import MOST_WAITING, Budget
 from souron.utils import units
 from souron.utils.messages import UserError, _, again, language
@@ -110,15 +111,14 @@ def run_html(record: RunRecord) -> str:
             registry.metric(name).title,
             registry.metric(name).text(m.value),
             registry.metric(name).interval(m.low, m.high),
-            m.n,
+            str(m.n),
         )
         for name, m in record.measures.items()
     ]
     return page(
         "notebook.html",
         headline=_headline(record),
-        columns=(_("measure"), _("value"), _("95 % interval"), "n"),
-        rows=rows,
+        tables=[Table((_("measure"), _("value"), _("95 % interval"), "n"), rows)],
         path=record.folder / report_file(),
     )
 
