@@ -68,6 +68,11 @@ def rank_by(
 
     ``cases_per_unit`` are the cases per patient; with fewer than ``FEWEST`` patients, the ``units``, each
     verdict is "cannot tell".
+
+    >>> rows = [Row("a", "accuracy", 1.0, 0, 1), Row("b", "accuracy", 0.5, 0, 1)]
+    >>> found = rank_by(Metric("accuracy"), rows, lambda a, b: verdict.difference([1] * 40, [0, 1] * 20), units=5)
+    >>> found.verdicts[0].verdict
+    'cannot tell'
     """
     ordered = sorted(rows, key=lambda row: row.value, reverse=metric.higher_is_better)
     pairs = combinations([row.system for row in ordered], 2)
