@@ -155,6 +155,7 @@ def test_a_comparison_of_five_patients_gets_no_verdict(measure, cases):
     rows = [Row(name, measure, float(table.mean()), 0, 1) for name, table in scores.items()]
     found = ranking.rank(metric, rows, scores, groups=patients, strata=strata, margin=0.3)
     assert [one.verdict for one in found.verdicts] == [one.word for one in found.margins] == ["cannot tell"]
+    assert all(one.cases_needed >= 12 for one in (*found.verdicts, *found.margins))  # one more patient, not "never"
     if measure == "accuracy":
         found = ranking.rank(metric, rows, {name: table[:12] for name, table in scores.items()})
         assert found.verdicts[0].verdict == "better"  # twelve patients

@@ -164,8 +164,11 @@ def judged(
     units = _units(data, metric)
     ranked = ranking.rank_by(metric, rows, difference, per_unit, margin_width, level, units)
     methods = tuple(Method(row.system, measures[row.system]) for row in ranked.rows)
-    found = ranked.differences
-    studied = tuple(ReaderPair(*pair, found[pair], one.at(found[pair].level)) for pair, one in these.items())
+    studied = tuple(
+        ReaderPair(*pair, others, these[pair].at(others.level))
+        for pair, others in ranked.differences.items()
+        if pair in these
+    )
     return Judged(metric, methods, tuple(ranked.verdicts), units, tuple(ranked.margins), alone, studied)
 
 

@@ -1,5 +1,6 @@
 """Systems ranked by one measure, with the verdict on each pair: what every comparison ends with."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -67,7 +68,7 @@ def rank_by(
     """Rank systems, and judge each pair by the ``difference`` of two names, with Holm's correction.
 
     ``cases_per_unit`` are the cases per patient; with fewer than ``FEWEST`` patients, the ``units``, each
-    verdict is "cannot tell".
+    verdict is "cannot tell" until there are as many.
 
     >>> rows = [Row("a", "accuracy", 1.0, 0, 1), Row("b", "accuracy", 0.5, 0, 1)]
     >>> found = rank_by(Metric("accuracy"), rows, lambda a, b: verdict.difference([1] * 40, [0, 1] * 20), units=5)
@@ -76,10 +77,11 @@ def rank_by(
     """
     ordered = sorted(rows, key=lambda row: row.value, reverse=metric.higher_is_better)
     pairs = combinations([row.system for row in ordered], 2)
-    found = verdict.corrected({pair: difference(*pair) for pair in pairs}, level)
-    verdicts = [verdict.verdict_of(*pair, one, cases_per_unit) for pair, one in found.items()]
-    against = [margins.against(one, margin, cases_per_unit) for one in found.values()] if margin else []
+    differences = verdict.corrected({pair: difference(*pair) for pair in pairs}, level)
+    verdicts = [verdict.verdict_of(*pair, one, cases_per_unit) for pair, one in differences.items()]
+    against = [margins.against(one, margin, cases_per_unit) for one in differences.values()] if margin else []
     if units < FEWEST:
-        verdicts = [replace(one, verdict="cannot tell", cases_needed=None, seeds_needed=None) for one in verdicts]
-        against = [Margin("cannot tell", None) for _one in against]
-    return Ranking(ordered, verdicts, against, found)
+        more = math.ceil((FEWEST - units) * cases_per_unit)  # before there is any verdict
+        verdicts = [replace(one, verdict="cannot tell", cases_needed=more, seeds_needed=None) for one in verdicts]
+        against = [Margin("cannot tell", more) for _one in against]
+    return Ranking(ordered, verdicts, against, differences)

@@ -93,7 +93,8 @@ class Pair:
 
     @property
     def command(self) -> str:
-        return shlex.join(["souron", "compare", *map(str, self.folders)])
+        margin = [f"margin={self.margin:g}"] if self.margin else []
+        return shlex.join(["souron", "compare", *map(str, self.folders), *margin])
 
     def tables(self, links: Mapping[str, str] | None = None) -> list[Table]:
         """Return the ranking, the pairs, what was equal, and the cases that differ most.
