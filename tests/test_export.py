@@ -328,6 +328,15 @@ def test_the_next_token_is_that_of_souron(portables):
     assert torch.allclose(logits, model(torch.tensor([tokens])).float())
 
 
+@pytest.mark.parametrize("name", REPRESENTATIVES)
+def test_what_lies_between_0_and_1_is_named_a_probability(portables, name):
+    """It is compared in parts of the largest: nearly all landmarks are sure, and their spread is a few hundredths."""
+    portable = portables[name]
+    outputs = dict(zip(portable.outputs, graph.eager(portable, portable.sample(2)), strict=True))
+    shares = {key for key, tensor in outputs.items() if tensor.min() >= 0 and tensor.max() <= 1}
+    assert shares - {"image", "result"} <= {"probability"}
+
+
 def test_a_number_that_the_network_does_not_know_is_refused():
     about = {"inputs": {"noise": [3], "label": []}, "below": {"label": 10}}
     noise = np.full((1, 3), 99.0, np.float32)

@@ -184,7 +184,7 @@ class Detector(Finder):
     task = "detect"
 
     def portable(self) -> Portable:
-        return self.carried(self, ("box", "score"), "boxes")
+        return self.carried(self, ("box", "probability"), "boxes")
 
     @torch.inference_mode()
     def predict(

@@ -82,7 +82,7 @@ class Landmarker(System):
         return Portable(
             Pixels(self, lambda answer: tuple(part.float() for part in answer)),
             (Input("image", (channels, side, side)),),
-            ("point", "score"),
+            ("point", "probability"),
             "letterbox",
             "points",
             self.spec.labels,

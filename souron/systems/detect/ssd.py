@@ -235,7 +235,7 @@ class SSD(Detector):
             raise refused("SSD", _("its published weights take images that are resized by a rule of their own"))
         most = float(self.spec.side)
         within = (lambda out: (out[0].clamp(0, most), out[1])) if self.published_layout else None
-        return self.carried(self, ("box", "score"), "boxes", within)
+        return self.carried(self, ("box", "probability"), "boxes", within)
 
     def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:
         if not self.published_layout:

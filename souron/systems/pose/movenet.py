@@ -154,7 +154,7 @@ class MoveNet(Poser):
 
     def portable(self) -> Portable:
         points = list(self.spec.points)  # an overlap above 1: nothing is suppressed
-        carried = self.carried(self.each, ("box", "score", "point"), "poses", points=points, iou=2.0)
+        carried = self.carried(self.each, ("box", "probability", "point"), "poses", points=points, iou=2.0)
         return replace(carried, batch=False)
 
     def centres(self, centre: Tensor) -> tuple[Tensor, Tensor]:

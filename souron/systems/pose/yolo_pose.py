@@ -114,7 +114,7 @@ class YOLOPose(Poser):
         return box, label.float().sigmoid(), torch.cat([point[..., :2], point[..., 2:].sigmoid()], 3)
 
     def portable(self) -> Portable:
-        return self.carried(self.each, ("box", "score", "point"), "poses", points=list(self.spec.points))
+        return self.carried(self.each, ("box", "probability", "point"), "poses", points=list(self.spec.points))
 
     def loss(self, batch: Batch) -> Tensor:
         pred, point = self.network(batch.image)

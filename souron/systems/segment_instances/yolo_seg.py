@@ -124,7 +124,7 @@ class YOLOSeg(InstanceSegmenter):
         return box, label.float().sigmoid(), coefficient, prototype
 
     def portable(self) -> Portable:
-        return self.carried(self.each, ("box", "score", "coefficient", "prototype"), "objects")
+        return self.carried(self.each, ("box", "probability", "coefficient", "prototype"), "objects")
 
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
         """Return the main prototypes of the highest-scoring object's mask, and that mask."""
