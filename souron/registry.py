@@ -103,6 +103,7 @@ class StudyEntry:
     texts: bool = False  # what is given are texts
     brief: bool = False  # it takes seconds
     page: str = ""  # of the studio, where the same can be done by hand
+    reads_only: bool = False  # an assistant may run it
 
 
 @lru_cache
@@ -190,7 +191,7 @@ def study(name: str) -> StudyEntry:
     return _described_study(name, file, file.stat().st_mtime_ns)
 
 
-MORE_OF_A_STUDY = ("within", "lookup", "texts", "brief", "page")  # what it need not say
+MORE_OF_A_STUDY = ("within", "lookup", "texts", "brief", "page", "reads_only")  # what it need not say
 
 
 @lru_cache

@@ -190,6 +190,7 @@ class Study(ABC):
     texts: ClassVar[bool] = False  # what is given are texts; it takes seconds
     brief: ClassVar[bool] = False  # it takes seconds, and waits for no training in the studio
     page: ClassVar[str] = ""  # of the studio, where the same can be done by hand
+    reads_only: ClassVar[bool] = False  # it trains, fetches and asks nothing: ``souron mcp`` offers it
 
     def __init_subclass__(cls) -> None:
         cls.Options = vars(sys.modules[cls.__module__]).get("Options", NoOptions)

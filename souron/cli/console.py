@@ -128,12 +128,7 @@ def show_trouble(trouble: UserError) -> None:
     for line in rest:
         loud.print(line, soft_wrap=True)
     if screen.json:
-        print_json({"error": error(trouble)})
-
-
-def error(trouble: UserError) -> dict[str, str]:
-    """Return an error as a dict for programs."""
-    return {"code": trouble.code, "found": trouble.found, "expected": trouble.expected, "try": trouble.fix}
+        print_json({"error": trouble.as_json()})
 
 
 def measures(found: dict[str, Any]) -> Table:

@@ -41,7 +41,7 @@ def run(words: Sequence[str]) -> int:
             console.show_trouble(trouble)
     finally:
         if screen.journal is not None:
-            screen.journal.end(code, console.error(trouble) if trouble else None)
+            screen.journal.end(code, trouble.as_json() if trouble else None)
     return code
 
 

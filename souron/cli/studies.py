@@ -12,11 +12,11 @@ from typer import Argument
 from souron import registry
 from souron.cli import console
 from souron.cli.console import follow, print_json, screen, show
-from souron.cli.parsing import arguments, options
+from souron.cli.parsing import options
 from souron.registry import StudyEntry
 from souron.runs.options import Field
 from souron.utils import hardware
-from souron.utils.messages import UserError, _
+from souron.utils.messages import _
 
 
 def command_of(entry: StudyEntry) -> Callable:
@@ -28,7 +28,7 @@ def command_of(entry: StudyEntry) -> Callable:
         names = [given] if isinstance(given, str) else given
         conduct(entry, [*names, *more], words, project, open)
 
-    rest = Annotated[list[str] | None, Argument(hidden=True)]  # too much; ``check_given`` names it
+    rest = Annotated[list[str] | None, Argument(hidden=True)]  # too much; ``Given.check`` names it
     parameters = [
         _given(entry, name),
         *([] if entry.given.many else [_keyword("more", None, rest)]),
@@ -84,27 +84,13 @@ def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
-def check_given(entry: StudyEntry, given: Sequence[str]) -> None:
-    """Raises UserError where too little or too much stands on the command line."""
-    least, most = entry.given.least, entry.given.most
-    if len(given) < least:
-        raise arguments.missing(entry.given.metavar, entry.examples[0])
-    if most is not None and len(given) > most:
-        raise UserError(
-            "option",
-            _("one thing too many: {name}").format(name=given[most]),
-            expected=entry.given.metavar,
-            fix=entry.examples[0],
-        )
-
-
 def conduct(entry: StudyEntry, given: Sequence[str], words: Mapping[str, Any], project: str | None, open: bool) -> None:
     """Run a study, print its record, and write it where it is kept. Raises UserError.
 
     With ``resume`` the folder of an earlier run says what was given.
     """
     if not words.get("resume"):
-        check_given(entry, given)
+        entry.given.check(given, entry.examples[0])
     hardware.calm_allocator()
     with screen.err.status(_("reading data")):
         study = registry.load_study(entry.name)("runs" if open and project is None else project)

@@ -14,7 +14,7 @@ system declares its inputs once, in its own file.
 import inspect
 import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,15 @@ class Given:
     @property
     def many(self) -> bool:
         return self.most is None or self.most > 1
+
+    def check(self, given: Sequence[Any], example: str) -> None:
+        """Raise UserError, with an example of the command, where too little or too much is given."""
+        if len(given) < self.least:
+            found = _("{argument} is missing").format(argument=self.metavar)
+            raise UserError("argument", found, expected=self.metavar, fix=example)
+        if self.most is not None and len(given) > self.most:
+            found = _("one thing too many: {name}").format(name=given[self.most])
+            raise UserError("option", found, expected=self.metavar, fix=example)
 
 
 @dataclass(frozen=True)

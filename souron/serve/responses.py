@@ -39,8 +39,7 @@ def json_response(content: Any, status: int = 200, headers: Any = None) -> Respo
 def error_response(error: UserError, status: int = 0) -> Response:
     """Return an error as JSON; its status follows from its code unless it is given."""
     status = status or STATUS.get(error.code, 422)
-    problem = {"code": error.code, "found": error.found, "expected": error.expected, "try": error.fix}
-    return json_response({"error": problem}, status, {"retry-after": "1"} if status == 503 else {})
+    return json_response({"error": error.as_json()}, status, {"retry-after": "1"} if status == 503 else {})
 
 
 def errors() -> dict[int | str, dict[str, Any]]:

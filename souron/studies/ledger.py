@@ -69,6 +69,7 @@ class Ledger(Study):
     given = Given("RUN", N_("a run's folder, or a ready-trained system"))
     within = "audit"
     lookup = True
+    reads_only = True
 
     def run(self, given: Sequence[str], options: NoOptions) -> Iterator[Event]:
         run = run_folder.find(given[0])

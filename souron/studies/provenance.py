@@ -123,6 +123,7 @@ class Provenance(Study):
     given = Given("FILES", N_("images, sounds, scores, videos, pages; folders, globs"), 1, None)
     within = "audit"
     lookup = True
+    reads_only = True
 
     def run(self, given: Sequence[str], options: NoOptions) -> Iterator[Event]:
         paths = list(files.find_files(given))

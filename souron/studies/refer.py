@@ -378,6 +378,7 @@ class ReferStudy(Study):
         sent=(".csv", ".tsv"),
     )
     brief = True
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         paths = [Path(one) for one in given]

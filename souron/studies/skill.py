@@ -135,6 +135,7 @@ class Skill(Study):
     given = Given("CSV", N_("video,operator,score: each video a folder that souron predict wrote"))
     lookup = True
     brief = True
+    reads_only = True
 
     def run(self, given: Sequence[str], options: NoOptions) -> Iterator[Event]:
         [table] = map(Path, given)

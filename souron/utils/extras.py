@@ -12,6 +12,7 @@ EXTRAS = {  # name -> its modules
     "credentials": ("c2pa", "cryptography"),
     "models": ("transformers",),
     "llama": ("xllamacpp",),
+    "mcp": ("mcp",),
 }
 
 

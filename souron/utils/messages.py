@@ -165,6 +165,10 @@ class UserError(ValueError):
         """Let it travel between processes."""
         return type(self), (self.code, self.found), vars(self)
 
+    def as_json(self) -> dict[str, str]:
+        """Return what programs read."""
+        return {"code": self.code, "found": self.found, "expected": self.expected, "try": self.fix}
+
     def __str__(self) -> str:
         lines = [f"[{self.code}] {self.found}"]
         if self.expected:

@@ -50,6 +50,7 @@ class Ask(Study):
         "FILE... QUESTION", N_("texts (.txt, .md), folders of them, or - for what is piped in; the question"), 2, None
     )
     lookup = True  # the texts may be of patients
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         *texts, question = given

@@ -58,6 +58,7 @@ class CalibrationStudy(Study):
     )
     lookup = True
     brief = True
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         paths = [Path(one) for one in given]

@@ -49,6 +49,7 @@ class Cephalometry(Study):
     )
     group = "use"
     given = Given("RUN FILES ...", N_("a landmark detector, then images or DICOM files, or folders"), 2, None)
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         name, *films = given

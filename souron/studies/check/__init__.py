@@ -49,6 +49,7 @@ class Check(Study):
     group = "society"
     given = Given("ANSWER", N_("the answer: a text (.txt, .md), or - for what is piped in"))
     texts = True
+    reads_only = True
 
     def run(self, given: Sequence[Any], options: Options) -> Iterator[Event]:
         page = new_page(options.page)

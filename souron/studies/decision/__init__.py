@@ -63,6 +63,7 @@ class DecisionStudy(Study):
         sent=(".csv", ".tsv"),
     )
     brief = True
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         paths = [Path(one) for one in given]

@@ -58,6 +58,7 @@ class External(Study):
     )
     group = "train"
     given = Given("RUN", N_("a run's folder"))
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         if not options.data:

@@ -97,6 +97,7 @@ class PlanStudy(Study):
     group = "train"
     given = Given("RUN", N_("a pilot: a run, two runs on the same cases, or a comparison"), 0, 2)
     brief = True
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         named = {

@@ -37,6 +37,7 @@ class References(Study):
     )
     group = "society"
     given = Given("FILE...", N_("texts (.txt, .md), folders of them, or - for what is piped in"), 1, None)
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator["Event"]:
         from souron.runs import documents

@@ -39,6 +39,7 @@ class ReportingStudy(Study):
     group = "train"
     given = Given("RUN", N_("the folder of a finished run or comparison, of an exam or an arena"))
     brief = True
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         [name] = given

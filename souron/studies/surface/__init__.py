@@ -54,6 +54,7 @@ class Surface(Study):
     )
     group = "use"
     given = Given("FILE|FOLDER", N_("a folder with a DICOM series, a NIfTI or NRRD file, or head_ct"))
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         began = time.perf_counter()

@@ -127,6 +127,7 @@ class Tokenization(Study):
     )
     lookup = True
     brief = True
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         texts, models = list(given[:1]), [options.model] if options.model else []

@@ -40,6 +40,7 @@ class Work(Study):
     given = Given(
         "[OCCUPATION|FILE]", N_("an occupation, or a file with a task a line; without it: all occupations"), 0
     )
+    reads_only = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator["Event"]:
         from souron.runs.events import Event

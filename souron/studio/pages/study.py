@@ -141,7 +141,7 @@ class Form:
 
     def connect(self, studio: Studio, watch: Watch) -> None:
         def start(*values: Any) -> str:
-            studies.check_given(self.entry, self.read(values)[0])
+            self.entry.given.check(self.read(values)[0], self.entry.examples[0])
             given, options = self.read(values, keep=True)
             options |= self.place(studio)
             studio.roots.command(self.paths(given, options))
