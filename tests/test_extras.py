@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from packaging.requirements import Requirement
 
+from souron.cli.mcp import mcp
 from souron.exports import export
 from souron.hub import open_models
 from souron.hub.decoders import llama_decoder
@@ -41,6 +42,8 @@ def use(extra, folder, monkeypatch):
     elif extra == "llama":
         llama_decoder.library.cache_clear()
         llama_decoder.library()
+    elif extra == "mcp":
+        mcp([str(folder)])
     elif extra in ("fast", "onnx"):
         export.export("mlp", {"fast": "openvino", "onnx": "onnx"}[extra], folder / "out")
     else:

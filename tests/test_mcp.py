@@ -219,9 +219,3 @@ def test_a_folder_is_named_and_is_neither_the_disk_nor_home(tmp_path, monkeypatc
     for name in ("/", str(tmp_path), "~", str(tmp_path / "file"), str(tmp_path / "none")):
         assert run(["mcp", "--folder", name]) == 3
         assert "not a folder for an assistant" in capsys.readouterr().err
-
-
-def test_a_missing_package_is_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "mcp", None)
-    assert run(["mcp", f"folder={tmp_path}"]) == 4
-    assert 'pip install "souron[mcp]"' in capsys.readouterr().err

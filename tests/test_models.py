@@ -99,11 +99,11 @@ def test_all_about_one_file(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", None)
     small(tmp_path / "one.gguf", POISON)
     assert main.run(["models", "one.gguf"]) == 0
-    out = capsys.readouterr().out
-    assert "8192 tokens" not in out
+    out, err = capsys.readouterr()
+    assert "8192 tokens" not in out + err
     assert main.run(["models", "Qwen3-1.7B"]) == 0
-    assert "at most 8192 tokens of its context" in capsys.readouterr().out
-    assert POISON in out and "Not for commercial use" in out
+    assert "at most 8192 tokens of its context" in capsys.readouterr().err
+    assert POISON in out and "Not for commercial use" in err
     assert not (tmp_path / "poisoned").exists()
     assert main.run(["models", "--json"]) == 0
     first = json.loads(capsys.readouterr().out)

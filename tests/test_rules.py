@@ -165,6 +165,7 @@ FACES = {  # (a special face, its study): why what is made from the contract is 
     ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",
     ("souron.studio.pages.exam", "exam"): "a person answers question by question",
     ("souron.studio.pages.exercises", "exercises"): "several students' files at once, none of which is kept",
+    ("souron.studio.pages.models", "models"): "the table stands there without a press",
     ("souron.studio.pages.read", "ask"): "questions one after the other, with the text beside them",
     ("souron.studio.pages.work", "work"): "own tasks are typed, and occupations are searched for",
     ("souron.studio.interactives.occupations_day", "work"): "an interactive page of the lecture",

@@ -14,8 +14,7 @@ from souron.utils.messages import N_, UserError, _
 @command(
     "mcp",
     N_("Let an assistant on this computer use what only reads, in folders that you name."),
-    "souron mcp --folder study/\nsouron mcp folder=study/ folder=runs/\n"
-    "claude mcp add souron -- souron mcp --folder study/",
+    "souron mcp --folder study/\nsouron mcp folder=study/ folder=runs/",
     group="use",
 )
 def mcp(

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from souron.cli import models
 from souron.hub import model_table, packages, zoo
 from souron.studio.shared import QUIET, Studio, fetching, missing, remarks, same_thing, table
 from souron.utils.messages import N_, _
@@ -60,6 +59,8 @@ def rows() -> list[model_table.Row]:
 
 def shown() -> Markup:
     """Return the table, models on this computer first."""
+    from souron.studies import models
+
     found, broken = model_table.local(Path())
     speed, free = model_table.here()
     told = remarks(f"{path}: {error.found}" for path, error in broken)
@@ -82,15 +83,15 @@ def _linked(row: model_table.Row, cells: list[str]) -> list[str]:
 
 def whole(name: str | None) -> Markup:
     """Return everything known about one model, each cell with its source."""
+    from souron.studies import models
+
     if not name:
         return Markup("")
     row = model_table.find(name)
     speed, free = model_table.here()
     lines = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(title, value) for title, value in models.about(row))
-    told = [model_table.forecast(row, speed, free), model_table.says(row.licence)]
-    if row.runs is False:
-        told.append(_("souron has no decoder of its structure; it runs by that of transformers."))
-    said = Markup("").join(Markup("<p>{}</p>").format(text) for text in told if text)
+    texts = [model_table.forecast(row, speed, free), *models.remarks(row)]
+    said = Markup("").join(Markup("<p>{}</p>").format(text) for text in texts)
     template = (
         Markup('<details><summary>{}</summary><pre class="log">{}</pre></details>').format(
             _("Its template for conversations:"), row.template
