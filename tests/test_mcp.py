@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import jsonschema
@@ -124,13 +125,13 @@ def confined(tmp_path_factory):
     return server.json.loads(done.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.quick(seconds=4)
 @pytest.mark.parametrize("action", GUARDED)
 def test_a_confined_process_is_refused(confined, action):
     assert confined[f"no {action}"] == "PermissionError"
 
 
-@pytest.mark.slow
+@pytest.mark.quick(seconds=4)
 @pytest.mark.parametrize("action", ALLOWED)
 def test_a_confined_process_may(confined, action):
     assert confined[action] == ""
@@ -198,6 +199,19 @@ def test_a_record_is_written_below_runs_and_nowhere_else(talk):
 @pytest.mark.slow
 def test_texts_may_stand_in_place_of_their_files(talk):
     assert not talk["texts"].is_error, talk["texts"].content
+
+
+def test_a_caveat_stands_below_the_sentence():
+    record = SimpleNamespace(
+        sentences=lambda: ["A is better."], notes=lambda: ["Few cases."], as_json=dict, report=None
+    )
+    assert server.answered(record).content[0].text == "A is better.\ncaveat: Few cases."
+
+
+def test_a_text_is_no_name_of_a_file_unless_that_is_there(folder):
+    assert server._text("inside.csv", "given-1") == "inside.csv"
+    text = server._text("He took 250 mg.", "given-1")
+    assert (text.text, str(text.file)) == ("He took 250 mg.", "given-1")
 
 
 REFUSED = {"outside": "outside", "behind": "outside", "option": "option", "number": "option", "nothing": "argument"}
