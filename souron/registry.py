@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from souron.kinds.signature import Given
+from souron.kinds.signature import Given, Option
 from souron.metrics.metric import Metric
 from souron.utils.files import package_folders
 from souron.utils.messages import UserError, _, language
@@ -51,22 +51,6 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class OptionEntry:
-    """An option of a task or a study, as its ``Options`` describe it."""
-
-    name: str
-    type: str  # "int", "float", "str", "bool" or "tuple[str, ...]"
-    default: Any
-    help: str  # English, the key of its translation
-    low: float | None = None
-    high: float | None = None
-    metavar: str = ""
-    among: tuple[str, ...] = ()
-    text: bool = False  # it names texts
-    of: tuple[str, ...] = ()  # tasks whose runs and ready-trained systems are offered as values
-
-
-@dataclass(frozen=True)
 class TaskEntry:
     """A task as described by its source file."""
 
@@ -75,7 +59,7 @@ class TaskEntry:
     metrics: tuple[Metric, ...]  # the first decides rankings
     watches: str  # the validation metric
     default_data: str
-    options: tuple[OptionEntry, ...]
+    options: tuple[Option, ...]
     not_compared: tuple[str, ...]  # options that ``souron compare`` does not accept
     formats: tuple[str, ...]  # file formats declared by this task alone
     talks: bool  # its systems continue texts and can therefore chat
@@ -96,7 +80,7 @@ class StudyEntry:
     examples: tuple[str, ...]
     group: str  # of ``souron --help``
     given: Given
-    options: tuple[OptionEntry, ...]
+    options: tuple[Option, ...]
     file: Path
     within: str = ""  # a command that takes the study's name as its first word, too
     lookup: bool = False  # its command writes only where ``project`` or ``open`` asks for files
@@ -326,7 +310,10 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _options(tree: ast.Module) -> Iterator[OptionEntry]:
+OPTION_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": tuple}
+
+
+def _options(tree: ast.Module) -> Iterator[Option]:
     """``name: Annotated[int | None, Choice(N_("help"), low=1)] = None``, field by field, of the
     class ``Options``. Raises ValueError."""
     body = [
@@ -344,9 +331,9 @@ def _options(tree: ast.Module) -> Iterator[OptionEntry]:
             case _:
                 raise ValueError(_("{name} is not Annotated with a Choice").format(name=name))
         words = {str(word.arg): _literal(word.value) for word in choice.keywords}
-        yield OptionEntry(
+        yield Option(
             name=name,
-            type=ast.unparse(kind).removesuffix(" | None"),
+            type=OPTION_TYPES.get(ast.unparse(kind).removesuffix(" | None"), str),
             default=_literal(item.value) if item.value else None,
             help=_literal(choice.args[0]),
             low=words.get("low"),

@@ -144,7 +144,7 @@ def test_every_predict_of_the_house_can_be_read():
             else Path(system.predict.__wrapped__.__code__.co_filename)
         )
         for option in asked.options.values():
-            assert option.choice.help, (name, option.name)
+            assert option.help, (name, option.name)
             assert option.default is None or option.read(option.default) == option.default
     assert written == reached and HOUSE / "tasks" / "classify.py" in reached
 

@@ -34,7 +34,7 @@ from souron.kinds.gallery import Gallery
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
-from souron.kinds.signature import Choice, Option
+from souron.kinds.signature import Choice
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.video import Video
@@ -165,7 +165,7 @@ def test_a_form_has_a_component_for_each_option(systems):
 @pytest.mark.parametrize("low, high, step", [(0, 1, 0.01), (0, 2, 0.01), (0.01, 10, 0.01), (0, 20, 0.1), (0, 1000, 10)])
 def test_a_slider_goes_in_round_steps(low, high, step):
     with gr.Blocks():
-        made = widgets.option(Option("x", float(low), Choice("x", low, high)))
+        made = widgets.option(Choice("x", low, high).option("x", float(low)))
     assert made.step == pytest.approx(step)
 
 
@@ -185,7 +185,7 @@ def test_every_option_of_the_house_has_a_component_with_a_name_in_both_languages
     assert used == set(OPTION_NAMES)
     with use_language("ja"), gr.Blocks():
         for name in OPTION_NAMES:
-            label = widgets.option(Option(name, 1, Choice("x"))).label
+            label = widgets.option(Choice("x").option(name, 1)).label
             assert not re.search("[a-z]{3}", label), label
 
 

@@ -246,16 +246,16 @@ def test_an_option_answers_again_and_a_wrong_one_is_explained(client):
 
 
 def test_an_option_of_each_sort_has_a_field():
-    from souron.kinds.signature import Choice, Option
+    from souron.kinds.signature import Choice
 
     options = {
-        "steps": Option("steps", 20, Choice("h", low=1, high=1000)),
-        "scale": Option("scale", 1.0, Choice("h", low=0)),
-        "plain": Option("plain", True, Choice("h")),
-        "way": Option("way", "b", Choice("h", among=("a", "b"))),
-        "to": Option("to", "srt", Choice("h", among=("srt", "txt"))),
-        "text": Option("text", "<b>", Choice("h")),
-        "image": Option("image", None, Choice("h")),
+        "steps": Choice("h", low=1, high=1000).option("steps", 20),
+        "scale": Choice("h", low=0).option("scale", 1.0),
+        "plain": Choice("h").option("plain", True),
+        "way": Choice("h", among=("a", "b")).option("way", "b"),
+        "to": Choice("h", among=("srt", "txt")).option("to", "srt"),
+        "text": Choice("h").option("text", "<b>"),
+        "image": Choice("h").option("image", None),
     }
     shown = str(plain_options.fields(options, {"steps": 50}))
     assert 'type="range" name="steps" min="1" max="100" step="1" value="50"' in shown

@@ -179,11 +179,11 @@ def told_to(kind: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 def with_help(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return each option as ``steps=15 (1..1000)``, and its explanation."""
-    return [(_option(each), _(each.choice.help)) for each in known.values()]
+    return [(_option(each), _(each.help)) for each in known.values()]
 
 
 def _option(option: Any) -> str:
-    default = "FILE" if option.default is None else option.default or option.choice.metavar
+    default = "FILE" if option.default is None else option.default or option.metavar
     default = option.default if isinstance(option.default, bool | int | float) else default
     allowed = f" ({option.allowed})" if option.allowed else ""
     return f"{option.name}={default}{allowed}"

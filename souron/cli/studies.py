@@ -14,7 +14,6 @@ from souron.cli import console
 from souron.cli.console import follow, print_json, screen, show
 from souron.cli.parsing import options
 from souron.registry import StudyEntry
-from souron.runs.options import Field
 from souron.utils import hardware
 from souron.utils.messages import _
 
@@ -32,7 +31,7 @@ def command_of(entry: StudyEntry) -> Callable:
     parameters = [
         _given(entry, name),
         *([] if entry.given.many else [_keyword("more", None, rest)]),
-        *(options.parameter(Field.of(option)) for option in entry.options),
+        *map(options.parameter, entry.options),
         _keyword("project", None, options.Project),
         _keyword("open", False, options.Open),
     ]

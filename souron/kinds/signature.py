@@ -17,10 +17,13 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from souron.kinds.kind import Kind
 from souron.utils.messages import UserError, _, unknown_option
+
+SCHEMA_TYPES = {int: "integer", float: "number", bool: "boolean"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,14 @@ class Choice:
     metavar: str = ""  # placeholder of the value in a help text
     text: bool = False  # it names texts, and a ``Text`` may stand in place of a name
     of: tuple[str, ...] = ()  # tasks: their runs and ready-trained systems are offered as values
+
+    def option(self, name: str, default: Any, **more: Any) -> "Option":
+        """Return the option of that name.
+
+        >>> Choice("labels for each file", low=1).option("top", 5, type=int).allowed
+        '1..'
+        """
+        return Option(**vars(self), name=name, default=default, **more)
 
 
 @dataclass(frozen=True)
@@ -61,14 +72,18 @@ class Given:
             raise UserError("option", found, expected=self.metavar, fix=example)
 
 
-@dataclass(frozen=True)
-class Option:
-    """A keyword of a method, with its default."""
+@dataclass(frozen=True, kw_only=True)
+class Option(Choice):
+    """An option of a command, a task, a study or a system's ``predict``.
 
-    name: str
+    The command line, forms, the HTTP interface and the tools of an assistant are made from it.
+    """
+
+    name: str  # in Python
     default: Any  # None for an image
-    choice: Choice
     kind: type[Kind] | None = None  # of an option that is read from a file, such as an image
+    tasks: tuple[str, ...] = ()  # that accept it; () for all
+    type: type = str  # int, float, bool, str or tuple
 
     def read(self, text: Any) -> Any:
         """Convert a text, or a value from a page, to the option's type. Raises UserError."""
@@ -76,9 +91,9 @@ class Option:
             given = text is None or isinstance(text, self.kind)
             return text if given else self.kind.read(Path(str(text)))
         value = text if self._is_text(text) else typed_as(self.name, text, self.default)
-        if isinstance(value, tuple) and "," in self.choice.metavar:  # "A,B": a command line gives it as one word
+        if isinstance(value, tuple) and "," in self.metavar:  # "A,B": a command line gives it as one word
             value = tuple(part.strip() for word in value for part in word.split(",") if part.strip())
-        low, high, among = self.choice.low, self.choice.high, self.choice.among
+        low, high, among = self.low, self.high, self.among
         if (
             (among and value not in among)
             or (isinstance(value, float) and not math.isfinite(value))
@@ -93,14 +108,31 @@ class Option:
     def _is_text(self, value: Any) -> bool:
         """Return whether this is a ``Text``, or a tuple with one, and the option takes it."""
         parts = value if isinstance(value, tuple) else (value,)
-        return self.choice.text and any(isinstance(part, Kind) for part in parts)
+        return self.text and any(isinstance(part, Kind) for part in parts)
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of its values.
+
+        >>> Choice("steps", low=1, high=1000).option("steps", 20, type=int).json_schema()
+        {'type': 'integer', 'default': 20, 'minimum': 1, 'maximum': 1000}
+        """
+        schema: dict[str, Any] = {"type": SCHEMA_TYPES.get(self.type, "string")}
+        if self.type is tuple:
+            schema = {"type": "array", "items": {"type": "string"}}
+        if self.among:
+            schema["enum"] = list(dict.fromkeys([*self.among, self.default]))
+        low = self.low
+        if low is not None and self.default is not None:
+            low = min(low, self.default)  # 0 may stand for none
+        ends = {"default": self.default, "minimum": low, "maximum": self.high}
+        return schema | {end: value for end, value in ends.items() if value is not None}
 
     @property
     def allowed(self) -> str:
         """Allowed values: ``ddpm, ddim, dpm`` or ``1..1000``; "" where any value of the type is."""
-        if self.choice.among:
-            return ", ".join(self.choice.among)
-        ends = ["" if end is None else f"{end:g}" for end in (self.choice.low, self.choice.high)]
+        if self.among:
+            return ", ".join(self.among)
+        ends = ["" if end is None else f"{end:g}" for end in (self.low, self.high)]
         return "..".join(ends) if any(ends) else ""
 
 
@@ -181,13 +213,29 @@ def _option(name: str, annotation: Any, default: Any) -> Option:
     if kind is float:
         default = float(default)  # 1 stands for 1.0
     kinds = () if choice.text else (kind, *typing.get_args(kind))
-    return Option(name, default, choice, next(filter(None, map(_kind, kinds)), None))
+    plain, *_none = [typing.get_origin(part) or part for part in _alternatives(kind)]
+    return choice.option(
+        name,
+        default,
+        kind=next(filter(None, map(_kind, kinds)), None),
+        type=plain if plain in (int, float, bool, tuple) else str,
+    )
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """Return the types of ``int | None`` without None, and any other type alone.
+
+    >>> _alternatives(int | None), _alternatives(tuple[str, ...])
+    ([<class 'int'>], [tuple[str, ...]])
+    """
+    union = isinstance(annotation, UnionType) or typing.get_origin(annotation) is typing.Union
+    return [part for part in typing.get_args(annotation) if part is not type(None)] if union else [annotation]
 
 
 def read_options(known: Mapping[str, Option], given: Mapping[str, Any], fix: str = "") -> dict[str, Any]:
     """Convert texts to the types of a method's options. Raises UserError for unknown ones.
 
-    >>> known = {"steps": Option("steps", 20, Choice("steps", low=1, high=1000))}
+    >>> known = {"steps": Choice("steps", low=1, high=1000).option("steps", 20)}
     >>> read_options(known, {"steps": "50"})
     {'steps': 50}
     """

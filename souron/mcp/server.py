@@ -25,12 +25,11 @@ import souron
 from souron import registry
 from souron.kinds.text import Text
 from souron.mcp.confined import confine, inside
-from souron.registry import OptionEntry, StudyEntry
+from souron.registry import StudyEntry
 from souron.utils.files import as_json, there
 from souron.utils.messages import UserError, _, near
 
 GIVEN = "given"
-TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string"}
 
 
 def serve(folders: Sequence[Path]) -> None:
@@ -99,38 +98,19 @@ def tool_of(entry: StudyEntry) -> Tool:
     }
     if entry.given.most is not None:
         given["maxItems"] = entry.given.most
+    properties = {option.name: {"description": _(option.help), **option.json_schema()} for option in entry.options}
     return Tool(
         name=entry.name,
         title=_(entry.title),
         description="\n".join([_(entry.title), *entry.examples]),
         input_schema={
             "type": "object",
-            "properties": {GIVEN: given, **{option.name: schema(option) for option in entry.options}},
+            "properties": {GIVEN: given, **properties},
             "required": [GIVEN] if entry.given.least else [],
             "additionalProperties": False,
         },
         annotations=ToolAnnotations(read_only_hint=entry.lookup, destructive_hint=False, open_world_hint=False),
     )
-
-
-def schema(option: OptionEntry) -> dict[str, Any]:
-    """Return the JSON Schema of an option.
-
-    >>> schema(OptionEntry("seeds", "int", 1, "trainings", low=1))
-    {'description': 'trainings', 'type': 'integer', 'default': 1, 'minimum': 1}
-    """
-    one = {"type": TYPES.get(option.type, "string")}
-    told = {"type": "array", "items": one} if option.type.startswith("tuple") else one
-    if option.among:
-        told = {**told, "enum": list(dict.fromkeys([*option.among, option.default]))}
-    low = option.low if option.low is None else min(option.low, option.default)  # 0 may stand for none
-    ends = {"minimum": low, "maximum": option.high}
-    return {
-        "description": _(option.help),
-        **told,
-        "default": option.default,
-        **{end: value for end, value in ends.items() if value is not None},
-    }
 
 
 def _conducted(

@@ -33,7 +33,7 @@ DRAWN_PUBLISHED = Path("runs/published")  # folder for images of published model
 MANY = 64  # default number of images
 STEPS = 20  # default steps of a published model
 FEW_STEPS = {"steps": "4", "guidance": "1", "sampler": "lcm"}  # defaults of a distilled one
-IMGSZ = signature.Option("imgsz", diffusion_weights.SIDE, signature.Choice(N_("pixels a side"), 64, 1024))
+IMGSZ = signature.Choice(N_("pixels a side"), 64, 1024).option("imgsz", diffusion_weights.SIDE, type=int)
 FROM_FILES = ("given", "image", "mask")  # options that name images
 NEEDS = {"kept": "given", "strength": "image"}  # options that require an image
 OR = "|"  # separates prompts

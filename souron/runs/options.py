@@ -7,11 +7,11 @@ the ``Options`` of each task.
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
 
 from souron import registry
-from souron.kinds.signature import Choice
+from souron.kinds.signature import Choice, Option
 from souron.utils.messages import N_, UserError, _, unknown_option
 
 Budget = Annotated[str, Choice(N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex (default 60s)"), metavar="B")]
@@ -128,35 +128,16 @@ NOT_KEPT = ("name", "project", "plan", "on", "send", "processes", "sbatch", "rou
 ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # different names on the command line
 
 
-@dataclass(frozen=True)
-class Field:
-    """The description of an option, for forms and command lines."""
+def word(option: Option) -> str:
+    """Return the name of an option on the command line.
 
-    name: str  # in Python
-    type: type
-    default: Any
-    help: str  # English, the key of its translation
-    metavar: str = ""
-    low: float | None = None
-    tasks: tuple[str, ...] = ()  # that accept it; () for all
-    offers: tuple[str, ...] = ()  # tasks whose runs and ready-trained systems are offered
-    among: tuple[str, ...] = ()  # the values, where there are only these
-
-    @classmethod
-    def of(cls, option: registry.OptionEntry, tasks: tuple[str, ...] = ()) -> "Field":
-        kinds = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": tuple}
-        kind = kinds.get(option.type, str)
-        return cls(
-            option.name, kind, option.default, option.help, option.metavar, option.low, tasks, option.of, option.among
-        )
-
-    @property
-    def word(self) -> str:
-        """Return the name on the command line."""
-        return ON_THE_COMMAND_LINE.get(self.name, self.name)
+    >>> word(Choice("pixels").option("side", 32))
+    'imgsz'
+    """
+    return ON_THE_COMMAND_LINE.get(option.name, option.name)
 
 
-def all_fields(options: type) -> list[Field]:
+def all_fields(options: type) -> list[Option]:
     """Return the options of a command, the tasks' own after the common ones."""
     return [*_common(options), *([] if options is TourOptions else task_fields(options))]
 
@@ -189,23 +170,23 @@ ORDER = (
 )  # in help texts
 
 
-def _common(options: type) -> Iterator[Field]:
+def _common(options: type) -> Iterator[Option]:
     hints = typing.get_type_hints(options, include_extras=True)
     for item in sorted(fields(options), key=lambda item: ORDER.index(item.name)):
         kind, choice = typing.get_args(hints[item.name])
         [plain, *_none] = typing.get_args(kind) or (kind,)
-        yield Field(item.name, plain, item.default, choice.help, choice.metavar, choice.low)
+        yield choice.option(item.name, item.default, type=plain)
 
 
-def task_fields(options: type) -> list[Field]:
+def task_fields(options: type) -> list[Option]:
     """Return the options of some tasks only, without importing torch."""
-    found: dict[str, Field] = {}
+    found: dict[str, Option] = {}
     for task in registry.tasks().values():
         for option in task.options:
             if options is CompareOptions and option.name in task.not_compared:
                 continue
             tasks = (*(found[option.name].tasks if option.name in found else ()), task.name)
-            found[option.name] = Field.of(option, tasks)
+            found[option.name] = replace(option, tasks=tasks)
     return list(found.values())
 
 

@@ -512,7 +512,7 @@ def _settings(tested: Sequence[Tested]) -> list[Setting]:
     prints = tuple(str(about.get("hash", ""))[:12] for about in data if about)
     if len(prints) == len(tested) and len({one.args.get("side") for one in tested}) == 1:
         made.append(Setting(_("fingerprint of the data"), prints, fair=False))
-    fields = {one.name: one.word for one in run_options.all_fields(run_options.TrainOptions)}
+    fields = {one.name: run_options.word(one) for one in run_options.all_fields(run_options.TrainOptions)}
     titles = {"budget": _("budget"), "seed": _("seed"), "side": _("side of the images"), "batch": _("batch size"),
               "augment": _("augmentation"), "pretrained": _("start from"), "freeze": _("only the last layer trained"),
               "rate": _("learning rate")}  # fmt: skip

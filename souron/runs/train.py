@@ -428,7 +428,7 @@ def command(verb: str, args: dict[str, Any]) -> str:
         for field in run_options.all_fields(TrainOptions)
         if field.name not in run_options.NOT_KEPT and field.name != "device"
     ]
-    given = {field.word: args.get(field.name) for field in fields} | args["changes"]
+    given = {run_options.word(one): args.get(one.name) for one in fields} | args["changes"]
     options = [f"{name}={value}" for name, value in given.items() if str(value) not in ("None", "False")]
     words = ["souron", verb, args["system"], f"data={args['data']}", *options]
     return " ".join(shlex.quote(word) for word in words)

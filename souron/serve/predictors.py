@@ -45,7 +45,7 @@ class ClassifierPredictor:
     No layer mixes the images of a batch, so the other images change a prediction by rounding only.
     """
 
-    options = {"top": Option("top", 5, Choice(N_("labels for each file (default 5)"), low=1))}
+    options = {"top": Choice(N_("labels for each file (default 5)"), low=1).option("top", 5, type=int)}
 
     def __init__(self, model: Model) -> None:
         self.system = model.system.eval()

@@ -10,8 +10,9 @@ from typer import Argument, Option
 
 from souron import registry
 from souron.hub import names
+from souron.kinds import signature
 from souron.registry import about
-from souron.runs.options import ON_THE_COMMAND_LINE, Field, all_fields
+from souron.runs.options import ON_THE_COMMAND_LINE, all_fields, word
 from souron.utils.messages import N_
 
 
@@ -153,26 +154,26 @@ COMPLETE: dict[str, Callable[[str], list]] = {  # what a shell offers for a valu
 ALSO = {"model": ("--system",)}  # option -> further names of it
 
 
-def parameter(field: Field) -> inspect.Parameter:
+def parameter(option: signature.Option) -> inspect.Parameter:
     """The parameter of a command that stands for an option."""
-    named = (f"--{field.word.replace('_', '-')}", *ALSO.get(field.word, ()))
-    metavar = field.metavar or {int: "N", float: "X"}.get(field.type, "TEXT")
+    named = (f"--{word(option).replace('_', '-')}", *ALSO.get(word(option), ()))
+    metavar = option.metavar or {int: "N", float: "X"}.get(option.type, "TEXT")
     kind: Any = bool
-    if field.type is bool:
-        info = Option(*named, help=field.help)
+    if option.type is bool:
+        info = Option(*named, help=option.help)
     else:
-        low = field.low if field.type is int else None
-        kind = (list[str] if field.type is tuple else field.type) | None
+        low = option.low if option.type is int else None
+        kind = (list[str] if option.type is tuple else option.type) | None
         offers: Callable[[str], list] | None = COMPLETE.get(metavar)
-        if field.offers:
-            offers = complete_of(field.offers)
-        elif field.among:
-            offers = complete_among(field.among)
-        info = Option(*named, metavar=metavar, help=field.help, min=low, autocompletion=offers)
+        if option.of:
+            offers = complete_of(option.of)
+        elif option.among:
+            offers = complete_among(option.among)
+        info = Option(*named, metavar=metavar, help=option.help, min=low, autocompletion=offers)
     return inspect.Parameter(
-        field.word,
+        word(option),
         inspect.Parameter.KEYWORD_ONLY,
-        default=False if field.type is bool else None,
+        default=False if option.type is bool else None,
         annotation=Annotated[kind, info],
     )
 

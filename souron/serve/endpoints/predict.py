@@ -65,12 +65,7 @@ def add(app: FastAPI, service: Service) -> None:
 
 def query_parameters(options: Mapping[str, Option]) -> list[dict[str, Any]]:
     """Return a system's options as OpenAPI parameters; ``read_options`` checks their values."""
-    types = {bool: "boolean", int: "integer", float: "number"}
-    parameters = []
-    for name, option in options.items():
-        choice = option.choice
-        limits = {"minimum": choice.low, "maximum": choice.high, "enum": list(choice.among) or None}
-        schema = {"type": types.get(type(option.default), "string"), "default": option.default}
-        schema |= {key: value for key, value in limits.items() if value is not None}
-        parameters.append({"name": name, "in": "query", "description": _(choice.help), "schema": schema})
-    return parameters
+    return [
+        {"name": name, "in": "query", "description": _(option.help), "schema": option.json_schema()}
+        for name, option in options.items()
+    ]

@@ -19,16 +19,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from souron import registry
-from souron.kinds.signature import Choice, Option
+from souron.kinds.signature import Option
 from souron.kinds.text import Text
-from souron.registry import OptionEntry, StudyEntry
+from souron.registry import StudyEntry
 from souron.serve import requests, responses, uploads
 from souron.serve.service import Service
 from souron.utils.files import as_json
 from souron.utils.messages import UserError, _, unknown_option
 
 GIVEN = "given"
-PLAIN = {"int": int, "float": float, "bool": bool}
+PLAIN = (int, float, bool)
 
 
 def add(app: FastAPI, service: Service) -> None:
@@ -64,7 +64,7 @@ ANSWER = {
 }
 
 
-def offered(entry: StudyEntry) -> list[OptionEntry]:
+def offered(entry: StudyEntry) -> list[Option]:
     """Return the options that a request may set."""
     return [one for one in entry.options if one.text or one.among or one.type in PLAIN]
 
@@ -87,17 +87,17 @@ def body_of(entry: StudyEntry) -> type[BaseModel]:
     return create_model(entry.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 
-def _kind(option: OptionEntry) -> Any:
+def _kind(option: Option) -> Any:
     if option.among:
         return Literal[option.among]
     if option.text:
-        return list[str] if option.type.startswith("tuple") else str
-    return PLAIN[option.type]
+        return list[str] if option.type is tuple else str
+    return option.type
 
 
 def example(entry: StudyEntry) -> dict[str, Any]:
     """Return a request with a place for each text."""
-    lists = [one.name for one in entry.options if one.text and one.type.startswith("tuple")]
+    lists = [one.name for one in entry.options if one.text and one.type is tuple]
     return {GIVEN: ["..."] * max(1, entry.given.least), **{name: ["..."] for name in lists}}
 
 
@@ -141,15 +141,12 @@ def misunderstood(entry: StudyEntry, why: str, where: Sequence[Any], value: Any)
         return UserError(
             "value",
             _("{name}={value} is not understood").format(name=name, value=as_json(value)[:100]),
-            expected=as_json(example(entry)) if option is None or option.text else _allowed(option),
+            expected=as_json(example(entry))
+            if option is None or option.text
+            else option.allowed or option.type.__name__,
         )
     found = _("the JSON is not as expected")
     return UserError("broken upload", found, expected=as_json(example(entry)))
-
-
-def _allowed(option: OptionEntry) -> str:
-    choice = Choice("", option.low, option.high, option.among)
-    return Option(option.name, option.default, choice).allowed or option.type
 
 
 async def conduct(service: Service, name: str, given: Sequence[Text], options: Mapping[str, Any]) -> dict[str, Any]:

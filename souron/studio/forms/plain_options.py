@@ -23,12 +23,12 @@ OF_FILES = ("to", "meshes")  # forms of a saved file, which a plain page does no
 def bounded(option: Option) -> bool:
     """Return whether an option is a number with both ends."""
     number = isinstance(option.default, int | float) and not isinstance(option.default, bool)
-    return number and option.choice.low is not None and option.choice.high is not None
+    return number and option.low is not None and option.high is not None
 
 
 def highest(option: Option) -> Any:
     """Return the largest value of a bounded number here: an answer should take seconds."""
-    high: Any = option.choice.high
+    high: Any = option.high
     default = option.default
     return min(high, TIMES * default) if isinstance(default, int) and default > 0 else high
 
@@ -47,7 +47,7 @@ def shown(options: Mapping[str, Option]) -> dict[str, Option]:
 
 def _of_a_file(option: Option) -> bool:
     """Return whether an option only changes a saved file."""
-    return option.name in OF_FILES and (isinstance(option.default, bool) or bool(option.choice.among))
+    return option.name in OF_FILES and (isinstance(option.default, bool) or bool(option.among))
 
 
 def fields(options: Mapping[str, Option], values: Mapping[str, Any]) -> Markup:
@@ -59,16 +59,16 @@ def field(option: Option, value: Any) -> Markup:
     """Return the field of one option with its value: a slider, a number, a list, a tick or a text."""
     name = _(OPTION_NAMES[option.name]) if option.name in OPTION_NAMES else option.name
     return Markup('<label class="option"><span>{}</span>{}<small>{}</small></label>').format(
-        name, _input(option, value), _(option.choice.help)
+        name, _input(option, value), _(option.help)
     )
 
 
 def _input(option: Option, value: Any) -> Markup:
-    choice, default = option.choice, option.default
-    if choice.among:
+    default = option.default
+    if option.among:
         texts = Markup("").join(
             Markup("<option{}>{}</option>").format(Markup(" selected") if one == value else "", one)
-            for one in choice.among
+            for one in option.among
         )
         return Markup('<select name="{}">{}</select>').format(option.name, texts)
     if isinstance(default, bool):
@@ -76,14 +76,14 @@ def _input(option: Option, value: Any) -> Markup:
         return Markup('<input type="checkbox" name="{}"{}>').format(option.name, ticked)
     if bounded(option):
         high = highest(option)
-        step = 1 if isinstance(default, int) else _step(high - (choice.low or 0))
+        step = 1 if isinstance(default, int) else _step(high - (option.low or 0))
         return Markup(
             '<input type="range" name="{}" min="{:g}" max="{:g}" step="{:g}" value="{:g}"><output>{:g}</output>'
-        ).format(option.name, choice.low, high, step, value, value)
+        ).format(option.name, option.low, high, step, value, value)
     if isinstance(default, int | float):
         ends = Markup("").join(
             Markup(' {}="{:g}"').format(*end)
-            for end in (("min", choice.low), ("max", choice.high))
+            for end in (("min", option.low), ("max", option.high))
             if end[1] is not None
         )
         each = "1" if isinstance(default, int) else "any"

@@ -182,12 +182,12 @@ def option(option: Option) -> Any:
     import gradio as gr
 
     name = _(OPTION_NAMES[option.name]) if option.name in OPTION_NAMES else option.name
-    about: dict[str, Any] = {"label": name, "info": _(option.choice.help)}
-    low, high, value = option.choice.low, option.choice.high, option.default
+    about: dict[str, Any] = {"label": name, "info": _(option.help)}
+    low, high, value = option.low, option.high, option.default
     if value is None:
         return _picture(f"{name}: {about['info']}")
-    if option.choice.among:
-        return gr.Dropdown(list(option.choice.among), value=value, **about)
+    if option.among:
+        return gr.Dropdown(list(option.among), value=value, **about)
     if isinstance(value, bool):
         return gr.Checkbox(value, **about)
     if isinstance(value, int | float):

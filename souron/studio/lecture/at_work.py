@@ -266,14 +266,14 @@ def _options(known: Mapping[str, Any], given: Mapping[str, str], asked: Mapping[
 
 def _sliders(known: Mapping[str, Any], given: Mapping[str, str], image: bool) -> Markup:
     """Return a slider for each bounded number, and a field for each text of the command."""
-    parts = [_typed(name, _(known[name].choice.help), given) for name in given if isinstance(known[name].default, str)]
+    parts = [_typed(name, _(known[name].help), given) for name in given if isinstance(known[name].default, str)]
     numbers = [one for one in known.values() if bounded(one)]
     numbers.sort(key=lambda one: (one.name not in given, one.name == "seed"))
     for one in numbers[:MOST_SLIDERS]:
-        low, high, whole = one.choice.low, highest(one), isinstance(one.default, int)
+        low, high, whole = one.low, highest(one), isinstance(one.default, int)
         value = float(given.get(one.name, one.default))
         step = 1 if whole else 10.0 ** math.floor(math.log10((high - low) / 20))
-        parts.append(interactive.slider(one.name, _(one.choice.help), low, high, int(value) if whole else value, step))
+        parts.append(interactive.slider(one.name, _(one.help), low, high, int(value) if whole else value, step))
     if image and len(parts) < MOST_SLIDERS:
         parts.append(interactive.slider("noise", _("noise added to the image"), 0, 1, 0, 0.05))
     return Markup("").join(parts)
