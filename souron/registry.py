@@ -14,8 +14,8 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -87,6 +87,7 @@ class StudyEntry:
     texts: bool = False  # what is given are texts
     brief: bool = False  # it takes seconds
     page: str = ""  # of the studio, where the same can be done by hand
+    of_tasks: bool = False  # it takes the tasks' own options, too
     reads_only: bool = False  # an assistant may run it
 
 
@@ -100,6 +101,17 @@ def tasks() -> dict[str, TaskEntry]:
         if not file.name.startswith("_")
     ]
     return {file.stem: describe_task(file) for file in files}
+
+
+def task_options(skips: Callable[[TaskEntry, Option], bool] = lambda task, option: False) -> list[Option]:
+    """Return the options of some tasks only, each with the tasks that take it; ``skips`` leaves options out."""
+    options: dict[str, Option] = {}
+    for task in tasks().values():
+        for option in task.options:
+            if not skips(task, option):
+                before = options[option.name].tasks if option.name in options else ()
+                options[option.name] = replace(option, tasks=(*before, task.name))
+    return list(options.values())
 
 
 def takes(task: str) -> str:
@@ -175,7 +187,7 @@ def study(name: str) -> StudyEntry:
     return _described_study(name, file, file.stat().st_mtime_ns)
 
 
-MORE_OF_A_STUDY = ("within", "lookup", "texts", "brief", "page", "reads_only")  # what it need not say
+MORE_OF_A_STUDY = ("within", "lookup", "texts", "brief", "page", "of_tasks", "reads_only")  # what it need not say
 
 
 @lru_cache
@@ -187,6 +199,7 @@ def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
     _check_class("Study", own, ("title", "examples", "group", "given", "run"), file)
     for record in _classes(tree, "Record"):
         _check_class("Record", record, _abstract("Record"), file)
+    further = task_options() if "of_tasks" in values else []
     try:
         return StudyEntry(
             name=name,
@@ -195,7 +208,7 @@ def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
             examples=_literal(values["examples"]),
             group=_literal(values["group"]),
             given=_literal(values["given"]),
-            options=tuple(_options(tree)),
+            options=(*_options(tree), *further),
             file=file,
             **{name: _literal(values[name]) for name in MORE_OF_A_STUDY if name in values},
         )

@@ -10,12 +10,13 @@ running it, so these are plain values.
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from souron.kinds.signature import Given, options_of_class, read_options
 from souron.kinds.text import Text, text_of
+from souron.registry import task_options
 from souron.report import parts
 from souron.report.parts import REPORT, Fact, Section
 from souron.utils import files
@@ -190,6 +191,7 @@ class Study(ABC):
     texts: ClassVar[bool] = False  # what is given are texts; it takes seconds
     brief: ClassVar[bool] = False  # it takes seconds, and waits for no training in the studio
     page: ClassVar[str] = ""  # of the studio, where the same can be done by hand
+    of_tasks: ClassVar[bool] = False  # it takes the tasks' own options, too
     reads_only: ClassVar[bool] = False  # it trains, fetches and asks nothing: ``souron mcp`` offers it
 
     def __init_subclass__(cls) -> None:
@@ -218,8 +220,13 @@ class Study(ABC):
 
     def read(self, options: Mapping[str, Any]) -> Any:
         """Return ``Options`` with these values, others at their defaults. Raises UserError."""
-        known = options_of_class(self.Options)
-        return self.Options(**read_options(known, options, f"souron {self.name} --help"))
+        further = task_options() if self.of_tasks else []
+        known = options_of_class(self.Options) | {one.name: one for one in further}
+        made = self.Options
+        if further:
+            fields = [(one.name, Any, field(default=None)) for one in further]  # each task has a default of its own
+            made = make_dataclass("Options", fields, bases=(made,), frozen=True)
+        return made(**read_options(known, options, f"souron {self.name} --help"))
 
     def result(self, *given: Any, **options: Any) -> Record:
         """Run to the end, write the record into its folder, and return it. Raises UserError."""

@@ -697,11 +697,11 @@ def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: An
     assert "*.png" in err
 
 
-def test_val_measures_a_run(souron_says: Said, pretend: Any) -> None:
+def test_val_measures_a_run(souron_says: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     def examine(folder: str, data: Any = None, **options: Any) -> Any:
         return a_run(Path(folder))
 
-    pretend("runs.evaluate", examine=examine)
+    monkeypatch.setattr("souron.runs.evaluate.examine", examine)
     assert "91.2 %" in souron_says("val", "runs/x")[1]
     found = json.loads(souron_says("val", "runs/x", "data=d", "--json")[1])
     assert found["measures"]["accuracy"]["n"] == 360

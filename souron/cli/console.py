@@ -131,20 +131,6 @@ def show_trouble(trouble: UserError) -> None:
         print_json({"error": trouble.as_json()})
 
 
-def measures(found: dict[str, Any]) -> Table:
-    """Return a table of ``Measure`` records with their intervals."""
-    value, span, cases = _("value"), _("95 % interval"), _("cases")
-    made = table(_("measure"), value, span, cases, right=(value, span, cases))
-    for name, m in found.items():
-        made.add_row(
-            registry.metric(name).title,
-            registry.metric(name).text(m.value),
-            registry.metric(name).interval(m.low, m.high),
-            units.whole(m.n),
-        )
-    return made
-
-
 def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> Table:
     """Return a table of labels with their probabilities and bars."""
     grid = Table.grid(padding=(0, 2))
@@ -175,7 +161,9 @@ def run(record: Any) -> None:
     show(_cases(record.system, record.data, record.parts, record.task))
     show(*filter(None, [record.patients]), "")
     if record.measures:
-        show(measures(record.measures), "")
+        from souron.report import wording  # heavy: statistics
+
+        show(wording.measure_table(record.measures), "")
     data_warnings(record)
     costs(record.forecast, record.outcome)
     skipped_files(record.skipped)

@@ -62,9 +62,9 @@ class Given:
     def many(self) -> bool:
         return self.most is None or self.most > 1
 
-    def check(self, given: Sequence[Any], example: str) -> None:
+    def check(self, given: Sequence[Any], example: str, least: int = 0) -> None:
         """Raise UserError, with an example of the command, where too little or too much is given."""
-        if len(given) < self.least:
+        if len(given) < max(least, self.least):
             found = _("{argument} is missing").format(argument=self.metavar)
             raise UserError("argument", found, expected=self.metavar, fix=example)
         if self.most is not None and len(given) > self.most:

@@ -52,8 +52,8 @@ async def _serve(folders: Sequence[Path]) -> None:
                 return answered(_conducted(asked.name, asked.arguments or {}, folders, advance, stopped))
             except UserError as error:
                 return refused(error)
-            except (OSError, MemoryError) as error:
-                return refused(UserError("machine", str(error), exit=4))
+            except Exception as error:  # the assistant is to see it, and the server goes on
+                return refused(UserError("bug", f"{type(error).__name__}: {error}", exit=1))
 
         def advance(fraction: float, text: str) -> None:
             in_loop(context.session.report_progress, fraction, 1.0, text)

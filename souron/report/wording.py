@@ -14,6 +14,7 @@ from souron.utils.messages import _, listed, sentences
 
 if TYPE_CHECKING:
     from souron.evaluation.external import Change
+    from souron.evaluation.record import Measure
 
 
 def sentence(
@@ -201,6 +202,16 @@ def _difference(value: float, low: float, high: float, unit: str) -> str:
     if unit:
         return _("{value} {unit} ({interval})").format(**shown)
     return _("{value} ({interval})").format(**shown)
+
+
+def measure_table(measures: Mapping[str, "Measure"], title: str = "") -> Table:
+    """Return each measure with its interval and its number of cases."""
+    columns = [_("measure"), _("value"), _("95 % interval"), _("cases")]
+    rows = []
+    for name, one in measures.items():
+        metric = registry.metric(name)
+        rows.append([metric.title, metric.text(one.value), metric.interval(one.low, one.high), units.whole(one.n)])
+    return Table(columns, rows, title, right=columns[1:])
 
 
 def change_table(changes: Sequence["Change"], title: str = "", wide: bool = False) -> Table:

@@ -13,7 +13,7 @@ import torch
 from souron import registry
 from souron.data import load, splits
 from souron.data.check import warnings as data_warnings
-from souron.data.dataset import Dataset
+from souron.data.dataset import Dataset, check_classes
 from souron.data.quality.warnings import of_run, texts
 from souron.evaluation import familiarity, run_predictions
 from souron.evaluation.answers import Trainings
@@ -328,5 +328,9 @@ def _with_classes_of(system: Any, cases: Dataset) -> Dataset:
             exit=3,
         )
     number = torch.tensor([labels.index(label) for label in cases.classes])
-    target = registry.load_task(system.task).renumbered(cases.target, number)
+    try:
+        target = registry.load_task(system.task).renumbered(cases.target, number)
+    except (TypeError, IndexError):
+        check_classes(cases)
+        raise
     return replace(cases, target=target, classes=tuple(labels))

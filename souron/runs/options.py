@@ -7,7 +7,7 @@ the ``Options`` of each task.
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from souron import registry
@@ -179,15 +179,10 @@ def _common(options: type) -> Iterator[Option]:
 
 
 def task_fields(options: type) -> list[Option]:
-    """Return the options of some tasks only, without importing torch."""
-    found: dict[str, Option] = {}
-    for task in registry.tasks().values():
-        for option in task.options:
-            if options is CompareOptions and option.name in task.not_compared:
-                continue
-            tasks = (*(found[option.name].tasks if option.name in found else ()), task.name)
-            found[option.name] = replace(option, tasks=tasks)
-    return list(found.values())
+    """Return the options of some tasks only that a command takes, without importing torch."""
+    if options is not CompareOptions:
+        return registry.task_options()
+    return registry.task_options(lambda task, option: option.name in task.not_compared)
 
 
 def read(options: type, given: Mapping[str, Any], fix: str) -> tuple[dict[str, Any], dict[str, Any]]:
