@@ -271,6 +271,7 @@ def forget() -> None:
         registry.metrics,
         registry.load_task,
         registry.tasks_of_formats,
+        registry._described_study,
         load.names,
         target.kinds,
         interactive.names,
