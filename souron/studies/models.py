@@ -77,6 +77,7 @@ class Models(Study):
     given = Given("[MODEL|FILE]", N_("one model whole, with its template"), 0, 1)
     lookup = True
     brief = True
+    page = "models"
     reads_only = True
 
     def run(self, given: Sequence[str], options: NoOptions) -> Iterator[Event]:
