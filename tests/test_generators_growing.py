@@ -630,7 +630,7 @@ def test_mixing_keeps_the_noise_and_the_first_layers(name):
 def test_the_options_are_read(name):
     options = signature.options_of(type(make(f"{name}_tiny")).drawing)
     assert {name: option.default for name, option in options.items()} == {"truncation": 1.0, "mix": 0}
-    assert (options["truncation"].choice.low, options["truncation"].choice.high) == (0, 2)
+    assert (options["truncation"].low, options["truncation"].high) == (0, 2)
 
 
 @pytest.mark.parametrize("name", STYLED)

@@ -1,7 +1,7 @@
 """Measure a trained system again: on its own test cases, or on other data beside them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +47,6 @@ class ValRecord(Record):
     data: str | None  # None: its own test cases
     measured: RunRecord
     folder: Path | None
-    notices: list[str] = field(default_factory=list)  # of the engine
 
     @property
     def changes(self) -> list[Change]:
@@ -91,7 +90,7 @@ class ValRecord(Record):
 
     def notes(self) -> list[str]:
         warnings = data_warnings.current(self.measured.warnings, self.measured.folder)
-        return [*self.measured.notes, *(one.text for one in warnings), *self.notices]
+        return [*self.measured.notes, *(one.text for one in warnings)]
 
     def tables(self) -> Sequence[parts.Table]:
         rest = {name: one for name, one in self.measured.measures.items() if name not in self.measured.internal}
@@ -131,5 +130,7 @@ class Val(Study):
             hasten=whole.hastening(mode, notices.append),
             **{name: value for name, value in chosen.items() if value not in (None, "")},
         )
+        for text in notices:
+            yield Event("test", 1.0, note=text)
         folder = self.new_folder(Path(run).name)
-        yield Event("done", 1.0, record=ValRecord(run, options.data or None, record, folder, notices))
+        yield Event("done", 1.0, record=ValRecord(run, options.data or None, record, folder))
