@@ -1,6 +1,7 @@
 """Header and footer of each page: navigation, language, light or dark mode."""
 
 import importlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,15 @@ import souron
 from souron.studio.shared import PAGES, Studio, unanswered
 from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, N_, _
 
+HTMX = json.dumps(
+    {
+        "noSwap": [204, 304, "4xx", "5xx"],  # studio.js shows what went wrong
+        "morphIgnore": ["data-htmx-powered", "open"],  # what a reader has unfolded stays so
+        "defaultTimeout": 0,
+        "history": False,
+        "prefix": "",
+    }
+)
 SHORT_NAMES = {"en": "EN", "ja": "日本語"}  # of the languages, in the header
 
 
@@ -124,13 +134,20 @@ def whole(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<title>{name} – souron</title>"
         '<script src="/static/studio.js" data-language="{language}"></script>'
+        '<meta name="htmx-config" content="{htmx}"><script src="/static/htmx.js" defer></script>'
         '<script type="module" src="/static/lecture.js"></script>'
         '<link rel="stylesheet" href="/static/studio.css">'
         '<link rel="stylesheet" href="/static/lecture.css"></head><body class="alone">'
         '<div id="head">{head}</div><main id="page" class="{kind}">{body}</main>'
         '<div id="foot">{foot}</div></body></html>'
     ).format(
-        language=studio.language, name=name, head=head(studio, here, elsewhere), kind=kind, body=body, foot=foot(studio)
+        language=studio.language,
+        name=name,
+        htmx=HTMX,
+        head=head(studio, here, elsewhere),
+        kind=kind,
+        body=body,
+        foot=foot(studio),
     )
 
 

@@ -9,10 +9,14 @@ A page module names its functions, and nothing else has to know them:
   until the function returns.
 - ``VIEWS``: name -> ``view(studio, query)``, a Response such as an image, at
   ``/show/{language}/{page}/{name}?...``.
+- ``PARTS``: name -> ``part(studio, form)``. An element of the page with ``hx-get`` or ``hx-post``
+  (htmx) sends a form to ``/part/{language}/{page}/{name}``, and the HTML that the function returns
+  takes the place of its target. ``form`` is a ``security.posted.Posted``.
 
-A UserError becomes status 400 and ``{"detail": HTML}``.
+A UserError becomes status 400 and ``{"detail": HTML}``, of a part the HTML alone.
 """
 
+import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +24,13 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from souron.studio import layout
+from souron.studio.security import posted
+from souron.studio.security.paths import upload_folder
 from souron.studio.shared import PAGES, Studio, trouble
+from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
 MOST_BYTES = 2_000_000_000  # of a file
@@ -58,10 +65,31 @@ def add(app: FastAPI, studio: Callable[[str], Studio]) -> None:
                     stream.write(part)
             return await run_in_threadpool(answered, language, lambda: upload(studio(language), place, query))
 
+    @app.api_route("/part/{language}/{page}/{name}", methods=["GET", "POST"])
+    async def part(language: str, page: str, name: str, request: Request) -> Response:
+        build = function(language, page, "PARTS", name)
+        try:
+            form = await posted.received(request)
+        except OSError as error:
+            return await run_in_threadpool(_fragment, language, functools.partial(_full, error))
+        return await run_in_threadpool(_fragment, language, lambda: build(studio(language), form))
+
     @app.get("/show/{language}/{page}/{name}")
     def show(language: str, page: str, name: str, request: Request) -> Response:
         view = function(language, page, "VIEWS", name)
         return answered(language, lambda: view(studio(language), request.query_params))
+
+
+def _full(error: OSError) -> str:
+    raise files.cannot_write(Path(upload_folder()), error) from error
+
+
+def _fragment(language: str, build: Callable[[], str]) -> Response:
+    with use_language(language):
+        try:
+            return HTMLResponse(build())
+        except UserError as error:
+            return HTMLResponse(trouble(error.code, error.found, error.expected, error.fix), 400)
 
 
 def function(language: str, page: str, table: str, name: str) -> Callable[..., Any]:

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
 from typer.models import ArgumentInfo, OptionInfo
 
+from souron.studio.forms import controls
+from souron.studio.security.posted import Posted
 from souron.utils.messages import UserError, _
 
 # parameters that a page handles in another way or sets itself
@@ -44,6 +47,24 @@ class Field:
             return self.help, ""
         label, more = found.groups()
         return label, more[1:-1] if more[0] in "(（" and more[-1] in ")）" else more
+
+    def html(self, value: Any = "", label: str = "", about: str = "", **more: Any) -> Markup:
+        """Return the labelled field of a plain page; ``value`` is what stands in it.
+
+        ``label`` and ``about`` take the place of what the help says, ``more`` are further attributes.
+        """
+        name, info = self.says
+        if self.kind is bool:
+            return controls.tick(self.name, label or name, value in (True, "true"), about or info, **more)
+        return controls.labelled(label or name, self._control(value, more), about or info)
+
+    def _control(self, value: Any, more: Mapping[str, Any]) -> Markup:
+        if self.many:
+            return controls.area(self.name, value or "", **{"rows": 2, "placeholder": _("one a line"), **more})
+        if self.complete:
+            return controls.combo(self.name, self.choices(), value or "", **more)
+        number = {"inputmode": "decimal"} if self.kind in (int, float) else {}
+        return controls.text(self.name, "" if value is None else value, **number, **more)
 
     def widget(self, value: Any = None, **options: Any) -> Any:
         """Return the Gradio component for this parameter."""
@@ -135,6 +156,12 @@ def chosen(fields: Iterable[Field], values: Sequence[Any]) -> dict[str, Any]:
     """Read a form's widgets by name; empty ones are left out. Raises UserError."""
     pairs = zip(fields, values, strict=True)
     read = {field.name: field.read(value) for field, value in pairs}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def values(fields: Iterable[Field], form: Posted) -> dict[str, Any]:
+    """Read the fields of a form by name; empty ones are left out. Raises UserError."""
+    read = {field.name: field.read(form[field.name]) for field in fields}
     return {name: value for name, value in read.items() if value is not None}
 
 

@@ -1,7 +1,6 @@
 """The studies: choose one, fill in what its command takes, and read its report."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ from souron.hub import names
 from souron.kinds.text import Text
 from souron.registry import StudyEntry
 from souron.studio import layout
-from souron.studio.forms import command_form
+from souron.studio.forms import command_form, controls
 from souron.studio.forms.command_form import Field
 from souron.studio.jobs.job_queue import Job
-from souron.studio.jobs.job_view import Watch
+from souron.studio.jobs.panel import Panel
 from souron.studio.runs import run_view
 from souron.studio.security import upload_names
-from souron.studio.shared import PAGES, QUIET, Studio, command, framed, same_thing, words
+from souron.studio.security.posted import Posted
+from souron.studio.shared import PAGES, Studio, command, framed, here, same_thing, words
 from souron.utils.files import there
 from souron.utils.messages import N_, UserError, _, language
 
@@ -28,51 +28,70 @@ HIDDEN = ("open", "project", "page", "resume")  # where results go, which the st
 LONGEST = 20_000  # characters of a text that is typed
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(
-        Markup("<h1>{}</h1><p>{}</p>").format(
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    entries = ordered()
+    tool = query.get("study", "")
+    filled = tool in entries and any(name in query for name in Form(studio, entries[tool]).fields)
+    job = studio.find(PANEL.latest(studio, query) or ("" if filled else newest(studio, tool)))
+    name = tool or (job.words[0] if job is not None else "")
+    entry = entries.get(name) or entries[next(iter(registry.studies()))]
+    return Markup("{}{}{}").format(
+        controls.page_head(
             _("Measure, examine and audit"),
             _("Each tool takes what its command takes, and writes a report in both languages."),
-        )
-        + by_hand(studio)
+        ),
+        by_hand(studio),
+        chosen(studio, entry, job, query),
     )
+
+
+def ordered() -> dict[str, StudyEntry]:
+    """Return the studies by name, in the order of the groups of ``souron --help``."""
     groups = list(console.GROUPS)
-    entries = dict(sorted(registry.studies().items(), key=lambda one: groups.index(one[1].group)))
-    first = next(iter(registry.studies()))  # its form starts with nothing filled in
-    choices = [(f"{name} – {_(entry.title)}", name) for name, entry in entries.items()]
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
-            chosen = gr.Dropdown(choices, value=first, label=_("tool"))
-            hidden = (*HIDDEN, *studio.refused_options)
-            all_forms = {name: Form(entry, name == first, hidden) for name, entry in entries.items()}
-        with gr.Column(scale=3, min_width=320):
-            watch = Watch(studio, outcome, tuple(entries))
-    for form in all_forms.values():
-        form.connect(studio, watch)
-    columns = [form.column for form in all_forms.values()]
+    return dict(sorted(registry.studies().items(), key=lambda one: groups.index(one[1].group)))
 
-    def shown(name: str) -> list[Any]:
-        return [gr.update(visible=name == other) for other in entries]
 
-    def opened(query: dict[str, str]) -> list[Any]:
-        tool = query.get("study", "")
-        filled = tool in all_forms and any(name in query for name in all_forms[tool].fields)
-        id = watch.latest(query) or ("" if filled else newest(studio, tool))
-        job = studio.find(id)
-        asked = tool or (job.words[0] if job is not None else first)
-        name = asked if asked in entries else first
-        values = [
-            value
-            for form in all_forms.values()
-            for value in form.opened(studio, job, query if form.entry.name == name else {})
-        ]
-        return [name, *shown(name), *values, id]
+def chosen(studio: Studio, entry: StudyEntry, job: Job | None, query: Mapping[str, str]) -> Markup:
+    """Return the form of a study beside its job."""
+    choices = [(f"{name} – {_(one.title)}", name) for name, one in ordered().items()]
+    redraw = {"hx_post": controls.part(studio, "study", "tool"), "hx_target": "#tool", "hx_swap": "outerHTML"}
+    tool = controls.labelled(_("tool"), controls.chooser("study", choices, entry.name, hx_include="this", **redraw))
+    form = Form(studio, entry)
+    left = Markup("{}{}{}{}").format(
+        tool,
+        link(entry.page) if entry.page else "",
+        controls.form(studio, "study", "start", form.html(form.held(job, query))),
+        controls.follows(studio, "study", "same", "same"),
+    )
+    address = here(studio.url(entry.name)) if job is None and not query else ""
+    panel = PANEL.html(studio, job.id if job is not None else "")
+    return Markup('<div id="tool">{}{}</div>').format(address, controls.columns(left, panel))
 
-    chosen.change(studio.says(shown), chosen, columns, **QUIET)
-    widgets = [widget for form in all_forms.values() for widget in form.widgets]
-    watch.follow(studio.opened(opened, [chosen, *columns, *widgets, watch.job]))
+
+def tool(studio: Studio, form: Posted) -> Markup:
+    """Return the form of another study, with its newest job."""
+    entry = entry_of(form)
+    return chosen(studio, entry, studio.find(newest(studio, entry.name)), {})
+
+
+def entry_of(form: Posted) -> StudyEntry:
+    """Return the study that a form names. Raises UserError."""
+    entries = registry.studies()
+    if form["study"] not in entries:
+        raise UserError(
+            "study", _("there is no tool {name}").format(name=form["study"][:100]), expected=", ".join(entries)
+        )
+    return entries[form["study"]]
+
+
+def start(studio: Studio, form: Posted) -> Markup:
+    """Start the command of a form, and return the panel of its job. Raises UserError."""
+    return PANEL.start(studio, Form(studio, entry_of(form)).checked(form))
+
+
+def same(studio: Studio, form: Posted) -> Markup:
+    """Return a form as a command line and as Python code."""
+    return Form(studio, entry_of(form)).same_as(form)
 
 
 def by_hand(studio: Studio) -> Markup:
@@ -90,91 +109,105 @@ def newest(studio: Studio, tool: str) -> str:
 
 
 class Form:
-    """The form of one study, made from its command. A field has one component or several: a text
-    that may be pasted has a text area and a place for files, as have arguments that are files
+    """The form of one study, made from its command. A field has one control or several: a text that
+    may be pasted has a text area and a place for files, as have arguments that are files
     (``Given.sent``), and of arguments that are texts themselves (``Given.typed``) each has a text
     area."""
 
-    def __init__(self, entry: StudyEntry, visible: bool, hidden: Sequence[str] = HIDDEN) -> None:
-        import gradio as gr
-
-        self.entry = entry
-        self.fields = command_form.fields(studies.command_of(entry), hidden)
+    def __init__(self, studio: Studio, entry: StudyEntry) -> None:
+        self.studio, self.entry = studio, entry
+        self.fields = command_form.fields(studies.command_of(entry), (*HIDDEN, *studio.refused_options))
         self.first = next(iter(self.fields))
         self.texts = {option.name for option in entry.options if option.text}
         if entry.texts:
             self.texts.add(self.first)
         self.offers = {option.name: option.of for option in entry.options if option.of}
-        with gr.Column(visible=visible) as self.column:
-            if entry.page:
-                gr.HTML(link(entry.page))
-            self.slots = {name: self._components(field) for name, field in self.fields.items()}
-            self.widgets = [widget for slot in self.slots.values() for widget in slot]
-            self.go = gr.Button(_("Start"), variant="primary")
-            typed = [*entry.given.typed]
-            self.same = gr.HTML(self.same_as(*typed, *[""] * (len(self.widgets) - len(typed))))
 
-    def _components(self, field: Field) -> list[Any]:
-        """Build the components of a field."""
-        import gradio as gr
+    def html(self, values: Mapping[str, Any]) -> Markup:
+        """Return the fields with their ``values``, and the button that starts."""
+        fields = {name: self._field(field, values.get(name, "")) for name, field in self.fields.items()}
+        content = fields.pop(self.first) if self.entry.given.least else Markup()
+        options = Markup("").join(fields.values())
+        if content and options:
+            filled = any(values.get(name) for name in fields)
+            options = controls.folded(controls.more_options(), options, opened=filled)
+        hidden = Markup('<input type="hidden"{}>').format(
+            controls.attributes({"name": "study", "value": self.entry.name})
+        )
+        return Markup("{}{}{}{}").format(hidden, content, options, controls.press(_("Start"), first=True))
 
+    def _field(self, field: Field, value: Any) -> Markup:
+        label, info = field.says
         if self._is_typed(field):
-            label, info = field.says
-            return [
-                gr.Textbox(text, label=label, info=info or None, lines=3, max_length=LONGEST)
-                for text in self.entry.given.typed
-            ]
+            texts = [*value, *[""] * len(self.entry.given.typed)] if value else self.entry.given.typed
+            pairs = list(zip(texts, self.entry.given.typed, strict=False))
+            areas = [controls.area(field.name, text, maxlength=LONGEST) for text, _proposed in pairs]
+            return Markup("").join(controls.labelled(label, area, info) for area in areas)
         if field.name in self.texts:
-            return [gr.Textbox(label=field.says[0], lines=8, max_lines=16), sent(field, Text.formats)]
+            area = controls.labelled(label, controls.area(field.name, value, rows=8))
+            return area + self._files(field, Text.formats)
+        if field.name in self.offers:
+            return controls.labelled(label, self._offered(field.name, value), info)
         if field.name == self.first and self.entry.given.sent:
-            return [field.widget(), sent(field, self.entry.given.sent)]
-        return [field.widget()]
+            paths = value.splitlines() if isinstance(value, str) else list(value)
+            written = [path for path in paths if not self._is_sent(path)]
+            return field.html("\n".join(written)) + self._kept(field, paths) + self._files(field, self.entry.given.sent)
+        return field.html(value)
+
+    def _files(self, field: Field, ends: Sequence[str]) -> Markup:
+        label = _("or files ({ends})").format(ends=", ".join(ends))
+        return controls.labelled(label, controls.files(f"{field.name}-files", ends, many=field.many))
+
+    def _kept(self, field: Field, paths: Sequence[str]) -> Markup:
+        """Return boxes for files that were sent before; a newly sent file takes their place."""
+        boxes = [controls.tick(f"{field.name}-kept", Path(p).name, True, value=p) for p in paths if self._is_sent(p)]
+        return Markup("").join(boxes)
+
+    def _offered(self, name: str, value: Any) -> Markup:
+        """Return what an option offers; without a ``value`` the first is chosen."""
+        found = names.offered(self.offers[name], self.studio.project)
+        choices = [(f"{Path(one).name} – {about}", one) for one, about in found]
+        return controls.combo(name, choices, value or (found[0][0] if found else ""))
 
     def _is_typed(self, field: Field) -> bool:
         return field.name == self.first and bool(self.entry.given.typed)
 
-    def _parts(self, values: Sequence[Any]) -> Iterator[tuple[Field, list[Any]]]:
-        """Yield each field with the values of its components."""
-        rest = iter(values)
-        for name, field in self.fields.items():
-            yield field, list(islice(rest, len(self.slots[name])))
+    def _is_sent(self, word: str) -> bool:
+        """Return whether a word names a file that came by the form's place for files."""
+        return bool(self.entry.given.sent) and upload_names.is_sent(word)
 
-    def connect(self, studio: Studio, watch: Watch) -> None:
-        def start(*values: Any) -> str:
-            self.entry.given.check(self.read(values)[0], self.entry.examples[0])
-            given, options = self.read(values, keep=True)
-            options |= self.place(studio)
-            studio.roots.command(self.paths(given, options))
-            return studio.jobs.start(self.line(given, options), studio.language).id
+    def checked(self, form: Posted) -> list[str]:
+        """Return the words of the command, whose paths lie within the roots. Raises UserError."""
+        given, options = self.read(form, keep=True)
+        self.entry.given.check(given, self.entry.examples[0])
+        options |= self.studio.project_option(self.entry.lookup)
+        self.studio.roots.command(self.paths(given, options))
+        return self.line(given, options)
 
-        studio.on_change(self.widgets, self.same_as, self.widgets, self.same)
-        watch.follow(self.go.click(studio.says(start), self.widgets, watch.job, **QUIET))
-
-    def read(self, values: Sequence[Any], keep: bool = False) -> tuple[list[str], dict[str, Any]]:
+    def read(self, form: Posted, keep: bool = False) -> tuple[list[str], dict[str, Any]]:
         """Return the positional arguments and the options. Raises UserError.
 
         A pasted text becomes a file of this session; without ``keep`` it is only named.
         """
-        options: dict[str, Any] = {}
-        for field, part in self._parts(values):
-            if self._is_typed(field):
-                options[field.name] = [text for text in part if text and text.strip()]
-            elif field.name in self.texts:
-                name = self.entry.given.metavar if field.name == self.first else field.name
-                paths = _text_files(part[0], part[1], name.lower(), keep)
-                options[field.name] = paths[0] if len(paths) == 1 and not field.many else paths
-            elif len(part) == 2 and part[1]:  # files that were sent, beside paths
-                typed, paths = field.read(part[0]) or [], _paths(part[1])
-                options[field.name] = [*([typed] if isinstance(typed, str) else typed), *paths]
-            else:
-                options[field.name] = field.read(part[0])
+        options = {name: self._value(field, form, keep) for name, field in self.fields.items()}
         options = {name: value for name, value in options.items() if value not in (None, [])}
         given = options.pop(self.first, [])
         return [given] if isinstance(given, str) else given, options
 
-    def place(self, studio: Studio) -> dict[str, str]:
-        """Return the option for the folder of the record, unless it is the default."""
-        return studio.project_option(self.entry.lookup)
+    def _value(self, field: Field, form: Posted, keep: bool) -> Any:
+        name = field.name
+        received = form.paths(f"{name}-files")
+        if self._is_typed(field):
+            return [text for text in form.all(name) if text.strip()]
+        if name in self.texts:
+            called = self.entry.given.metavar if name == self.first else name
+            paths = [*_pasted(form[name], called.lower(), keep), *received]
+            return paths[0] if len(paths) == 1 and not field.many else paths
+        if name == self.first and self.entry.given.sent:
+            sent = received or [path for path in form.all(f"{name}-kept") if self._is_sent(path)]
+            typed = field.read(form[name]) or []
+            return [*([typed] if isinstance(typed, str) else typed), *sent]
+        return field.read(form[name])
 
     def paths(self, given: Sequence[str], options: Mapping[str, Any]) -> list[str]:
         """Return the words that may name files; a text does where there is such a file."""
@@ -187,47 +220,10 @@ class Form:
             return words(self.entry.name, given, options)
         return [*words(self.entry.name, [], options), "--", *given]
 
-    def words(self, values: Sequence[Any]) -> list[str]:
-        """Return the words of the command, pasted texts in files. Raises UserError."""
-        return self.line(*self.read(values, keep=True))
-
-    def opened(self, studio: Studio, job: Job | None, query: Mapping[str, str]) -> list[Any]:
-        """Return the values of the widgets when the page is opened: those of the job, or else of
-        the address. What is offered is looked up anew."""
-        values: list[Any] = []
-        own = job is not None and job.words[0] == self.entry.name
-        for field, part in self._parts(self.held(job)):
-            name = field.name
-            if not own and name != self.first and name in query and len(part) == 1:
-                part = [query[name]]
-            elif not own and name == self.first and len(part) == 2 and self._is_sent(query.get(name, "")):
-                part = [part[0], [query[name]] if field.many else query[name]]
-            if name in self.offers:
-                part = [self.offered(studio, name, part[0])]
-            values += part
-        return values
-
-    def _is_sent(self, word: str) -> bool:
-        """Return whether a word names a file that came by the form's place for files."""
-        return bool(self.entry.given.sent) and upload_names.is_sent(word)
-
-    def offered(self, studio: Studio, name: str, value: Any) -> Any:
-        """Return an update of what an option offers; without a ``value`` the first is chosen."""
-        import gradio as gr
-
-        found = names.offered(self.offers[name], studio.project)
-        first = found[0][0] if found else ""
-        return gr.update(
-            choices=[(f"{Path(one).name} – {about}", one) for one, about in found],
-            value=value if isinstance(value, str) and value else first,
-        )
-
-    def held(self, job: Job | None) -> list[Any]:
-        """Return the values of the widgets after ``job``, which may be of another study."""
-        import gradio as gr
-
+    def held(self, job: Job | None, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return the values of the fields: those of a job of this study, or else of the address."""
         if job is None or job.words[0] != self.entry.name:
-            return [gr.skip()] * len(self.widgets)
+            return {name: query[name] for name in self.fields if name in query}
         told = job.meant[1:]
         cut = told.index("--") if "--" in told else len(told)
         said: dict[str, list[str]] = {self.first: told[cut + 1 :]}
@@ -237,33 +233,22 @@ class Form:
                 said.setdefault(name, []).append(value)
             elif not (equals and name in HIDDEN) and not self._is_sent(word):
                 said.setdefault(self.first, []).append(word)
-        lines = {
-            name: "\n".join(map(upload_names.typed_in, texts) if name in self.texts else texts)
+        return {
+            name: texts
+            if self._is_typed(self.fields[name])
+            else "\n".join(map(upload_names.typed_in, texts) if name in self.texts else texts)
             for name, texts in said.items()
         }
-        values: list[Any] = []
-        for field, text in zip(self.fields.values(), command_form.held(self.fields, lines), strict=True):
-            count = len(self.slots[field.name])
-            if self._is_typed(field):
-                values += [*said[self.first], *[""] * count][:count]
-            else:
-                values += [text, gr.skip()][:count]
-        return values
 
-    def same_as(self, *values: Any) -> Any:
-        """Return the form as a command line and as Python code."""
-        import gradio as gr
-
+    def same_as(self, form: Posted) -> Markup:
+        """Return the form as a command line and as Python code; empty where it is incomplete."""
         try:
-            given, options = self.read(values)
+            given, options = self.read(form)
         except UserError:  # somebody is still typing; Start says what is wrong
-            return gr.skip()
+            return Markup()
         if not given and not options:
-            line, python = self.entry.examples[0], self.python(["..."], {})
-        else:
-            line = command(words(self.entry.name, given, options))
-            python = self.python(given, options)
-        return same_thing(line, python)
+            return same_thing(self.entry.examples[0], self.python(["..."], {}))
+        return same_thing(command(words(self.entry.name, given, options)), self.python(given, options))
 
     def python(self, given: Sequence[str], options: Mapping[str, Any]) -> str:
         name, kind = self.entry.name, self.entry.kind
@@ -271,29 +256,10 @@ class Form:
         return f"from souron.studies.{name} import {kind}\n{kind}().result({', '.join(said)})"
 
 
-def _text_files(pasted: str | None, files: Any, name: str, keep: bool) -> list[str]:
-    """Return the files of a text that was pasted or sent. Raises UserError."""
-    received = _paths(files)
-    if not pasted or not pasted.strip():
-        return received
-    return [str(upload_names.typed(pasted, name)) if keep else f"{name}.txt", *received]
-
-
-def _paths(files: Any) -> list[str]:
-    return [files] if isinstance(files, str) and files else list(files or [])
-
-
-def sent(field: Field, ends: Sequence[str]) -> Any:
-    """Return a place for files of an argument."""
-    import gradio as gr
-
-    place = gr.File(
-        label=_("or files ({ends})").format(ends=", ".join(ends)),
-        file_count="multiple" if field.many else "single",
-        file_types=list(ends),
-        height=120,
-    )
-    return upload_names.received(place, upload_names.places if field.many else upload_names.place)
+def _pasted(text: str, name: str, keep: bool) -> Iterator[str]:
+    """Yield the file of a text that was pasted. Raises UserError."""
+    if text.strip():
+        yield str(upload_names.typed(text, name)) if keep else f"{name}.txt"
 
 
 def link(name: str) -> Markup:
@@ -315,3 +281,7 @@ def outcome(studio: Studio, job: Job) -> Markup:
     name = _("Report of {name}").format(name=page.parent.name)
     alone = studio.report(page.parent) if page.name == "report.html" else ""
     return html + framed(address, name, _("The page alone"), alone)
+
+
+PANEL = Panel("study", registry.study_files, outcome)
+PARTS = {"tool": tool, "start": start, "same": same, **PANEL.parts()}

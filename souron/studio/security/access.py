@@ -104,6 +104,7 @@ OF_THE_STUDIO = (
     Route(r"/favicon\.ico", sort="static"),
     Route(rf"/do/(?:{'|'.join(LANGUAGES)})/\w+/\w+", WRITE, "call"),
     Route(rf"/send/(?:{'|'.join(LANGUAGES)})/\w+/\w+", WRITE, "upload"),
+    Route(rf"/part/(?:{'|'.join(LANGUAGES)})/\w+/\w+", (*READ, *WRITE), "upload"),
     Route(rf"/show/(?:{'|'.join(LANGUAGES)})/\w+/\w+", sort="own"),
     Route(rf"/teach/(?:{'|'.join(LANGUAGES)})/[\w/]+", (*READ, *WRITE), sort="own"),
     Route(r"/(?:picture|job|runs|export|report|volume|lecture)/.+", sort="own"),

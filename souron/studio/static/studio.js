@@ -84,6 +84,12 @@
     wrong.hidden = false;
   };
 
+  // a part of a page that htmx asked for in vain; what is asked again and again stays silent
+  document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => complain({ detail: ctx.text }));
+  document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
+    if (ctx && !ctx.sourceElement.matches("[hx-trigger*=every]")) complain({ detail: document.getElementById("wrong").dataset.unanswered });
+  });
+
   // jobs that were started from this browser: their ids are kept until their end was seen
   const EVERY = 5000; // milliseconds
   const mine = () => {

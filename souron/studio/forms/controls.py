@@ -1,0 +1,156 @@
+"""Parts of a form on a plain page: labelled fields, lists to choose from, files, folded options."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.studio.shared import Studio
+from souron.utils.messages import _
+
+
+def attributes(values: dict[str, Any]) -> Markup:
+    """Return attributes of an element; ``_`` stands for ``-``, True for one without a value, False for none.
+
+    >>> attributes({"hx_get": "/a?b&c", "required": True, "checked": False})
+    Markup(' hx-get="/a?b&amp;c" required')
+    """
+    return Markup("").join(
+        Markup(" {}").format(name.replace("_", "-"))
+        if value is True
+        else Markup(' {}="{}"').format(name.replace("_", "-"), value)
+        for name, value in values.items()
+        if value is not False
+    )
+
+
+def part(studio: Studio, page: str, name: str) -> str:
+    """Return the address of a part of a page, see ``page_routes``."""
+    return f"/part/{studio.language}/{page}/{name}"
+
+
+def form(studio: Studio, page: str, name: str, content: Markup, target: str = "#job", **more: Any) -> Markup:
+    """Return a form whose answer takes the place of ``target``; a second press waits for the first."""
+    sends = {"hx_post": part(studio, page, name), "hx_target": target, "hx_swap": "outerMorph", "hx_sync": "this:drop"}
+    extra = attributes({"id": "form", "hx_encoding": "multipart/form-data", "novalidate": True, **sends, **more})
+    return Markup('<form class="form"{}>{}</form>').format(extra, content)
+
+
+def labelled(label: str, control: Markup, about: str = "") -> Markup:
+    """Return a control with its label above and an explanation below."""
+    small = Markup("<small>{}</small>").format(about) if about else ""
+    return Markup('<label class="field"><span>{}</span>{}{}</label>').format(label, control, small)
+
+
+def text(name: str, value: str = "", **more: Any) -> Markup:
+    return Markup('<input type="text" autocomplete="off"{}>').format(attributes({"name": name, "value": value, **more}))
+
+
+def area(name: str, value: str = "", **more: Any) -> Markup:
+    """Return a field of several lines."""
+    return Markup("<textarea{}>\n{}</textarea>").format(attributes({"name": name, "rows": 3, **more}), value)
+
+
+def tick(name: str, label: str, ticked: bool = False, about: str = "", **more: Any) -> Markup:
+    """Return a box to tick, its label behind it."""
+    box = attributes({"name": name, "value": "true", "checked": ticked, **more})
+    small = Markup("<small>{}</small>").format(about) if about else ""
+    return Markup('<label class="field tick"><input type="checkbox"{}><span>{}</span>{}</label>').format(
+        box, label, small
+    )
+
+
+def ticks(name: str, legend: str, choices: Iterable[tuple[str, str]], ticked: Sequence[str] = ()) -> Markup:
+    """Return a group of boxes to tick, ``(shown, value)``; their field has a value for each that is ticked."""
+    boxes = Markup("").join(
+        Markup('<label><input type="checkbox"{}>{}</label>').format(
+            attributes({"name": name, "value": value, "checked": value in ticked}), shown
+        )
+        for shown, value in choices
+    )
+    return Markup('<fieldset class="ticks"><legend>{}</legend>{}</fieldset>').format(legend, boxes)
+
+
+def radios(name: str, legend: str, choices: Iterable[tuple[str, str]], value: str, about: str = "") -> Markup:
+    """Return a group of which one is chosen, ``(shown, value)``."""
+    buttons = Markup("").join(
+        Markup('<label><input type="radio"{}>{}</label>').format(
+            attributes({"name": name, "value": one, "checked": one == value}), shown
+        )
+        for shown, one in choices
+    )
+    small = Markup("<small>{}</small>").format(about) if about else ""
+    return Markup('<fieldset class="ticks"><legend>{}</legend>{}{}</fieldset>').format(legend, buttons, small)
+
+
+def chooser(name: str, choices: Iterable[tuple[str, str]], value: str = "", **more: Any) -> Markup:
+    """Return a list to choose from, ``(shown, value)``; a ``value`` that it lacks is added."""
+    listed = list(choices)
+    if value and value not in [one for _shown, one in listed]:
+        listed.append((value, value))
+    options = Markup("").join(
+        Markup("<option{}>{}</option>").format(attributes({"value": one, "selected": one == value}), shown)
+        for shown, one in listed
+    )
+    return Markup("<select{}>{}</select>").format(attributes({"name": name, **more}), options)
+
+
+def combo(name: str, choices: Iterable[tuple[str, str]], value: str = "", **more: Any) -> Markup:
+    """Return a text field that offers values, ``(shown, value)``, and takes others."""
+    options = Markup("").join(
+        Markup("<option{}>{}</option>").format(attributes({"value": one}), shown) for shown, one in choices
+    )
+    field = text(name, value, list=f"{name}-offered", **more)
+    return Markup('{}<datalist id="{}-offered">{}</datalist>').format(field, name, options)
+
+
+def files(name: str, ends: Sequence[str], *, many: bool = False, **more: Any) -> Markup:
+    """Return a place for files, which may also be dropped on it."""
+    return Markup('<input type="file"{}>').format(
+        attributes({"name": name, "accept": ",".join(ends), "multiple": many, **more})
+    )
+
+
+def folded(title: str, content: Markup, *, opened: bool = False) -> Markup:
+    """Return further fields, folded unless they are ``opened``."""
+    return Markup('<details class="further"{}><summary>{}</summary>{}</details>').format(
+        attributes({"open": opened}), title, content
+    )
+
+
+def press(label: str, *, first: bool = False, **more: Any) -> Markup:
+    """Return a button, the ``first`` one of a form to be its main one."""
+    kind = {"type": "submit" if first else "button", "class": "first" if first else False}
+    return Markup("<button{}>{}</button>").format(attributes({**kind, **more}), label)
+
+
+def confirmed(label: str, question: str, do: Markup) -> Markup:
+    """Return a button that unfolds a question, and below it the button ``do`` that answers yes."""
+    return Markup(
+        '<details class="confirm"><summary>{}</summary><div role="alert"><p>{}</p><p class="actions">{}</p></div>'
+        "</details>"
+    ).format(label, question, do)
+
+
+CHANGES = ("input", "change", "htmx:after:swap")  # of a form: by hand, or drawn anew
+
+
+def follows(studio: Studio, page: str, name: str, id: str, *, delay: str = "200ms", **more: Any) -> Markup:
+    """Return a place that the part ``name`` draws anew when the form of the page changes."""
+    triggers = ", ".join(["load", *(f"{event} from:#form delay:{delay}" for event in CHANGES)])
+    draws = {"hx_post": part(studio, page, name), "hx_trigger": triggers, "hx_include": "#form"}
+    how = {"hx_swap": "innerMorph", "hx_sync": "this:replace"}
+    return Markup("<div{}></div>").format(attributes({"id": id, **draws, **how, **more}))
+
+
+def columns(left: Markup, right: Markup) -> Markup:
+    """Return a form beside what comes of it; one below the other on a narrow screen."""
+    return Markup('<div class="columns"><div>{}</div><div>{}</div></div>').format(left, right)
+
+
+def page_head(title: str, about: str = "") -> Markup:
+    return Markup("<h1>{}</h1>{}").format(title, Markup("<p>{}</p>").format(about) if about else "")
+
+
+def more_options() -> str:
+    return _("More options")
