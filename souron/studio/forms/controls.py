@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio
 from souron.utils.messages import _
 
@@ -102,6 +103,18 @@ def combo(name: str, choices: Iterable[tuple[str, str]], value: str = "", **more
     )
     field = text(name, value, list=f"{name}-offered", **more)
     return Markup('{}<datalist id="{}-offered">{}</datalist>').format(field, name, options)
+
+
+def either(name: str, choices: Sequence[tuple[str, str]], value: str, other: str, **more: Any) -> Markup:
+    """Return a list to choose from, and a text field called ``other`` for another value; ``chosen`` reads both."""
+    listed = value in [one for _shown, one in choices]
+    field = text(f"{name}-other", "" if listed else value, placeholder=other, aria_label=other)
+    return chooser(name, choices, value if listed else "", **more) + field
+
+
+def chosen(form: Posted, name: str) -> str:
+    """Return the value of ``either``: what was typed, or else what was chosen."""
+    return form[f"{name}-other"].strip() or form[name]
 
 
 def files(name: str, ends: Sequence[str], *, many: bool = False, **more: Any) -> Markup:

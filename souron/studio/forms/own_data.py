@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from markupsafe import Markup
+
 from souron import registry
 from souron.data import display_names, load
 from souron.data.case_table import CLEANED
 from souron.studio import naming
+from souron.studio.forms import controls
 from souron.studio.runs import run_list
 from souron.studio.security.paths import is_folder
 from souron.studio.shared import Studio
@@ -19,6 +22,12 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
     """Return (shown, value for a command) of all data."""
     sets = sorted(load.names().values(), key=lambda entry: entry.where() is None)
     return [*own(studio), *((f"{e.name} – {registry.about(e)} ({where(e)})", e.name) for e in sets)]
+
+
+def field(studio: Studio, value: str, about: str) -> Markup:
+    """Return the field ``data``: a list, and a text field for another folder or table; see ``controls.either``."""
+    either = controls.either("data", choices(studio), value, _("or the path of a folder or a table"))
+    return controls.labelled(_("data"), either, about)
 
 
 def own(studio: Studio) -> list[tuple[str, str]]:

@@ -11,11 +11,14 @@ from souron.hub import fetch
 from souron.runs import options as run_options
 from souron.runs.options import TrainOptions
 from souron.studio import naming
-from souron.studio.forms import command_form, own_data
+from souron.studio.forms import command_form, controls, own_data
+from souron.studio.forms.command_form import Field
+from souron.studio.jobs import panel
 from souron.studio.jobs.job_queue import Job
-from souron.studio.jobs.job_view import Estimate, Watch
+from souron.studio.jobs.panel import Panel
 from souron.studio.pages import lecture
 from souron.studio.runs import run_list
+from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio, command, remarks, same_thing, table, words
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
@@ -41,103 +44,83 @@ def start_name(start: str) -> str:
     }[start]
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(Markup("<h1>{}</h1>").format(_("Train a system")))
-    known = command_form.fields(train.train)
-    further = {name: field for name, field in known.items() if name not in HERE}
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
-            system = gr.Dropdown(list(registry.entries()), value=DEFAULT["system"], label=_("system"))
-            size = gr.Dropdown(
-                sizes_of(DEFAULT["system"]),
-                value="small",
-                label=_("size"),
-                info=_("tiny to try, small for a laptop, the others as published"),
-            )
-            data = gr.Dropdown(
-                [], value=DEFAULT["data"], allow_custom_value=True, label=_("data"), info=known["data"].help
-            )
-            budget = gr.Dropdown(
-                naming.budgets(BUDGETS),
-                value=DEFAULT["budget"],
-                allow_custom_value=True,
-                label=_("budget"),
-                info=_("or one of your own, such as 90s, 3min or 10ep"),
-            )
-            start = gr.Radio(
-                starts(DEFAULT["system"], "small"),
-                value="scratch",
-                label=_("where it starts"),
-                info=whence(DEFAULT["system"], "small"),
-            )
-            with gr.Accordion(_("More options"), open=False):
-                own = taken(DEFAULT["system"], further)
-                more = [field.widget(visible=name in own) for name, field in further.items()]
-                config = gr.Textbox("", label=_("fields of the system's Config"), placeholder="rate=0.01 width=32")
-            form = [system, size, data, budget, start, config, *more]
-            estimate = Estimate(studio, _("Start training"))
-        with gr.Column(scale=3, min_width=320):
-            idea = gr.HTML(described(DEFAULT["system"]))
-            watch = Watch(studio, outcome, ("train",))
-    same = gr.HTML()
-
-    def read(*values: Any) -> list[str]:
-        return line(studio, values, further)
-
-    def changed(*values: Any) -> Any:
-        return shown(values, further)
-
-    says = studio.says
-    studio.on_change(form, changed, form, same)
-    system.input(says(sized), [system, size], size, show_progress="hidden")
-    system.change(says(described), system, idea, show_progress="hidden")
-    system.change(says(lambda name: relevant(name, further)), system, more, show_progress="hidden")
-    for widget in (system, size):
-        widget.change(says(startable), [system, size, start], start, show_progress="hidden")
-    estimate.connect(read, form, watch)
-
-    def opened(query: dict[str, str]) -> list[Any]:
-        job = watch.latest(query)
-        return [*filled(studio, query, job, further), job]
-
-    filling = studio.opened(opened, [*form, watch.job])
-    estimate.ready(filling)
-    watch.follow(filling).then(says(changed), form, same, show_progress="hidden").then(
-        estimate.begin, None, estimate.clock, show_progress="hidden"
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    job = PANEL.latest(studio, query)
+    values = held(studio, query, job)
+    left = Markup("{}{}{}").format(
+        fields(studio, values), panel.estimate_place(studio, "train"), controls.follows(studio, "train", "same", "same")
+    )
+    return controls.page_head(_("Train a system")) + controls.columns(
+        left, Markup('<div id="idea">{}</div>{}').format(described(values["system"]), PANEL.html(studio, job))
     )
 
 
-def filled(studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, command_form.Field]) -> list[Any]:
-    """Return the form's initial values, from the address or else from the job shown."""
-    import gradio as gr
+def further() -> dict[str, Field]:
+    """Return the options without a field of their own."""
+    return {name: field for name, field in command_form.fields(train.train).items() if name not in HERE}
 
-    offered = own_data.choices(studio)
+
+def held(studio: Studio, query: Mapping[str, str], id: str) -> dict[str, Any]:
+    """Return the form's initial values, from the address or else from the job shown. Raises UserError."""
     job = studio.find(id) if not query or "job" in query else None
     verb, names, options = naming.taken(job.meant if job is not None else [])
     if verb != "train" or not names:
-        data: dict[str, Any] = {"value": query["data"]} if query.get("data") else {}
-        return [
-            *named(query.get("system", "")),
-            gr.update(choices=offered, **data),
-            gr.skip(),
-            gr.skip(),
-            gr.skip(),
-            *command_form.told(query, list(further)),
-        ]
+        entry, size = registry.find(query.get("system") or DEFAULT["system"])
+        passed = {name: query[name] for name in ("data", *command_form.READING) if query.get(name)}
+        return {**DEFAULT, "system": entry.name, "size": size, "start": "scratch", "config": "", **passed}
     entry, size = registry.find(names[0])
     says = {"pretrained": options.get("pretrained") == "true", "freeze": "freeze" in options}
     start = max((name for name, said in STARTS.items() if says | said == says), key=lambda name: len(STARTS[name]))
-    own = {*further, *HERE}
-    return [
-        *named(names[0]),
-        gr.update(choices=offered, value=options.get("data", DEFAULT["data"])),
-        options.get("budget", DEFAULT["budget"]),
-        gr.update(choices=starts(entry.name, size), value=start),
-        " ".join(f"{name}={value}" for name, value in options.items() if name not in own),
-        *command_form.held(further, options),
+    own = {*further(), *HERE}
+    config = " ".join(f"{name}={value}" for name, value in options.items() if name not in own)
+    return {**DEFAULT, **options, "system": entry.name, "size": size, "start": start, "config": config}
+
+
+def fields(studio: Studio, values: Mapping[str, Any]) -> Markup:
+    """Return the form with these values; another system or size draws it anew."""
+    system, size = values["system"], values["size"]
+    redraw = {"hx_post": controls.part(studio, "train", "form"), "hx_include": "#form", "hx_target": "#form"}
+    redraw |= {"hx_swap": "outerMorph"}
+    known, more = command_form.fields(train.train), further()
+    own = taken(system, more)
+    systems = [(name, name) for name in registry.entries()]
+    sizes = [(name, name) for name in sizes_of(system)]
+    options = Markup("").join(field.html(values.get(name, "")) for name, field in more.items() if name in own)
+    config = controls.text("config", values["config"], placeholder="rate=0.01 width=32")
+    content = [
+        controls.labelled(_("system"), controls.chooser("system", systems, system, **redraw)),
+        controls.labelled(
+            _("size"),
+            controls.chooser("size", sizes, size, **redraw),
+            _("tiny to try, small for a laptop, the others as published"),
+        ),
+        own_data.field(studio, values["data"], known["data"].help),
+        controls.labelled(
+            _("budget"),
+            controls.either("budget", naming.budgets(BUDGETS), values["budget"], _("another, such as 90s")),
+            _("or one of your own, such as 90s, 3min or 10ep"),
+        ),
+        controls.radios(
+            "start", _("where it starts"), starts(system, size), startable(system, size, values), whence(system, size)
+        ),
+        controls.folded(
+            controls.more_options(),
+            options + controls.labelled(_("fields of the system's Config"), config),
+            opened=any(values.get(name) for name in (*own, "config")),
+        ),
+        controls.press(_("Start training"), first=True),
     ]
+    return controls.form(studio, "train", "start", Markup("").join(content))
+
+
+def redrawn(studio: Studio, form: Posted) -> Markup:
+    """Return the form and the description for the system that was chosen, with the other values kept."""
+    entry, _size = registry.find(form["system"])
+    size = form["size"] if form["size"] in entry.sizes else "small"
+    names = ("start", "config", *further())
+    values = {name: form[name] for name in names} | {name: controls.chosen(form, name) for name in ("data", "budget")}
+    idea = Markup('<div id="idea" hx-swap-oob="true">{}</div>').format(described(entry.name))
+    return fields(studio, {**values, "system": entry.name, "size": size}) + idea
 
 
 def starts(name: str, size: str) -> list[tuple[str, str]]:
@@ -145,6 +128,12 @@ def starts(name: str, size: str) -> list[tuple[str, str]]:
     entry, _size = registry.find(name)
     there = size in entry.weights and fetch.where(registry.full_name(entry, size)) is not None
     return [(start_name(start), start) for start in STARTS if there or start == "scratch"]
+
+
+def startable(name: str, size: str, values: Mapping[str, Any]) -> str:
+    """Return the initial weights that are chosen, if they are possible."""
+    possible = [value for _shown, value in starts(name, size)]
+    return values["start"] if values["start"] in possible else "scratch"
 
 
 def whence(name: str, size: str) -> str:
@@ -157,75 +146,38 @@ def whence(name: str, size: str) -> str:
     return _("nobody has published weights for it at this size")
 
 
-def startable(name: str, size: str, start: str) -> Any:
-    """Return the possible initial weights for their widget, keeping the selection if possible."""
-    import gradio as gr
-
-    offered = starts(name, size or "small")
-    value = start if start in dict(offered).values() else "scratch"
-    return gr.update(choices=offered, value=value, info=whence(name, size or "small"))
-
-
-def named(wish: str) -> list[Any]:
-    """Return updates for a system such as ``resnet18`` and its size. Raises UserError."""
-    import gradio as gr
-
-    if not wish:
-        return [gr.skip(), gr.skip()]
-    entry, size = registry.find(wish)
-    return [entry.name, gr.update(choices=list(entry.sizes), value=size)]
-
-
 def sizes_of(name: str) -> list[str]:
     return list(registry.find(name)[0].sizes)
 
 
-def sized(name: str, size: str) -> Any:
-    """Return the sizes of a system for their widget, keeping the selection if possible."""
-    import gradio as gr
-
-    sizes = sizes_of(name)
-    return gr.update(choices=sizes, value=size if size in sizes else "small")
-
-
-def taken(name: str, further: Mapping[str, command_form.Field]) -> set[str]:
+def taken(name: str, further: Mapping[str, Field]) -> set[str]:
     """Return the options that a system's task accepts, common and its own."""
     task = registry.find(name)[0].task
     owners = {field.name: field.tasks for field in run_options.task_fields(TrainOptions)}
     return {option for option in further if task in owners.get(option, (task,))}
 
 
-def relevant(name: str, further: Mapping[str, command_form.Field]) -> list[Any]:
-    """Return an update for each option's widget; those that the task refuses are hidden."""
-    import gradio as gr
-
-    own = taken(name, further)
-    empty = {name: False if field.kind is bool else "" for name, field in further.items()}
-    return [
-        gr.update(visible=True) if option in own else gr.update(visible=False, value=empty[option])
-        for option in further
-    ]
-
-
 def described(name: str) -> Markup:
     return Markup('<div class="card">{}</div>').format(lecture.about(registry.find(name)[0], "h2"))
 
 
-def asked(values: tuple[Any, ...], further: Mapping[str, command_form.Field]) -> tuple[str, dict[str, Any], list[str]]:
+def asked(form: Posted) -> tuple[str, dict[str, Any], list[str]]:
     """Return the system, the options and the config's fields of the form. Raises UserError."""
-    system, size, data, budget, start, config, *more = values
-    entry, _size = registry.find(system)
-    own = command_form.chosen(further.values(), more)
-    options = {"data": data, "budget": budget, **STARTS[start], **own}
-    return registry.full_name(entry, size or "small"), options, (config or "").split()
+    entry, _size = registry.find(form["system"])
+    options: dict[str, Any] = {name: controls.chosen(form, name) for name in ("data", "budget")}
+    more = further()
+    own = taken(entry.name, more)
+    options |= STARTS.get(form["start"], {})
+    options |= command_form.values([field for name, field in more.items() if name in own], form)
+    return registry.full_name(entry, form["size"] or "small"), options, form["config"].split()
 
 
-def line(studio: Studio, values: tuple[Any, ...], further: Mapping[str, command_form.Field]) -> list[str]:
+def line(studio: Studio, form: Posted) -> list[str]:
     """Return the words of the command.
 
     Raises UserError for data outside of the roots, and for weights that are not on this computer.
     """
-    system, options, config = asked(values, further)
+    system, options, config = asked(form)
     studio.roots.data(options["data"])
     if options.get("pretrained") and fetch.where(system) is None:
         raise UserError(
@@ -237,14 +189,12 @@ def line(studio: Studio, values: tuple[Any, ...], further: Mapping[str, command_
     return [*words("train", [system], options), *config]
 
 
-def shown(values: tuple[Any, ...], further: Mapping[str, command_form.Field]) -> Any:
-    """Return the equivalent command line and Python code."""
-    import gradio as gr
-
+def same(studio: Studio, form: Posted) -> Markup:
+    """Return the equivalent command line and Python code; empty where the form is incomplete."""
     try:
-        system, options, config = asked(values, further)
-    except UserError:  # incomplete input; the button reports errors
-        return gr.skip()
+        system, options, config = asked(form)
+    except UserError:  # the button reports errors
+        return Markup()
     if config:
         fields = dict(field.partition("=")[::2] for field in config)
         python = command_form.python("train", repr(system), {**options, "config": fields}, PYTHON)
@@ -288,3 +238,13 @@ def outcome(studio: Studio, job: Job) -> str:
             _("Use it"),
         ),
     )
+
+
+PANEL = Panel("train", lambda: ["train"], outcome)
+PARTS = {
+    "form": redrawn,
+    "start": lambda studio, form: PANEL.start(studio, line(studio, form)),
+    "same": same,
+    "estimate": lambda studio, form: panel.estimate(studio, lambda: line(studio, form)),
+    **PANEL.parts(),
+}
