@@ -1,5 +1,6 @@
 """Parts of a form on a plain page: labelled fields, lists to choose from, files, folded options."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from markupsafe import Markup
 from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio
 from souron.utils.messages import _
+
+IDS = re.compile(r' id="field-[^"]*"')  # of the control that a label belongs to
 
 
 def attributes(values: dict[str, Any]) -> Markup:
@@ -38,18 +41,29 @@ def form(studio: Studio, page: str, name: str, content: Markup, target: str = "#
 
 
 def labelled(label: str, control: Markup, about: str = "") -> Markup:
-    """Return a control with its label above and an explanation below."""
-    small = Markup("<small>{}</small>").format(about) if about else ""
-    return Markup('<label class="field"><span>{}</span>{}{}</label>').format(label, control, small)
+    """Return a control with its label above and an explanation below.
+
+    >>> print(labelled("seed", area("seed")).splitlines()[0])
+    <div class="field"><label for="field-seed">seed</label><textarea id="field-seed" name="seed" rows="3">
+    """
+    id = (IDS.search(control) or [""])[0][5:-1]
+    small = Markup('<small id="{}-about">{}</small>').format(id, about) if about else ""
+    described = Markup(' id="{0}" aria-describedby="{0}-about"').format(id) if about else ""
+    content = control.replace(Markup(' id="{}"').format(id), described, 1) if about else control
+    return Markup('<div class="field"><label for="{}">{}</label>{}{}</div>').format(id, label, content, small)
 
 
 def text(name: str, value: str = "", **more: Any) -> Markup:
-    return Markup('<input type="text" autocomplete="off"{}>').format(attributes({"name": name, "value": value, **more}))
+    return Markup("<input{}>").format(
+        attributes({"id": f"field-{name}", "type": "text", "name": name, "value": value, "autocomplete": "off", **more})
+    )
 
 
 def area(name: str, value: str = "", **more: Any) -> Markup:
     """Return a field of several lines."""
-    return Markup("<textarea{}>\n{}</textarea>").format(attributes({"name": name, "rows": 3, **more}), value)
+    return Markup("<textarea{}>\n{}</textarea>").format(
+        attributes({"id": f"field-{name}", "name": name, "rows": 3, **more}), value
+    )
 
 
 def tick(name: str, label: str, ticked: bool = False, about: str = "", **more: Any) -> Markup:
@@ -93,7 +107,7 @@ def chooser(name: str, choices: Iterable[tuple[str, str]], value: str = "", **mo
         Markup("<option{}>{}</option>").format(attributes({"value": one, "selected": one == value}), shown)
         for shown, one in listed
     )
-    return Markup("<select{}>{}</select>").format(attributes({"name": name, **more}), options)
+    return Markup("<select{}>{}</select>").format(attributes({"id": f"field-{name}", "name": name, **more}), options)
 
 
 def combo(name: str, choices: Iterable[tuple[str, str]], value: str = "", **more: Any) -> Markup:
@@ -119,9 +133,8 @@ def chosen(form: Posted, name: str) -> str:
 
 def files(name: str, ends: Sequence[str], *, many: bool = False, **more: Any) -> Markup:
     """Return a place for files, which may also be dropped on it."""
-    return Markup('<input type="file"{}>').format(
-        attributes({"name": name, "accept": ",".join(ends), "multiple": many, **more})
-    )
+    about = {"id": f"field-{name}", "type": "file", "name": name, "accept": ",".join(ends), "multiple": many}
+    return Markup("<input{}>").format(attributes({**about, **more}))
 
 
 def folded(title: str, content: Markup, *, opened: bool = False) -> Markup:
