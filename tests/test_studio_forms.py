@@ -1,14 +1,13 @@
 """The studio's forms to train and to compare, and the names that stand on its pages."""
 
 import asyncio
-import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from html import unescape
 from pathlib import Path
 
 import pytest
 import waiting
+from plain_forms import form, names, sent
 
 from souron.cli import train as commands
 from souron.data import display_names
@@ -19,7 +18,6 @@ from souron.studio.jobs import panel
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import compare, train
 from souron.studio.security.paths import Roots
-from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio, trouble, words
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
@@ -43,11 +41,6 @@ def test_an_empty_field_says_nothing():
     assert all('type="text"' in field.html() and 'value=""' in field.html() for field in numbers)
     assert command_form.values(numbers, form(**{field.name: "" for field in numbers})) == {}
     assert command_form.values(numbers, form()) == {}
-
-
-def form(**values):
-    """A form as a browser sends it."""
-    return Posted({name: value if isinstance(value, list) else [value] for name, value in values.items()})
 
 
 def test_a_number_that_is_said_is_taken_also_0():
@@ -110,27 +103,6 @@ def test_more_options_are_those_of_the_task(studio):
 
 
 ASKED = {"size": "small", "data": "digits", "budget": "7s", "start": "scratch", "config": ""}
-
-
-def names(html):
-    return re.findall(r'<(?:input|select|textarea)[^>]* name="([^"]+)"', html)
-
-
-def sent(html):
-    """What a browser sends of a form, untouched."""
-    values = {}
-    tags = re.findall(r"<input[^>]*>|<select.*?</select>|<textarea.*?</textarea>", html, re.DOTALL)
-    for tag in tags:
-        name = unescape(re.search(r' name="([^"]*)"', tag)[1])
-        value = re.search(r' value="([^"]*)"', tag)
-        if tag.startswith("<select"):
-            chosen = re.search(r'<option value="([^"]*)" selected', tag) or re.search(r'<option value="([^"]*)"', tag)
-            values.setdefault(name, []).append(unescape(chosen[1]) if chosen else "")
-        elif tag.startswith("<textarea"):
-            values.setdefault(name, []).append(unescape(re.search(r">\n?(.*)</textarea>", tag, re.DOTALL)[1]))
-        elif not re.search('type="(?:checkbox|radio)"', tag) or " checked" in tag:
-            values.setdefault(name, []).append(unescape(value[1]) if value else "")
-    return Posted(values)
 
 
 def test_a_page_opened_again_holds_what_its_job_was_told(studio, monkeypatch):
