@@ -1,10 +1,19 @@
 """Forms of the studio's plain pages as a browser reads and sends them."""
 
 import re
+from contextvars import ContextVar
 from html import unescape
 from pathlib import Path
 
+from souron.studio.security import paths
 from souron.studio.security.posted import Posted
+
+
+def uploads(monkeypatch, place: Path) -> Path:
+    """Let uploads be kept in a folder, as a guard does for each request."""
+    monkeypatch.setattr(paths, "PLACE", ContextVar("PLACE", default=place))
+    return place
+
 
 CONTROLS = re.compile(r"<input[^>]*>|<select.*?</select>|<textarea.*?</textarea>", re.DOTALL)
 

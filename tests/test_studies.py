@@ -534,8 +534,7 @@ def test_the_studio_has_a_form_of_its_options(drop, texts, studio):
 
 
 def test_a_form_takes_files_where_the_study_does_and_lists_the_values_of_an_option(studio, tmp_path, monkeypatch):
-    place = tmp_path / "temporary" / "studio-2"
-    monkeypatch.setattr("souron.studio.security.upload_names.upload_folder", lambda: str(place))
+    place = plain_forms.uploads(monkeypatch, tmp_path / "temporary" / "studio-2")
     form = form_of(studio, "verdict")
     html = form.html({})
     [files] = [tag for tag in plain_forms.controls(html) if 'type="file"' in tag]
@@ -774,9 +773,7 @@ def test_a_study_ends_with_its_request(drop, served):
 @pytest.fixture
 def uploads(tmp_path, monkeypatch):
     """The folder of uploads, which a guard sets for each request."""
-    place = tmp_path / "temporary"
-    monkeypatch.setattr("souron.studio.security.upload_names.upload_folder", lambda: str(place))
-    return place
+    return plain_forms.uploads(monkeypatch, tmp_path / "temporary")
 
 
 def test_the_studio_has_a_place_to_paste_texts(drop, texts, studio, uploads):

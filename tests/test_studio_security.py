@@ -220,13 +220,7 @@ def test_the_studios_own_pages_write(studio, behind, headers):
     assert behind.body == b'{"data": []}'
 
 
-NO_PAGES = (
-    "/show/en/annotate/image",
-    "/part/en/train/job",
-    "/static/studio.js",
-    "/runs/a.html",
-    "/favicon.ico",
-)
+NO_PAGES = ("/show/en/annotate/image", "/part/en/train/job", "/static/studio.js", "/runs/a.html", "/favicon.ico")
 READING = (("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("no-cors", "script"))
 
 
