@@ -1,12 +1,9 @@
 // Shared by the scripts of plain pages: elements, what the server wrote, requests, the camera.
 /** @type {(selector: string, within?: ParentNode) => any} */
-/** @type {(selector: string, within?: ParentNode) => any} */
 export const $ = (selector, within = document) => within.querySelector(selector);
-/** @type {(selector: string, within?: ParentNode) => any[]} */
 /** @type {(selector: string, within?: ParentNode) => any[]} */
 export const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-/** @type {(kind: string, fields?: object, ...inside: (Node | string)[]) => any} */
 /** @type {(kind: string, fields?: object, ...inside: (Node | string)[]) => any} */
 export const make = (kind, fields = {}, ...inside) => {
   const made = Object.assign(document.createElement(kind), fields);
@@ -16,14 +13,12 @@ export const make = (kind, fields = {}, ...inside) => {
 
 // HTML of the server; the page's policy lets no script of it run
 /** @type {(place: Element, html: string) => void} */
-/** @type {(place: Element, html: string) => void} */
 export const fill = (place, html) => {
   const read = new DOMParser().parseFromString(html, "text/html");
   place.replaceChildren(...read.body.childNodes);
 };
 
 // A text with {fields}
-/** @type {(text: string, fields: Record<string, any>) => string} */
 /** @type {(text: string, fields: Record<string, any>) => string} */
 export const words = (text, fields) => text.replace(/\{(\w+)\}/g, (all, name) => fields[name] ?? all);
 
@@ -52,7 +47,6 @@ export const complain = (html) => {
 
 // Files that are dropped on an element, which has the class "over" meanwhile
 /** @type {(zone: HTMLElement, take: (data: any) => unknown) => void} */
-/** @type {(zone: HTMLElement, take: (data: any) => unknown) => void} */
 export const dropped = (zone, take) => {
   for (const kind of /** @type {const} */ (["dragover", "dragleave", "drop"])) {
     zone.addEventListener(kind, (event) => {
@@ -64,7 +58,6 @@ export const dropped = (zone, take) => {
 };
 
 // An image, a video or a bitmap on a canvas whose longer side has at most `most` pixels, on white
-/** @type {(source: CanvasImageSource, width: number, height: number, most: number, least?: number) => HTMLCanvasElement} */
 /** @type {(source: CanvasImageSource, width: number, height: number, most: number, least?: number) => HTMLCanvasElement} */
 export const reduced = (source, width, height, most, least = 1) => {
   const scale = Math.min(1, most / Math.max(width, height));
@@ -80,11 +73,9 @@ export const reduced = (source, width, height, most, least = 1) => {
 
 // A canvas as JPEG in base64, for a request in JSON
 /** @param {HTMLCanvasElement} canvas */
-/** @param {HTMLCanvasElement} canvas */
 export const encoded = (canvas) => canvas.toDataURL("image/jpeg", 0.95).split(",")[1];
 
 // The camera in a video element, until `stopCamera`
-/** @type {(video: HTMLVideoElement, wanted?: boolean | MediaTrackConstraints) => Promise<void>} */
 /** @type {(video: HTMLVideoElement, wanted?: boolean | MediaTrackConstraints) => Promise<void>} */
 export const startCamera = async (video, wanted = true) => {
   video.srcObject = await navigator.mediaDevices.getUserMedia({ video: wanted });
@@ -99,7 +90,6 @@ export const stopCamera = (video) => {
 
 // The camera: the first press films into `video`, the second returns the picture (a canvas)
 /** @type {(video: HTMLVideoElement) => Promise<HTMLCanvasElement | null>} */
-/** @type {(video: HTMLVideoElement) => Promise<HTMLCanvasElement | null>} */
 export const photograph = async (video) => {
   if (!video.srcObject) {
     await startCamera(video);
@@ -111,7 +101,6 @@ export const photograph = async (video) => {
 };
 
 // Why a camera or a microphone does not answer; `told` has the texts {denied, absent, failed}
-/** @type {(error: Error, told: Record<string, string>) => string} */
 /** @type {(error: Error, told: Record<string, string>) => string} */
 export const deviceTrouble = (error, told) => {
   if (error.name === "NotAllowedError") return told.denied;

@@ -1,5 +1,5 @@
 // CLIP's matrix: both softmaxes, the contrastive loss, and the pull of a cell on its two vectors.
-import { context2d, bytes, clear, fill } from "./common.js";
+import { bytes, clear, context2d, fill } from "./common.js";
 import { ownImage } from "./own_image.js";
 
 
