@@ -68,6 +68,7 @@ PAGE = """<!DOCTYPE html><script src="/static/studio.js" data-language="en"></sc
 <aside id="wrong" hidden><div></div></aside>"""
 PART = """import { complain } from "/static/plain.js";
 export const begin = (part) => {
+  part.dataset.called = "";
   part.querySelector("#failing").addEventListener("click", () => complain("failed"));
 };"""
 
@@ -97,6 +98,7 @@ def test_a_part_begins_once_all_of_it_is_there():
             page.goto("http://127.0.0.1:9/", wait_until="commit")
         page.wait_for_selector("[data-module]", state="attached")  # the parser stands within it
         page.evaluate("import('/part.js').then(() => {})")
+        assert page.locator("[data-called]").count() == 0
         routes["/slow.js"]()
         page.wait_for_selector("[data-begun]")
         assert visit.errors == []
@@ -113,6 +115,6 @@ def test_a_part_says_when_it_answers_and_what_goes_wrong_at_once_is_seen():
         routes["/part.js"]()
         page.wait_for_selector("[data-begun]")
         page.click("#failing")
-        assert page.inner_text("#wrong") == "failed"
+        assert page.is_visible("#wrong") and page.inner_text("#wrong") == "failed"
         page.click("#other")
         assert page.is_hidden("#wrong") and visit.errors == []
