@@ -69,8 +69,12 @@ class Panel:
             job_view.progress(job, state),
             job_view.seen(job),
             self._buttons(studio, job, state),
-            self.outcome(studio, job) if state == "done" else job_view.failure(job, state),
+            self.result(studio, job, state),
         )
+
+    def result(self, studio: Studio, job: Job, state: str) -> str:
+        """Return what came of a job, or why it failed."""
+        return self.outcome(studio, job) if state == "done" else job_view.failure(job, state)
 
     def _shown_at(self, studio: Studio, job: Job) -> str:
         return job_view.address(studio, job) or studio.url(self.page, job=job.id)
