@@ -32,7 +32,8 @@ def part(studio: Studio, page: str, name: str) -> str:
 
 def form(studio: Studio, page: str, name: str, content: Markup, target: str = "#job", **more: Any) -> Markup:
     """Return a form whose answer takes the place of ``target``; a second press waits for the first."""
-    sends = {"hx_post": part(studio, page, name), "hx_target": target, "hx_swap": "outerMorph", "hx_sync": "this:drop"}
+    sends = {"hx_post": part(studio, page, name), "hx_target": target, "hx_swap": "outerMorph"}
+    sends["hx_sync"] = f"{target}:drop"
     extra = attributes({"id": "form", "hx_encoding": "multipart/form-data", "novalidate": True, **sends, **more})
     return Markup('<form class="form"{}>{}</form>').format(extra, content)
 

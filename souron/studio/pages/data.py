@@ -90,7 +90,7 @@ def doing(studio: Studio, form: Posted) -> Markup:
             "hx_include": "#form, #out",
             "hx_target": "#job",
         }
-        return controls.press(label, disabled=not files, hx_swap="outerMorph", **send)
+        return controls.press(label, disabled=not files, **send)
 
     out = controls.labelled(
         _("folder for the anonymous copy"),
