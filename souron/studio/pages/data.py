@@ -85,11 +85,8 @@ def doing(studio: Studio, form: Posted) -> Markup:
     files = chosen(form) not in load.names()
 
     def button(name: str, label: str) -> Markup:
-        send: dict[str, Any] = {
-            "hx_post": controls.part(studio, "data", name),
-            "hx_include": "#form, #out",
-            "hx_target": "#job",
-        }
+        send: dict[str, Any] = {"hx_post": controls.part(studio, "data", name), "hx_include": "#form, #out"}
+        send |= {"hx_target": "#job", "hx_swap": "outerMorph", "hx_sync": "#job:drop"}
         return controls.press(label, disabled=not files, **send)
 
     out = controls.labelled(
