@@ -35,7 +35,8 @@ def part(studio: Studio, page: str, name: str) -> str:
 
 def form(studio: Studio, page: str, name: str, content: Markup, target: str = "#job", **more: Any) -> Markup:
     """Return a form whose answer takes the place of ``target``; a second press waits for the first."""
-    sends = {"hx_post": part(studio, page, name), "hx_target": target, "hx_swap": "outerMorph", "hx_sync": "this:drop"}
+    sends = {"hx_post": part(studio, page, name), "hx_target": target, "hx_swap": "outerMorph"}
+    sends["hx_sync"] = f"{target}:drop"
     extra = attributes({"id": "form", "hx_encoding": "multipart/form-data", "novalidate": True, **sends, **more})
     return Markup('<form class="form"{}>{}</form>').format(extra, content)
 
@@ -123,7 +124,7 @@ def either(name: str, choices: Sequence[tuple[str, str]], value: str, other: str
     """Return a list to choose from, and a text field called ``other`` for another value; ``chosen`` reads both."""
     listed = value in [one for _shown, one in choices]
     field = text(f"{name}-other", "" if listed else value, placeholder=other, aria_label=other)
-    return chooser(name, choices, value if listed else "", **more) + field
+    return chooser(name, choices if listed else [(other, ""), *choices], value if listed else "", **more) + field
 
 
 def chosen(form: Posted, name: str) -> str:
@@ -161,12 +162,16 @@ def confirmed(label: str, question: str, do: Markup) -> Markup:
 CHANGES = ("input", "change", "htmx:after:swap")  # of a form: by hand, or drawn anew
 
 
-def follows(studio: Studio, page: str, name: str, id: str, *, delay: str = "200ms", **more: Any) -> Markup:
-    """Return a place that the part ``name`` draws anew when the form of the page changes."""
-    triggers = ", ".join(["load", *(f"{event} from:#form delay:{delay}" for event in CHANGES)])
+def follows(
+    studio: Studio, page: str, name: str, id: str, content: Markup | str = "", *, delay: str = "200ms", **more: Any
+) -> Markup:
+    """Return a place that the part ``name`` draws anew when the form of the page changes, and fills unless
+    it has a ``content``."""
+    begins = [] if content else ["load"]
+    triggers = ", ".join([*begins, *(f"{event} from:#form delay:{delay}" for event in CHANGES)])
     draws = {"hx_post": part(studio, page, name), "hx_trigger": triggers, "hx_include": "#form"}
     how = {"hx_swap": "innerMorph", "hx_sync": "this:replace"}
-    return Markup("<div{}></div>").format(attributes({"id": id, **draws, **how, **more}))
+    return Markup("<div{}>{}</div>").format(attributes({"id": id, **draws, **how, **more}), content)
 
 
 def columns(left: Markup, right: Markup) -> Markup:
