@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio
-from souron.utils.messages import _
+from souron.utils.messages import UserError, _
 
 IDS = re.compile(r' id="field-[^"]*"')  # of the control that a label belongs to
 
@@ -58,6 +58,30 @@ def text(name: str, value: str = "", **more: Any) -> Markup:
     return Markup("<input{}>").format(
         attributes({"id": f"field-{name}", "type": "text", "name": name, "value": value, "autocomplete": "off", **more})
     )
+
+
+def number(name: str, value: Any, low: float, high: float, step: float = 1, **more: Any) -> Markup:
+    """Return a field for a number, which ``number_of`` reads."""
+    ends = {"min": low, "max": high, "step": step}
+    return Markup('<input type="number"{}>').format(attributes({"name": name, "value": value, **ends, **more}))
+
+
+def number_of(text: str, label: str, kind: type, low: float, high: float) -> Any:
+    """Return the int or float that was typed, the lowest one where nothing was.
+
+    Raises UserError for any other text, and for a number that is out of bounds.
+    """
+    try:
+        value = kind(text.strip() or low)
+        if not low <= value <= high:
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            "value",
+            _("{name}={value} is not understood").format(name=label, value=text),
+            expected=_("a number from {low} to {high}").format(low=low, high=high),
+        ) from None
+    return value
 
 
 def area(name: str, value: str = "", **more: Any) -> Markup:

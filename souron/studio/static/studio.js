@@ -57,17 +57,6 @@
     if (field && ["Tab", "Shift"].includes(event.key)) event.stopImmediatePropagation();
   }, true);
 
-  // answers are voted on with keys, unless something is being typed
-  const VOTES = { 1: "vote-first", 2: "vote-second", 3: "vote-good", 4: "vote-bad", n: "vote-next" };
-  addEventListener("keydown", (event) => {
-    const typed = event.target.closest?.("input, textarea, select, [role=combobox], [contenteditable]");
-    /** @type {any} */
-    const button = document.getElementById(VOTES[event.key] ?? "");
-    if (!button || button.disabled || typed || event.ctrlKey || event.altKey || event.metaKey) return;
-    event.preventDefault();
-    button.click();
-  });
-
   // the same as text, lists and links within the studio, whatever else it may hold
   const KEPT = ["div", "dl", "dt", "dd", "details", "summary", "pre", "code", "a"];
   const plain = (node) => {
