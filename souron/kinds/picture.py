@@ -18,6 +18,7 @@ from souron.utils.messages import N_, _
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
 SHOWN = 1024  # pixels of the longer side, in a notebook
+TINY, LEAST_SIDE = 128, 256  # pixels: images below TINY are enlarged to about LEAST_SIDE
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +117,14 @@ class Picture(Kind):
 def html(shown: Image.Image, words: str) -> str:
     """Return an image as an HTML element, with a text for people who cannot see it.
 
+    A tiny image is enlarged by a whole factor, so that each pixel stays a square.
+
     >>> html(Image.new("L", (2, 2)), "a black square")[:32]
     "<img src='data:image/png;base64,"
     """
     small = image_codec.rounded(shown).copy()
     small.thumbnail((SHOWN, SHOWN))
+    if max(small.size) < TINY:
+        times = LEAST_SIDE // max(small.size)
+        small = small.resize((small.width * times, small.height * times), Image.Resampling.NEAREST)
     return f"<img src='{image_codec.data_uri(small)}' alt='{escape(words)}' style='max-width:100%'>"

@@ -1,7 +1,7 @@
 """Predictions for one or more inputs, each shown beside its input."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from souron.evaluation import gradcam
 from souron.kinds import finding
 from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
-from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
-from souron.studio import volume_pages
+from souron.studio.forms import widgets
 from souron.studio.shared import trouble
 from souron.utils import units
 from souron.utils.messages import UserError, _, language
@@ -45,11 +44,15 @@ def told(error: UserError, file: str = "") -> Markup:
 
 
 def answered(model: models_api.Model, files: Iterable[Path], chosen: Mapping[str, Any]) -> Iterator[Answer]:
-    """Yield the prediction for each file, with what the page shows of the file."""
+    """Yield the prediction for each file, with what the page shows of the file.
+
+    The prediction knows the file's name and not its place.
+    """
     for path in files:
         try:
             for given in model.asked.given.each(path, **model.reading):
-                yield beside(given, model.answer(given, **chosen), model.learnt_from)
+                said = model.answer(replace(given, file=Path(given.file).name), **chosen)  # type: ignore[type-var]
+                yield beside(given, said, model.learnt_from)
         except UserError as error:
             yield Answer(str(path), error)
 
@@ -83,11 +86,11 @@ def looked(model: models_api.Model, answer: Answer) -> str:
     return image.data_uri(plots.overlay(pixels, heat[0]))
 
 
-def cards(answers: Sequence[Answer], top: float, look: bool) -> Markup:
+def cards(answers: Sequence[Answer], top: float, look: bool, view: widgets.View | None = None) -> Markup:
     """Return each input beside its prediction, as HTML cards."""
     if not answers:
         return Markup()
-    shown = Markup("").join(card(each, int(top), look) for each in answers)
+    shown = Markup("").join(card(each, int(top), look, view) for each in answers)
     return Markup('<p role="status"><strong>{}</strong></p>{}<div class="answers">{}</div>').format(
         summary(answers), unchecked(answers), shown
     )
@@ -117,7 +120,7 @@ def _plain(said: Kind | UserError) -> str:
     return str(said)
 
 
-def card(answer: Answer, top: int, look: bool) -> Markup:
+def card(answer: Answer, top: int, look: bool, view: widgets.View | None = None) -> Markup:
     name = limits.readable(Path(answer.file).name)
     wrong = isinstance(answer.said, UserError)
     explained = look and answer.looked.startswith("data:")
@@ -125,29 +128,28 @@ def card(answer: Answer, top: int, look: bool) -> Markup:
         answer.looked if explained else answer.image, name, "pixelated" if answer.pixelated else ""
     )
     remark = "" if wrong or explained or not look else answer.looked
-    return Markup('<figure class="answer">{}<div><figcaption>{}</figcaption>{}{}</div></figure>').format(
+    return Markup('<figure class="answer">{}<div>{}{}{}</div></figure>').format(
         picture if answer.image else "",
-        name,
-        said(answer, top),
+        Markup("<figcaption>{}</figcaption>").format(name) if name else "",
+        said(answer, top, view=view),
         Markup("<p><small>{}</small></p>").format(remark) if remark else "",
     )
 
 
-def said(answer: Answer, top: int, folded: bool = True) -> Markup:
+def said(answer: Answer, top: int, folded: bool = True, view: widgets.View | None = None) -> Markup:
     """Return an answer; of an unlike case the warning and the guess, ``folded`` or not."""
     if isinstance(answer.said, UserError):
         return told(answer.said, answer.file)
     if isinstance(answer.said, Labels) and not answer.said.several:
         shown = bars(answer.said, top)
     else:
-        shown = Markup(answer.said._repr_html_())  # a kind escapes what it shows
+        shown = widgets.shown(answer.said, view)
     warned = doubt(answer.said, answer.learnt)
     if warned:
         guess = finding.guess(_plain(answer.said))
         opened = "" if folded else "open"
         shown = Markup('<details class="guess" {}><summary>{}</summary>{}</details>').format(opened, guess, shown)
-    viewed = volume_pages.frame(answer.said) if isinstance(answer.said, LabelledVolume) else Markup()
-    return warned + viewed + shown
+    return warned + shown
 
 
 def doubt(said: Kind, learnt: str = "") -> Markup:

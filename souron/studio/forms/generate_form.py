@@ -5,23 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-from PIL import ImageChops
 
 from souron.cli import generate
 from souron.kinds import signature
-from souron.studio.forms import command_form
+from souron.studio.forms import command_form, controls, plain_options
 from souron.studio.jobs.job_queue import Job
-from souron.studio.jobs.job_view import Watch
-from souron.studio.security import upload_names
-from souron.studio.shared import DIRECT, QUIET, Studio, command, remarks, same_thing, words
+from souron.studio.jobs.panel import Panel
+from souron.studio.security.posted import Posted
+from souron.studio.shared import Studio, command, remarks, same_thing, words
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
 MOST_SHOWN = 64  # generated images on the page
 COUNT, SEED = 16, 1  # defaults of the form
 MOST_LETTERS = 1000  # characters of a prompt
-PAINT = "#ff00ff"  # colour of the inpainting mask
-SAID_HERE = (  # options of generate with their own widgets
+NAME = "use-name"  # the field that names the system; "-" stands in no option's name
+SAID_HERE = (  # options of generate with fields of their own
     "run",
     "n",
     "seed",
@@ -36,109 +35,85 @@ SAID_HERE = (  # options of generate with their own widgets
 
 
 class Drawing:
-    """The form of one run.
+    """The form of one generator."""
 
-    ``watch`` shows the job that generates; ``same`` shows the equivalent command line and Python.
-    """
+    def __init__(self, studio: Studio, run: str, system: Any, labels: Sequence[tuple[str, str]]) -> None:
+        self.studio, self.run, self.system, self.labels = studio, run, system, labels
+        self.options = signature.options_of(system.drawing)
+        self.own = {name: each for name, each in self.options.items() if each.default is not None}
+        self.known = command_form.fields(generate.generate)
+        self.further = {name: field for name, field in self.known.items() if name not in SAID_HERE}
 
-    def __init__(
-        self, studio: Studio, run: str, system: Any, labels: Sequence[tuple[str, str]], watch: Watch, same: Any
-    ) -> None:
-        import gradio as gr
+    def html(self) -> Markup:
+        """Return the form beside the place of its job, and the equivalent command."""
+        more = Markup("").join(field.html() for field in self.further.values())
+        fields = [
+            named_in(self.run),
+            self._prompt(),
+            self.known["n"].html(COUNT, label=_("pictures"), about=_("how many to generate")),
+            self.known["seed"].html(SEED),
+            self._classes(),
+            self._images(),
+            plain_options.fields(self.own, {}, whole=True),
+            controls.folded(controls.more_options(), more),
+            controls.press(_("Generate"), first=True),
+        ]
+        form = controls.form(self.studio, "use", "generate", Markup("").join(fields))
+        same = controls.follows(self.studio, "use", "same", "same")
+        return controls.columns(form + same, PANEL.html(self.studio, latest(self.studio, self.run)))
 
-        from souron.studio.forms import widgets
+    def _prompt(self) -> Markup:
+        if not self.system.prompted:
+            return Markup()
+        about = _("what is to be generated; several with | between take turns")
+        return controls.labelled(_("Prompt"), controls.area("prompt", rows=2, maxlength=MOST_LETTERS), about)
 
-        self.studio, self.run = studio, run
-        options = signature.options_of(system.drawing)
-        self.own = {name: each for name, each in options.items() if each.default is not None}
-        known = command_form.fields(generate.generate)
-        self.counts = [known["n"], known["seed"]]
-        self.further = {name: field for name, field in known.items() if name not in SAID_HERE}
-        prompt = gr.Textbox(
-            label=_("Prompt"),
-            lines=2,
-            max_length=MOST_LETTERS,
-            visible=system.prompted,
-            info=_("what is to be generated; several with | between take turns"),
+    def _classes(self) -> Markup:
+        if not getattr(self.system, "conditional", False) or not self.labels:
+            return Markup()
+        about = Markup("<small>{}</small>").format(_("several take turns; none: as the data has them"))
+        return Markup('<div class="classes">{}{}</div>').format(
+            controls.ticks("label", _("Classes"), self.labels), about
         )
-        with gr.Row():
-            count = known["n"].widget(COUNT, label=_("pictures"), info=_("how many to generate"))
-            seed = known["seed"].widget(SEED)
-        classes = gr.Dropdown(
-            list(labels),
-            value=[],
-            multiselect=True,
-            label=_("Classes"),
-            info=_("several take turns; none: as the data has them"),
-            visible=bool(getattr(system, "conditional", False)),
-        )
-        given = gr.Image(
-            label=_("an image to complete"),
-            type="filepath",
-            image_mode=None,
-            height=240,
-            sources=["upload", "clipboard"],
-            visible=bool(getattr(system, "completes", False)),
-        )
-        upload_names.received(given)
-        brush = gr.Brush(default_size=24, colors=[PAINT], default_color=PAINT, color_mode="fixed")
-        gr.HTML(
-            Markup("<p>{}</p>").format(_("an image to start from; paint over what is to be generated anew")),
-            visible="image" in options,
-        )
-        start = gr.ImageEditor(
-            label=_("picture"),
-            type="filepath",
-            image_mode="RGBA",
-            height=420,
-            visible="image" in options,
-            sources=["upload", "clipboard"],
-            transforms=(),
-            layers=False,
-            brush=brush,
-        )
-        upload_names.received(start, upload_names.painted)
-        own = [widgets.option(each) for each in self.own.values()]
-        with gr.Accordion(_("More options"), open=False):
-            more = [field.widget() for field in self.further.values()]
-        go = gr.Button(_("Generate"), variant="primary")
 
-        form, says = awake([prompt, count, seed, classes, given, start, *own, *more]), studio.says
-        proposed = self.proposed()
-        studio.blocks.load(says(lambda: self.the_same(*proposed)), None, same, **QUIET, **DIRECT)
-        studio.on_change(form, self.the_same, form, same, **DIRECT)
-        watch.follow(go.click(says(self.begin), form, watch.job, **QUIET, **DIRECT))
+    def _images(self) -> Markup:
+        """Return the places for an image to complete, or to start from, over which a mask is painted."""
+        from souron.kinds.picture import Picture
 
-    def proposed(self) -> list[Any]:
-        """Return the initial values of the form."""
-        own = [option.default for option in self.own.values()]
-        return ["", COUNT, SEED, [], None, None, *own, *[None] * len(self.further)]
+        places = Markup()
+        if getattr(self.system, "completes", False):
+            places += controls.labelled(_("an image to complete"), controls.files("given", Picture.formats))
+        if "image" in self.options:
+            about = _("an image to start from; paint over what is to be generated anew")
+            places += controls.labelled(_("picture"), controls.files("image", Picture.formats), about)
+        if "mask" in self.options:
+            wipe: dict[str, Any] = {"data_paint": "image", "data_wipe": _("Wipe off")}
+            label, info = self.known["mask"].says
+            places += controls.labelled(label, controls.files("mask", Picture.formats, **wipe), info)
+        return places
 
-    def read(self, *values: Any) -> dict[str, Any]:
+    def read(self, form: Posted) -> dict[str, Any]:
         """Return the options for generate, without unchanged defaults. Raises UserError."""
-        prompt, count, seed, labels, given, start, *rest = values
-        own, more = rest[: len(self.own)], rest[len(self.own) :]
-        pairs = zip(self.own.values(), own, strict=True)
-        read = {option.name: option.read(value) for option, value in pairs}
+        prompt = form["prompt"].replace("\r\n", "\n")
+        own = plain_options.of_form(self.own, form)
         return {
-            **command_form.chosen(self.counts, [count, seed]),
-            **({"label": ",".join(labels)} if labels else {}),
-            **({"prompt": prompt} if prompt and prompt.strip() else {}),
-            **({"given": given} if given else {}),
-            **started(start),
-            **{name: value for name, value in read.items() if value != self.own[name].default},
-            **command_form.chosen(self.further.values(), more),
+            **command_form.values([self.known["n"], self.known["seed"]], form),
+            **({"label": ",".join(form.all("label"))} if form.all("label") else {}),
+            **({"prompt": prompt} if prompt.strip() else {}),
+            **{name: paths[0] for name in ("given", "image", "mask") if (paths := form.paths(name))},
+            **{name: value for name, value in own.items() if value != self.own[name].default},
+            **command_form.values(self.further.values(), form),
         }
 
-    def begin(self, *values: Any) -> str:
-        line = words("generate", [self.run], spelt(self.read(*values)))
-        return self.studio.jobs.start(line, self.studio.language, queued=False).id
+    def command(self, form: Posted) -> list[str]:
+        """Return the words of the command. Raises UserError."""
+        return words("generate", [self.run], spelt(self.read(form)))
 
-    def the_same(self, *values: Any) -> Markup:
-        """Return the equivalent command line and Python code."""
+    def same(self, form: Posted) -> Markup:
+        """Return the equivalent command line and Python code; empty where the form is incomplete."""
         try:
-            said = self.read(*values)
-        except UserError:  # incomplete input; the button reports errors
+            said = self.read(form)
+        except UserError:  # the button reports errors
             return Markup()
         for name in ("given", "image", "mask"):
             if name in said:
@@ -147,38 +122,9 @@ class Drawing:
         return same_thing(line, command_form.python("generate", repr(self.run), said, {}))
 
 
-def started(start: upload_names.Painted | None) -> dict[str, str]:
-    """Write the start image and, where it was painted over, its mask to files.
-
-    Raises UserError for an invalid image.
-    """
-    if start is None:
-        return {}
-    from souron.kinds.codecs import image as image_codec
-
-    image = Path(start.image)
-    covered = [alpha for layer in start.layers if (alpha := image_codec.alpha(Path(layer)))]
-    masks = [alpha.point(lambda value: 255 * (value > 127)) for alpha in covered]
-    masks = [mask for mask in masks if mask.getbbox()]
-    if not masks:
-        return {"image": str(image)}
-    mask = masks[0]
-    for other in masks[1:]:
-        mask = ImageChops.lighter(mask, other)
-    file = image.with_name(f"{image.stem[:80]}-mask.png")
-    mask.save(file)
-    return {"image": str(image), "mask": str(file)}
-
-
-def awake(components: Sequence[Any]) -> list[Any]:
-    """Make components interactive that are built while a page is open.
-
-    Gradio takes a component with a value for mere output unless it says otherwise.
-    """
-    for component in components:
-        if getattr(component, "interactive", False) is None:
-            component.interactive = True
-    return list(components)
+def named_in(system: str) -> Markup:
+    """Return the hidden field that names the system of a form."""
+    return Markup('<input type="hidden"{}>').format(controls.attributes({"name": NAME, "value": system}))
 
 
 def spelt(options: Mapping[str, Any]) -> dict[str, str]:
@@ -193,7 +139,7 @@ def spell(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def latest(studio: Studio, name: str | None) -> str:
+def latest(studio: Studio, name: str) -> str:
     """Return the id of the latest job that generates with a run; "" where there is none."""
     jobs = (job for job in studio.jobs.all() if job.words[:2] == ["generate", name])
     return next((job.id for job in jobs), "")
@@ -225,3 +171,6 @@ def linked(studio: Studio, files: list[Path]) -> Markup:
         for file in files
         if (address := studio.address(file))
     )
+
+
+PANEL = Panel("use", lambda: ("generate",), outcome)

@@ -4,12 +4,14 @@ A new system needs no code here (``signature``).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+from fastapi.responses import FileResponse
 from markupsafe import Markup
 
 from souron import registry
@@ -17,19 +19,20 @@ from souron.data import display_names, load
 from souron.hub import fetch, names, weights, zoo
 from souron.kinds import signature
 from souron.kinds.boxes import Boxes
-from souron.kinds.codecs import moving
-from souron.kinds.kind import in_both
+from souron.kinds.codecs import image, moving
+from souron.kinds.gallery import Gallery
+from souron.kinds.kind import Kind, in_both
 from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
-from souron.studio import answers, tables
+from souron.studio import answers, kept_answers, tables
 from souron.studio.answers import Answer, told
-from souron.studio.forms import samples, widgets
-from souron.studio.forms.generate_form import Drawing, awake, spelt
-from souron.studio.jobs.job_view import Watch
+from souron.studio.forms import controls, plain_options, samples, widgets
+from souron.studio.forms.generate_form import NAME, Drawing, named_in, spelt
+from souron.studio.kept_answers import Kept
 from souron.studio.model_cache import models
 from souron.studio.runs import run_list
-from souron.studio.security import upload_names
-from souron.studio.shared import DIRECT, QUIET, Studio, command, here, remarks, same_thing, words
+from souron.studio.security.posted import Posted
+from souron.studio.shared import Studio, command, here, remarks, same_thing, words
 from souron.tasks.classify import Classifier
 from souron.utils.files import new_folder
 from souron.utils.messages import UserError, _
@@ -38,7 +41,8 @@ MOST_SECONDS = 60.0  # of a video that are processed; the command line has no li
 MOST_ANSWERS = 64  # on the page at once
 MOST_NAMED = 3  # files in the equivalent command
 MOST_BARS, BARS = 20, 5  # labels of a prediction
-IN_BROWSERS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+ANSWER, FOLDER, SAMPLE = "answer-id", "given-folder", "given-sample"  # names of fields
+TOP, LOOK = "view-top", "view-look"
 
 
 @dataclass(frozen=True)
@@ -98,29 +102,37 @@ def works(project: Path, name: str) -> bool:
     return hasattr(system, "predict") or hasattr(system, "drawing")
 
 
-def build(studio: Studio, name: str, watch: Watch, same: Any) -> None:
-    """Build the form of a system.
-
-    ``watch`` shows the job that generates; ``same`` shows the equivalent command line and Python.
-    """
-    import gradio as gr
-
+def chosen(studio: Studio, name: str) -> Markup:
+    """Return the form of a system and the place of what comes of it."""
     try:
         source = find(studio.project, name)
         asked = signature.signature(source.system)
     except UserError as error:
-        gr.HTML(told(error))
-        studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)
-        return
-    gr.HTML(about(studio, source))
+        return told(error)
     if hasattr(source.system, "drawing"):
-        labels = [(in_both(label, source.japanese), label) for label in source.labels]
-        Drawing(studio, source.name, source.system, labels, watch, same)
+        content = drawing(studio, source).html()
     elif asked is not None:
-        Predicting(studio, source, asked, same)
+        content = Predicting(studio, source, asked).html()
     else:
-        gr.HTML(silent(studio))
-        studio.blocks.load(lambda: "", None, same, **QUIET, **DIRECT)
+        content = silent(studio)
+    return about(studio, source) + content
+
+
+def drawing(studio: Studio, source: Source) -> Drawing:
+    labels = [(in_both(label, source.japanese), label) for label in source.labels]
+    return Drawing(studio, source.name, source.system, labels)
+
+
+def form_of(studio: Studio, form: Posted) -> "Drawing | Predicting":
+    """Return the form of the system that a request names. Raises UserError."""
+    source = find(studio.project, form[NAME])
+    if hasattr(source.system, "drawing"):
+        return drawing(studio, source)
+    asked = signature.signature(source.system)
+    if asked is None:
+        found = _("{system} does not answer for such a file").format(system=source.name)
+        raise UserError("system", found)
+    return Predicting(studio, source, asked)
 
 
 def about(studio: Studio, source: Source) -> Markup:
@@ -179,229 +191,212 @@ def film(studio: Studio, record: Any) -> Markup:
 
 
 class Predicting:
-    """Form for one input, several files or a folder, and the predictions."""
+    """The form of one system that answers, and its answers."""
 
-    def __init__(self, studio: Studio, source: Source, asked: signature.Signature, same: Any) -> None:
-        import gradio as gr
-
-        self.studio, self.source, self.asked, self.same = studio, source, asked, same
+    def __init__(self, studio: Studio, source: Source, asked: signature.Signature) -> None:
+        self.studio, self.source, self.asked = studio, source, asked
         self.labels = asked.gives.widget == "labels"
-        with gr.Row():
-            with gr.Column(scale=2, min_width=320, elem_classes="given"):
-                self._build_question()
-            with gr.Column(scale=3, min_width=320, elem_classes="result"):
-                self._build_answer()
-        self._connect()
+        self.images = {name: one for name, one in asked.options.items() if one.kind is not None}
 
-    def _build_question(self) -> None:
-        import gradio as gr
+    def html(self) -> Markup:
+        """Return the form beside the place of the answers, and the equivalent command."""
+        fields = Markup("").join(
+            [
+                named_in(self.source.name),
+                widgets.given(self.asked.given, self._text()),
+                self._sample(),
+                self._options(),
+                controls.press(_("Predict"), first=True),
+                Markup('<p role="status" class="faint htmx-indicator" id="computing">{}</p>').format(_("computing …")),
+                self._folder(),
+            ]
+        )
+        form = controls.form(
+            self.studio,
+            "use",
+            "predict",
+            fields,
+            "#answer",
+            hx_swap="outerHTML",
+            hx_include="#answer",
+            hx_indicator="#computing",
+        )
+        same = controls.follows(self.studio, "use", "same", "same", hx_include="#form, #answer")
+        return controls.columns(form + same, self._ready() + self.answer())
 
-        kind = self.asked.given
+    def _text(self) -> str:
+        """Return the text that stands in the form at first."""
+        folder = self.source.folder
+        if self.asked.given.widget != "text" or folder is None or not zoo.holds(folder):
+            return ""
+        return "".join(file.read_text(encoding="utf-8").strip() for file in zoo.examples(folder)[:1])
+
+    def sample(self) -> Path | None:
+        """Return a file that is there before one is uploaded."""
+        return samples.sample(self.asked.given, self.source.folder, self.source.args, self.studio.roots)
+
+    def _sample(self) -> Markup:
+        found = self.sample()
+        if found is None:
+            return Markup()
+        tick = controls.tick(SAMPLE, f"{_('Try it with an example')}: {found.name}", True)
+        return Markup('<div class="sample">{}{}</div>').format(self._thumbnail(found), tick)
+
+    def _thumbnail(self, file: Path) -> Markup:
+        if not issubclass(self.asked.given, Picture):
+            return Markup()
+        try:
+            small = image.rounded(Picture.read(file).image).copy()
+        except UserError:  # the answer says what is wrong with it
+            return Markup()
+        small.thumbnail((answers.THUMBNAIL, answers.THUMBNAIL))
+        kind = "pixelated" if max(small.size) < answers.SMALL else ""
+        return Markup('<img src="{}" alt="{}" class="{}">').format(image.data_uri(small), file.name, kind)
+
+    def _options(self) -> Markup:
         folder = self.source.folder
         asked = zoo.asked(folder) if folder is not None and zoo.holds(folder) else {}
-        options = {
-            name: replace(each, default=asked.get(name, each.default)) for name, each in self.asked.options.items()
-        }
-        own = {name: widgets.option(each) for name, each in options.items()}
-        with gr.Tabs(selected="one") as self.tabs:
-            with gr.Tab(widgets.called(kind), id="one"):
-                self.form = widgets.Form(self.asked, widgets.given(kind), own)
-                self.ask_one = gr.Button(_("Predict"), variant="primary", interactive=False)
-            with gr.Tab(_("files"), id="files"):
-                self.files = gr.File(label=", ".join(kind.formats), file_count="multiple")
-                upload_names.received(self.files, upload_names.places)
-                self.ask_files = gr.Button(_("Predict each"), variant="primary")
-            with gr.Tab(_("a folder"), id="folder"):
-                self.folder = gr.Textbox(
-                    label=_("a folder on this computer"),
-                    placeholder="photos/",
-                    info=_("or a pattern such as photos/*.png"),
-                )
-                self.ask_folder = gr.Button(_("Predict each"), variant="primary")
+        files = Markup("").join(
+            controls.labelled(
+                plain_options.called(one), controls.files(name, one.kind.formats if one.kind else ()), _(one.help)
+            )
+            for name, one in self.images.items()
+        )
+        return plain_options.fields(self.asked.options, asked, whole=True) + files
 
-    def _build_answer(self) -> None:
-        import gradio as gr
+    def _folder(self) -> Markup:
+        field = controls.text(FOLDER, placeholder="photos/")
+        about = _("or a pattern such as photos/*.png")
+        each = controls.press(_("Predict each"), type="submit", name="given-way", value="folder")
+        return controls.folded(_("a folder"), controls.labelled(_("a folder on this computer"), field, about) + each)
 
-        explained = self.labels and issubclass(self.source.system, Classifier)
-        self.answers = gr.State([], time_to_live=widgets.KEPT)
-        with gr.Row(visible=self.labels):
-            with gr.Column(min_width=220):
-                most = max(2, min(MOST_BARS, len(self.source.labels) or MOST_BARS))
-                self.top = gr.Slider(
-                    1, most, min(BARS, most), step=1, label=_("labels"), info=_("this many of the likeliest")
-                )
-            with gr.Column(min_width=220):
-                self.look = gr.Checkbox(
-                    label=_("show what it looked at"),
-                    visible=explained,
-                    info=_("where evidence was found, not whether it was the right evidence"),
-                )
-        self.cards = gr.HTML()
-        self.view = None if self.labels else widgets.shown(self.asked.gives)
+    def _ready(self) -> Markup:
+        """Return the place of an error that loading the model ends with: it is loaded in advance."""
+        address = f"{controls.part(self.studio, 'use', 'ready')}?{urlencode({NAME: self.source.name})}"
+        return Markup('<div hx-get="{}" hx-trigger="load" hx-swap="innerHTML"></div>').format(address)
 
-    def _connect(self) -> None:
-        says = self.studio.says
-        own = awake(list(self.form.options.values()))
-        awake([self.form.given, self.files, self.folder, self.top, self.look])
-        awake(self.view.parts if self.view else [])
-        told, shown = [*own, self.top, self.look], [self.answers, self.top, self.look]
-        before = self.view.kept if self.view else self.answers
-        outputs = [self.answers, self.cards, self.same, *(self.view.outputs if self.view else [])]
-        sampled = [self.ask_one, self.tabs, self.form.given, self.files]
-        for handler, parts in (
-            (lambda: self.the_same({}), self.same),
-            (self.sampled, sampled),
-            (self.loaded, self.cards),
-        ):
-            self.studio.blocks.load(says(handler), None, parts, **QUIET, **DIRECT)
-        self.ask_one.click(says(self.one), [before, self.form.given, *told], outputs, **DIRECT)
-        self.ask_files.click(says(self.several), [self.files, *told], outputs, **DIRECT)
-        self.ask_folder.click(says(self.all_of), [self.folder, *told], outputs, **DIRECT)
-        self.top.input(says(answers.cards), shown, self.cards, trigger_mode="always_last", **QUIET, **DIRECT)
-        self.look.input(says(self.look_again), shown, [self.answers, self.cards], **DIRECT)
-        self.studio.on_change(own, self.told_again, own, self.same, **DIRECT)
+    def ready(self) -> Markup:
+        with models.answering(self.source.name):
+            return Markup()
 
-    def sampled(self) -> list[Any]:
-        """Fill in a sample input, and enable the button."""
-        import gradio as gr
+    def answer(
+        self, kept: Kept | None = None, before: str = "", content: str = "", form: Posted | None = None
+    ) -> Markup:
+        """Return the place of the answers, with those that are ``kept`` from now on, or other ``content``."""
+        form = form or Posted()
+        id = kept_answers.answers.add(kept, before) if kept is not None else ""
+        one = kept.said if kept is not None else None
+        switches = self._switches(form) + (widgets.switches(one) if one is not None else "")
+        sends = {"hx_post": controls.part(self.studio, "use", "shown"), "hx_trigger": "input delay:150ms"}
+        how = {"hx_target": "#cards", "hx_swap": "innerMorph", "hx_sync": "this:replace", "class": "form"}
+        hidden = Markup('<input type="hidden"{}>').format(controls.attributes({"name": ANSWER, "value": id}))
+        view = Markup("<form{}>{}{}{}</form>").format(
+            controls.attributes({"id": "view", **sends, **how}), named_in(self.source.name), hidden, switches
+        )
+        if kept is not None:
+            content = self.cards(kept, Posted({name: form.all(name) for name in (TOP, LOOK) if name in form}))
+        return Markup('<div id="answer" class="result">{}<div id="cards">{}</div>{}</div>').format(
+            view, content, self._files(id) if one is not None and not self.labels else ""
+        )
 
-        source, kind, armed = self.source, self.asked.given, gr.update(interactive=True)
-        if kind.widget == "text" and source.folder is not None and zoo.holds(source.folder):
-            texts = [file.read_text(encoding="utf-8").strip() for file in zoo.examples(source.folder)[:1]]
-            return [armed, gr.skip(), *(texts or [gr.skip()]), gr.skip()]
-        found = samples.sample(kind, source.folder, source.args, self.studio.roots)
-        if found is None:
-            return [armed, gr.skip(), gr.skip(), gr.skip()]
-        if kind.widget == "picture" and found.suffix.lower() not in IN_BROWSERS:
-            return [armed, gr.update(selected="files"), gr.skip(), [str(found)]]
-        return [armed, gr.skip(), str(found), gr.skip()]
+    def _switches(self, form: Posted) -> Markup:
+        """Return how many labels are shown, and whether with what was looked at."""
+        if not self.labels:
+            return Markup()
+        most = max(2, min(MOST_BARS, len(self.source.labels) or MOST_BARS))
+        top = int(min(most, max(1, widgets.number(form, TOP, BARS))))
+        switches = widgets.slider(TOP, _("labels"), 1, most, top, _("this many of the likeliest"))
+        if issubclass(self.source.system, Classifier):
+            about = _("where evidence was found, not whether it was the right evidence")
+            switches += controls.tick(LOOK, _("show what it looked at"), LOOK in form, about)
+        return switches
 
-    def loaded(self) -> Any:
-        """Load the model in advance, for a fast first prediction; return its error, if any."""
-        import gradio as gr
+    def _files(self, id: str) -> Markup:
+        address = f"{controls.part(self.studio, 'use', 'files')}?{urlencode({NAME: self.source.name, ANSWER: id})}"
+        return Markup('<div hx-get="{}" hx-trigger="load" hx-swap="innerHTML"></div>').format(address)
 
-        try:
-            with models.answering(self.source.name):
-                return gr.skip()
-        except UserError as error:
-            return told(error)
-
-    def one(self, before: Any, value: Any, *values: Any) -> list[Any]:
-        """Predict for the form's input; ``before`` is the prediction shown so far."""
-        *own, top, look = values
-        try:
-            if Path(str(value)).suffix.lower() in moving.BY_AV and self.asked.gives is Boxes:
-                return self.watched(Path(str(value)), own)
+    def cards(self, kept: Kept, form: Posted) -> Markup:
+        """Return the answers as a reader chose to see them. Raises UserError."""
+        look = LOOK in form
+        if look and not all(each.looked for each in kept.answers):
             with models.answering(self.source.name) as model:
-                known = before if isinstance(before, self.asked.given) else None
-                given, chosen = self.form.read([value, *own], known, **model.reading)
-                said = model.answer(given, **chosen)
-            if self.view:
-                notice = answers.unchecked([Answer("", said)]) + answers.doubt(said, model.learnt_from)
-                return [[], notice, self.the_same(self.changed(own)), *self.view.update(said)]
-            found = answers.beside(given, said, model.learnt_from)
-            if isinstance(given, Picture):  # only its path is known; it may be read again
-                found = replace(found, file=str(value))
-            return self.shown([found], own, top, look)
-        except UserError as error:
-            return self.refused(error, str(value))
+                kept.answers = [
+                    each if each.looked else replace(each, looked=answers.looked(model, each)) for each in kept.answers
+                ]
+        shown = answers.cards(kept.answers, widgets.number(form, TOP, BARS), look, widgets.seen(form))
+        if len(kept.answers) == kept.count:
+            return shown
+        text = _("These are the first {shown}. How to ask about all stands below.").format(shown=len(kept.answers))
+        return shown + Markup("<p>{}</p>").format(text)
 
-    def several(self, files: Sequence[str] | None, *values: Any) -> list[Any]:
-        """Predict for each uploaded file."""
-        return self.each([Path(file) for file in files or []], "", *values)
+    def predict(self, form: Posted) -> Markup:
+        """Return the answers for what a form gives: files, a folder, a text or the sample. Raises UserError."""
+        before, folder = form[ANSWER], form[FOLDER].strip()
+        files = [Path(path) for path in form.paths(widgets.FILES)]
+        if form["given-way"] == "folder" or (folder and not files):
+            roots, whole = self.studio.roots, self.asked.given.folders
+            files = [roots.check(folder)] if whole else roots.files([folder])
+        else:
+            folder = ""
+        text = "" if files else form[widgets.TEXT].replace("\r\n", "\n")
+        if not files and not text.strip() and SAMPLE in form:
+            files = list(filter(None, [self.sample()]))
+        if len(files) == 1 and self._is_foreign_table(files[0]):
+            return self.answer(content=tables.way(self.studio, files[0])[1], form=form)
+        chosen = self.chosen(form)
+        if len(files) == 1 and self.asked.gives is Boxes and moving.is_video(files[0]):
+            return self.answer(content=self._watched(files[0], chosen), form=form)
+        with models.answering(self.source.name) as model:
+            found = list(islice(self._answered(model, files, text, before, chosen), MOST_ANSWERS))
+        named = [folder] if folder else [file.name for file in files[:MOST_NAMED]]
+        return self.answer(Kept(self.source.name, found, max(len(files), len(found)), named), before, form=form)
 
-    def all_of(self, text: str, *values: Any) -> list[Any]:
-        """Predict for each file of a folder."""
-        roots, whole = self.studio.roots, self.asked.given.folders
-        try:
-            found = [roots.check(text)] if whole else roots.files([text])
-        except UserError as error:
-            return self.refused(error)
-        return self.each(found, text, *values)
+    def _answered(
+        self, model: Any, files: Sequence[Path], text: str, before: str, chosen: Mapping[str, Any]
+    ) -> Iterator[Answer]:
+        """Yield the answers; without files that for a text, or for a blank input. Raises UserError."""
+        kind = self.asked.given
+        if files and not issubclass(kind, Gallery):
+            yield from answers.answered(model, files, chosen)
+            return
+        if files:
+            given: Kind = Gallery.of(files, **model.reading)
+        else:
+            kept = kept_answers.answers.get(before)
+            known = kept.said if kept is not None and kept.system == self.source.name else None
+            given = widgets.typed(kind, text, known)
+        yield answers.beside(given, model.answer(given, **chosen), model.learnt_from)
 
-    def each(self, files: list[Path], text: str, *values: Any) -> list[Any]:
-        """Predict for each file; ``text`` is the folder as typed. A table leads to the page for it."""
-        import gradio as gr
-
-        *own, top, look = values
-        try:
-            if not files:
-                raise UserError(
-                    "nothing given", _("nothing was given yet"), expected=", ".join(self.asked.given.formats)
-                )
-            if len(files) == 1 and self.is_foreign_table(files[0]):
-                return [[], tables.way(self.studio, files[0])[1], gr.skip(), *self._cleared()]
-            if len(files) == 1 and self.asked.gives is Boxes and moving.is_video(files[0]):
-                return self.watched(files[0], own)
-            chosen = self.chosen(own)
-            with models.answering(self.source.name) as model:
-                found = list(islice(answers.answered(model, files, chosen), MOST_ANSWERS))
-            return self.shown(found, own, top, look, text, len(files))
-        except UserError as error:
-            return self.refused(error)
-
-    def watched(self, video: Path, own: Sequence[Any]) -> list[Any]:
-        """Return every output for a video: its frames with boxes and tracks. Raises UserError."""
+    def _watched(self, video: Path, chosen: Mapping[str, Any]) -> Markup:
+        """Return what comes of a video: its frames with boxes and tracks. Raises UserError."""
         from souron.studies import watch
         from souron.studies.watch.video import within
 
         folder = new_folder(self.studio.project / "watch", video.stem)
         with models.answering(self.source.name) as model:
-            record = within(MOST_SECONDS, watch.of_model(model, video, folder, self.chosen(own)))
-        same = self.the_same(self.changed(own), [video.name])
-        return [[], film(self.studio, record), same, *self._cleared()]
+            record = within(MOST_SECONDS, watch.of_model(model, video, folder, chosen))
+        return film(self.studio, record)
 
-    def is_foreign_table(self, file: Path) -> bool:
+    def _is_foreign_table(self, file: Path) -> bool:
         """Return whether a file is a table, and the system does not take tables."""
         return tables.is_table(file) and not file.name.lower().endswith(tuple(self.asked.given.formats))
 
-    def shown(
-        self, found: list[Answer], own: Sequence[Any], top: float, look: bool, text: str = "", count: int = 1
-    ) -> list[Any]:
-        """Return every output for predictions on cards. Raises UserError."""
-        found = self.looked_at(found) if look else found
-        more = Markup("<p>{}</p>").format(
-            _("These are the first {shown}. How to ask about all stands below.").format(shown=len(found))
-        )
-        cards = answers.cards(found, top, look) + (more if len(found) < count else "")
-        named = [text] if text else [Path(each.file).name for each in found[:MOST_NAMED]]
-        return [found, cards, self.the_same(self.changed(own), named), *self._cleared()]
+    def chosen(self, form: Posted) -> dict[str, Any]:
+        """Return the options of a form, as ``predict`` takes them. Raises UserError."""
+        sent = {name: paths[0] for name in self.images if (paths := form.paths(name))}
+        return plain_options.of_form(self.asked.options, form) | signature.read_options(self.images, sent)
 
-    def refused(self, error: UserError, file: str = "") -> list[Any]:
-        """Return every output where there is no prediction."""
-        import gradio as gr
+    def same(self, form: Posted) -> Markup:
+        """Return the equivalent of a form; empty where it is incomplete."""
+        try:
+            chosen = plain_options.of_form(self.asked.options, form)
+        except UserError:  # somebody is still typing; the button says what is wrong
+            return Markup()
+        kept = kept_answers.answers.get(form[ANSWER])
+        changed = {name: value for name, value in chosen.items() if value != self.asked.options[name].default}
+        return self._same(changed, kept.named if kept is not None else ())
 
-        return [[], told(error, file), gr.skip(), *self._cleared()]
-
-    def _cleared(self) -> list[Any]:
-        return self.view.update(None) if self.view else []
-
-    def look_again(self, found: list[Answer], top: float, look: bool) -> list[Any]:
-        """Show the same predictions with Grad-CAM heat maps."""
-        found = self.looked_at(found) if look else found
-        return [found, answers.cards(found, top, look)]
-
-    def looked_at(self, found: list[Answer]) -> list[Answer]:
-        if all(each.looked for each in found):
-            return found
-        with models.answering(self.source.name) as model:
-            return [each if each.looked else replace(each, looked=answers.looked(model, each)) for each in found]
-
-    def chosen(self, values: Sequence[Any]) -> dict[str, Any]:
-        """Return the values of the option widgets, as ``predict`` takes them. Raises UserError."""
-        pairs = zip(self.asked.options.values(), values, strict=True)
-        return {option.name: option.read(value) for option, value in pairs}
-
-    def changed(self, values: Sequence[Any]) -> dict[str, Any]:
-        """Return the options that differ from their defaults. Raises UserError."""
-        chosen = self.chosen(values)
-        known = self.asked.options
-        return {name: value for name, value in chosen.items() if value != known[name].default}
-
-    def told_again(self, *values: Any) -> Markup:
-        return self.the_same(self.changed(values))
-
-    def the_same(self, changed: Mapping[str, Any], files: Sequence[str] = ()) -> Markup:
+    def _same(self, changed: Mapping[str, Any], files: Sequence[str] = ()) -> Markup:
         """Return the equivalent command line, Python code and HTTP server."""
         name, published = self.source.name, {"pretrained": self.source.pretrained}
         kind = self.asked.given
@@ -413,3 +408,57 @@ class Predicting:
             f"import souron\nmodel = souron.load({loaded})\nprint(model({', '.join(said)}))",
             (_("for other programs, over HTTP"), command(words("serve", [name], published))),
         )
+
+
+def predict(studio: Studio, form: Posted) -> Markup:
+    """Return the answers for what a form gives. Raises UserError."""
+    return _predicting(studio, form).predict(form)
+
+
+def shown(studio: Studio, form: Posted) -> Markup:
+    """Return the answers of a page anew, as its switches say. Raises UserError."""
+    if not form[ANSWER]:
+        return Markup()
+    return _predicting(studio, form).cards(kept_answers.answers.find(form[ANSWER]), form)
+
+
+def ready(studio: Studio, form: Posted) -> Markup:
+    """Load the model in advance, for a fast first prediction. Raises UserError."""
+    return _predicting(studio, form).ready()
+
+
+def files(studio: Studio, form: Posted) -> Markup:
+    """Return links to the files of an answer, written at the first call. Raises UserError."""
+    kept = kept_answers.answers.find(form[ANSWER])
+    links = Markup("").join(
+        Markup('<a href="/show/{}/use/file?{}" download>{}</a>').format(
+            studio.language, urlencode({"id": form[ANSWER], "number": number}), path.name
+        )
+        for number, path in enumerate(kept.saved())
+    )
+    return Markup('<p class="actions files">{} {}</p>').format(_("files"), links)
+
+
+def file(studio: Studio, query: Mapping[str, str]) -> Any:
+    """Return one of these files. Raises UserError."""
+    saved = kept_answers.answers.find(query.get("id", "")).saved()
+    number = query.get("number", "")
+    if not number.isdecimal() or int(number) >= len(saved):
+        raise UserError("missing", _("this answer is not kept any more"), fix=_("give it once more"))
+    return FileResponse(saved[int(number)], filename=saved[int(number)].name)
+
+
+def same(studio: Studio, form: Posted) -> Markup:
+    """Return a form as a command line and as Python code. Raises UserError."""
+    return form_of(studio, form).same(form)
+
+
+def generate(studio: Studio, form: Posted) -> list[str]:
+    """Return the words of the command that generates as a form says. Raises UserError."""
+    return drawing(studio, find(studio.project, form[NAME])).command(form)
+
+
+def _predicting(studio: Studio, form: Posted) -> Predicting:
+    found = form_of(studio, form)
+    assert isinstance(found, Predicting)
+    return found

@@ -14,7 +14,7 @@ from souron.hub import zoo
 from souron.kinds.codecs import image
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
-from souron.studio.security.paths import Roots
+from souron.studio.security.paths import Roots, upload_folder
 from souron.utils.files import as_json
 from souron.utils.messages import UserError
 
@@ -24,15 +24,13 @@ NOT_A_FILE = ("text", "chat", "question", "gallery")  # widgets whose value is n
 def sample(kind: type[Kind], folder: Path | None, args: Mapping[str, Any], roots: Roots) -> Path | None:
     """Return a test case of a run, or else an image from an installed package.
 
-    The run is in ``folder`` and was made with ``args``. The file is copied to a folder from which
-    the page may show it. Returns None where there is none.
+    The run is in ``folder`` and was made with ``args``. The file is copied to the folder of
+    uploads. Returns None where there is none.
     """
-    from gradio.utils import get_upload_folder
-
     if kind.widget in NOT_A_FILE:
         return None
     mark = blake2b(as_json([str(folder), args]).encode(), digest_size=8).hexdigest()
-    place = Path(get_upload_folder()) / "samples" / mark
+    place = Path(upload_folder()) / "samples" / mark
     found = None
     try:
         if folder is not None and zoo.holds(folder):

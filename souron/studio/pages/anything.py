@@ -11,7 +11,8 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio.any_file import answering, live_camera
-from souron.studio.shared import Studio, unanswered
+from souron.studio.forms import devices
+from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
 TITLE = N_("Any file")
@@ -57,7 +58,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
         live=_("Live camera"),
         microphone=_("Microphone"),
         drop=_("or drop files here, or paste an image"),
-        recording=_recording(),
+        recording=devices.recording(),
         camera_box=_camera(),
         typed=_("or type a text"),
         ask=_("Answer"),
@@ -65,14 +66,6 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
         buttons=examples,
         save=_("Save the answers as a table (CSV)"),
     )
-
-
-def _recording() -> Markup:
-    """Return the level and the time of a recording, hidden at first."""
-    return Markup(
-        '<div class="recording" hidden><meter min="0" max="1" high="0.95" aria-label="{}"></meter><output></output>'
-        "</div>"
-    ).format(_("level of the microphone"))
 
 
 def _camera() -> Markup:
@@ -85,19 +78,12 @@ def _camera() -> Markup:
 
 def words() -> dict[str, Any]:
     """Return the texts of the script."""
-    failed = unanswered()
     return {
+        **devices.words(),
         "busy": _("computing …"),
-        "shoot": _("Take the picture"),
-        "camera": _("Camera"),
         "live": _("Live camera"),
         "off": _("Camera off"),
         "rate": _("{count} answers a second"),
-        "microphone": _("Microphone"),
-        "enough": _("Stop recording"),
-        "seconds": _("{seconds} s of at most {most} s"),
-        "short": _("Nothing was recorded: speak for a second or longer, then press “Stop recording”."),
-        "silent": _("The recording is silent. Is the microphone switched on, and the right one chosen?"),
         "answered": _("{system} answers"),
         "others": _("another system:"),
         "done": _("Answers: {count}"),
@@ -109,14 +95,4 @@ def words() -> dict[str, Any]:
         "fold": _("Options of this answer"),
         "options": _("all options of {system}"),
         "heads": [_("file"), _("answer"), _("system"), _("trained on"), _("unlike its training data")],
-        "camera_trouble": {
-            "denied": _("The camera may not be used: allow it in the browser, beside the page's address."),
-            "absent": _("There is no camera."),
-            "failed": failed,
-        },
-        "microphone_trouble": {
-            "denied": _("The microphone may not be used: allow it in the browser, beside the page's address."),
-            "absent": _("There is no microphone."),
-            "failed": failed,
-        },
     }

@@ -1,10 +1,10 @@
 """Use a trained system: give an input and get a prediction, or generate.
 
-``predict_form``, which imports torch, builds the form when a system is chosen; this page does not
-import torch.
+``predict_form``, which imports torch, makes the form of the system that is chosen; this module does
+not import torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -12,60 +12,58 @@ from markupsafe import Markup
 from souron import registry
 from souron.data import display_names
 from souron.hub import fetch, zoo
-from souron.studio.forms import generate_form
-from souron.studio.jobs.job_view import Watch
+from souron.studio.forms import controls, devices
+from souron.studio.forms.generate_form import PANEL
 from souron.studio.runs import run_list
-from souron.studio.shared import DIRECT, QUIET, Studio, missing
+from souron.studio.security.posted import Posted
+from souron.studio.shared import Studio, missing
+from souron.utils.files import as_json
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Use")
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(
-        Markup("<h1>{}</h1><p>{}</p>").format(
-            _("Use what was trained"),
-            _(
-                "Ask a run, or a system that comes ready trained, about something of your own. It "
-                "stays on this computer."
-            ),
-        )
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    head = controls.page_head(
+        _("Use what was trained"),
+        _("Ask a run, or a system that comes ready trained, about something of your own. It stays on this computer."),
     )
-    chosen = gr.Dropdown([], value=None, label=_("run or system"))
-
-    empty = gr.HTML()
-
-    says = studio.says
-    build = gr.render(chosen, triggers=[chosen.change], **QUIET, **DIRECT)
-    build(says(lambda name: use(studio, name, watch, same)))
-    watch = Watch(studio, generate_form.outcome, ("generate",))
-    same = gr.HTML()
-    latest = says(lambda name: generate_form.latest(studio, name))
-    watch.follow(chosen.change(latest, chosen, watch.job, **QUIET))
-    studio.opened(lambda query: offer(studio, query), [chosen, empty])
-
-
-def offer(studio: Studio, query: Mapping[str, str]) -> list[Any]:
-    """Return the systems to choose from, and a note where there is none.
-
-    Selected is the one in the address, or the newest run that predicts or generates.
-    """
-    import gradio as gr
-
     offered = choices(studio)
-    wanted = query.get("run") or query.get("system") or ""
-    if "run" in query:
-        try:
-            wanted = str(run_list.find(studio.project, query["run"]))
-        except UserError:
-            wanted = query["run"]  # choosing it reports the error
-    if wanted and wanted not in [name for _shown, name in offered]:
-        offered.append((wanted, wanted))
-    if not offered:
-        return [gr.update(choices=[], value=None), nothing(studio)]
-    return [gr.update(choices=offered, value=wanted or first(studio, offered)), ""]
+    name = wanted(studio, query) or (first(studio, offered) if offered else "")
+    if not name:
+        return head + nothing(studio)
+    redraw = {"hx_post": controls.part(studio, "use", "system"), "hx_target": "#system", "hx_swap": "outerHTML"}
+    chooser = controls.chooser("name", offered, name, hx_include="this", **redraw)
+    return Markup('{}<div class="use">{}{}</div>').format(
+        head, controls.labelled(_("run or system"), chooser), chosen(studio, name)
+    )
+
+
+def chosen(studio: Studio, name: str) -> Markup:
+    """Return the form of a system, and what comes of it."""
+    from souron.studio.forms import predict_form
+
+    return Markup('<div id="system" data-module="/static/given.js" data-words="{}">{}</div>').format(
+        as_json(devices.words()), predict_form.chosen(studio, name)
+    )
+
+
+def system(studio: Studio, form: Posted) -> Markup:
+    """Return the form of another system."""
+    return chosen(studio, form["name"])
+
+
+def wanted(studio: Studio, query: Mapping[str, str]) -> str:
+    """Return the run or the system that an address names; "" where it names none."""
+    job = studio.find(query.get("job", ""))
+    if job is not None and job.words[:1] == ["generate"]:
+        return job.words[1]
+    if "run" not in query:
+        return query.get("system", "")
+    try:
+        return str(run_list.find(studio.project, query["run"]))
+    except UserError:
+        return query["run"]  # its form says what is wrong
 
 
 def first(studio: Studio, offered: list[tuple[str, str]]) -> str:
@@ -108,13 +106,32 @@ def ready() -> list[tuple[str, str]]:
     return [*found, *((f"{name} – {_('ready trained')}", name) for name in zoo.variants())]
 
 
-def use(studio: Studio, name: str | None, watch: Watch, same: Any) -> None:
-    """Build the form of a system, see ``predict_form.build``."""
-    if name:
-        from souron.studio.forms import predict_form
-
-        predict_form.build(studio, name, watch, same)
-
-
 def nothing(studio: Studio) -> Markup:
     return missing(_("Nothing was trained here yet."), (studio.url("train"), _("Train a system")))
+
+
+def generate(studio: Studio, form: Posted) -> Markup:
+    """Start the job of a generator, and return the panel that shows it. Raises UserError."""
+    from souron.studio.forms import predict_form
+
+    return PANEL.start(studio, predict_form.generate(studio, form), queued=False)
+
+
+def of_form(name: str) -> Callable[[Studio, Any], Any]:
+    """Return a function of ``predict_form``, imported when it is called."""
+
+    def call(studio: Studio, asked: Any) -> Any:
+        from souron.studio.forms import predict_form
+
+        return getattr(predict_form, name)(studio, asked)
+
+    return call
+
+
+PARTS = {
+    "system": system,
+    "generate": generate,
+    **{name: of_form(name) for name in ("ready", "predict", "shown", "files", "same")},
+    **PANEL.parts(),
+}
+VIEWS = {"file": of_form("file")}

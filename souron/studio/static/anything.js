@@ -2,11 +2,7 @@
 import { complain, deviceTrouble, dropped, make, photograph, words as filled } from "./plain.js";
 import { answers } from "./answers.js";
 import { live } from "./live.js";
-import { record } from "./microphone.js";
-
-const LONGEST = 60; // seconds of a recording
-const SHORTEST = 0.3;
-const SILENT = 0.001; // largest sample of a silent recording
+import { recorder } from "./microphone.js";
 
 export const begin = (root) => {
   const words = JSON.parse(root.dataset.words);
@@ -32,31 +28,9 @@ export const begin = (root) => {
     }
   };
 
-  let recording = null;
-  const listen = async (button) => {
-    if (recording) return recording.stop?.();
-    const box = find(".recording");
-    recording = {};
-    try {
-      recording = await record(LONGEST, ({ seconds, level }) => {
-        find("meter", box).value = level;
-        find("output", box).textContent = filled(words.seconds, { seconds: seconds.toFixed(1), most: LONGEST });
-      });
-      box.hidden = false;
-      button.textContent = words.enough;
-      button.setAttribute("aria-pressed", "true");
-      const { blob, seconds, peak } = await recording.done;
-      if (seconds < SHORTEST) complain(words.short);
-      else if (peak < SILENT) complain(words.silent);
-      else giveAll([{ name: "recording.wav", content: blob }]);
-    } catch (error) {
-      complain(deviceTrouble(error, words.microphone_trouble));
-    }
-    recording = null;
-    box.hidden = true;
-    button.textContent = words.microphone;
-    button.setAttribute("aria-pressed", "false");
-  };
+  const microphone = recorder(find(".recording"), find("[data-do=microphone]"), words, (blob) => {
+    giveAll([{ name: "recording.wav", content: blob }]);
+  });
 
   const quoted = (text) => `"${String(text).replaceAll('"', '""').replace(/^([=+\-@\t\r])/, "'$1")}"`;
   const save = () => {
@@ -71,7 +45,7 @@ export const begin = (root) => {
     const text = find("textarea").value.trim();
     if (text) giveAll([{ name: "text.txt", content: text }]);
   };
-  const DO = { camera: film, microphone: listen, save, text: typed };
+  const DO = { camera: film, microphone: microphone.press, save, text: typed };
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.sample) giveAll([{ name: button.dataset.sample, sample: button.dataset.sample }]);
@@ -83,6 +57,6 @@ export const begin = (root) => {
   });
   dropped(find(".zone"), ({ files }) => giveFiles(files));
   addEventListener("paste", (event) => giveFiles(event.clipboardData?.files ?? []));
-  addEventListener("pagehide", () => recording?.stop?.());
+  addEventListener("pagehide", microphone.stop);
   live(find(".live"), find("[data-do=live]"), `/do/${root.dataset.page}`, words);
 };

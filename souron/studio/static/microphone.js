@@ -1,5 +1,10 @@
 // The microphone: a recording as a WAV file, made here, so that the studio needs no decoder for it.
+import { complain, deviceTrouble, words as filled } from "./plain.js";
+
 const FULL = 32767; // of 16 bits
+const LONGEST = 60; // seconds of a recording
+const SHORTEST = 0.3;
+const SILENT = 0.001; // largest sample of a silent recording
 
 // `hear({seconds, level})` is called all the time; after `most` seconds it ends by itself.
 // Returns {stop, done}; `done` is a promise of {blob, seconds, peak}. Rejects without a microphone.
@@ -63,4 +68,34 @@ export const wave = (blocks, length, rate) => {
     }
   }
   return new Blob([view], { type: "audio/wav" });
+};
+
+// What the button of a microphone does: the first press records, the second gives the recording to
+// `take`. `box` shows level and time meanwhile; `words` are the texts. Returns {press, stop}.
+export const recorder = (box, button, words, take) => {
+  let recording = null;
+  const press = async () => {
+    if (recording) return recording.stop?.();
+    recording = {};
+    try {
+      recording = await record(LONGEST, ({ seconds, level }) => {
+        box.querySelector("meter").value = level;
+        box.querySelector("output").textContent = filled(words.seconds, { seconds: seconds.toFixed(1), most: LONGEST });
+      });
+      box.hidden = false;
+      button.textContent = words.enough;
+      button.setAttribute("aria-pressed", "true");
+      const { blob, seconds, peak } = await recording.done;
+      if (seconds < SHORTEST) complain(words.short);
+      else if (peak < SILENT) complain(words.silent);
+      else take(blob);
+    } catch (error) {
+      complain(deviceTrouble(error, words.microphone_trouble));
+    }
+    recording = null;
+    box.hidden = true;
+    button.textContent = words.microphone;
+    button.setAttribute("aria-pressed", "false");
+  };
+  return { press, stop: () => recording?.stop?.() };
 };
