@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from judged import ranked
 from scipy.special import ndtr
 
 import souron
@@ -11,13 +12,14 @@ from souron.cli import main
 from souron.evaluation import fixed_margin
 from souron.evaluation.method_verdict import METRICS
 from souron.metrics.metric import Metric
+from souron.metrics.ranking import Ranking
 from souron.report import verdict as verdict_tables
 from souron.report import wording
 from souron.runs import compare
 from souron.runs import folder as run_folder
 from souron.stats import margin as stats_margin
 from souron.stats import verdict as stats_verdict
-from souron.stats.records import Margin, Ranking, Verdict, pairs_as_json
+from souron.stats.records import Margin, Verdict, pairs_as_json
 from souron.utils.messages import UserError, use_language
 
 SHARE, ERROR = Metric("accuracy", unit="share"), Metric("mean error", higher_is_better=False, unit="mm")
@@ -53,12 +55,10 @@ def test_the_margin_is_noted_before_anything_is_trained(tmp_path, monkeypatch):
 
 
 def test_each_pair_is_judged_by_the_interval_of_its_verdict(record):
-    [pair], [one] = record.verdicts, record.margins
+    [pair], [one] = record.verdicts, record.ranking.margins
     assert one.word == stats_margin.word(pair.low, pair.high, 0.3)
-    found = stats_verdict.judged_pairs(
-        {name: record.scores[name] for name in (pair.a, pair.b)}, trainings=None, groups=record.test.units
-    )
-    assert one == stats_margin.against(found[pair.a, pair.b], 0.3)
+    found = ranked({name: record.scores[name] for name in (pair.a, pair.b)}, groups=record.test.units)
+    assert one == stats_margin.against(found.differences[pair.a, pair.b], 0.3)
     shown = record.as_json()
     told = {"verdict": one.word, "cases_needed": one.cases_needed, "within": one.within}
     assert shown["verdicts"][0]["margin"] == told
@@ -82,7 +82,7 @@ def test_sentence_page_and_terminal_say_it(record, capsys, monkeypatch):
 
 def test_without_a_margin_nothing_is_said_of_one(tmp_path):
     found = fight(seeds=1, project=str(tmp_path))
-    assert "margin" not in found.sentence and "margins" not in found.as_json() and not found.margins
+    assert "margin" not in found.sentence and "margins" not in found.as_json() and not found.ranking.margins
     assert "margin" not in found.as_json()["verdicts"][0]
 
 
@@ -150,7 +150,7 @@ def test_a_significant_difference_within_the_margin_is_said_to_lie_there():
 
 def test_pairs_have_a_margin_in_json_only_where_there_is_one():
     pair = Verdict("a", "b", 0.01, -0.01, 0.05, "cannot tell", 10, None)
-    assert "margin" not in Ranking([], [pair]).as_json()["verdicts"][0]
+    assert "margin" not in Ranking(SHARE, [], [pair]).as_json()["verdicts"][0]
     assert pairs_as_json([pair], [Margin("equivalent", None)])[0]["margin"]["verdict"] == "equivalent"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judged import judge
 from scipy.stats import binom
 
 from souron.report import wording
@@ -15,7 +16,7 @@ from souron.stats import variance as stats_variance
 from souron.stats import verdict as stats_verdict
 from souron.stats.intervals import interval, overlap_interval, proportion_interval
 from souron.stats.records import Measure, Row
-from souron.stats.verdict import cases_needed, difference, judge, seeds_needed
+from souron.stats.verdict import cases_needed, difference, seeds_needed
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -626,6 +627,15 @@ def test_needs_are_told_in_cases_even_where_patients_are_counted(rng):
     (verdict,) = judge({"a": a, "b": b}, groups=group)
     assert verdict.verdict == "cannot tell"
     assert units is not None and verdict.cases_needed == 4 * units
+
+
+def test_one_training_tells_nothing_of_further_seeds(rng):
+    """Also where its scores are parts of a mean, and so several rows."""
+    rates = {"a": (0.7, 0.8, 0.9), "b": (0.6, 0.7, 0.8)}
+    rows = {name: (rng.random((400, 3)) < each).T.astype(float) for name, each in rates.items()}
+    [several], [once] = judge(rows), judge(rows, times=1)
+    assert several.seeds_needed is not None and once.seeds_needed is None
+    assert (once.low, once.high) == (several.low, several.high)
 
 
 # AUC, where one label is rare

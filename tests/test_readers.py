@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judged import ranked
 from scipy.special import ndtr, stdtrit
 
 from souron.cli import main
 from souron.evaluation import method_verdict
 from souron.metrics.classification import auc_scores
 from souron.stats import readers
-from souron.stats.verdict import cases_needed, corrected, judged_pairs
+from souron.stats.verdict import cases_needed, corrected
 from souron.studies.verdict import verdict
 from souron.utils.messages import UserError
 
@@ -281,7 +282,7 @@ def test_holms_correction_spans_pairs_with_and_without_readers():
     record = verdict({**rated(), "other": rated(seed=3)["net"]}, readers=READERS)
     pairs = record.deciding.verdicts
     assert len(pairs) == 3 and len(record.deciding.reader_pairs) == 2
-    found = judged_pairs({name: np.arange(6.0) * k for k, name in enumerate("abc")})
+    found = ranked({name: np.arange(6.0) * k for k, name in enumerate("abc")}).differences
     assert corrected(found) == found
     assert {one.others.level for one in record.deciding.reader_pairs} <= {1 - 0.05 / 3, 1 - 0.05 / 2, 0.95}
     assert max(one.others.level for one in record.deciding.reader_pairs) > 0.95

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from judged import judge
 from PIL import Image
 
 import souron
@@ -16,7 +17,7 @@ from souron.data import coco_results, mask_folders, prediction_table, prediction
 from souron.data.prediction_table import sheet_of
 from souron.evaluation import method_verdict
 from souron.stats import margin
-from souron.stats.verdict import difference, judge
+from souron.stats.verdict import difference
 from souron.studies.verdict import verdict
 from souron.utils import files
 from souron.utils.messages import UserError
@@ -82,7 +83,7 @@ def test_labels_are_judged_by_accuracy_with_intervals_by_patients():
 
 
 def test_it_is_the_verdict_of_a_comparison():
-    """Compare the pairs of three methods with those of ``stats.verdict.judge`` on the same scores."""
+    """Compare the pairs of three methods with those of ``ranking.rank`` on the same scores."""
     table = columns(rates=(0.9, 0.8, 0.84))
     scores = {
         name: np.array([a == b for a, b in zip(table[name], table["truth"], strict=True)], float)
@@ -221,7 +222,7 @@ def test_seeds_are_trainings_and_folds_are_too():
     assert refused({name: cells for name, cells in whole.items() if name != "seed"}).code == "duplicates"
     folded = {**columns(80, 1), "fold": [n % 5 for n in range(80)]}
     record = verdict(folded)
-    assert record.data.seeds == 1 and record.trainings == 5
+    assert record.data.seeds == 1 and record.deciding.trainings == 5
     assert "other trainings" not in " ".join(record.sentences())
 
 
@@ -739,28 +740,68 @@ def test_two_answers_of_a_model_and_missing_ones_are_named(tmp_path):
 
 
 def run_of(folder, right, count=40):
-    """A run's files: two classes, the share ``right`` of the cases of each."""
+    """A finished run whose data is gone: two classes, the share ``right`` of the cases of each."""
     folder.mkdir(parents=True)
-    (folder / "args.yaml").write_text("seen: {labels: [ill, well]}", encoding="utf-8")
+    seen = "{channels: 1, side: 8, labels: [ill, well], mean: [0.0], std: [1.0]}"
+    (folder / "args.yaml").write_text(
+        f"system: cnn_tiny\ndata: gone/\nside: 8\nseen: {seen}\nconfig: {{}}\n", encoding="utf-8"
+    )
+    (folder / "receipt.json").write_text('{"measures": {}}', encoding="utf-8")
     truth = np.arange(count) % 2
     p = np.where(np.arange(count) < right * count, 0.9, 0.1)
     p = np.where(truth == 0, p, 1 - p)
     tensors = {"0:probability": torch.tensor(np.stack([p, 1 - p], 1))}
-    files.write_tensors(folder / "answers.safetensors", tensors, {})
+    tensors["training"] = torch.ones(1, count, dtype=torch.long)
+    files.write_tensors(folder / "answers.safetensors", tensors, {"decision": {}, "learnt_from": {}})
     rows = [f"{n}.png,{('ill', 'well')[c]},p{n // 2},test" for n, c in enumerate(truth)]
     (folder / "split.csv").write_text("\n".join(["file,label,group,part", *rows]), encoding="utf-8")
     return folder
 
 
 def test_folders_of_runs_are_judged(tmp_path):
-    runs = [run_of(tmp_path / "a/cnn", 0.95), run_of(tmp_path / "b/cnn", 0.6)]
-    record = verdict(runs, measure="accuracy", margin=2)
-    assert [(one.system, one.measure.value) for one in record.deciding.methods] == [("cnn", 0.95), ("cnn-2", 0.6)]
-    assert record.deciding.verdicts[0].verdict == "better" and record.data.units == 20
+    """Also where their data is gone: by the answers and labels that they keep."""
+    runs = [run_of(tmp_path / "a/cnn", 0.95), run_of(tmp_path / "b/mlp", 0.6)]
+    record = verdict(runs, margin=2)
+    assert [(one.system, one.measure.value) for one in record.deciding.methods] == [("cnn", 0.95), ("mlp", 0.6)]
+    assert record.measure == "accuracy" and record.verdicts[0].verdict == "better" and record.patients == 20
     assert record.deciding.margins[0].word == "superior" and len(record.receipt["files"]) == 2
-    assert verdict(runs, positive="ill").data.classes[verdict(runs, positive="ill").data.positive] == "ill"
+    assert sum("its data cannot be read" in note for note in record.notes()) == 2
+    by_area = verdict(runs, measure="AUC")
+    assert by_area.measure == "AUC" and [one.metric.name for one in by_area.others] == ["accuracy"]
+    assert "measure=AUC" in by_area.command and refused(runs, measure="Dice").expected == "accuracy, AUC"
     for wrong in ({"missing": "wrong"}, {"kind": "labels"}, {"methods": "cnn"}):
         assert refused(runs, **wrong).code == "option"
-    assert verdict(runs, kind="probability").deciding.metric.name == "AUC"
+    assert verdict(runs, kind="probability").verdicts == record.verdicts
+    assert verdict(runs[:1]).names == ["cnn"] and verdict(runs[:1], positive="ill").data.positive == 0
     (tmp_path / "masks").mkdir()
     assert refused([runs[0], tmp_path / "masks"]).exit == 3
+
+
+def test_both_commands_end_with_one_record_of_the_same_runs(tmp_path, monkeypatch, capsys):
+    """By the same measure, with the keys that each of them printed before it was one."""
+    monkeypatch.chdir(tmp_path)
+    runs = [str(run_of(tmp_path / name, right)) for name, right in (("cnn", 0.95), ("mlp", 0.6))]
+    told = []
+    for command in ("compare", "verdict"):
+        assert main.run([command, *runs, "margin=2", "--json", "--lang", "en"]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0] == told[1] and told[0]["measure"] == "accuracy"
+    of_compare = {"runs", "task", "data", "measure", "cases", "rows", "verdicts", "sentence", "notes", "settings"}
+    of_compare |= {"differing", "differ most"}
+    of_verdict = {"kind", "measure", "cases", "patients", "classes", "positive", "trainings", "columns", "missing"}
+    of_verdict |= {"left_out", "methods", "readers", "reader_study", "pairs", "further", "sites", "notes", "receipt"}
+    assert told[0].keys() == of_compare | of_verdict and told[0]["pairs"] == told[0]["verdicts"]
+    (tmp_path / "mlp" / "receipt.json").unlink()
+    errors = [(main.run([command, *runs, "--json"]), capsys.readouterr().out) for command in ("compare", "verdict")]
+    assert errors[0] == errors[1] and errors[0][0] == 5
+
+
+def test_a_page_of_runs_is_written_in_each_language(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [str(run_of(tmp_path / name, right)) for name, right in (("cnn", 0.95), ("mlp", 0.6))]
+    assert main.run(["verdict", *runs, "project=kept", "--lang", "en"]) == 0
+    [english] = (tmp_path / "kept/verdict").glob("*/report.html")
+    assert "What was equal" in english.read_text("utf-8")
+    [japanese] = english.parent.glob("report.ja.html")
+    text = japanese.read_text("utf-8")
+    assert "its data cannot be read" not in text and "What was equal" not in text and "budget" not in text

@@ -13,7 +13,8 @@ from souron.data.quality import warnings as data_warnings
 from souron.data.quality.warnings import DataWarning
 from souron.evaluation.answers import Answers
 from souron.kinds.labels import Labels
-from souron.stats.records import Margin, Measure, Ranking, Row, Verdict, pairs_as_json
+from souron.metrics.ranking import Ranking
+from souron.stats.records import Measure, Row, Verdict
 from souron.utils import units
 
 
@@ -174,9 +175,7 @@ class ComparisonRecord:
     budget: str
     seeds: int
     cases: int
-    measure: str
-    rows: list[Row]  # best first
-    verdicts: list[Verdict]  # each pair once
+    ranking: Ranking  # by the measure that decides
     sentence: str
     curves: dict[str, list[list[dict[str, float]]]]  # system -> one curve per seed
     scores: dict[str, Any]  # system -> (seeds, cases), the headline metric per case
@@ -191,14 +190,27 @@ class ComparisonRecord:
     folds: int = 1
     sample: int = 0  # training cases, if all trainings share them: their variance is not counted
     further: dict[str, Ranking] = field(default_factory=dict)  # by further metrics
-    margin: float | None = None  # as it was given: points of a share, or the measure's unit
-    margins: Sequence[Margin] = ()  # one for each of ``verdicts``, with a margin
     follows: str = ""  # the metric that was validated during training
     details: Any = None  # content of the task's section of the report
     test: Dataset | None = None
     train: int = 0  # cases per training
     notes: list[str] = field(default_factory=list)  # shown at the top of the report
     warnings: Sequence[DataWarning] = ()  # of the data check, shown above them
+
+    @property
+    def measure(self) -> str:
+        """The name of the measure that decides."""
+        return self.ranking.metric.name
+
+    @property
+    def rows(self) -> list[Row]:
+        """The systems, best first."""
+        return self.ranking.rows
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The verdict on each pair."""
+        return self.ranking.verdicts
 
     def __repr__(self) -> str:
         """Return one line for the Python prompt; all figures are in the fields."""
@@ -215,8 +227,7 @@ class ComparisonRecord:
             "budget": self.budget,
             "seeds": self.seeds,
             "cases": self.cases,
-            "rows": [asdict(row) for row in self.rows],
-            "verdicts": pairs_as_json(self.verdicts, self.margins),
+            **self.ranking.as_json(),
             **{name.lower(): ranking.as_json() for name, ranking in self.further.items()},
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
             "sentence": self.sentence,

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from souron import registry
 from souron.metrics.metric import Metric
+from souron.metrics.ranking import FEWEST, Ranking
 from souron.report.parts import Table
-from souron.stats.records import Margin, Named, Ranking, Verdict
+from souron.stats.records import Margin, Named, Verdict
 from souron.stats.verdict import MOST_CASES
 from souron.utils import units
 from souron.utils.messages import _, listed, sentences
@@ -45,10 +46,7 @@ def sentence(
     }
     like = [row.system for row in rows[1:] if beside[row.system].verdict == "cannot tell"]
     second = like[0] if like else rows[1].system
-    lead = beside[second]
-    ends = (lead.difference, lead.low, lead.high)
-    if lead.a != best:
-        ends = (-lead.difference, -lead.high, -lead.low)
+    lead = beside[second].of(best)
     if len(rows) == 2 and not like:
         told = _("{best} is better than {second} by {difference} in {measure}.")
     elif len(rows) == 2:
@@ -72,7 +70,7 @@ def sentence(
         told.format(
             best=best,
             second=second,
-            difference=_difference(*ends, unit),
+            difference=_difference(lead.difference, lead.low, lead.high, unit),
             measure=measure,
             like=_listed(like),
             beaten=_listed([row.system for row in rows[1:] if row.system not in like]),
@@ -93,21 +91,32 @@ def sentence(
     return sentences(said)
 
 
-def verdict_sentence(
-    found: Ranking,
-    seeds: int,
-    cases: int,
-    measure: str,
-    metric: Metric,
-    margin: float | None = None,
-    sample: int = 0,
-    once: str = "",
-) -> str:
-    """Return the sentence of a ranking, with that against a margin if there is one; see ``sentence``."""
-    lines = [sentence(found.verdicts, found.rows, seeds, cases, measure, metric.unit, sample, once)]
-    if margin and found.margins:
-        lines.append(against_margin(found.rows, found.verdicts, found.margins, margin_text(metric, margin)))
-    return sentences(lines)
+def verdict_sentences(found: Ranking, cases: int, measure: str = "", sample: int = 0, once: str = "") -> list[str]:
+    """Return the sentence of a ranking, and that against a margin if there is one; see ``sentence``."""
+    metric = found.metric
+    if found.few and found.verdicts:
+        text = {
+            "patients": _("Cannot tell: {count} patients are too few for a verdict; {least} at least are needed."),
+            "cases": _("Cannot tell: {count} cases are too few for a verdict; {least} at least are needed."),
+            "rarer class": _(
+                "Cannot tell: the rarer class has {count} patients or cases, too few for a verdict; {least} at least "
+                "are needed."
+            ),
+        }[found.counted]
+        return [text.format(count=found.units, least=FEWEST)]
+    called = measure or metric.title
+    lines = [sentence(found.verdicts, found.rows, found.trainings, cases, called, metric.unit, sample, once)]
+    if found.margins and found.margin:
+        lines.append(against_margin(found.rows, found.verdicts, found.margins, margin_text(metric, found.margin)))
+    return lines
+
+
+def once() -> str:
+    """Return for what a verdict holds where a method predicts each case once."""
+    return _(
+        "One prediction of each method for a case: this applies to these trained models or readers only, not to other "
+        "trainings."
+    )
 
 
 def margin_text(metric: Metric, margin: float) -> str:
