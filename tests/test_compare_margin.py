@@ -19,9 +19,10 @@ from souron.runs import compare
 from souron.runs import folder as run_folder
 from souron.stats import margin as stats_margin
 from souron.stats import verdict as stats_verdict
-from souron.stats.records import Margin, Verdict, pairs_as_json
+from souron.stats.records import Margin, Row, Verdict, pairs_as_json
 from souron.utils.messages import UserError, use_language
 
+ROWS = [Row(name, "accuracy", 0.9, 0, 1) for name in "ab"]
 SHARE, ERROR = Metric("accuracy", unit="share"), Metric("mean error", higher_is_better=False, unit="mm")
 
 
@@ -124,10 +125,9 @@ def test_a_margin_is_in_points_or_in_the_unit_of_the_measure():
 
 def test_the_worse_one_is_not_called_good_enough_where_only_the_better_one_is():
     pair = Verdict("a", "b", 0.01, -0.01, 0.05, "cannot tell", 10, None)
-    rows = [type("Row", (), {"system": name})() for name in "ab"]
-    text = wording.against_margin(rows, [pair], [Margin("not inferior", None)], "2 points")
+    text = wording.against_margin(Ranking(SHARE, ROWS, [pair], [Margin("not inferior", None)], 2))
     assert text == "With a margin of 2 points: a is not inferior to b; whether b is inferior to a is open."
-    text = wording.against_margin(rows, [pair], [Margin("cannot tell", 40)], "2 points")
+    text = wording.against_margin(Ranking(SHARE, ROWS, [pair], [Margin("cannot tell", 40)], 2))
     assert text.endswith("cannot tell whether a is inferior to b. About 40 more cases needed.")
 
 
@@ -138,10 +138,9 @@ def test_a_significant_difference_within_the_margin_is_said_to_lie_there():
     small, large = (stats_margin.against(found, margin) for margin in (0.02, 0.004))
     assert small.word == large.word == "superior" and small.small and not large.small
     pair = stats_verdict.verdict_of("a", "b", found)
-    rows = [type("Row", (), {"system": name})() for name in "ab"]
-    said = wording.against_margin(rows, [pair], [small], "2 points")
+    said = wording.against_margin(Ranking(SHARE, ROWS, [pair], [small], 2))
     assert said.endswith("The difference is significant, but its whole interval lies within the margin.")
-    assert "whole interval" not in wording.against_margin(rows, [pair], [large], "0.4 points")
+    assert "whole interval" not in wording.against_margin(Ranking(SHARE, ROWS, [pair], [large], 0.4))
     assert verdict_tables.against_margin(small) == "superior, within the margin"
     assert pairs_as_json([pair], [small])[0]["margin"]["within"] is True
     equal = stats_margin.against(stats_verdict.difference(right, right), 0.02)

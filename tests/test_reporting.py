@@ -528,11 +528,7 @@ def test_a_test_set_that_is_large_beside_the_training_set_is_warned_of(compariso
     large = replace(comparison, sample=100, cases=60, ranking=different)
     [told] = comparison_page.large_test(large)
     assert "60 test cases and 100 for training" in told and told in comparison_page.notes(large)
-    for fine in (
-        replace(large, cases=20),
-        replace(large, sample=0),
-        replace(large, ranking=same),
-    ):
+    for fine in (replace(large, cases=20), replace(large, sample=0), replace(large, ranking=same)):
         assert comparison_page.large_test(fine) == []
 
 

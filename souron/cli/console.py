@@ -278,16 +278,11 @@ def comparison(record: Any) -> None:
     from souron.report import verdict  # heavy: statistics
 
     show(record.sentence, *filter(None, [record.patients]), "")
-    tables(verdict.tables(record.ranking))
+    for each in verdict.tables(record.ranking):
+        show(*filter(None, [each.title]), each, *filter(None, [each.text]), "")
     data_warnings(record)
     skipped_files(record.skipped)
     show(_("report: {path}").format(path=record.report))
-
-
-def tables(found: Sequence[Any]) -> None:
-    """Print tables, each with its title above it and its text below."""
-    for each in found:
-        show(*filter(None, [each.title]), each, *filter(None, [each.text]), "")
 
 
 class Following:

@@ -13,8 +13,8 @@ from souron.data.quality import warnings as data_warnings
 from souron.data.quality.warnings import DataWarning
 from souron.evaluation.answers import Answers
 from souron.kinds.labels import Labels
-from souron.metrics.ranking import Ranking
-from souron.stats.records import Measure, Row, Verdict
+from souron.metrics.ranking import Judged, Ranking
+from souron.stats.records import Measure
 from souron.utils import units
 
 
@@ -168,7 +168,7 @@ class ReadyRecord:
 
 
 @dataclass(repr=False)
-class ComparisonRecord:
+class ComparisonRecord(Judged):
     folder: Path
     task: str
     data: str
@@ -196,21 +196,6 @@ class ComparisonRecord:
     train: int = 0  # cases per training
     notes: list[str] = field(default_factory=list)  # shown at the top of the report
     warnings: Sequence[DataWarning] = ()  # of the data check, shown above them
-
-    @property
-    def measure(self) -> str:
-        """The name of the measure that decides."""
-        return self.ranking.metric.name
-
-    @property
-    def rows(self) -> list[Row]:
-        """The systems, best first."""
-        return self.ranking.rows
-
-    @property
-    def verdicts(self) -> list[Verdict]:
-        """The verdict on each pair."""
-        return self.ranking.verdicts
 
     def __repr__(self) -> str:
         """Return one line for the Python prompt; all figures are in the fields."""

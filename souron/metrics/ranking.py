@@ -52,6 +52,32 @@ class Ranking:
         return {"rows": [asdict(row) for row in self.rows], "verdicts": pairs_as_json(self.verdicts, self.margins)}
 
 
+class Judged:
+    """What the record of every verdict has: a ranking by the measure that decides."""
+
+    ranking: Ranking
+
+    @property
+    def measure(self) -> str:
+        """The name of the measure that decides."""
+        return self.ranking.metric.name
+
+    @property
+    def rows(self) -> list[Row]:
+        """The systems, best first."""
+        return self.ranking.rows
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The verdict on each pair."""
+        return self.ranking.verdicts
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the systems, best first."""
+        return [row.system for row in self.rows]
+
+
 def rank(
     metric: Metric,
     rows: Sequence[Row],

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 # of a figure: ``intervals.of_kind``
 Kind = Literal["mean", "scale", "amount", "signed", "share", "overlap", "loss", "error", "area"]
@@ -19,14 +19,6 @@ class Measure:
     high: float
     n: int  # cases
     groups: int | None = None  # patients, where cases come in groups: the interval's units
-
-
-class Named(Protocol):
-    """A row of a ranking."""
-
-    @property
-    def system(self) -> str:
-        """Return the name of what is compared."""
 
 
 @dataclass(frozen=True)

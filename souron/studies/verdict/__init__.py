@@ -123,7 +123,7 @@ def verdict(table: Any, **options: Any) -> VerdictRecord:
 
     >>> columns = {"case": range(40), "truth": [0, 1] * 20, "a": [0, 1] * 20, "b": [0, 0, 1, 1] * 10}
     >>> found = verdict(columns)
-    >>> found.deciding.verdicts[0].verdict, found.deciding.methods[0].system
+    >>> found.ranking.verdicts[0].verdict, found.ranking.methods[0].system
     ('better', 'a')
     """
     study = VerdictStudy(writes=False)
@@ -162,8 +162,6 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Tab
     first, *rest = measures
     people: dict[str, Any] = {"readers": options.readers, "aided": options.aided}
     _check_readers(data, **people)
-    deciding = method_verdict.judged(data, first, options.margin, **people)
-    others = [method_verdict.judged(data, metric, **people) for metric in rest]
     some_sites = 1 < len(set(data.sites)) <= MOST_SITES
     sites = method_verdict.by_site(data, first) if some_sites else {}
     receipt = {
@@ -173,8 +171,8 @@ def conclude(data: Predictions, options: Options, source: dict[str, Any]) -> Tab
         "margin": options.margin or None,
     }
     return TableVerdict(
-        deciding=deciding,
-        others=others,
+        ranking=method_verdict.judged(data, first, options.margin, **people),
+        others={metric.name: method_verdict.judged(data, metric, **people) for metric in rest},
         cases=len(data.cases),
         patients=None if data.groups is None else data.units,
         receipt=receipt,

@@ -8,10 +8,10 @@ from typing import Any
 from souron.data.prediction_table import NAMED, ROLES
 from souron.data.predictions import KINDS, Predictions
 from souron.evaluation.method_verdict import ReaderPair
-from souron.metrics.ranking import Ranking
+from souron.metrics.ranking import Judged, Ranking
 from souron.report import parts, verdict, wording
 from souron.stats import readers
-from souron.stats.records import Measure, Row, Verdict, pairs_as_json
+from souron.stats.records import Measure, pairs_as_json
 from souron.stats.verdict import p_value
 from souron.study import Fact, Record, Table
 from souron.utils import units
@@ -21,38 +21,18 @@ MEANINGS = {**ROLES, **KINDS}
 
 
 @dataclass(kw_only=True)
-class VerdictRecord(Record):
+class VerdictRecord(Judged, Record):
     """Methods with their measures on the same cases, and the verdict on each pair."""
 
     eyebrow = N_("verdict")
     json_file = "verdict.json"
 
-    deciding: Ranking  # by the measure that decides
-    others: list[Ranking]  # by further measures
+    ranking: Ranking  # by the measure that decides
+    others: dict[str, Ranking]  # by further measures
     cases: int
     patients: int | None  # None: each case is one
     receipt: dict[str, Any]
     folder: Path | None = None
-
-    @property
-    def rows(self) -> list[Row]:
-        """The methods, best first."""
-        return self.deciding.rows
-
-    @property
-    def verdicts(self) -> list[Verdict]:
-        """The verdict on each pair."""
-        return self.deciding.verdicts
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the methods, best first."""
-        return [row.system for row in self.rows]
-
-    @property
-    def measure(self) -> str:
-        """The name of the measure that decides."""
-        return self.deciding.metric.name
 
     @property
     def sentence(self) -> str:
@@ -63,7 +43,7 @@ class VerdictRecord(Record):
         return _("Verdict on {names}").format(names=listed(self.names, NAMED))
 
     def sentences(self) -> list[str]:
-        return wording.verdict_sentences(self.deciding, self.cases)
+        return wording.verdict_sentences(self.ranking, self.cases)
 
     def facts(self) -> list[Fact]:
         facts = [Fact(_("cases"), units.whole(self.cases))]
@@ -75,7 +55,7 @@ class VerdictRecord(Record):
         if not self.others:
             return []
         text = _("{measure} decides; the correction for many pairs is within each measure, not across them.")
-        return [text.format(measure=self.deciding.metric.title)]
+        return [text.format(measure=self.ranking.metric.title)]
 
     def tables(self, links: Mapping[str, str] | None = None) -> Sequence[parts.Table]:
         """Return the ranking and the pairs, then the ranking by each further measure.
@@ -83,12 +63,12 @@ class VerdictRecord(Record):
         ``links`` are addresses of systems on a page, by their names.
         """
         return [
-            *verdict.tables(self.deciding, links=links),
-            *(verdict.ranking(each, each.metric.title.capitalize()) for each in self.others),
+            *verdict.tables(self.ranking, links=links),
+            *(verdict.ranking(each, each.metric.title.capitalize()) for each in self.others.values()),
         ]
 
     def as_json(self) -> dict[str, Any]:
-        first, judged = self.deciding, [self.deciding, *self.others]
+        first, judged = self.ranking, [self.ranking, *self.others.values()]
         return {
             "measure": self.measure,
             "cases": self.cases,
@@ -110,7 +90,7 @@ class VerdictRecord(Record):
             "readers": [one.system for one in first.readers],
             "reader_study": [_reader_study(pair) for pair in first.reader_pairs],
             "pairs": pairs_as_json(first.verdicts, first.margins),
-            "further": {each.metric.name: pairs_as_json(each.verdicts, each.margins) for each in self.others},
+            "further": {name: pairs_as_json(each.verdicts, each.margins) for name, each in self.others.items()},
             "sentence": self.sentence,
             "notes": self.notes(),
             "receipt": self.receipt,
@@ -141,12 +121,12 @@ class TableVerdict(VerdictRecord):
 
     def sentences(self) -> list[str]:
         once = wording.once()
-        if self.deciding.reader_pairs:
+        if self.ranking.reader_pairs:
             once = _(
                 "This applies to readers and cases like these, and to these trained models only, not to other "
                 "trainings."
             )
-        return wording.verdict_sentences(self.deciding, self.cases, once=once)
+        return wording.verdict_sentences(self.ranking, self.cases, once=once)
 
     def facts(self) -> list[Fact]:
         *facts, methods = super().facts()
@@ -167,10 +147,10 @@ class TableVerdict(VerdictRecord):
             )
         elif data.missing:
             notes.append(_("Missing predictions count as wrong."))
-        if self.deciding.margin:
+        if self.ranking.margin:
             notes.append(
                 _("A margin is to be fixed before the figures are seen; the receipt notes {margin}.").format(
-                    margin=wording.margin_text(self.deciding.metric, self.deciding.margin)
+                    margin=wording.margin_text(self.ranking.metric, self.ranking.margin)
                 )
             )
         if data.mixed:
@@ -186,7 +166,7 @@ class TableVerdict(VerdictRecord):
         return [*notes, *super().notes()]
 
     def _about_readers(self) -> list[str]:
-        judged, count = self.deciding, len(self.receipt["options"].get("readers", ()))
+        judged, count = self.ranking, len(self.receipt["options"].get("readers", ()))
         if not count:
             return []
         if not judged.reader_pairs:
@@ -210,7 +190,7 @@ class TableVerdict(VerdictRecord):
         taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
         return [
             *super().tables(links),
-            *([_reader_table(self.deciding)] if self.deciding.reader_pairs else []),
+            *([_reader_table(self.ranking)] if self.ranking.reader_pairs else []),
             *self._site_tables(),
             Table((_("column"), _("taken for")), taken[: 4 * NAMED], _("Columns")),
         ]
@@ -219,7 +199,7 @@ class TableVerdict(VerdictRecord):
         if not self.sites:
             return []
         names = list(self.data.methods)
-        metric = self.deciding.metric
+        metric = self.ranking.metric
         rows = [
             [
                 f"{site} ({found[names[0]].n})",

@@ -94,11 +94,11 @@ class RunsVerdict(VerdictRecord):
 
     @property
     def command(self) -> str:
-        margin = [f"margin={self.deciding.margin:g}"] if self.deciding.margin else []
+        margin = [f"margin={self.ranking.margin:g}"] if self.ranking.margin else []
         return shlex.join(["souron", "verdict", *map(str, self.folders), f"measure={self.measure}", *margin])
 
     def sentences(self) -> list[str]:
-        return wording.verdict_sentences(self.deciding, self.cases, again(self.called))
+        return wording.verdict_sentences(self.ranking, self.cases, again(self.called))
 
     def notes(self) -> list[str]:
         return [*map(again, self.caveats), *super().notes()]
@@ -125,7 +125,7 @@ class RunsVerdict(VerdictRecord):
     def _case_tables(self) -> list[Table]:
         if not self.apart:
             return []
-        higher = self.deciding.metric.higher_is_better
+        higher = self.ranking.metric.higher_is_better
         texts = any(any(case.answers) for case in self.apart)
         rows = []
         for case in self.apart:
@@ -236,18 +236,19 @@ def _judged(tested: Sequence[Tested], images: bool, margin: float | None, wanted
     task, test, training = tested[0].task, tested[0].setup.test, _same_trainings(tested, order)
     names = _measures(tested, wanted)
     tables = [{one.name: one.scores[name][:, rows] for one, rows in zip(tested, order, strict=True)} for name in names]
-    first, *others = (
-        _rank(tested, name, table, training, margin if name == names[0] else None)
+    rankings = {
+        name: _rank(tested, name, table, training, margin if name == names[0] else None)
         for name, table in zip(names, tables, strict=True)
-    )
+    }
+    first = rankings.pop(names[0])
     ranked = [next(one for one in tested if one.name == row.system) for row in first.rows]
     settings = _settings(ranked)
     cases = list(_cases(ranked, tables[0]))
     apart = sorted(cases, key=lambda case: (-case[1].apart, case[1].file))[:MOST_SHOWN]
     decision = ranked[0].receipt.get("decision")
     return RunsVerdict(
-        deciding=first,
-        others=others,
+        ranking=first,
+        others=rankings,
         cases=len(test),
         patients=None if test.units is None else len({*test.units}),
         receipt={"souron": souron.__version__, "files": _hashes(ranked), "margin": margin or None},
@@ -320,11 +321,11 @@ def _receipt(folder: Path) -> dict[str, Any]:
 
 def _check_test_files(folders: Sequence[Path], names: Mapping[Path, str]) -> None:
     """Refuse runs whose split files name different test cases, before any data is read. Raises UserError."""
-    first, *others = ((folder, _listed(folder)) for folder in folders)
-    for folder, listed in others:
-        if listed is not None and first[1] is not None and listed != first[1]:
-            both = len(listed & first[1])
-            raise _different(names[first[0]], names[folder], both, len(first[1]), len(listed))
+    listed = [(names[folder], {*cases}) for folder in folders if (cases := _listed(folder)) is not None]
+    for name, others in listed[1:]:
+        one, own = listed[0]
+        if own != others:
+            raise _different(one, name, len(own & others), len(own), len(others))
 
 
 def _different(one: str, other: str, both: int, count: int, of_other: int) -> UserError:
@@ -338,16 +339,16 @@ def _different(one: str, other: str, both: int, count: int, of_other: int) -> Us
     )
 
 
-def _listed(folder: Path) -> set[tuple[str, str]] | None:
-    """Return (file, label) of each test case in the run's split files; None where there are none."""
+def _listed(folder: Path) -> list[tuple[str, str]] | None:
+    """Return (file, label) of each test case in the order of the run's split files; None where there are none."""
     for name, every in (("folds.csv", True), ("split.csv", False)):
         try:
             with (folder / name).open(encoding="utf-8-sig", newline="") as stream:
-                return {
+                return [
                     (row.get("file") or "", row.get("label") or "")
                     for row in csv.DictReader(stream)
                     if every or row.get("part") == "test"
-                }
+                ]
         except (OSError, UnicodeDecodeError, csv.Error):
             continue
     return None
@@ -402,7 +403,8 @@ def _kept(folder: Path, test: Dataset) -> Trainings | None:
     path = folder / evaluate.ANSWERS
     if not path.is_file() or path.is_symlink():
         return None
-    if not (folder / "folds.csv").exists() and _order(folder) not in (None, list(test.file)):
+    order = None if (folder / "folds.csv").exists() else _listed(folder)
+    if order is not None and [file for file, _label in order] != list(test.file):
         return None
     try:
         trainings = Trainings.read(path, test)
@@ -410,15 +412,6 @@ def _kept(folder: Path, test: Dataset) -> Trainings | None:
     except (UserError, LookupError, TypeError, ValueError):
         return None
     return trainings if counts == {len(test)} else None
-
-
-def _order(folder: Path) -> list[str] | None:
-    """Return the files of the test cases in the order of ``split.csv``; None where there is none."""
-    try:
-        with (folder / "split.csv").open(encoding="utf-8-sig", newline="") as stream:
-            return [row["file"] for row in csv.DictReader(stream) if row["part"] == "test"]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
-        return None
 
 
 def _again(name: str, folder: Path, task: Task, setup: Any, args: dict[str, Any], limit: float) -> Trainings:
