@@ -12,12 +12,12 @@ ifeq ($(filter quick all,$(TESTS)),)
 $(error TESTS=$(TESTS): there are TESTS=quick, the default, and TESTS=all)
 endif
 
-.PHONY: tour test check begin lint style types unit reading browser strace docs pages notebooks locale mutants wheels benchmarks clean install install-dev
+.PHONY: tour test check begin lint style types scripts unit reading browser strace docs pages notebooks locale mutants wheels benchmarks clean install install-dev
 
 tour: install
 	$(BIN)/souron tour
 
-test: begin style
+test: begin style scripts
 	@$(MAKE) --no-print-directory --jobs 2 unit reading
 	@$(BIN)/python tests/frame.py
 	@$(BIN)/python tests/affected.py green
@@ -33,7 +33,7 @@ install install-dev:
 	  "install it from https://www.python.org/downloads/ or with your system's packages."; exit 1; }
 	@"$(PYTHON)" install.py --torch=$(TORCH) $(if $(filter install-dev,$@),--dev)
 
-lint: style types
+lint: style types scripts
 
 style: install-dev
 	$(BIN)/ruff check .
@@ -41,6 +41,13 @@ style: install-dev
 
 types: install-dev
 	$(BIN)/mypy
+
+scripts: export DENO_DIR := build/deno
+scripts: export DENO_NO_UPDATE_CHECK := 1
+scripts: install-dev  # JavaScript, by deno.jsonc; without Deno a laptop goes on, continuous integration does not
+	@if [ ! -x $(BIN)/deno ]; then \
+	  echo "no deno: JavaScript is not checked ($(BIN)/pip install deno)"; [ "$$CI" != true ]; \
+	else $(BIN)/deno lint --quiet && $(BIN)/deno check --quiet --no-remote --no-npm; fi
 
 reading: types $(if $(filter all,$(TESTS)),docs,pages)  # beside the tests, which leave a core idle now and then
 	$(RUN) $(BIN)/python tests/mutants/run.py --some 3

@@ -248,7 +248,7 @@ def speed(seed: int) -> list[str]:
             begun = time.process_time()
             record = verdict(path, margin=1)
             seconds = time.process_time() - begun
-            assert len(record.deciding.verdicts) == 15 and len(record.data.cases) == keep
+            assert len(record.ranking.verdicts) == 15 and len(record.data.cases) == keep
             lines.append(f"| {kind} | {seconds:.1f} s | {path.stat().st_size / 1e6:.1f} MB |")
     return lines
 

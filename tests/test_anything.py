@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import browsing
 import numpy as np
+import plain_forms
 import pydicom.data
 import pytest
 from fastapi import FastAPI
@@ -167,7 +168,7 @@ def test_predictions_are_told_from_labels_and_measurements(tmp_path, heads, cell
 
 
 def test_a_table_leads_to_the_page_that_reads_it(client, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "runs" / ".studio" / "temporary" / "gradio-1"))
+    plain_forms.uploads(monkeypatch, tmp_path / "runs" / ".studio" / "temporary" / "studio-1")
     content = b"case,truth,unet\n1,0,1\n2,1,1\n"
     for page in ("anything/file", "my_data/files"):
         found = client.post(f"/send/en/{page}?name=p.csv", content=content).json()

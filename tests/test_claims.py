@@ -36,17 +36,17 @@ def test_eight_cases_alike_are_no_proof_that_methods_are_equivalent(measure):
     cases = len(next(iter(table.values())))
     options = {"kind": KINDS[measure]} if measure in KINDS else {"measure": measure, "positive": "ill"}
     record = souron.verdict({"case": range(cases), **table}, margin=MARGINS.get(measure, 2), **options)
-    [margin] = record.deciding.margins
-    [pair] = record.deciding.verdicts
+    [margin] = record.ranking.margins
+    [pair] = record.ranking.verdicts
     assert pair.difference == 0 and pair.low < 0 < pair.high
     assert margin.word == "cannot tell"
 
 
 def test_a_sensitivity_of_eight_ill_patients_has_the_interval_of_eight_cases():
     table = {"case": range(200), **EIGHT["sensitivity"]}
-    [found] = souron.verdict(table, measure="sensitivity", positive="ill").deciding.verdicts
+    [found] = souron.verdict(table, measure="sensitivity", positive="ill").ranking.verdicts
     eight = {name: values[:8] for name, values in table.items()}
-    [alone] = souron.verdict({**eight, "truth": ["ill"] * 7 + ["well"]}, measure="accuracy").deciding.verdicts
+    [alone] = souron.verdict({**eight, "truth": ["ill"] * 7 + ["well"]}, measure="accuracy").ranking.verdicts
     assert (found.low, found.high) == pytest.approx((-0.324, 0.324), abs=1e-3)
     assert alone.low == pytest.approx(found.low, abs=0.01)
 
@@ -74,7 +74,7 @@ def test_cases_needed_for_a_sensitivity_are_cases_like_these():
     better = ["ill"] * 12 + ["well"] * 288
     weaker = ["well"] * 3 + ["ill"] * 9 + ["well"] * 288
     table = {"case": range(300), "truth": truth, "a": better, "b": weaker}
-    [found] = souron.verdict(table, measure="sensitivity", positive="ill").deciding.verdicts
+    [found] = souron.verdict(table, measure="sensitivity", positive="ill").ranking.verdicts
     few = {name: list(values)[:12] for name, values in table.items()}
     right = [[1.0] * 12, [0.0] * 3 + [1.0] * 9]
     needed = verdict.cases_needed(verdict.difference(*right))
@@ -133,11 +133,11 @@ def test_readers_are_judged_by_the_cases_of_the_class():
     truth = np.array(ILL + WELL)
     table = {"case": range(200), "truth": truth, "method": truth, "reader 1": truth, "reader 2": truth}
     record = souron.verdict(table, measure="sensitivity", positive="ill", margin=2, readers="reader 1,reader 2")
-    [pair] = record.deciding.reader_pairs
+    [pair] = record.ranking.reader_pairs
     [study] = record.as_json()["reader_study"]
     assert study["p"] > 0.05 and study["low"] < 0 < study["high"]
     assert pair.variation.n == 8 and pair.others.high - pair.others.low > 0.5
-    assert record.deciding.margins[0].word == "cannot tell"
+    assert record.ranking.margins[0].word == "cannot tell"
 
 
 def test_every_figure_of_tables_has_a_kind_of_interval():

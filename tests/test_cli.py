@@ -563,6 +563,8 @@ def test_resume_without_a_folder_takes_the_latest_unfinished_run(
 
 def a_comparison() -> Any:
     from souron.evaluation.record import ComparisonRecord
+    from souron.metrics.metric import Metric
+    from souron.metrics.ranking import Ranking
     from souron.stats.records import Row, Verdict
 
     rows = [
@@ -576,12 +578,14 @@ def a_comparison() -> Any:
         budget="10s",
         seeds=3,
         cases=360,
-        measure="accuracy",
-        rows=rows,
-        verdicts=[
-            Verdict("cnn", "mlp", 0.05, 0.02, 0.08, "better", None, None),
-            Verdict("mlp", "vit", 0.01, -0.02, 0.04, "cannot tell", 4200, None),
-        ],
+        ranking=Ranking(
+            Metric("accuracy", unit="share"),
+            rows,
+            [
+                Verdict("cnn", "mlp", 0.05, 0.02, 0.08, "better", None, None),
+                Verdict("mlp", "vit", 0.01, -0.02, 0.04, "cannot tell", 4200, None),
+            ],
+        ),
         sentence="cnn is better than mlp.",
         curves={},
         scores={},

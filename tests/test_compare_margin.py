@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from judged import ranked
 from scipy.special import ndtr
 
 import souron
@@ -11,15 +12,17 @@ from souron.cli import main
 from souron.evaluation import fixed_margin
 from souron.evaluation.method_verdict import METRICS
 from souron.metrics.metric import Metric
+from souron.metrics.ranking import Ranking
 from souron.report import verdict as verdict_tables
 from souron.report import wording
 from souron.runs import compare
 from souron.runs import folder as run_folder
 from souron.stats import margin as stats_margin
 from souron.stats import verdict as stats_verdict
-from souron.stats.records import Margin, Ranking, Verdict, pairs_as_json
+from souron.stats.records import Margin, Row, Verdict, pairs_as_json
 from souron.utils.messages import UserError, use_language
 
+ROWS = [Row(name, "accuracy", 0.9, 0, 1) for name in "ab"]
 SHARE, ERROR = Metric("accuracy", unit="share"), Metric("mean error", higher_is_better=False, unit="mm")
 
 
@@ -53,12 +56,10 @@ def test_the_margin_is_noted_before_anything_is_trained(tmp_path, monkeypatch):
 
 
 def test_each_pair_is_judged_by_the_interval_of_its_verdict(record):
-    [pair], [one] = record.verdicts, record.margins
+    [pair], [one] = record.verdicts, record.ranking.margins
     assert one.word == stats_margin.word(pair.low, pair.high, 0.3)
-    found = stats_verdict.judged_pairs(
-        {name: record.scores[name] for name in (pair.a, pair.b)}, trainings=None, groups=record.test.units
-    )
-    assert one == stats_margin.against(found[pair.a, pair.b], 0.3)
+    found = ranked({name: record.scores[name] for name in (pair.a, pair.b)}, groups=record.test.units)
+    assert one == stats_margin.against(found.differences[pair.a, pair.b], 0.3)
     shown = record.as_json()
     told = {"verdict": one.word, "cases_needed": one.cases_needed, "within": one.within}
     assert shown["verdicts"][0]["margin"] == told
@@ -82,7 +83,7 @@ def test_sentence_page_and_terminal_say_it(record, capsys, monkeypatch):
 
 def test_without_a_margin_nothing_is_said_of_one(tmp_path):
     found = fight(seeds=1, project=str(tmp_path))
-    assert "margin" not in found.sentence and "margins" not in found.as_json() and not found.margins
+    assert "margin" not in found.sentence and "margins" not in found.as_json() and not found.ranking.margins
     assert "margin" not in found.as_json()["verdicts"][0]
 
 
@@ -124,10 +125,9 @@ def test_a_margin_is_in_points_or_in_the_unit_of_the_measure():
 
 def test_the_worse_one_is_not_called_good_enough_where_only_the_better_one_is():
     pair = Verdict("a", "b", 0.01, -0.01, 0.05, "cannot tell", 10, None)
-    rows = [type("Row", (), {"system": name})() for name in "ab"]
-    text = wording.against_margin(rows, [pair], [Margin("not inferior", None)], "2 points")
+    text = wording.against_margin(Ranking(SHARE, ROWS, [pair], [Margin("not inferior", None)], 2))
     assert text == "With a margin of 2 points: a is not inferior to b; whether b is inferior to a is open."
-    text = wording.against_margin(rows, [pair], [Margin("cannot tell", 40)], "2 points")
+    text = wording.against_margin(Ranking(SHARE, ROWS, [pair], [Margin("cannot tell", 40)], 2))
     assert text.endswith("cannot tell whether a is inferior to b. About 40 more cases needed.")
 
 
@@ -138,10 +138,9 @@ def test_a_significant_difference_within_the_margin_is_said_to_lie_there():
     small, large = (stats_margin.against(found, margin) for margin in (0.02, 0.004))
     assert small.word == large.word == "superior" and small.small and not large.small
     pair = stats_verdict.verdict_of("a", "b", found)
-    rows = [type("Row", (), {"system": name})() for name in "ab"]
-    said = wording.against_margin(rows, [pair], [small], "2 points")
+    said = wording.against_margin(Ranking(SHARE, ROWS, [pair], [small], 2))
     assert said.endswith("The difference is significant, but its whole interval lies within the margin.")
-    assert "whole interval" not in wording.against_margin(rows, [pair], [large], "0.4 points")
+    assert "whole interval" not in wording.against_margin(Ranking(SHARE, ROWS, [pair], [large], 0.4))
     assert verdict_tables.against_margin(small) == "superior, within the margin"
     assert pairs_as_json([pair], [small])[0]["margin"]["within"] is True
     equal = stats_margin.against(stats_verdict.difference(right, right), 0.02)
@@ -150,7 +149,7 @@ def test_a_significant_difference_within_the_margin_is_said_to_lie_there():
 
 def test_pairs_have_a_margin_in_json_only_where_there_is_one():
     pair = Verdict("a", "b", 0.01, -0.01, 0.05, "cannot tell", 10, None)
-    assert "margin" not in Ranking([], [pair]).as_json()["verdicts"][0]
+    assert "margin" not in Ranking(SHARE, [], [pair]).as_json()["verdicts"][0]
     assert pairs_as_json([pair], [Margin("equivalent", None)])[0]["margin"]["verdict"] == "equivalent"
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from interrupting import stop_after
+from judged import judge
 
 from souron import registry
 from souron.runs import compare, events
@@ -126,7 +127,7 @@ def test_each_fold_counts_as_a_training(photos):
     for number, (seed, split) in enumerate(contest.rounds):
         assert (whose[seed, split.test] == number).all()
     [verdict] = record.verdicts
-    [again] = stats_verdict.judge(record.scores, names=[verdict.a, verdict.b], trainings=whose)
+    [again] = judge(record.scores, names=[verdict.a, verdict.b], trainings=whose)
     assert (again.low, again.high) == (verdict.low, verdict.high)
     for row in record.rows:
         found = intervals.interval(record.scores[row.system], trainings=whose)

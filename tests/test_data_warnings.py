@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from souron import registry
 from souron.cli import console, predict
 from souron.cli import data as cli_data
 from souron.data import check, load
@@ -18,11 +19,12 @@ from souron.data.check import warnings as gathered
 from souron.data.quality import warnings as data_warnings
 from souron.data.quality.warnings import DataWarning, place_of
 from souron.evaluation.record import ComparisonRecord, Cost, RunRecord
+from souron.metrics.ranking import Ranking
 from souron.report import answering, report
 from souron.report import run as run_page
-from souron.runs import pair
 from souron.stats.records import Row
 from souron.studies.reporting import source
+from souron.studies.verdict import runs as verdict_runs
 from souron.studio.runs import export, run_list
 from souron.utils import files
 from souron.utils.messages import UserError, use_language
@@ -69,7 +71,7 @@ FACES = {  # each shows a result of the same run
     "runs": lambda record: str(run_list.read(record.folder).notes),
     "my data": lambda record: str(run_list.read(record.folder).warnings),
     "report study": lambda record: str(source.Source(record.folder, "run", receipt(record)).notes),
-    "pair": lambda record: str(pair._of_data(SimpleNamespace(receipt=receipt(record), folder=record.folder))),
+    "pair": lambda record: str(verdict_runs._of_data(SimpleNamespace(receipt=receipt(record), folder=record.folder))),
 }
 
 
@@ -218,7 +220,18 @@ def compared():
     rows = [Row(name, "accuracy", 0.9, 0.8, 1.0, 1.0, 9.0, 0, 0, (0.9,)) for name in "ab"]
     warning = DataWarning(KEY, "photos", place_of("photos"), MESSAGE, {})
     folder = PROJECT / "compare/two"
-    told = (folder, "retrieve", "photos", "1ep", 1, 200, "accuracy", rows, [], "a leads.", {}, {})
+    told = (
+        folder,
+        "retrieve",
+        "photos",
+        "1ep",
+        1,
+        200,
+        Ranking(registry.metric("accuracy"), rows, []),
+        "a leads.",
+        {},
+        {},
+    )
     return ComparisonRecord(*told, folder / "report.html", {}, warnings=[warning])
 
 

@@ -209,6 +209,17 @@ def test_several_answers_to_a_prompt_count_as_one_prompt(tmp_path):
     assert width[1].high - width[1].low > 0.9 * (width[0].high - width[0].low)
     one, ten = once.verdict(), often.verdict()
     assert ten.high - ten.low > 0.9 * (one.high - one.low)
+    assert (one.a, one.b) == ("after", "before") and one.difference > 0
+
+
+def test_five_prompts_get_no_verdict(tmp_path):
+    """However many answers there are to each; of more the verdict is on the tuned model."""
+    for count, rude, word in ((5, "before", "cannot tell"), (12, "before", "better"), (12, "after", "worse")):
+        asked = [corpus.Prompt(f"What is {n}?", "en", "", f"{n}") for n in range(count)]
+        flags = {name: {"both": np.full(10 * count, name == rude)} for name in ("after", "before")}
+        after, before = (audit.Answered(name, [], {}, each) for name, each in flags.items())
+        record = audit.ImproperRecord("after", after, before, asked, 10, 0, 9, "", 0, [], tmp_path)
+        assert record.verdict().verdict == word
 
 
 def test_an_entry_lowers_the_threshold_and_is_no_alarm_by_itself(small):

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judged import judge
 from scipy.stats import binom
 
+from souron.metrics.metric import Metric
+from souron.metrics.ranking import Ranking
 from souron.report import wording
 from souron.stats import variance as stats_variance
 from souron.stats import verdict as stats_verdict
 from souron.stats.intervals import interval, overlap_interval, proportion_interval
 from souron.stats.records import Measure, Row
-from souron.stats.verdict import cases_needed, difference, judge, seeds_needed
+from souron.stats.verdict import cases_needed, difference, seeds_needed
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -628,6 +631,15 @@ def test_needs_are_told_in_cases_even_where_patients_are_counted(rng):
     assert units is not None and verdict.cases_needed == 4 * units
 
 
+def test_one_training_tells_nothing_of_further_seeds(rng):
+    """Also where its scores are parts of a mean, and so several rows."""
+    rates = {"a": (0.7, 0.8, 0.9), "b": (0.6, 0.7, 0.8)}
+    rows = {name: (rng.random((400, 3)) < each).T.astype(float) for name, each in rates.items()}
+    [several], [once] = judge(rows), judge(rows, times=1)
+    assert several.seeds_needed is not None and once.seeds_needed is None
+    assert (once.low, once.high) == (several.low, several.high)
+
+
 # AUC, where one label is rare
 
 
@@ -662,11 +674,14 @@ def test_the_rarer_label_has_the_degrees_of_freedom(rng):
 # the sentence
 
 
+ACCURACY = Metric("accuracy", unit="share")
+
+
 def told(scores: dict[str, np.ndarray], seeds: int = 3, unit: str = "share") -> str:
     ranked = sorted(scores, key=lambda name: -scores[name].mean())
     rows = [Row(name, "accuracy", float(scores[name].mean()), 0, 1, 1, 1, 1, 1, ()) for name in ranked]
     cases = next(iter(scores.values())).shape[-1]
-    return wording.sentence(judge(scores), rows, seeds, cases, "accuracy", unit)
+    return wording.sentence(Ranking(Metric("accuracy", unit=unit), rows, judge(scores), trainings=seeds), cases)
 
 
 @pytest.fixture(autouse=True)
@@ -706,7 +721,7 @@ def test_the_sentence_says_what_is_needed():
 
     def said(cases: int | None, seeds_more: int | None, seeds: int = 3) -> str:
         verdict = stats_verdict.Verdict("b", "a", -0.01, -0.03, 0.01, "cannot tell", cases, seeds_more)
-        return wording.sentence([verdict], rows, seeds, 1000, "accuracy", "share")
+        return wording.sentence(Ranking(ACCURACY, rows, [verdict], trainings=seeds), 1000)
 
     assert "a leads by 1.0 points (-1.0 to 3.0) on 1,000 test cases" in said(1234, None)
     assert said(1234, None).endswith("About 1,300 more cases needed; more seeds alone will not decide it.")
@@ -729,7 +744,7 @@ def test_the_sentence_names_the_training_sample_that_it_does_not_count(rng):
 
     def said(verdict: str, seeds: int = 3, sample: int = 1259) -> str:
         judged = stats_verdict.Verdict("a", "b", 0.02, 0.01, 0.03, verdict, None, None)
-        return wording.sentence([judged], rows, seeds, 1000, "accuracy", "share", sample)
+        return wording.sentence(Ranking(ACCURACY, rows, [judged], trainings=seeds), 1000, sample=sample)
 
     assert said("better").endswith(kept)
     assert "sample" not in said("cannot tell")  # nothing is claimed
@@ -740,8 +755,8 @@ def test_the_sentence_names_the_training_sample_that_it_does_not_count(rng):
 def test_a_clear_difference_is_never_shown_as_zero():
     rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
     verdict = stats_verdict.Verdict("a", "b", 0.0012, 0.0002, 0.0022, "better", None, None)
-    assert "0.12 points (0.02–0.22)" in wording.sentence([verdict], rows, 3, 1000, "accuracy", "share")
-    assert "0.0012 (0.0002–0.0022)" in wording.sentence([verdict], rows, 3, 1000, "log loss")
+    assert "0.12 points (0.02–0.22)" in wording.sentence(Ranking(ACCURACY, rows, [verdict], trainings=3), 1000)
+    assert "0.0012 (0.0002–0.0022)" in wording.sentence(Ranking(Metric("log loss"), rows, [verdict], trainings=3), 1000)
 
 
 def test_a_system_alone_has_no_verdict(rng):

@@ -292,10 +292,6 @@ RIGHT = 1
 ANSWER = N_("Either of them.")
 
 
-def build(studio):
-    return interactive.put("coin")
-
-
 def stage():
     return interactive.button("toss", "toss")
 
@@ -331,10 +327,8 @@ from souron.utils.messages import N_
 TITLE = N_("Greeting")
 
 
-def page(studio):
-    import gradio as gr
-
-    gr.HTML(f"<h1>Good morning in {studio.language}</h1>")
+def body(studio, query):
+    return f"<h1>Good morning in {studio.language}</h1>"
 '''
 VISIT = """
 import sys
@@ -344,7 +338,7 @@ pages.__path__.append({place!r})
 from souron.studio import shared
 from souron.studio.app import application
 from starlette.testclient import TestClient
-app, jobs, _pages = application(Path({folder!r}), port=7860)
+app, jobs = application(Path({folder!r}), port=7860)
 client = TestClient(app, base_url="http://127.0.0.1:7860")
 for language in ("en", "ja"):
     answer = client.get(f"/{{language}}/greeting")

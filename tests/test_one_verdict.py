@@ -37,7 +37,6 @@ from pathlib import Path
 import souron
 from souron.cli import main
 from souron.report import comparison
-from souron.runs import pair
 from souron.studio.runs import export, verdict_view
 from souron.utils.messages import use_language
 
@@ -46,7 +45,7 @@ runs = [souron.train(system, "digits", budget="1ep", project="runs").folder for 
 cases = range(40)
 table = {"case": [*cases], "truth": [0, 1] * 20, "a": [0, 1] * 20, "b": [0, 0, 1, 1] * 10}
 judged = souron.verdict(table)
-found = pair.compare(runs)
+found = souron.verdict(runs)
 faces = {}
 faces["page of a comparison"] = record.report.read_text("utf-8")
 faces["notebook of a comparison"] = record._repr_html_()

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judged import ranked
 from scipy.special import ndtr, stdtrit
 
 from souron.cli import main
 from souron.evaluation import method_verdict
 from souron.metrics.classification import auc_scores
 from souron.stats import readers
-from souron.stats.verdict import cases_needed, corrected, judged_pairs
+from souron.stats.verdict import cases_needed, corrected
 from souron.studies.verdict import verdict
 from souron.utils.messages import UserError
 
@@ -158,7 +159,7 @@ def test_readers_who_differ_widen_the_interval_for_other_readers():
     alike, unlike = (verdict(rated(spread=one), readers=READERS) for one in (0.0, 0.9))
     widths = []
     for record in (alike, unlike):
-        [pair] = record.deciding.reader_pairs
+        [pair] = record.ranking.reader_pairs
         assert pair.others.high - pair.others.low >= pair.these.high - pair.these.low
         widths.append((pair.others.high - pair.others.low) / (pair.these.high - pair.these.low))
     assert widths[1] > 1.5 * widths[0]
@@ -166,7 +167,7 @@ def test_readers_who_differ_widen_the_interval_for_other_readers():
 
 def test_the_verdict_is_the_one_for_other_readers():
     record = verdict(rated(spread=0.9, method=0.8, cases=400), readers=READERS)
-    [pair], [judged] = record.deciding.reader_pairs, record.deciding.verdicts
+    [pair], [judged] = record.ranking.reader_pairs, record.ranking.verdicts
     assert (judged.low, judged.high) == (pair.others.low, pair.others.high)
     assert pair.these.verdict == "better" and judged.verdict == "cannot tell"
     notes = " ".join(record.notes())
@@ -180,19 +181,19 @@ def test_the_verdict_is_the_one_for_other_readers():
 
 def test_the_difference_favours_the_first_of_the_pair_whichever_it_is():
     table = rated(method=1.5, cases=400)
-    better = verdict(table, readers=READERS).deciding.verdicts[0]
+    better = verdict(table, readers=READERS).ranking.verdicts[0]
     assert (better.a, better.verdict) == ("net", "better") and better.difference > 0
-    worse = verdict({**table, "net": 1 - np.asarray(table["net"])}, readers=READERS).deciding.verdicts[0]
+    worse = verdict({**table, "net": 1 - np.asarray(table["net"])}, readers=READERS).ranking.verdicts[0]
     assert (worse.a, worse.verdict) == ("readers", "better") and worse.difference > 0
     errors = {"case": range(40), "a": [2.0, 2.2] * 20, "b": [2.1, 2.4] * 20, "net": [1.0, 1.1] * 20}
-    [pair] = verdict(errors, kind="error", readers="a,b").deciding.verdicts
+    [pair] = verdict(errors, kind="error", readers="a,b").ranking.verdicts
     assert (pair.a, pair.verdict) == ("net", "better")
 
 
 def test_readers_have_the_interval_of_other_readers():
     record = verdict(rated(spread=0.9), readers=READERS)
-    row = next(one.measure for one in record.deciding.methods if one.system == "readers")
-    values = [one.measure.value for one in record.deciding.readers]
+    row = next(one.measure for one in record.ranking.methods if one.system == "readers")
+    values = [one.measure.value for one in record.ranking.readers]
     assert row.value == pytest.approx(np.mean(values))
     half = readers.difference(np.array([np.full(50, one) for one in values]))
     assert row.low <= max(half.low, 0) + 0.02 and row.low < min(values)
@@ -202,7 +203,7 @@ def test_patients_are_the_units_of_readers_too():
     table = rated(60, 1)
     many = {name: [cell for cell in cells for _copy in range(10)] for name, cells in table.items()}
     many["case"] = range(600)
-    one, ten = (verdict(each, readers=READERS).deciding.reader_pairs[0] for each in (table, many))
+    one, ten = (verdict(each, readers=READERS).ranking.reader_pairs[0] for each in (table, many))
     assert one.variation.n == ten.variation.n == 60
     assert ten.variation.error == pytest.approx(one.variation.error)
 
@@ -217,13 +218,13 @@ def test_readers_with_aid_are_paired_with_themselves():
         readers=",".join(names),
         aided=",".join(aided),
     )
-    [pair] = record.deciding.reader_pairs
+    [pair] = record.ranking.reader_pairs
     assert (pair.a, pair.b) == ("readers with aid", "readers")
     assert pair.others.difference == pytest.approx(0.04380032, abs=5e-9)
     assert readers.hillis(pair.others).p == pytest.approx(0.0517, abs=3e-3)  # DeLong's covariances
     assert pair.others.p > 0.06  # more cautious with five readers
     assert record.as_json()["reader_study"][0]["hillis"]["degrees_of_freedom"] == pytest.approx(15.26, abs=0.3)
-    assert len(record.deciding.readers) == 10 and len(record.deciding.methods) == 2
+    assert len(record.ranking.readers) == 10 and len(record.ranking.methods) == 2
     table = rated()
     for wrong in ("r0", "r0,r1,r2,nobody", "r0,r1,r2,net", "net,net,net,net"):
         with pytest.raises(UserError) as caught:
@@ -236,7 +237,7 @@ def test_several_trainings_leave_the_verdict_on_these_readers():
     whole = {name: [*map(int, tables[0][name]), *map(int, tables[1][name])] for name in tables[0]}
     whole["seed"] = [0] * 80 + [1] * 80
     record = verdict(whole, readers=READERS)
-    assert not record.deciding.reader_pairs and any("not on others" in note for note in record.notes())
+    assert not record.ranking.reader_pairs and any("not on others" in note for note in record.notes())
 
 
 def test_readers_who_all_agree_with_the_method_prove_nothing_on_few_cases():
@@ -244,9 +245,9 @@ def test_readers_who_all_agree_with_the_method_prove_nothing_on_few_cases():
     for name in READERS.split(","):
         table[name] = table["net"]
     record = verdict(table, readers=READERS, margin=5)
-    [pair] = record.deciding.reader_pairs
+    [pair] = record.ranking.reader_pairs
     assert pair.others.low < -0.05 < 0.05 < pair.others.high
-    assert record.deciding.margins[0].word == "cannot tell"
+    assert record.ranking.margins[0].word == "cannot tell"
     alone = readers.difference(np.zeros((3, 10)), reach=1.0)
     assert alone.low < -0.05 and alone.high > 0.05
 
@@ -279,12 +280,12 @@ def test_readers_who_agree_by_chance_do_not_pass_for_certainty():
 
 def test_holms_correction_spans_pairs_with_and_without_readers():
     record = verdict({**rated(), "other": rated(seed=3)["net"]}, readers=READERS)
-    pairs = record.deciding.verdicts
-    assert len(pairs) == 3 and len(record.deciding.reader_pairs) == 2
-    found = judged_pairs({name: np.arange(6.0) * k for k, name in enumerate("abc")})
+    pairs = record.ranking.verdicts
+    assert len(pairs) == 3 and len(record.ranking.reader_pairs) == 2
+    found = ranked({name: np.arange(6.0) * k for k, name in enumerate("abc")}).differences
     assert corrected(found) == found
-    assert {one.others.level for one in record.deciding.reader_pairs} <= {1 - 0.05 / 3, 1 - 0.05 / 2, 0.95}
-    assert max(one.others.level for one in record.deciding.reader_pairs) > 0.95
+    assert {one.others.level for one in record.ranking.reader_pairs} <= {1 - 0.05 / 3, 1 - 0.05 / 2, 0.95}
+    assert max(one.others.level for one in record.ranking.reader_pairs) > 0.95
 
 
 def test_equal_readers_and_method_are_seldom_called_different():

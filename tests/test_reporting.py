@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from judged import judge
 from matplotlib.ft2font import FT2Font
 from PIL import Image
 
@@ -25,6 +26,7 @@ from souron.evaluation.answers import Trainings
 from souron.evaluation.generators import generation, sampling
 from souron.evaluation.record import ComparisonRecord, Cost, RunRecord
 from souron.evaluation.vision import classification
+from souron.metrics.ranking import Ranking
 from souron.report import comparison as comparison_page
 from souron.report import plots, report
 from souron.report import run as run_page
@@ -32,8 +34,7 @@ from souron.report import verdict as verdict_tables
 from souron.report.sections import classify as classify_section
 from souron.report.sections import generate as generate_section
 from souron.stats import intervals
-from souron.stats import verdict as stats_verdict
-from souron.stats.records import Margin, Measure, Ranking, Row, Verdict, pairs_as_json, pairs_of_json
+from souron.stats.records import Margin, Measure, Row, Verdict, pairs_as_json, pairs_of_json
 from souron.utils import fonts, plotting, units
 from souron.utils.messages import UserError
 
@@ -148,9 +149,7 @@ def comparison(cases, tmp_path) -> ComparisonRecord:
         budget="30s",
         seeds=2,
         cases=len(cases),
-        measure="accuracy",
-        rows=rows,
-        verdicts=stats_verdict.judge({name: table.numpy() for name, table in scores.items()}),
+        ranking=Ranking(registry.metric("accuracy"), rows, judge({name: s.numpy() for name, s in scores.items()})),
         sentence=f"resnet18 leads {SYSTEMS[2]}.",
         curves={name: [curve(0.9 - k / 10), curve(0.85)] for k, name in enumerate(SYSTEMS)},
         scores=scores,
@@ -522,15 +521,14 @@ def test_a_comparison_on_machines_lists_them(comparison):
 
 
 def test_a_test_set_that_is_large_beside_the_training_set_is_warned_of(comparison):
-    different = [replace(comparison.verdicts[0], verdict="better")]
-    large = replace(comparison, sample=100, cases=60, verdicts=different)
+    different, same = (
+        replace(comparison.ranking, verdicts=[replace(comparison.verdicts[0], verdict=word)])
+        for word in ("better", "cannot tell")
+    )
+    large = replace(comparison, sample=100, cases=60, ranking=different)
     [told] = comparison_page.large_test(large)
     assert "60 test cases and 100 for training" in told and told in comparison_page.notes(large)
-    for fine in (
-        replace(large, cases=20),
-        replace(large, sample=0),
-        replace(large, verdicts=[replace(different[0], verdict="cannot tell")]),
-    ):
+    for fine in (replace(large, cases=20), replace(large, sample=0), replace(large, ranking=same)):
         assert comparison_page.large_test(fine) == []
 
 
@@ -598,7 +596,7 @@ def test_disagreements_show_what_each_system_said(comparison, cases):
 )
 def test_a_verdict_says_what_would_settle_it(cases_needed, seeds_needed, told):
     verdict = Verdict("a", "b", 0.01, -0.02, 0.04, "cannot tell", cases_needed, seeds_needed)
-    table = verdict_tables.pairs(registry.metric("accuracy"), Ranking([], [verdict]))
+    table = verdict_tables.pairs(Ranking(registry.metric("accuracy"), [], [verdict]))
     assert list(table.rows[0]) == ["a – b", "+1.0 points", "-2.0 to +4.0 points", "≈ cannot tell", told]
 
 
@@ -606,8 +604,8 @@ def test_the_tables_of_a_verdict_hold_numbers_for_a_csv_and_leave_out_what_is_no
     accuracy = registry.metric("accuracy")
     rows = [Row("a", "accuracy", 0.9, 0.8, 0.95, parameters=1200), Row("b", "accuracy", 0.8, 0.7, 0.9)]
     pair = Verdict("a", "b", 0.1, -0.01, 0.2, "cannot tell", 30, None)
-    found = Ranking(rows, [pair], [Margin("not inferior", None)])
-    ranked, pairs = verdict_tables.tables(accuracy, found, "2 points", {"a": "/en/runs?run=a"})
+    found = Ranking(accuracy, rows, [pair], [Margin("not inferior", None)], 2)
+    ranked, pairs = verdict_tables.tables(found, links={"a": "/en/runs?run=a"})
     assert list(ranked.columns) == ["system", "accuracy", "95 % interval", "parameters"]  # no time, no FLOP
     assert [row[-1] for row in ranked.rows] == ["1,200", units.UNKNOWN]
     assert [row[0].link for row in ranked.rows] == ["/en/runs?run=a", ""]
@@ -615,7 +613,7 @@ def test_the_tables_of_a_verdict_hold_numbers_for_a_csv_and_leave_out_what_is_no
     assert columns[:4] == ["system", "accuracy", "95 % interval, lower end", "95 % interval, upper end"]
     assert numbers[0] == ["a", 0.9, 0.8, 0.95, 1200]
     assert pairs.numbers()[1] == [["a – b", 0.1, -0.01, 0.2, "cannot tell", "not inferior", "about 30 more test cases"]]
-    assert "to decide it" in pairs.wide and "to decide it" not in verdict_tables.pairs(accuracy, found).right
+    assert "to decide it" in pairs.wide and "to decide it" not in verdict_tables.pairs(found).right
 
 
 def test_pairs_of_a_receipt_are_read_with_what_is_no_pair_left_out():

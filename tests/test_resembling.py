@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from judged import judge
 from scipy.linalg import sqrtm
 
 from souron.metrics import generation
 from souron.metrics.generation import Figure
 from souron.stats import variance as stats_variance
-from souron.stats import verdict
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ def test_verdict_between_a_good_and_a_poor_generator_and_between_equal_ones(rng)
         higher = generation.BETTER[key] == "higher"
         scores = {name: generation.table(of, key) for name, of in (("good", good), ("poor", poor), ("same", same))}
         assert scores["good"].shape == (3, 300)
-        found = {(v.a, v.b): v.verdict for v in verdict.judge(scores, higher)}
+        found = {(v.a, v.b): v.verdict for v in judge(scores, higher)}
         assert found["good", "poor"] == "better", key
         assert found["poor", "same"] == "cannot tell", key
 

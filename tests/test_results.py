@@ -17,12 +17,14 @@ import pytest
 import yaml
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from judged import judge
 from PIL import Image
 
 from souron.cli.main import run as souron
-from souron.runs import evaluate, pair, train
+from souron.runs import evaluate, train
 from souron.runs import folder as run_folder
 from souron.stats import verdict
+from souron.studies.verdict import runs as verdict_runs
 from souron.studio import files, page_routes
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import runs
@@ -190,7 +192,7 @@ def test_hostile_names_stay_text_on_every_part_of_the_page(studio):
 
 
 def test_the_verdict_is_that_of_the_statistics_on_the_kept_answers(project):
-    found = pair.compare([project / "classify/weak", project / "classify/strong"])
+    found = verdict_runs.compare([project / "classify/weak", project / "classify/strong"])
     assert [row.system for row in found.rows] == ["strong", "weak"] and found.measure == "accuracy"
     best, other = (found.scores[name] for name in ("strong", "weak"))
     expected = verdict.difference(best, other)
@@ -207,28 +209,28 @@ def test_the_verdict_is_that_of_the_statistics_on_the_kept_answers(project):
         assert name == row.system
         assert (row.value, row.low, row.high) == pytest.approx((result.value, result.low, result.high), abs=1e-9)
     apart = (best != other).sum()
-    assert found.differing == apart and len(found.shown) == min(apart, pair.MOST_SHOWN)
-    case = found.shown[0]
+    assert found.differing == apart and len(found.apart) == min(apart, verdict_runs.MOST_SHOWN)
+    case = found.apart[0]
     assert case.apart == 1 and case.truth in [answer.split(" ")[0] for answer in case.answers]
 
 
 def test_answers_of_networks_are_those_that_are_kept(project):
     """Without the stored answers the networks answer again, within the time that the page has."""
     both = [project / "classify/weak", project / "classify/again"]
-    before = pair.compare(both)
+    before = verdict_runs.compare(both)
     for folder in both:
         (folder / "answers.safetensors").unlink()
-    again = pair.compare(both)
-    assert again.sentence == before.sentence and again.shown == before.shown
+    again = verdict_runs.compare(both)
+    assert again.sentence == before.sentence and again.apart == before.apart
     with pytest.raises(UserError, match="keeps no answers") as refused:
-        pair.compare(both, limit=0)
+        verdict_runs.compare(both, limit=0)
     assert "souron compare" in refused.value.fix
 
 
 def test_answers_in_another_order_are_not_trusted(project):
     """The answers are in the order of split.csv; where the data now comes in another one, they do not fit."""
     folder = project / "classify/weak"
-    before = pair.compare([folder, project / "classify/again"])
+    before = verdict_runs.compare([folder, project / "classify/again"])
     head, *lines = (folder / "split.csv").read_text().splitlines()
     (folder / "split.csv").write_text("\n".join([head, *lines[::-1]]) + "\n")
     receipt = json.loads((folder / "receipt.json").read_text())
@@ -239,22 +241,22 @@ def test_answers_in_another_order_are_not_trusted(project):
     turned = {key: one.flip([at for at, size in enumerate(one.shape) if size == count]) for key, one in stored.items()}
     assert any(not one.equal(stored[key]) for key, one in turned.items())
     write_tensors(folder / "answers.safetensors", turned, about)
-    after = pair.compare([folder, project / "classify/again"])
-    assert after.rows == before.rows and after.shown == before.shown
+    after = verdict_runs.compare([folder, project / "classify/again"])
+    assert after.rows == before.rows and after.apart == before.apart
 
 
 def test_what_was_not_equal_is_a_caveat(project):
-    found = pair.compare([project / "classify/weak", project / "classify/again"])
+    found = verdict_runs.compare([project / "classify/weak", project / "classify/again"])
     settings = {setting.name: setting for setting in found.settings}
     assert not settings["budget"].equal and not settings["seed"].equal
     assert settings["data"].equal and settings["training cases"].equal and settings["fingerprint of the data"].equal
-    assert any(note.startswith("Not equal: budget: ") for note in found.notes)
-    assert not any("seed" in note for note in found.notes)  # chance, which the sentence tells
+    assert any(note.startswith("Not equal: budget: ") for note in found.notes())
+    assert not any("seed" in note for note in found.notes())  # chance, which the sentence tells
 
 
 def test_runs_with_other_test_cases_are_not_compared(project):
     with pytest.raises(UserError, match="different cases") as refused:
-        pair.compare([project / "classify/weak", project / "classify/crossed"])
+        verdict_runs.compare([project / "classify/weak", project / "classify/crossed"])
     assert "269" in refused.value.found
     folder = project / "classify/again"
     lines = (folder / "split.csv").read_text().splitlines(keepends=True)
@@ -262,7 +264,7 @@ def test_runs_with_other_test_cases_are_not_compared(project):
     lines[place] = lines[place].replace(",test", ",train")
     (folder / "split.csv").write_text("".join(lines))
     with pytest.raises(UserError, match="different cases"):
-        pair.compare([project / "classify/weak", folder])
+        verdict_runs.compare([project / "classify/weak", folder])
 
 
 def test_cases_of_one_name_with_other_content_are_not_the_same(project, monkeypatch):
@@ -277,14 +279,14 @@ def test_cases_of_one_name_with_other_content_are_not_the_same(project, monkeypa
 
     monkeypatch.setattr(evaluate, "cases_of", other)
     with pytest.raises(UserError, match="different cases"):
-        pair.compare([project / "classify/weak", project / "classify/again"])
+        verdict_runs.compare([project / "classify/weak", project / "classify/again"])
 
 
 def test_cross_validated_runs_count_their_trainings(project):
     folder = project / "classify/crossed"
     shutil.copytree(folder, folder.with_name("other"))
-    found = pair.compare([folder, folder.with_name("other")])
-    assert found.cases == 1797 and found.differing == 0 and not found.shown
+    found = verdict_runs.compare([folder, folder.with_name("other")])
+    assert found.cases == 1797 and found.differing == 0 and not found.apart
     assert "One seed each" not in found.sentence and found.verdicts[0].difference == 0
     tensors, about = run_folder.read_tensors(folder / "answers.safetensors")
     tensors["training"] = tensors["training"].flip(1)
@@ -292,13 +294,13 @@ def test_cross_validated_runs_count_their_trainings(project):
 
     write_tensors(folder / "answers.safetensors", tensors, about)
     with pytest.raises(UserError, match="different folds"):
-        pair.compare([folder, folder.with_name("other")])
+        verdict_runs.compare([folder, folder.with_name("other")])
 
 
 @pytest.mark.parametrize("chosen", [[], ["weak"], ["weak", "weak"], ["weak"] + [f"w{i}" for i in range(9)]])
 def test_two_to_eight_runs_are_compared(project, chosen):
     with pytest.raises(UserError, match="not comparable"):
-        pair.compare([project / "classify" / name for name in chosen])
+        verdict_runs.compare([project / "classify" / name for name in chosen])
 
 
 def test_only_finished_runs_of_one_task_are_compared(project):
@@ -309,14 +311,14 @@ def test_only_finished_runs_of_one_task_are_compared(project):
     (broken / "receipt.json").write_text("[" * 100_000)
     for other in (make("both", "compare"), make("det", "detect", "yolo"), unfinished, broken):
         with pytest.raises(UserError, match=r"not comparable|not a run"):
-            pair.compare([weak, other])
+            verdict_runs.compare([weak, other])
 
 
 def test_three_runs_are_judged_together(project):
     folders = [project / "classify" / name for name in ("weak", "strong", "again")]
-    found = pair.compare(folders)
-    expected = verdict.judge({row.system: found.scores[row.system] for row in found.rows})
-    assert found.verdicts == expected and len(expected) == 3 and len(found.shown[0].answers) == 3
+    found = verdict_runs.compare(folders)
+    expected = judge({row.system: found.scores[row.system] for row in found.rows}, times=1)
+    assert found.verdicts == expected and len(expected) == 3 and len(found.apart[0].answers) == 3
 
 
 def test_the_command_compares_runs_that_are_there(project, capsys):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import importlib
 import re
 import shutil
 import socket
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import browsing
 import httpx
+import plain_forms
 import psutil
 import pytest
 import waiting
@@ -24,10 +24,9 @@ from test_studio_jobs import CHILD
 from souron.serve.access import Door, Refused
 from souron.studio import app as studio_app
 from souron.studio.jobs import job_queue
-from souron.studio.security import access as security
+from souron.studio.security import paths, upload_names
 from souron.studio.security import room as module
-from souron.studio.security import upload_names
-from souron.studio.security.paths import PLACE, Roots
+from souron.studio.security.paths import Roots
 from souron.studio.security.room import Attempts, People, plain_name
 from souron.utils.messages import UserError
 
@@ -46,7 +45,7 @@ def room(tmp_path, monkeypatch, quick):
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     monkeypatch.setattr(job_queue, "COMMAND", (sys.executable, str(script)))
-    everybody, jobs, _gradio = studio_app.room(tmp_path / "runs", port=PORT, token=TOKEN, password=PASSWORD)
+    everybody, jobs = studio_app.room(tmp_path / "runs", port=PORT, token=TOKEN, password=PASSWORD)
     everybody.jobs = jobs
     yield everybody
     jobs.close()
@@ -80,7 +79,7 @@ def test_nothing_is_shown_before_the_login_but_the_way_in(room):
             for path in ("/", "/ja/", "/en/queue", "/en/train", "/en/runs?run=a/b"):
                 answer = await client.get(path)
                 assert answer.status_code == 303 and answer.headers["location"].endswith("/enter"), path
-            for path in ("/runs/x.png", "/job/000001-00000000/curve.png", "/static/studio.js", "/en/gradio_api/app_id",
+            for path in ("/runs/x.png", "/job/000001-00000000/curve.png", "/static/studio.js", "/part/en/train/job",
                          "/export/a/b.zip", "/report/en/a/b"):  # fmt: skip
                 assert (await client.get(path)).status_code == 401, path
             assert (await client.post("/do/en/queue/rows", json={})).status_code == 401
@@ -272,8 +271,7 @@ def test_nobody_reaches_what_is_anothers(room, tmp_path):
             f"/runs/{people}/{secret}",
             f"/runs//{people}/{secret}",
             f"/runs/{own}/a.png",
-            f"/ja/gradio_api/file={run}/a.png",
-            f"/en/gradio_api/file={job.place}/job.json",
+            f"/show/en/annotate/image?data={run}&file=a.png",
         )
         for path in ways:
             assert (await ben.get(path)).status_code in (403, 404), path
@@ -328,22 +326,18 @@ def test_a_command_of_one_person_names_nothing_of_others(room, tmp_path):
     Roots([tmp_path]).limit(["prompt=a\0b", "x" * 5000])
 
 
-def test_typed_texts_and_files_of_gradio_are_kept_apart(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "all"))
-    security.keep_apart()
-    gradio = importlib.import_module("gradio.blocks")
+def test_typed_texts_are_kept_apart(tmp_path, monkeypatch):
+    plain_forms.uploads(monkeypatch, tmp_path / "all")
     places = {}
     for person in ("anna", "ben"):
         contextvars.copy_context().run(kept_by, person, tmp_path / person, places)
     assert places["anna"].is_relative_to(tmp_path / "anna") and places["ben"].is_relative_to(tmp_path / "ben")
-    assert gradio.get_upload_folder() == str(tmp_path / "all")
     assert upload_names.typed_in(str(places["anna"])) == ""
 
 
 def kept_by(person, place, places):
-    PLACE.set(place)
+    paths.PLACE.set(place)
     places[person] = upload_names.typed("the same text")
-    assert importlib.import_module("gradio.blocks").get_upload_folder() == str(place)
     assert upload_names.typed_in(str(places[person])) == "the same text"
     assert all(upload_names.typed_in(str(path)) == "" for name, path in places.items() if name != person)
 
@@ -392,25 +386,9 @@ def test_the_queue_of_all_is_there_before_anybody_logs_in_again(room, tmp_path):
     asyncio.run(entered(room, "anna"))
     asyncio.run(asyncio.wait_for(room.app("anna"), 60))
     room.jobs.schedule.members["anna"].start(["train", "note", "a"], "en")
-    again, jobs, _gradio = studio_app.room(tmp_path / "runs", port=PORT, token=TOKEN, password=PASSWORD)
+    again, jobs = studio_app.room(tmp_path / "runs", port=PORT, token=TOKEN, password=PASSWORD)
     assert list(jobs.schedule.members) == ["", "anna"] and len(jobs.schedule.waiting(False)) == 1
     assert again.people.names() == ["anna"]
-
-
-def test_pages_of_gradio_are_built_when_one_is_opened(tmp_path, quick, monkeypatch):
-    made = []
-    monkeypatch.setattr(studio_app.Lazy, "build", lambda self: made.append(self.studio.jobs.person))
-    everybody, _jobs, _gradio = studio_app.room(tmp_path / "runs", port=PORT, token=TOKEN, password=PASSWORD)
-
-    async def go():
-        client = await entered(everybody, "anna")
-        await client.get("/en/queue")
-        assert made == []
-        with suppress(Exception):
-            await client.get("/en/train")
-        assert made == ["anna"]
-
-    asyncio.run(go())
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """A study is one file: dropped into a folder of its own it has a command, help, JSON, a page in
 both languages and a form in the studio."""
 
-import asyncio
 import importlib
 import io
 import json
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import plain_forms
 import pytest
 import test_serving as serving
 import waiting
@@ -511,66 +511,64 @@ def studio(tmp_path, monkeypatch):
     return Studio(project, Roots([tmp_path]), Jobs(project), "en")
 
 
-def built(make):
-    """What ``make`` makes of the blocks of a page; Gradio wants an event loop for that."""
-    import gradio as gr
-
-    async def build():
-        with gr.Blocks() as blocks:
-            return make(blocks)
-
-    return asyncio.run(build())
+def form_of(studio, name="wordcount"):
+    return study_page.Form(studio, registry.study(name))
 
 
 def test_the_studio_has_a_form_of_its_options(drop, texts, studio):
-    import gradio as gr
-
     drop()
-    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    form = form_of(studio)
     assert list(form.fields) == ["files", "least", "only", "upper"]
-    assert [type(widget) for widget in form.widgets] == [gr.Textbox] * 3 + [gr.Checkbox]
-    assert form.widgets[0].label == "texts to count in"
-    said = ("notes.txt\nmore.txt", "4", "fever\nand", True)
+    assert '<label for="field-files">texts to count in</label>' in form.html({})
+    said = plain_forms.form(files="notes.txt\nmore.txt", least="4", only="fever\nand", upper="true")
     words = ["wordcount", "notes.txt", "more.txt", "least=4", "only=fever", "only=and", "upper=true"]
-    assert form.words(said) == words
-    same = form.same_as(*said)
+    assert form.checked(said) == words
+    same = form.same_as(said)
     assert "souron wordcount notes.txt more.txt least=4 only=fever only=and upper=true" in same
     assert "WordCount().result(" in same and "least=4" in same
     job = studio.jobs.start(words, "en")
-    assert not job.brief and form.held(job) == ["notes.txt\nmore.txt", "4", "fever\nand", True]
+    assert not job.brief
+    assert form.checked(plain_forms.sent(form.html(form.held(job, {})))) == words
     with pytest.raises(UserError, match="no command is named"):
         job_queue.check(["wordcounts"], "en")
 
 
-def test_a_form_takes_files_where_the_study_does_and_lists_the_values_of_an_option(tmp_path, monkeypatch):
-    form = built(lambda _blocks: study_page.Form(registry.study("verdict"), True))
-    _paths, files = form.slots[form.first]
-    assert files.file_types == [".csv", ".tsv", ".json", ".jsonl"] and files.file_count == "multiple"
-    values = [None] * len(form.widgets)
-    values[:2] = ["truth.csv\n", [str(tmp_path / "unet.csv")]]
-    assert form.read(values)[0] == ["truth.csv", str(tmp_path / "unet.csv")]
-    assert form.read(["truth.csv", None, *values[2:]])[0] == ["truth.csv"]
-    assert form.read([None, [str(tmp_path / "unet.csv")], *values[2:]])[0] == [str(tmp_path / "unet.csv")]
-    studio = Studio(tmp_path / "runs", Roots([tmp_path]), Jobs(tmp_path / "runs"), "en")
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "temporary" / "gradio-2"))
-    old = str(tmp_path / "temporary" / "gradio-1" / "old.csv")
+def test_a_form_takes_files_where_the_study_does_and_lists_the_values_of_an_option(studio, tmp_path, monkeypatch):
+    place = plain_forms.uploads(monkeypatch, tmp_path / "temporary" / "studio-2")
+    form = form_of(studio, "verdict")
+    html = form.html({})
+    [files] = [tag for tag in plain_forms.controls(html) if 'type="file"' in tag]
+    assert plain_forms.attribute(files, "accept") == ".csv,.tsv,.json,.jsonl" and " multiple" in files
+    new, old = str(place / "sent" / "unet.csv"), str(tmp_path / "temporary" / "studio-1" / "old.csv")
+    asked = plain_forms.form({"files-files": [new]}, files="truth.csv\n")
+    assert form.read(asked)[0] == ["truth.csv", new]
+    assert form.read(plain_forms.form(files="truth.csv"))[0] == ["truth.csv"]
+    asked = plain_forms.form({"files-files": [new]}, **{"files": "", "files-kept": old})
+    assert form.read(asked)[0] == [new], "a new file takes the place of one that was sent before"
+    asked = plain_forms.form(**{"files-kept": ["/etc/passwd", old]})
+    assert form.read(asked)[0] == [old], "only what was sent is taken for a sent file"
     job = studio.jobs.start(["verdict", "truth.csv", old, "kind=dice", "project=runs"], "en")
-    assert form.held(job)[0] == "truth.csv"  # neither the last upload nor where the result went
-    query = {"files": old, "kind": "dice"}
-    assert form.opened(studio, None, query)[1] == [old] and "dice" in form.opened(studio, None, query)
-    [kind] = form.slots["kind"]
-    assert [value for _shown, value in kind.choices] == ["labels", "probability", "score", "dice", "error", "rating"]
-    skill = built(lambda _blocks: study_page.Form(registry.study("skill"), True))
-    assert len(skill.slots[skill.first]) == 1
+    assert form.held(job, {}) == {"files": "truth.csv", "kind": "dice"}, "nor the last upload nor where the result went"
+    opened = plain_forms.sent(form.html(form.held(None, {"files": old, "kind": "dice"})))
+    assert form.read(opened) == ([old], {"kind": "dice"})
+    assert re.findall(r'<option value="(\w+)"', form.html({})[form.html({}).index("kind-offered") :])[:6] == [
+        "labels",
+        "probability",
+        "score",
+        "dice",
+        "error",
+        "rating",
+    ]
+    assert 'type="file"' not in form_of(studio, "skill").html({})
 
 
 def test_the_page_offers_each_study_once_and_shows_the_report(drop, texts, studio, capsys):
     drop()
     assert PAGES.count("study") == 1
-    blocks = built(lambda blocks: study_page.page(replace(studio, blocks=blocks)) or blocks)
-    [offered] = [one for one in blocks.blocks.values() if getattr(one, "label", "") == "tool"]
-    assert {name for _shown, name in offered.choices} == set(registry.studies())
-    groups = [registry.study(name).group for _shown, name in offered.choices]
+    tools = re.search(r'<select[^>]* name="study".*?</select>', study_page.body(studio, {}), re.DOTALL)[0]
+    offered = re.findall(r'<option value="(\w+)"', tools)
+    assert sorted(offered) == sorted(registry.studies())
+    groups = [registry.study(name).group for name in offered]
     assert groups == sorted(groups, key=list(console.GROUPS).index)  # what judges and plans comes first
     assert "wordcount" in registry.studies()
     assert main.run(["wordcount", "notes.txt", "--json"]) == 0
@@ -587,36 +585,30 @@ def test_the_page_offers_each_study_once_and_shows_the_report(drop, texts, studi
 
 def test_the_studio_asks_a_lookup_for_its_page_and_lets_it_pass_a_training(drop, studio):
     drop(LOOKUP)
-    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
-    said = ("notes.txt", "", "", False)
-    given, options = form.read(said)
-    words = form.line(given, options | form.place(studio))
+    words = form_of(studio).checked(plain_forms.form(files="notes.txt"))
     assert words == ["wordcount", "notes.txt", f"project={studio.project}"]
     assert studio.jobs.start(words, "en").brief
-    exam = built(lambda _blocks: study_page.Form(registry.study("exam"), True))
-    assert exam.words(("nearest", *[""] * (len(exam.fields) - 1))) == ["exam", "nearest"]
+    assert form_of(studio, "exam").checked(plain_forms.form(given="nearest")) == ["exam", "nearest"]
     assert not studio.jobs.start(["exam", "nearest"], "en").brief
 
 
-def test_a_number_that_is_none_is_refused_by_the_form(drop):
+def test_a_number_that_is_none_is_refused_by_the_form(drop, studio):
     drop()
-    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    form = form_of(studio)
     with use_language("en"), pytest.raises(UserError, match="letters of a word=many"):
-        form.words(("notes.txt", "many", "", False))
-    assert command_form.chosen(form.fields.values(), ["", "", "", False]) == {}
+        form.checked(plain_forms.form(files="notes.txt", least="many"))
+    with pytest.raises(UserError, match="TEXTS"):
+        form.checked(plain_forms.form())
+    assert command_form.values(form.fields.values(), plain_forms.form(files="", least="")) == {}
 
 
 def test_the_form_of_a_lookup_asks_for_its_page(studio):
-    entries = registry.studies()
-    ask = built(lambda _blocks: study_page.Form(entries["ask"], True))
-    exam = built(lambda _blocks: study_page.Form(entries["exam"], True))
+    ask = form_of(studio, "ask")
     assert list(ask.fields) == ["files", "passages", "model", "retriever", "forget"]
-    assert ask.widgets[0].info.startswith("(.txt") and ask.widgets[0].info.endswith("question")
-    assert ask.place(studio) == {"project": str(studio.project)} and exam.place(studio) == {}
-    elsewhere = replace(studio, project=studio.project / "more")
-    assert exam.place(elsewhere) == {"project": str(elsewhere.project)}
     job = studio.jobs.start(["ask", "passages=5", "--", "ward.txt", "what=when?"], "en")
-    assert ask.held(job) == ["ward.txt\nwhat=when?", "5", "", "", False]
+    assert ask.held(job, {}) == {"files": "ward.txt\nwhat=when?", "passages": "5"}
+    elsewhere = replace(studio, project=studio.project / "more")
+    assert f"project={elsewhere.project}" in form_of(elsewhere, "exam").checked(plain_forms.form(given="nearest"))
 
 
 # studies of texts
@@ -778,45 +770,44 @@ def test_a_study_ends_with_its_request(drop, served):
     assert not Path("went on").exists() and service.waiting == 0
 
 
-def test_the_studio_has_a_place_to_paste_texts(drop, texts, studio, tmp_path, monkeypatch):
-    import gradio as gr
+@pytest.fixture
+def uploads(tmp_path, monkeypatch):
+    """The folder of uploads, which a guard sets for each request."""
+    return plain_forms.uploads(monkeypatch, tmp_path / "temporary")
 
+
+def test_the_studio_has_a_place_to_paste_texts(drop, texts, studio, uploads):
     drop(OF_TEXTS)
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    form = form_of(studio)
     assert list(form.fields) == ["files", "least", "only", "stop", "upper"]
-    text, file = gr.Textbox, gr.File
-    kinds = [text, file, text, text, text, file, gr.Checkbox]
-    assert [type(widget).__name__ for widget in form.widgets] == [kind.__name__ for kind in kinds]
-    said = ("Fever, =a\n-b", ["notes.txt"], "4", "", "and", None, False)
-    same = form.same_as(*said)
-    assert "souron wordcount texts.txt notes.txt least=4 stop=stop.txt" in same
-    assert not (tmp_path / "gradio").exists()  # only what is started is kept
-    name, pasted, sent, least, stop = form.words(said)
+    names = plain_forms.names(form.html({}))
+    assert names == ["study", "files", "files-files", "least", "only", "stop", "stop-files", "upper"]
+    said = plain_forms.form({"files-files": ["notes.txt"]}, files="Fever, =a\n-b", least="4", stop="and")
+    assert "souron wordcount texts.txt notes.txt least=4 stop=stop.txt" in form.same_as(said)
+    assert not uploads.exists()  # only what is started is kept
+    name, pasted, sent, least, stop = form.checked(said)
     assert (name, sent, least) == ("wordcount", "notes.txt", "least=4")
     assert Path(pasted).read_text("utf-8") == "Fever, =a\n-b" and Path(pasted).stem == "texts"
     assert Path(stop.removeprefix("stop=")).read_text("utf-8") == "and"
-    studio.roots.command([pasted, sent, least, stop])
     job = studio.jobs.start([name, pasted, sent, least, stop], "en")
     assert job.brief
-    held = form.held(job)
-    assert [held[0].strip(), held[2], held[4]] == ["Fever, =a\n-b", "4", "and"]
-    assert form.read(("", None, "", "", "", None, False)) == ([], {})
+    held = plain_forms.sent(form.html(form.held(job, {})))
+    assert [held["files"].strip(), held["least"], held["stop"]] == ["Fever, =a\n-b", "4", "and"]
+    assert form.read(plain_forms.form(files="", least="")) == ([], {})
 
 
-def test_only_a_pasted_text_is_read_back(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+def test_only_a_pasted_text_is_read_back(tmp_path, uploads):
     kept = sent.typed("mine")
     (tmp_path / "secret.txt").write_text("theirs", encoding="utf-8")
     (kept.parent / "link.txt").symlink_to(tmp_path / "secret.txt")
     assert sent.typed_in(str(kept)) == "mine"
-    (tmp_path / "gradio" / "other.txt").write_text("theirs", encoding="utf-8")
+    (uploads / "other.txt").write_text("theirs", encoding="utf-8")
     for path in (
         tmp_path / "secret.txt",
         kept.parent / "link.txt",
         kept.parent / "none.txt",
         kept.parent / "../../other.txt",
-        tmp_path / "gradio" / "typed" / ".." / "other.txt",
+        uploads / "typed" / ".." / "other.txt",
     ):
         assert sent.typed_in(str(path)) == ""
 
@@ -868,20 +859,20 @@ SAID = (
 
 def test_texts_have_areas_and_stand_behind_two_dashes(drop, texts, studio):
     drop(TEXTS)
-    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
-    assert [widget.value for widget in form.widgets[:2]] == ["first words", "more"]
+    form = form_of(studio)
+    assert plain_forms.sent(form.html({})).all("files") == ["first words", "more"]
     hostile = "--json\n\nepochs=5; a text of two paragraphs"
-    said = (hostile, "", "4", "", True)
     words = ["wordcount", "least=4", "upper=true", "--", hostile]
-    assert form.words(said) == words
+    assert form.checked(plain_forms.form(files=[hostile, ""], least="4", upper="true")) == words
     job = studio.jobs.start(words, "en")
-    assert form.held(job) == [hostile, "", "4", "", True]
-    assert form.read((" ", "b", "", "", False)) == (["b"], {})
+    again = plain_forms.sent(form.html(form.held(job, {})))
+    assert again.all("files") == [hostile, ""] and form.checked(again) == words
+    assert form.read(plain_forms.form(files=[" ", "b"])) == (["b"], {})
 
 
 def test_a_text_that_is_a_file_must_lie_where_the_studio_may_read(drop, texts, studio, tmp_path):
     drop(TEXTS)
-    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    form = form_of(studio)
     assert form.paths(["notes.txt", "no file", "a" * 5000], {}) == ["notes.txt"]
     outside = tmp_path.parent / "outside.txt"
     outside.write_text("secret")
@@ -892,22 +883,24 @@ def test_a_text_that_is_a_file_must_lie_where_the_studio_may_read(drop, texts, s
 
 def test_runs_are_offered_as_they_come(drop, studio):
     drop(STUDY.replace('metavar="WORD")', 'metavar="WORD", of=("complete", "tokenize"))'))
-    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
-    place = list(form.fields).index("only")
-    before = form.opened(studio, None, {})[place]["choices"]
+
+    def offered(**values):
+        html = form_of(studio).html(values)
+        listed = re.search(r'<datalist id="only-offered">.*?</datalist>', html)[0]
+        return re.findall(r'<option value="([^"]*)"', listed), plain_forms.sent(html)["only"]
+
+    before, _chosen = offered()
     run = studio.project / "complete" / "gpt-mine"
     (run / "weights").mkdir(parents=True)
     (run / "args.yaml").write_text("system: gpt\n")
-    assert form.opened(studio, None, {})[place]["choices"] == before  # it has not learnt yet
+    assert offered()[0] == before  # it has not learnt yet
     (run / "weights" / "best.safetensors").touch()
     other = studio.project / "classify" / "cnn-digits" / "weights"
     other.mkdir(parents=True)
     (other.parent / "args.yaml").write_text("system: cnn\n")
     (other / "best.safetensors").touch()
-    update = form.opened(studio, None, {})[place]
-    assert [name for _shown, name in update["choices"]] == [str(run), *(one for _, one in before)]
-    assert update["value"] == str(run)
-    assert form.opened(studio, None, {"only": "fever"})[place]["value"] == "fever"
+    assert offered() == ([str(run), *before], str(run))
+    assert offered(only="fever")[1] == "fever"
 
 
 def test_a_ledger_of_a_stored_run_is_the_stored_one(tmp_path, capsys):
@@ -1067,9 +1060,19 @@ def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
 
 def test_an_address_fills_the_form(drop, studio):
     drop()
-    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
-    values = form.opened(studio, None, {"least": "4", "files": "no"})
-    assert values[1] == "4" and all(isinstance(one, dict) for one in (values[0], *values[2:]))
+    held = plain_forms.sent(study_page.body(studio, {"study": "wordcount", "least": "4"}))
+    assert (held["study"], held["least"], held["files"]) == ("wordcount", "4", "")
+
+
+def test_a_tool_that_is_chosen_comes_with_its_newest_job(drop, texts, studio):
+    drop()
+    job = studio.jobs.start(["wordcount", "notes.txt", "least=4"], "en")
+    drawn = study_page.PARTS["tool"](studio, plain_forms.form(study="wordcount"))
+    assert f'data-job="{job.id}"' in drawn and plain_forms.sent(drawn)["least"] == "4"
+    drawn = study_page.PARTS["tool"](studio, plain_forms.form(study="plan"))
+    assert "data-job" not in drawn and 'data-address="/en/study?study=plan"' in drawn
+    with pytest.raises(UserError, match="no tool"):
+        study_page.PARTS["start"](studio, plain_forms.form(study="../plan"))
 
 
 def test_a_brief_study_does_not_wait_behind_a_training(drop, texts, studio):
@@ -1085,9 +1088,8 @@ def test_a_brief_study_does_not_wait_behind_a_training(drop, texts, studio):
 def test_a_study_may_have_a_page_for_hands(drop, studio):
     drop(changed(page='"train"'))
     with use_language("en"):
-        blocks = built(lambda blocks: study_page.Form(registry.study("wordcount"), True) and blocks)
-    [link] = [one for one in blocks.blocks.values() if "/en/train" in str(getattr(one, "value", ""))]
-    assert "the page Train" in link.value
+        page = study_page.body(studio, {"study": "wordcount"})
+    assert 'href="/en/train">By hand: the page Train' in page
 
 
 def test_the_address_of_a_study_leads_to_its_form(drop, studio):

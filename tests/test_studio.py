@@ -3,6 +3,7 @@
 Pictures of each step are kept in ``build/studio``.
 """
 
+import contextlib
 import shutil
 import signal
 import time
@@ -103,33 +104,25 @@ def test_from_data_to_a_verdict(server, photos):
         nothing_wrong(visit)
 
 
-HELD = """
-const ask = window.fetch;
-window.held = 0;
-window.release = null;
-const released = new Promise((go) => { window.release = go; });
-window.fetch = async (address, asked) => {
-  if (asked?.body?.includes?.('"digits"')) { window.held += 1; await released; }
-  return ask(address, asked);
-};
-"""  # what the page asks about the data that it opens with is held back until the test lets it go
-
-
 def test_an_older_answer_does_not_take_the_place_of_a_newer_one(shared, photos):
+    from playwright.sync_api import Error
+
     with browsing.visiting() as visit:
-        page = visit.page
-        page.add_init_script(HELD)
+        page, held = visit.page, []
         archive = shutil.make_archive("photos", "zip", photos.parent, photos.name)
         page.goto(f"{shared.address}/en/data")
-        page.wait_for_function("window.held > 0")
-        with page.expect_response(lambda answer: "/upload" in answer.url):
-            page.locator("input[type=file]").first.set_input_files(archive)
-        page.wait_for_timeout(2000)  # without turns the newer answer is there by now
-        with page.expect_response(lambda answer: '"digits"' in (answer.request.post_data or "")):
-            page.evaluate("window.release()")
+        page.locator("input[type=file]").set_input_files(archive)
         page.wait_for_selector(".outcome")
-        page.click(button("Check"))  # which nobody can press for data that is no folder
-        page.wait_for_selector("#page iframe")
+        polls = "**/part/en/data/job?*"
+        page.route(polls, lambda route: route.continue_() if held else held.append(route))
+        with page.expect_request(polls):
+            page.click(button("Look"))
+        page.click(button("Check"))
+        page.wait_for_selector("#job h2:has-text('check photos')")
+        with contextlib.suppress(Error):  # the browser does not wait for it any more
+            held[0].continue_()
+        results = page.locator("#job h2:text-matches('^(What is in|Data check)')")
+        assert results.inner_text().startswith("Data check")
         nothing_wrong(visit)
 
 

@@ -770,11 +770,11 @@ def test_what_a_server_in_the_background_started_can_be_stopped(leads):
 
 
 def test_a_studio_that_ends_while_it_gets_ready_says_nothing_of_it(monkeypatch):
-    def build():
+    def start():
         raise RuntimeError("can't register atexit after shutdown")
 
-    jobs, pages = SimpleNamespace(worker=SimpleNamespace(start=lambda: None)), SimpleNamespace(build=build)
+    jobs = SimpleNamespace(worker=SimpleNamespace(start=start))
     with pytest.raises(RuntimeError):
-        app.warm(jobs, pages)
+        app.warm(jobs)
     monkeypatch.setattr(app.threading, "main_thread", lambda: SimpleNamespace(is_alive=lambda: False))
-    app.warm(jobs, pages)
+    app.warm(jobs)

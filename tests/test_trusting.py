@@ -11,6 +11,7 @@ import pytest
 import radiographs
 import torch
 from interrupting import stop_after
+from judged import judge
 
 from souron import registry
 from souron.data import load, splits
@@ -28,7 +29,6 @@ from souron.runs import folder as run_folder
 from souron.runs import train as run_train
 from souron.runs.events import Interrupted
 from souron.stats import intervals
-from souron.stats import verdict as stats_verdict
 from souron.tasks.classify import Options
 from souron.training import forecast, trainer
 from souron.utils.messages import UserError
@@ -361,7 +361,7 @@ def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
     assert record.sample == 0 and "this training sample" not in record.sentence
     contest = compare.Comparison(run_folder.read_args(record.folder, ("systems", "data")))
     [told], by_patient = record.verdicts, {"groups": cases.group, "trainings": contest.training_of}
-    [verdict] = stats_verdict.judge(record.scores, names=[told.a, told.b], **by_patient)
+    [verdict] = judge(record.scores, names=[told.a, told.b], **by_patient)
     assert (verdict.low, verdict.high) == (told.low, told.high)
     again = list(compare.comparing(resume=record.folder))[-1].record
     assert again.as_json()["rows"][0]["value"] == record.as_json()["rows"][0]["value"]

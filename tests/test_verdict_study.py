@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from judged import judge
 from PIL import Image
 
 import souron
@@ -16,7 +17,7 @@ from souron.data import coco_results, mask_folders, prediction_table, prediction
 from souron.data.prediction_table import sheet_of
 from souron.evaluation import method_verdict
 from souron.stats import margin
-from souron.stats.verdict import difference, judge
+from souron.stats.verdict import difference
 from souron.studies.verdict import verdict
 from souron.utils import files
 from souron.utils.messages import UserError
@@ -72,25 +73,25 @@ def refused(table, **options):
 
 def test_labels_are_judged_by_accuracy_with_intervals_by_patients():
     record = verdict(columns())
-    assert record.data.kind == "labels" and record.deciding.metric.name == "accuracy"
-    [pair] = record.deciding.verdicts
+    assert record.data.kind == "labels" and record.ranking.metric.name == "accuracy"
+    [pair] = record.ranking.verdicts
     assert (pair.a, pair.verdict, pair.b) == ("unet", "better", "resnet")
-    measure = record.deciding.methods[0].measure
+    measure = record.ranking.methods[0].measure
     assert (measure.n, measure.groups) == (200, 100)
-    assert [each.metric.name for each in record.others] == ["sensitivity", "specificity", "balanced accuracy"]
+    assert [each.metric.name for each in record.others.values()] == ["sensitivity", "specificity", "balanced accuracy"]
     assert record.data.taken["patient"] == "group" and record.data.taken["unet"] == "labels"
 
 
 def test_it_is_the_verdict_of_a_comparison():
-    """Compare the pairs of three methods with those of ``stats.verdict.judge`` on the same scores."""
+    """Compare the pairs of three methods with those of ``ranking.rank`` on the same scores."""
     table = columns(rates=(0.9, 0.8, 0.84))
     scores = {
         name: np.array([a == b for a, b in zip(table[name], table["truth"], strict=True)], float)
         for name in ("unet", "resnet", "vit")
     }
     record = verdict(table)
-    order = [one.system for one in record.deciding.methods]
-    assert list(record.deciding.verdicts) == [
+    order = [one.system for one in record.ranking.methods]
+    assert list(record.ranking.verdicts) == [
         one if one.seeds_needed is None else None for one in judge(scores, names=order, groups=table["patient"])
     ]
 
@@ -101,22 +102,22 @@ def test_clustered_cases_are_not_counted_as_so_many_patients():
     many = {name: [cell for cell in cells for _copy in range(10)] for name, cells in table.items()}
     many["case"] = range(600)
     once, copied = verdict(table), verdict(many)
-    widths = [one.deciding.methods[0].measure for one in (once, copied)]
+    widths = [one.ranking.methods[0].measure for one in (once, copied)]
     assert widths[1].high - widths[1].low > 0.8 * (widths[0].high - widths[0].low)
-    assert once.deciding.verdicts[0].verdict == copied.deciding.verdicts[0].verdict
+    assert once.ranking.verdicts[0].verdict == copied.ranking.verdicts[0].verdict
 
 
 def test_claims_reloadeds_columns_and_one_probability_column_are_read():
     record = verdict(scored())
-    assert record.data.kind == "probability" and record.deciding.metric.name == "AUC"
+    assert record.data.kind == "probability" and record.ranking.metric.name == "AUC"
     assert record.data.positive == 1 and list(record.data.methods) == ["alg_0", "alg_1"]
-    assert record.deciding.verdicts[0].verdict == "better"
+    assert record.ranking.verdicts[0].verdict == "better"
     from sklearn.metrics import log_loss, roc_auc_score
 
     table = scored()
-    values = {one.system: one.measure.value for one in record.deciding.methods}
+    values = {one.system: one.measure.value for one in record.ranking.methods}
     assert values["alg_0"] == pytest.approx(roc_auc_score(table["ground_truth"], table["alg_0"]))
-    losses = next(each for each in record.others if each.metric.name == "log loss")
+    losses = next(each for each in record.others.values() if each.metric.name == "log loss")
     found = next(one.measure.value for one in losses.methods if one.system == "alg_1")
     assert found == pytest.approx(log_loss(table["ground_truth"], table["alg_1"]))
 
@@ -124,8 +125,8 @@ def test_claims_reloadeds_columns_and_one_probability_column_are_read():
 def test_the_positive_class_may_be_the_first():
     table = scored()
     table["ground_truth"] = ["abnormal" if one else "normal" for one in table["ground_truth"]]
-    value = verdict(table).deciding.methods[0].measure.value
-    assert value == pytest.approx(verdict(scored()).deciding.methods[0].measure.value) and value > 0.9
+    value = verdict(table).ranking.methods[0].measure.value
+    assert value == pytest.approx(verdict(scored()).ranking.methods[0].measure.value) and value > 0.9
 
 
 def test_probabilities_of_each_class_are_read():
@@ -138,22 +139,22 @@ def test_probabilities_of_each_class_are_read():
         p = (p / p.sum(1, keepdims=True)).round(4)
         table |= {f"{method}:{name}": p[:, place] for place, name in enumerate(names)}
     record = verdict(table)
-    assert record.data.kind == "probability" and record.deciding.metric.name == "accuracy"
-    assert record.deciding.verdicts[0].verdict == "better" and record.data.taken["a:cat"] == "probability"
+    assert record.data.kind == "probability" and record.ranking.metric.name == "accuracy"
+    assert record.ranking.verdicts[0].verdict == "better" and record.data.taken["a:cat"] == "probability"
     expected = np.mean(
         [names[np.argmax([table[f"a:{name}"][k] for name in names])] == table["truth"][k] for k in range(150)]
     )
-    assert record.deciding.methods[0].measure.value == pytest.approx(expected)
+    assert record.ranking.methods[0].measure.value == pytest.approx(expected)
 
 
 def test_dice_errors_and_ratings_have_their_direction():
     table = overlaps()
-    assert verdict(table, kind="dice").deciding.methods[0].system == "method 0"
+    assert verdict(table, kind="dice").ranking.methods[0].system == "method 0"
     record = verdict(table, kind="error")
-    assert record.deciding.methods[0].system == "method 1" and not record.deciding.metric.higher_is_better
+    assert record.ranking.methods[0].system == "method 1" and not record.ranking.metric.higher_is_better
     assert "mm" in record.sentences()[0]
     points = {"case": range(30), "a": [5, 4] * 15, "b": [3, 4] * 15}
-    assert verdict(points, kind="rating").deciding.methods[0].system == "a"
+    assert verdict(points, kind="rating").ranking.methods[0].system == "a"
 
 
 def test_a_column_that_could_be_two_things_is_asked_about():
@@ -163,7 +164,7 @@ def test_a_column_that_could_be_two_things_is_asked_about():
     random = np.random.default_rng(0)
     numbers = {"case": range(40), "truth": [0, 1] * 20, "a": random.uniform(0, 30, 40), "b": random.uniform(0, 30, 40)}
     assert refused(numbers).fix == "kind=score kind=error"
-    assert verdict(numbers, kind="score").deciding.metric.name == "AUC"
+    assert verdict(numbers, kind="score").ranking.metric.name == "AUC"
     numbers["a"] = numbers["a"] - 10  # no error is below 0
     assert verdict(numbers).data.kind == "score"
     cats = {"case": range(40), "truth": ["cat", "dog"] * 20, "a": random.uniform(0, 1, 40)}
@@ -181,7 +182,7 @@ def test_the_long_form_is_the_wide_form():
     long = dict(
         zip(("case", "truth", "patient", "method", "prediction"), map(list, zip(*rows, strict=True)), strict=True)
     )
-    assert verdict(long).deciding == verdict(wide).deciding
+    assert verdict(long).ranking == verdict(wide).ranking
     assert refused({name: [*cells, cells[0]] for name, cells in long.items()}).code == "duplicates"
     lacking = {name: cells[:-3] for name, cells in long.items()}
     error = refused(lacking)
@@ -196,7 +197,7 @@ def test_files_of_one_method_each_are_joined_by_their_cases(tmp_path):
     other = {"case": table["case"], "prediction": table["resnet"]}
     two = write(tmp_path / "resnet.csv", {name: [cells[k] for k in order] for name, cells in other.items()})
     record = verdict([one, two])
-    assert record.deciding == verdict(table).deciding
+    assert record.ranking == verdict(table).ranking
     assert "not to other trainings" in " ".join(record.sentences())
     write(
         tmp_path / "odd.csv",
@@ -221,7 +222,7 @@ def test_seeds_are_trainings_and_folds_are_too():
     assert refused({name: cells for name, cells in whole.items() if name != "seed"}).code == "duplicates"
     folded = {**columns(80, 1), "fold": [n % 5 for n in range(80)]}
     record = verdict(folded)
-    assert record.data.seeds == 1 and record.trainings == 5
+    assert record.data.seeds == 1 and record.ranking.trainings == 5
     assert "other trainings" not in " ".join(record.sentences())
 
 
@@ -251,7 +252,7 @@ def test_missing_predictions_are_named_and_somebody_has_to_decide():
     assert error.code == "missing" and "unet has no prediction for 3 of 200 cases: c3, c4, c5" in error.found
     wrong = verdict(table, missing="wrong")
     whole = np.mean([a == b for a, b in zip(table["unet"], table["truth"], strict=True)])
-    assert wrong.deciding.methods[0].measure.value == pytest.approx(whole)
+    assert wrong.ranking.methods[0].measure.value == pytest.approx(whole)
     assert wrong.as_json()["missing"] == {"unet": ["c3", "c4", "c5"]}
     assert any("count as wrong" in note for note in wrong.notes())
     left = verdict(table, missing="leave-out")
@@ -271,9 +272,9 @@ def test_a_missing_prediction_is_the_worst_one_whatever_the_truth_is():
         for place in range(20):
             table[name] = ["" if k == place else cell for k, cell in enumerate(table[name])]
         found = verdict(table, missing="wrong", **options)
-        for judged in (found.deciding, *found.others):
+        for judged in (found.ranking, *found.others.values()):
             before = verdict(make())
-            full = next(j for j in (before.deciding, *before.others) if j.metric == judged.metric)
+            full = next(j for j in (before.ranking, *before.others.values()) if j.metric == judged.metric)
             values = [next(m.measure.value for m in j.methods if m.system == name) for j in (judged, full)]
             assert (values[0] < values[1]) == judged.metric.higher_is_better, judged.metric.name
 
@@ -313,9 +314,9 @@ def test_other_class_names_and_too_few_classes_are_refused():
 def test_five_patients_are_too_few_for_any_verdict():
     table = columns(100, 20, rates=(1.0, 0.0))
     record = verdict(table)
-    assert [one.verdict for one in record.deciding.verdicts] == ["cannot tell"]
+    assert [one.verdict for one in record.ranking.verdicts] == ["cannot tell"]
     assert record.sentences() == ["Cannot tell: 5 patients are too few for a verdict; 6 at least are needed."]
-    assert verdict(columns(120, 20, rates=(1.0, 0.0))).deciding.verdicts[0].verdict == "better"
+    assert verdict(columns(120, 20, rates=(1.0, 0.0))).ranking.verdicts[0].verdict == "better"
 
 
 def test_few_positive_patients_are_too_few_for_an_auc():
@@ -323,8 +324,8 @@ def test_few_positive_patients_are_too_few_for_an_auc():
     table["ground_truth"] = [int(n < 5) for n in range(100)]
     table["patient"] = range(100)
     record = verdict(table)
-    assert record.deciding.metric.name == "AUC" and "rarer class" in record.sentences()[0]
-    assert record.deciding.verdicts[0].verdict == "cannot tell"
+    assert record.ranking.metric.name == "AUC" and "rarer class" in record.sentences()[0]
+    assert record.ranking.verdicts[0].verdict == "cannot tell"
 
 
 def test_four_hundred_columns_are_no_methods_until_some_are_chosen():
@@ -347,7 +348,7 @@ def test_dates_of_a_spreadsheet_are_named(cell):
 
 def test_decimal_commas_are_read_and_ambiguous_ones_are_not(tmp_path):
     german = write(tmp_path / "german.csv", scored(), ";", comma=True)
-    assert verdict(german).deciding == verdict(scored()).deciding
+    assert verdict(german).ranking == verdict(scored()).ranking
     table = {"case": range(3), "a": ["1,234", "2", "3"], "b": ["1", "2", "3"]}
     assert refused(table, kind="error").code == "numbers"
     assert refused({**table, "a": ["0,5", "0.7", "3"]}, kind="error").code == "numbers"
@@ -361,7 +362,7 @@ def test_japanese_tables_are_read_in_any_encoding(tmp_path, encoding):
     table |= {name: [turn[one] for one in english[key]] for name, key in (("手法一", "unet"), ("手法二", "resnet"))}
     record = verdict(write(tmp_path / "表.csv", table, "\t", encoding))
     assert record.data.classes == ("陰性", "陽性") and record.data.positive == 1
-    assert record.deciding.methods[0].system == "手法一" and record.data.units == 100
+    assert record.ranking.methods[0].system == "手法一" and record.data.units == 100
 
 
 def test_files_that_are_no_table_are_refused(tmp_path, monkeypatch):
@@ -393,7 +394,7 @@ def test_files_that_are_no_table_are_refused(tmp_path, monkeypatch):
 def test_readers_and_a_network_are_compared_by_labels():
     table = {**scored(), "reader": scored()["ground_truth"]}
     record = verdict(table)
-    assert record.data.kind == "labels" and record.deciding.methods[0].system == "reader"
+    assert record.data.kind == "labels" and record.ranking.methods[0].system == "reader"
     assert any("became labels at 0.5" in note for note in record.notes())
     table["dice unet"] = np.linspace(0, 0.9, 200)
     assert refused(table).code == "kinds"
@@ -402,11 +403,11 @@ def test_readers_and_a_network_are_compared_by_labels():
 def test_the_mean_of_readers_is_compared_with_a_method():
     table = columns(rates=(0.97, 0.75, 0.8))
     record = verdict(table, readers="resnet,vit")
-    [pair] = record.deciding.verdicts
+    [pair] = record.ranking.verdicts
     assert (pair.a, pair.b) == ("unet", "readers")
-    assert record.deciding.reader_pairs[0].these.verdict == "better"
-    alone = {one.system: one.measure.value for one in record.deciding.readers}
-    assert record.deciding.methods[1].measure.value == pytest.approx(np.mean([alone["resnet"], alone["vit"]]))
+    assert record.ranking.reader_pairs[0].these.verdict == "better"
+    alone = {one.system: one.measure.value for one in record.ranking.readers}
+    assert record.ranking.methods[1].measure.value == pytest.approx(np.mean([alone["resnet"], alone["vit"]]))
     assert any("other readers" in note for note in record.notes()) and record.tables()[0].rows[2][0] == "resnet"
     for readers in ("resnet", "resnet,nobody", "unet,resnet,vit"):
         assert refused(table, readers=readers).code == "readers"
@@ -440,12 +441,12 @@ def test_more_cases_would_show_what_a_margin_asks():
 def test_a_margin_is_in_points_and_noted_in_the_receipt():
     table = columns(400, 1, rates=(0.9, 0.9))
     record = verdict(table, margin=20)
-    assert record.deciding.margins[0].word == "equivalent" and record.receipt["margin"] == 20
+    assert record.ranking.margins[0].word == "equivalent" and record.receipt["margin"] == 20
     assert "With a margin of 20 points" in record.sentences()[1]
-    assert verdict(table, margin=0.5).deciding.margins[0].word == "cannot tell"
-    assert verdict(table).receipt["margin"] is None and not verdict(table).deciding.margins
+    assert verdict(table, margin=0.5).ranking.margins[0].word == "cannot tell"
+    assert verdict(table).receipt["margin"] is None and not verdict(table).ranking.margins
     error = {"case": range(60), "a": [1.0, 1.2, 1.1] * 20, "b": [1.1, 1.0, 1.2] * 20}
-    assert verdict(error, kind="error", margin=1).deciding.margins[0].word == "equivalent"
+    assert verdict(error, kind="error", margin=1).ranking.margins[0].word == "equivalent"
 
 
 def test_equal_methods_are_seldom_called_different():
@@ -529,14 +530,14 @@ def test_json_and_page_hold_the_same(tmp_path, monkeypatch, capsys):
 
 
 def test_python_has_it_lazily():
-    assert souron.verdict(columns()).deciding.methods[0].system == "unet"
+    assert souron.verdict(columns()).ranking.methods[0].system == "unet"
     with pytest.raises(UserError, match="no option"):
         souron.verdict(columns(), kinds="labels")
 
 
 def test_one_method_alone_has_its_intervals_and_no_verdict():
     record = verdict({name: cells for name, cells in columns().items() if name != "resnet"})
-    assert not record.deciding.verdicts and "ran alone" in record.sentences()[0]
+    assert not record.ranking.verdicts and "ran alone" in record.sentences()[0]
 
 
 def test_a_sheet_needs_a_patient_for_every_case():
@@ -562,8 +563,8 @@ def test_folders_of_masks_are_judged_by_dice(tmp_path):
     for name, shift, values in (("truth", 0, (0, 255)), ("unet", 0, (0, 1)), ("old", 2, (0, 255))):
         squares(tmp_path / name, shift, values=values)
     record = verdict([tmp_path / name for name in ("truth", "unet", "old")])
-    assert [one.measure.value for one in record.deciding.methods] == pytest.approx([1.0, 0.75])
-    assert record.data.kind == "dice" and record.deciding.verdicts[0].a == "unet"
+    assert [one.measure.value for one in record.ranking.methods] == pytest.approx([1.0, 0.75])
+    assert record.data.kind == "dice" and record.ranking.verdicts[0].a == "unet"
     (tmp_path / "old/3.png").unlink()
     folders = [tmp_path / name for name in ("truth", "unet", "old")]
     assert refused(folders).code == "missing" and "3" in refused(folders).found
@@ -597,14 +598,14 @@ def test_detectors_are_judged_by_cocos_average_precision(tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(found))
     paths = [tmp_path / f"{name}.json" for name in ("instances", "yolo", "detr")]
     record = verdict(paths)
-    assert record.deciding.metric.name == "AP" and [one.system for one in record.deciding.methods] == ["detr", "yolo"]
-    assert record.deciding.verdicts[0].verdict == "better" and len(record.data.cases) == 30
+    assert record.ranking.metric.name == "AP" and [one.system for one in record.ranking.methods] == ["detr", "yolo"]
+    assert record.ranking.verdicts[0].verdict == "better" and len(record.data.cases) == 30
     from souron.metrics import detection
 
     boxed = coco_results._boxes(paths[0], true, {str(n): n for n in range(30)}, {"7": 0}, "")
     scored = json.loads(paths[2].read_text())
     given = coco_results._boxes(paths[2], scored, {str(n): n for n in range(30)}, {"7": 0}, "score")
-    assert record.deciding.methods[0].measure.value == pytest.approx(detection.coco(boxed, given, 1)["AP"])
+    assert record.ranking.methods[0].measure.value == pytest.approx(detection.coco(boxed, given, 1)["AP"])
     scored[3]["category_id"] = 8
     paths[2].write_text(json.dumps(scored))
     assert refused(paths).code == "broken row" and "4" in refused(paths).found
@@ -681,8 +682,8 @@ def answers(path, count=40, methods=("gpt", "llama"), **changes):
 
 def test_answers_marked_right_or_wrong_are_judged_by_accuracy(tmp_path):
     record = verdict(answers(tmp_path / "answers.jsonl"))
-    assert record.deciding.metric.name == "accuracy" and record.data.units == 20 and not record.others
-    assert [(one.system, one.measure.value) for one in record.deciding.methods] == [("gpt", 0.8), ("llama", 0.5)]
+    assert record.ranking.metric.name == "accuracy" and record.data.units == 20 and not record.others
+    assert [(one.system, one.measure.value) for one in record.ranking.methods] == [("gpt", 0.8), ("llama", 0.5)]
     table = {
         "case": range(40),
         "patient": [n // 2 for n in range(40)],
@@ -690,7 +691,7 @@ def test_answers_marked_right_or_wrong_are_judged_by_accuracy(tmp_path):
         "gpt": ["right" if n % 5 else "wrong" for n in range(40)],
         "llama": ["right" if n % 2 else "wrong" for n in range(40)],
     }
-    assert verdict(table, classes="wrong,right").deciding.verdicts == record.deciding.verdicts
+    assert verdict(table, classes="wrong,right").ranking.verdicts == record.ranking.verdicts
 
 
 def test_answers_have_other_keys_and_a_file_for_each_model(tmp_path):
@@ -698,11 +699,11 @@ def test_answers_have_other_keys_and_a_file_for_each_model(tmp_path):
         lines = [json.dumps({"question_id": n, "ID": n, "score": right if n % 3 else 1 - right}) for n in range(90)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     record = verdict([tmp_path / "gpt.jsonl", tmp_path / "llama.jsonl"])
-    assert [(one.system, round(one.measure.value, 2)) for one in record.deciding.methods] == [
+    assert [(one.system, round(one.measure.value, 2)) for one in record.ranking.methods] == [
         ("gpt", 0.67),
         ("llama", 0.33),
     ]
-    assert [pair.verdict for pair in record.deciding.verdicts] == ["better"]
+    assert [pair.verdict for pair in record.ranking.verdicts] == ["better"]
 
 
 @pytest.mark.parametrize(
@@ -739,28 +740,68 @@ def test_two_answers_of_a_model_and_missing_ones_are_named(tmp_path):
 
 
 def run_of(folder, right, count=40):
-    """A run's files: two classes, the share ``right`` of the cases of each."""
+    """A finished run whose data is gone: two classes, the share ``right`` of the cases of each."""
     folder.mkdir(parents=True)
-    (folder / "args.yaml").write_text("seen: {labels: [ill, well]}", encoding="utf-8")
+    seen = "{channels: 1, side: 8, labels: [ill, well], mean: [0.0], std: [1.0]}"
+    (folder / "args.yaml").write_text(
+        f"system: cnn_tiny\ndata: gone/\nside: 8\nseen: {seen}\nconfig: {{}}\n", encoding="utf-8"
+    )
+    (folder / "receipt.json").write_text('{"measures": {}}', encoding="utf-8")
     truth = np.arange(count) % 2
     p = np.where(np.arange(count) < right * count, 0.9, 0.1)
     p = np.where(truth == 0, p, 1 - p)
     tensors = {"0:probability": torch.tensor(np.stack([p, 1 - p], 1))}
-    files.write_tensors(folder / "answers.safetensors", tensors, {})
+    tensors["training"] = torch.ones(1, count, dtype=torch.long)
+    files.write_tensors(folder / "answers.safetensors", tensors, {"decision": {}, "learnt_from": {}})
     rows = [f"{n}.png,{('ill', 'well')[c]},p{n // 2},test" for n, c in enumerate(truth)]
     (folder / "split.csv").write_text("\n".join(["file,label,group,part", *rows]), encoding="utf-8")
     return folder
 
 
 def test_folders_of_runs_are_judged(tmp_path):
-    runs = [run_of(tmp_path / "a/cnn", 0.95), run_of(tmp_path / "b/cnn", 0.6)]
-    record = verdict(runs, measure="accuracy", margin=2)
-    assert [(one.system, one.measure.value) for one in record.deciding.methods] == [("cnn", 0.95), ("cnn-2", 0.6)]
-    assert record.deciding.verdicts[0].verdict == "better" and record.data.units == 20
-    assert record.deciding.margins[0].word == "superior" and len(record.receipt["files"]) == 2
-    assert verdict(runs, positive="ill").data.classes[verdict(runs, positive="ill").data.positive] == "ill"
+    """Also where their data is gone: by the answers and labels that they keep."""
+    runs = [run_of(tmp_path / "a/cnn", 0.95), run_of(tmp_path / "b/mlp", 0.6)]
+    record = verdict(runs, margin=2)
+    assert [(one.system, one.measure.value) for one in record.ranking.methods] == [("cnn", 0.95), ("mlp", 0.6)]
+    assert record.measure == "accuracy" and record.verdicts[0].verdict == "better" and record.patients == 20
+    assert record.ranking.margins[0].word == "superior" and len(record.receipt["files"]) == 2
+    assert sum("its data cannot be read" in note for note in record.notes()) == 2
+    by_area = verdict(runs, measure="AUC")
+    assert by_area.measure == "AUC" and [one.metric.name for one in by_area.others.values()] == ["accuracy"]
+    assert "measure=AUC" in by_area.command and refused(runs, measure="Dice").expected == "accuracy, AUC"
     for wrong in ({"missing": "wrong"}, {"kind": "labels"}, {"methods": "cnn"}):
         assert refused(runs, **wrong).code == "option"
-    assert verdict(runs, kind="probability").deciding.metric.name == "AUC"
+    assert verdict(runs, kind="probability").verdicts == record.verdicts
+    assert verdict(runs[:1]).names == ["cnn"] and verdict(runs[:1], positive="ill").data.positive == 0
     (tmp_path / "masks").mkdir()
     assert refused([runs[0], tmp_path / "masks"]).exit == 3
+
+
+def test_both_commands_end_with_one_record_of_the_same_runs(tmp_path, monkeypatch, capsys):
+    """By the same measure, with the keys that each of them printed before it was one."""
+    monkeypatch.chdir(tmp_path)
+    runs = [str(run_of(tmp_path / name, right)) for name, right in (("cnn", 0.95), ("mlp", 0.6))]
+    told = []
+    for command in ("compare", "verdict"):
+        assert main.run([command, *runs, "margin=2", "--json", "--lang", "en"]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0] == told[1] and told[0]["measure"] == "accuracy"
+    of_compare = {"runs", "task", "data", "measure", "cases", "rows", "verdicts", "sentence", "notes", "settings"}
+    of_compare |= {"differing", "differ most"}
+    of_verdict = {"kind", "measure", "cases", "patients", "classes", "positive", "trainings", "columns", "missing"}
+    of_verdict |= {"left_out", "methods", "readers", "reader_study", "pairs", "further", "sites", "notes", "receipt"}
+    assert told[0].keys() == of_compare | of_verdict and told[0]["pairs"] == told[0]["verdicts"]
+    (tmp_path / "mlp" / "receipt.json").unlink()
+    errors = [(main.run([command, *runs, "--json"]), capsys.readouterr().out) for command in ("compare", "verdict")]
+    assert errors[0] == errors[1] and errors[0][0] == 5
+
+
+def test_a_page_of_runs_is_written_in_each_language(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [str(run_of(tmp_path / name, right)) for name, right in (("cnn", 0.95), ("mlp", 0.6))]
+    assert main.run(["verdict", *runs, "project=kept", "--lang", "en"]) == 0
+    [english] = (tmp_path / "kept/verdict").glob("*/report.html")
+    assert "What was equal" in english.read_text("utf-8")
+    [japanese] = english.parent.glob("report.ja.html")
+    text = japanese.read_text("utf-8")
+    assert "its data cannot be read" not in text and "What was equal" not in text and "budget" not in text

@@ -275,27 +275,14 @@ def data_warnings(record: Any) -> None:
 
 def comparison(record: Any) -> None:
     """Print the result of a comparison."""
-    from souron.report import comparison  # heavy: statistics
+    from souron.report import verdict  # heavy: statistics
 
     show(record.sentence, *filter(None, [record.patients]), "")
-    tables(comparison.tables(record))
+    for each in verdict.tables(record.ranking):
+        show(*filter(None, [each.title]), each, *filter(None, [each.text]), "")
     data_warnings(record)
     skipped_files(record.skipped)
     show(_("report: {path}").format(path=record.report))
-
-
-def pair(found: Any) -> None:
-    """Print the verdict on finished runs, and what was not equal."""
-    show(found.sentence, "")
-    tables(found.tables())
-    for text in found.notes:
-        warn(text)
-
-
-def tables(found: Sequence[Any]) -> None:
-    """Print tables, each with its title above it and its text below."""
-    for each in found:
-        show(*filter(None, [each.title]), each, *filter(None, [each.text]), "")
 
 
 class Following:

@@ -13,7 +13,7 @@ import typer.main
 from typer import Argument
 
 from souron import registry
-from souron.cli import console
+from souron.cli import console, studies
 from souron.cli.app import command
 from souron.cli.console import follow, print_json, screen
 from souron.cli.parsing import arguments
@@ -241,7 +241,10 @@ def compare(
 
 
 def compare_runs(folders: list[str], margin: float | None, given: list[str]) -> None:
-    """Print the verdict on finished runs. Raises UserError, also for options of a training."""
+    """Print the verdict on finished runs, as ``souron verdict`` does.
+
+    Raises UserError, also for options of a training.
+    """
     if given:
         runs = " ".join(map(console.quoted, folders))
         raise UserError(
@@ -251,12 +254,7 @@ def compare_runs(folders: list[str], margin: float | None, given: list[str]) -> 
             fix=f"souron compare {runs} margin=2",
             exit=2,
         )
-    with screen.err.status(_("testing")):
-        from souron.evaluation import fixed_margin
-        from souron.runs import pair
+    from souron.evaluation import fixed_margin
 
-        found = pair.compare(folders, margin=fixed_margin.asked(margin, None))
-    if screen.json:
-        print_json(found.as_json())
-    else:
-        console.pair(found)
+    words = {"margin": fixed_margin.asked(margin, None)}
+    studies.conduct(registry.study("verdict"), folders, words, None, False)

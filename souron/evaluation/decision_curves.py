@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from souron.data.prediction_table import NAMED
 from souron.data.predictions import HALF, KINDS, Predictions, canonical
-from souron.evaluation.method_verdict import FEWEST
-from souron.metrics import classification, net_benefit
-from souron.stats import intervals, verdict
-from souron.stats.records import Measure, Verdict
+from souron.metrics import classification, net_benefit, ranking
+from souron.metrics.metric import Metric
+from souron.metrics.ranking import FEWEST, Ranking
+from souron.stats import intervals
+from souron.stats.records import Measure, Row
 from souron.stats.variance import Scores
 from souron.utils.messages import UserError, _, listed
 
@@ -104,7 +105,7 @@ class Decision:
     marked: tuple[float, ...]  # thresholds of the tables
     curves: tuple[Curve, ...]  # the highest net benefit at the first marked threshold first
     everyone: tuple[Measure, ...]  # treating all, at the thresholds of ``points``
-    pairs: tuple[Verdict, ...]
+    ranking: Ranking  # of the methods at the first marked threshold
 
     @property
     def few(self) -> bool:
@@ -198,7 +199,7 @@ def decision(
     made = [_curve(risks, method, thresholds, prevalence, shown) for method in risks.methods]
     place = list(thresholds).index(marked[0])
     made.sort(key=lambda one: -one.points[place].net_benefit.value)
-    pairs = [] if risks.units < FEWEST else _pairs(risks, [one.system for one in made], marked[0], prevalence)
+    rows = [Row(one.system, "net benefit", one.points[place].net_benefit.value, 0, 0) for one in made]
     return Decision(
         risks,
         float(risks.y_true.mean()) if prevalence is None else prevalence,
@@ -206,18 +207,18 @@ def decision(
         tuple(marked),
         tuple(made),
         tuple(net_benefit.treat_all(risks.y_true, one, risks.groups, prevalence) for one in thresholds),
-        tuple(pairs),
+        _ranking(risks, rows, marked[0], prevalence),
     )
 
 
-def _pairs(risks: Risks, methods: Sequence[str], threshold: float, prevalence: float | None) -> list[Verdict]:
+def _ranking(risks: Risks, rows: Sequence[Row], threshold: float, prevalence: float | None) -> Ranking:
     """Judge each pair of methods by net benefit at a threshold."""
     scores = {
-        name: net_benefit.benefit_scores(risks.y_true, risks.calls(name, threshold), threshold, prevalence)
-        for name in methods
+        row.system: net_benefit.benefit_scores(risks.y_true, risks.calls(row.system, threshold), threshold, prevalence)
+        for row in rows
     }
-    strata = None if prevalence is None else risks.y_true
-    return verdict.judge(scores, groups=risks.groups, trainings=risks.trainings, strata=strata)
+    metric = Metric("net benefit", among="" if prevalence is None else "both")  # a sample of each class has its weight
+    return ranking.rank(metric, rows, scores, risks.groups, risks.trainings, risks.y_true)
 
 
 def _curve(

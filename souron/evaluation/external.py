@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation import familiarity
-from souron.evaluation.method_verdict import FEWEST
+from souron.metrics.ranking import FEWEST
 from souron.stats import intervals, two_samples, verdict
 from souron.stats.records import Measure
 from souron.stats.two_samples import EnergyTest, Shift

@@ -15,11 +15,11 @@ from souron.data.coco_results import FIGURES
 from souron.data.predictions import Predictions, Values
 from souron.metrics import calibration, classification, ranking
 from souron.metrics.metric import Metric, Unit
-from souron.metrics.ranking import FEWEST
+from souron.metrics.ranking import Method, Ranking
 from souron.stats import verdict
 from souron.stats.readers import ReaderVariation
 from souron.stats.readers import difference as readers_difference
-from souron.stats.records import Margin, Measure, Ranking, Row, Verdict
+from souron.stats.records import Measure, Row
 from souron.stats.verdict import Difference
 from souron.utils.messages import N_
 
@@ -51,14 +51,6 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Method:
-    """A method's measure."""
-
-    system: str
-    measure: Measure
-
-
-@dataclass(frozen=True)
 class ReaderPair:
     """The difference of readers from a method or from themselves with aid, for whom it holds."""
 
@@ -71,33 +63,6 @@ class ReaderPair:
     def variation(self) -> ReaderVariation:
         """Return the variance components over readers and cases."""
         return cast(ReaderVariation, self.others.variation)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Methods by one measure, best first, and the verdict on each pair."""
-
-    metric: Metric
-    methods: tuple[Method, ...]
-    verdicts: tuple[Verdict, ...]
-    units: int  # patients or cases; for a sensitivity those of its class, for an AUC of the rarer one
-    margins: tuple[Margin, ...] = ()  # one for each verdict, with a margin
-    readers: tuple[Method, ...] = ()  # those whose mean stands among the methods as ``READERS``, ``AIDED``
-    reader_pairs: tuple[ReaderPair, ...] = ()  # with readers, where the verdict is on other readers, too
-
-    @property
-    def ranking(self) -> Ranking:
-        """Return methods and single readers as rows, best first, with the verdicts."""
-        rows = [
-            Row(one.system, self.metric.name, one.measure.value, one.measure.low, one.measure.high)
-            for one in (*self.methods, *self.readers)
-        ]
-        return Ranking(rows, list(self.verdicts), self.margins)
-
-    @property
-    def few(self) -> bool:
-        """Return whether there are too few patients for any verdict."""
-        return self.units < FEWEST
 
 
 def metrics(data: Predictions, unit: Unit = "mm") -> tuple[Metric, ...]:
@@ -121,14 +86,14 @@ def metrics(data: Predictions, unit: Unit = "mm") -> tuple[Metric, ...]:
 def judged(
     data: Predictions,
     metric: Metric,
-    margin_width: float = 0.0,
+    margin: float | None = None,
     level: float = 0.95,
     readers: Sequence[str] = (),
     aided: Sequence[str] = (),
-) -> Judged:
+) -> Ranking:
     """Rank the methods by a measure of ``metrics`` and judge each pair.
 
-    ``margin_width`` > 0, in the unit of the measure, adds a ``Margin`` to each pair. The mean of
+    ``margin``, in points of a share or the measure's unit, adds a ``Margin`` to each pair. The mean of
     ``readers`` is judged in their place, and that of ``aided``, the same readers with aid in the
     same order: for other readers and cases (``stats.readers``), or, with several trainings of the
     methods, for these readers. With fewer than ``FEWEST`` patients each verdict is "cannot tell".
@@ -162,14 +127,19 @@ def judged(
     per_unit = len(data.cases) / (parts[0].units if len(parts) == 1 else data.units)  # a sensitivity rests on ill ones
     rows = [Row(name, metric.name, one.value, one.low, one.high) for name, one in measures.items()]
     units = _units(data, metric)
-    ranked = ranking.rank_by(metric, rows, difference, per_unit, margin_width, level, units)
-    methods = tuple(Method(row.system, measures[row.system]) for row in ranked.rows)
-    studied = tuple(
-        ReaderPair(*pair, others, these[pair].at(others.level))
-        for pair, others in ranked.differences.items()
-        if pair in these
+    found = ranking.rank_by(metric, rows, difference, per_unit, margin, level, units)
+    return replace(
+        found,
+        trainings=data.seeds if data.trainings is None else len({*data.trainings.ravel().tolist()}),
+        counted="rarer class" if units < data.units else "cases" if data.groups is None else "patients",
+        methods=tuple(Method(row.system, measures[row.system]) for row in found.rows),
+        readers=alone,
+        reader_pairs=tuple(
+            ReaderPair(*pair, others, these[pair].at(others.level))
+            for pair, others in found.differences.items()
+            if pair in these
+        ),
     )
-    return Judged(metric, methods, tuple(ranked.verdicts), units, tuple(ranked.margins), alone, studied)
 
 
 def _scores(data: Predictions, columns: Sequence[str], metric: Metric) -> Values:

@@ -13,7 +13,8 @@ from souron.data.quality import warnings as data_warnings
 from souron.data.quality.warnings import DataWarning
 from souron.evaluation.answers import Answers
 from souron.kinds.labels import Labels
-from souron.stats.records import Margin, Measure, Ranking, Row, Verdict, pairs_as_json
+from souron.metrics.ranking import Judged, Ranking
+from souron.stats.records import Measure
 from souron.utils import units
 
 
@@ -167,16 +168,14 @@ class ReadyRecord:
 
 
 @dataclass(repr=False)
-class ComparisonRecord:
+class ComparisonRecord(Judged):
     folder: Path
     task: str
     data: str
     budget: str
     seeds: int
     cases: int
-    measure: str
-    rows: list[Row]  # best first
-    verdicts: list[Verdict]  # each pair once
+    ranking: Ranking  # by the measure that decides
     sentence: str
     curves: dict[str, list[list[dict[str, float]]]]  # system -> one curve per seed
     scores: dict[str, Any]  # system -> (seeds, cases), the headline metric per case
@@ -191,8 +190,6 @@ class ComparisonRecord:
     folds: int = 1
     sample: int = 0  # training cases, if all trainings share them: their variance is not counted
     further: dict[str, Ranking] = field(default_factory=dict)  # by further metrics
-    margin: float | None = None  # as it was given: points of a share, or the measure's unit
-    margins: Sequence[Margin] = ()  # one for each of ``verdicts``, with a margin
     follows: str = ""  # the metric that was validated during training
     details: Any = None  # content of the task's section of the report
     test: Dataset | None = None
@@ -215,8 +212,7 @@ class ComparisonRecord:
             "budget": self.budget,
             "seeds": self.seeds,
             "cases": self.cases,
-            "rows": [asdict(row) for row in self.rows],
-            "verdicts": pairs_as_json(self.verdicts, self.margins),
+            **self.ranking.as_json(),
             **{name.lower(): ranking.as_json() for name, ranking in self.further.items()},
             **(self.details.as_json() if hasattr(self.details, "as_json") else {}),
             "sentence": self.sentence,

@@ -224,7 +224,7 @@ def measure(key: str, figure: Figure, groups: Sequence[Any] | None = None, level
 
 
 def table(trainings: Sequence[Resemblance], key: str) -> Scores:
-    """Return the pseudo-scores (trainings, n) of one generator for ``verdict.judge``.
+    """Return the pseudo-scores (trainings, n) of one generator for ``ranking.rank``.
 
     All trainings are measured with the same n real images. For a single training the shape is
     (PARTS, n), each row with the influence of a part of its generated images: then the variance

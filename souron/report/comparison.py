@@ -27,7 +27,6 @@ from souron.report.page import (
     told_again,
 )
 from souron.report.parts import Table, machine_table
-from souron.stats.records import Ranking
 from souron.training.budget import split_host
 from souron.utils import units
 from souron.utils.messages import N_, _, again
@@ -120,7 +119,6 @@ def _facts(record: "ComparisonRecord") -> list[Fact]:
 def _parts(record: "ComparisonRecord") -> dict[str, Any]:
     """Return the parts of the page that a comparison may lack; those are falsy."""
     measure, curves = record.measure, record.curves
-    first = Ranking(record.rows, record.verdicts, record.margins)
     budget, host = split_host(record.budget)
     budget = budget.share(record.folds)  # the curves are of one training
     follows = record.follows or measure
@@ -129,7 +127,7 @@ def _parts(record: "ComparisonRecord") -> dict[str, Any]:
     examples = budget.amount if budget.unit == "examples" else None
     ordered = {row.system: curves[row.system] for row in record.rows if any(curves.get(row.system, ()))}
     return {
-        "pairs": record.verdicts and verdict.pairs(registry.metric(measure), first, _margin(record)),
+        "pairs": record.verdicts and verdict.pairs(record.ranking),
         "counted": _counted(record),
         "race": looked
         and plot(
@@ -150,8 +148,8 @@ def _parts(record: "ComparisonRecord") -> dict[str, Any]:
             {
                 "name": registry.metric(name).title,
                 "about": _(AUC) if name == "AUC" else "",
-                "ranking": verdict.ranking(registry.metric(name), ranking.rows),
-                "pairs": ranking.verdicts and verdict.pairs(registry.metric(name), ranking),
+                "ranking": verdict.ranking(ranking),
+                "pairs": ranking.verdicts and verdict.pairs(ranking),
             }
             for name, ranking in record.further.items()
         ],
@@ -229,17 +227,8 @@ def undertrained(record: ComparisonRecord) -> list[str]:
 
 def comparison_html(record: ComparisonRecord) -> str:
     """Return a few lines of HTML about a comparison, for a notebook."""
-    return page("notebook.html", headline=record.sentence, tables=tables(record), path=record.folder / report_file())
-
-
-def tables(record: ComparisonRecord) -> list[Table]:
-    """Return the tables of the measure that decides: the ranking, and the pairs."""
-    first = Ranking(record.rows, record.verdicts, record.margins)
-    return verdict.tables(registry.metric(record.measure), first, _margin(record))
-
-
-def _margin(record: ComparisonRecord) -> str:
-    return wording.margin_text(registry.metric(record.measure), record.margin) if record.margin else ""
+    tables, path = verdict.tables(record.ranking), record.folder / report_file()
+    return page("notebook.html", headline=record.sentence, tables=tables, path=path)
 
 
 def _ranking(record: ComparisonRecord) -> Table:
@@ -248,7 +237,7 @@ def _ranking(record: ComparisonRecord) -> Table:
         "{measure} on {cases} test cases with its 95 % interval, which counts cases and trainings; beside it the "
         "lowest and the highest seed. Parameters and FLOPs of one forward pass."
     ).format(measure=measure.title.capitalize(), cases=units.whole(record.cases))
-    return verdict.ranking(measure, record.rows, title=text)
+    return verdict.ranking(record.ranking, text)
 
 
 def _counted(record: ComparisonRecord) -> str:

@@ -380,11 +380,11 @@ def verdicts(pairs: Sequence[Verdict], systems: Sequence[str], measure: str) -> 
     Each cell also shows the difference.
     """
     signs = {"better": ("▲", "#cfe3f2"), "worse": ("▼", "#fbdcc6"), "cannot tell": ("≈", "#f1f2f4")}
-    turned = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
     cells = {}
     for pair in pairs:
-        cells[pair.a, pair.b] = (pair.verdict, pair.difference)
-        cells[pair.b, pair.a] = (turned[pair.verdict], -pair.difference)
+        for name, other in ((pair.a, pair.b), (pair.b, pair.a)):
+            turned = pair.of(name)
+            cells[name, other] = (turned.verdict, turned.difference)
     n = len(systems)
     figure = new_figure(max(4.2, 1.6 + 0.86 * n), max(2.0, 0.9 + 0.56 * n))
     axes = figure.subplots()

@@ -1,29 +1,32 @@
 """The tables of a verdict, a ranking and its pairs, which every face draws: terminal, page, Word and CSV."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from souron.metrics.metric import Metric
+from souron.metrics.ranking import Ranking
+from souron.report import wording
 from souron.report.parts import Cell, Table
-from souron.stats.records import Margin, Ranking, Row, Verdict
+from souron.stats.records import Margin, Row, Verdict
 from souron.utils import units
 from souron.utils.messages import _
 
 MOST_PAIRS = 1000  # of a table
 
 
-def tables(metric: Metric, found: Ranking, margin: str = "", links: Mapping[str, str] | None = None) -> list[Table]:
-    """Return the ranking by a measure, and the pairs if there are any.
+def tables(found: Ranking, title: str = "", links: Mapping[str, str] | None = None) -> list[Table]:
+    """Return the ranking with its ``title``, and the pairs if there are any; ``links`` are addresses of systems."""
+    made = [ranking(found, title, links)]
+    return [*made, pairs(found)] if found.verdicts else made
 
-    ``margin`` is a text with its unit (``wording.margin_text``); ``links`` are addresses of systems on a page.
+
+def ranking(found: Ranking, title: str = "", links: Mapping[str, str] | None = None) -> Table:
+    """Return the table of systems, best first: the measure with its interval, and the cost where it is known.
+
+    Single readers, whose mean is ranked, stand below.
     """
-    made = [ranking(metric, found.rows, links=links)]
-    return [*made, pairs(metric, found, margin)] if found.verdicts else made
-
-
-def ranking(metric: Metric, rows: Sequence[Row], title: str = "", links: Mapping[str, str] | None = None) -> Table:
-    """Return the table of systems, best first: the measure with its interval, and the cost where it is known."""
-    known = links or {}
+    metric, known = found.metric, links or {}
+    single = [(one.system, one.measure) for one in found.readers]
+    rows = [*found.rows, *(Row(name, metric.name, one.value, one.low, one.high) for name, one in single)]
     columns: dict[str, list[Cell]] = {
         _("system"): [Cell(row.system, link=known.get(row.system, "")) for row in rows],
         Cell(metric.title, metric.name): [Cell(metric.text(row.value), row.value) for row in rows],
@@ -52,8 +55,9 @@ def _cost(value: float, text: Callable[[float], str]) -> Cell | None:
     return Cell(text(value), value) if math.isfinite(value) and value > 0 else None
 
 
-def pairs(metric: Metric, found: Ranking, margin: str = "") -> Table:
+def pairs(found: Ranking) -> Table:
     """Return the table of pairs: verdict, difference with its interval, the margin's word, and what would decide it."""
+    metric = found.metric
     verdicts, (difference, span) = found.verdicts[:MOST_PAIRS], (_("difference"), _("interval"))
     open_pairs = _("to decide it")
     columns = {
@@ -63,9 +67,8 @@ def pairs(metric: Metric, found: Ranking, margin: str = "") -> Table:
         _("verdict"): [word(one) for one in verdicts],
     }
     if found.margins:
-        columns[_("with a margin of {margin}").format(margin=margin)] = [
-            *map(against_margin, found.margins[:MOST_PAIRS])
-        ]
+        name = _("with a margin of {margin}").format(margin=wording.margin_text(metric, found.margin or 0.0))
+        columns[name] = [*map(against_margin, found.margins[:MOST_PAIRS])]
     if any(one.verdict == "cannot tell" for one in verdicts):
         columns[open_pairs] = [Cell(needed(one)) for one in verdicts]
     text = _("The first of a pair is compared with the second; a difference above 0 favours the first.")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from souron import registry
 from souron.metrics.metric import Metric
+from souron.metrics.ranking import FEWEST, Ranking
 from souron.report.parts import Table
-from souron.stats.records import Margin, Named, Ranking, Verdict
+from souron.stats.records import Verdict
 from souron.stats.verdict import MOST_CASES
 from souron.utils import units
 from souron.utils.messages import _, listed, sentences
@@ -17,38 +18,25 @@ if TYPE_CHECKING:
     from souron.evaluation.record import Measure
 
 
-def sentence(
-    verdicts: Sequence[Verdict],
-    rows: Sequence[Named],
-    seeds: int,
-    cases: int,
-    measure: str,
-    unit: str = "",
-    sample: int = 0,
-    once: str = "",
-) -> str:
+def sentence(found: Ranking, cases: int, measure: str = "", sample: int = 0, once: str = "") -> str:
     """Return the headline of a comparison's report.
 
-    ``rows`` best first; ``measure`` in the reader's language; ``unit`` is the metric's: differences
-    of shares are percentage points. ``sample``: the number of training cases where all trainings
-    share them, so that no verdict counts the effect of another training sample; 0 with
-    cross-validation, which does count it. ``once`` is the last sentence where there is one training of each; by default
-    one about networks and seeds.
+    ``measure`` is the metric in the reader's language, where it is not its title alone. ``sample``: the number of
+    training cases where all trainings share them, so that no verdict counts the effect of another training sample; 0
+    with cross-validation, which does count it. ``once`` is the last sentence where there is one training of each; by
+    default one about networks and seeds.
     """
-    best = rows[0].system
+    rows, best = found.rows, found.rows[0].system
     if len(rows) == 1:
         return _("{system} ran alone: there is nothing to compare it with.").format(system=best)
     beside = {
         (verdict.b if verdict.a == best else verdict.a): verdict
-        for verdict in verdicts
+        for verdict in found.verdicts
         if best in (verdict.a, verdict.b)
     }
     like = [row.system for row in rows[1:] if beside[row.system].verdict == "cannot tell"]
     second = like[0] if like else rows[1].system
-    lead = beside[second]
-    ends = (lead.difference, lead.low, lead.high)
-    if lead.a != best:
-        ends = (-lead.difference, -lead.high, -lead.low)
+    lead = beside[second].of(best)
     if len(rows) == 2 and not like:
         told = _("{best} is better than {second} by {difference} in {measure}.")
     elif len(rows) == 2:
@@ -72,8 +60,8 @@ def sentence(
         told.format(
             best=best,
             second=second,
-            difference=_difference(*ends, unit),
-            measure=measure,
+            difference=_difference(lead.difference, lead.low, lead.high, found.metric.unit),
+            measure=measure or found.metric.title,
             like=_listed(like),
             beaten=_listed([row.system for row in rows[1:] if row.system not in like]),
             cases=f"{cases:,}",
@@ -81,8 +69,8 @@ def sentence(
         )
     ]
     if like:
-        said.append(_needed(lead, seeds))
-    if seeds == 1:
+        said.append(_needed(lead, found.trainings))
+    if found.trainings == 1:
         said.append(once or _("One seed each: this applies to these trained networks only, not to other trainings."))
     elif sample and len(like) < len(rows) - 1:
         said.append(
@@ -93,21 +81,28 @@ def sentence(
     return sentences(said)
 
 
-def verdict_sentence(
-    found: Ranking,
-    seeds: int,
-    cases: int,
-    measure: str,
-    metric: Metric,
-    margin: float | None = None,
-    sample: int = 0,
-    once: str = "",
-) -> str:
-    """Return the sentence of a ranking, with that against a margin if there is one; see ``sentence``."""
-    lines = [sentence(found.verdicts, found.rows, seeds, cases, measure, metric.unit, sample, once)]
-    if margin and found.margins:
-        lines.append(against_margin(found.rows, found.verdicts, found.margins, margin_text(metric, margin)))
-    return sentences(lines)
+def verdict_sentences(found: Ranking, cases: int, measure: str = "", sample: int = 0, once: str = "") -> list[str]:
+    """Return the sentence of a ranking, and that against a margin if there is one; see ``sentence``."""
+    if found.few and found.verdicts:
+        text = {
+            "patients": _("Cannot tell: {count} patients are too few for a verdict; {least} at least are needed."),
+            "cases": _("Cannot tell: {count} cases are too few for a verdict; {least} at least are needed."),
+            "rarer class": _(
+                "Cannot tell: the rarer class has {count} patients or cases, too few for a verdict; {least} at least "
+                "are needed."
+            ),
+        }[found.counted]
+        return [text.format(count=found.units, least=FEWEST)]
+    headline = sentence(found, cases, measure, sample, once)
+    return [headline, against_margin(found)] if found.margins else [headline]
+
+
+def once() -> str:
+    """Return for what a verdict holds where a method predicts each case once."""
+    return _(
+        "One prediction of each method for a case: this applies to these trained models or readers only, not to other "
+        "trainings."
+    )
 
 
 def margin_text(metric: Metric, margin: float) -> str:
@@ -117,14 +112,14 @@ def margin_text(metric: Metric, margin: float) -> str:
     return f"{metric.margin_width(margin):g} {metric.unit}".rstrip()
 
 
-def against_margin(rows: Sequence[Named], verdicts: Sequence[Verdict], margins: Sequence[Margin], margin: str) -> str:
-    """Return the sentence on the best of ``rows`` and the second one, against a margin.
-
-    ``margin`` is a text with its unit.
-    """
-    best, second = rows[0].system, rows[1].system
-    place = next(i for i, one in enumerate(verdicts) if {one.a, one.b} == {best, second})
-    found = margins[place]
+def against_margin(ranking: Ranking) -> str:
+    """Return the sentence on the best system and the second one, against a margin."""
+    best, second = (row.system for row in ranking.rows[:2])
+    found = next(
+        margin
+        for one, margin in zip(ranking.verdicts, ranking.margins, strict=True)
+        if {one.a, one.b} == {best, second}
+    )
     text = {
         "superior": _("With a margin of {margin}: {a} is superior to {b}."),
         "inferior": _("With a margin of {margin}: {a} is inferior to {b}."),
@@ -134,7 +129,7 @@ def against_margin(rows: Sequence[Named], verdicts: Sequence[Verdict], margins: 
         ),
         "cannot tell": _("With a margin of {margin}: cannot tell whether {a} is inferior to {b}."),
     }[found.word]
-    parts = [text.format(margin=margin, a=best, b=second)]
+    parts = [text.format(margin=margin_text(ranking.metric, ranking.margin or 0.0), a=best, b=second)]
     if found.small:
         parts.append(_("The difference is significant, but its whole interval lies within the margin."))
     if found.cases_needed:

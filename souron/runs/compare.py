@@ -34,6 +34,7 @@ from souron.evaluation import fixed_margin, summary
 from souron.evaluation.answers import Answers, flatten, scatter, unflatten
 from souron.evaluation.record import ComparisonRecord, Cost
 from souron.metrics import ranking
+from souron.metrics.ranking import Ranking
 from souron.report import wording
 from souron.runs import events as run_events
 from souron.runs import fit as run_fit
@@ -48,7 +49,7 @@ from souron.runs.events import Event, Forecast, Interrupted
 from souron.runs.options import CompareOptions
 from souron.runs.prepare import Entrant
 from souron.runs.reading import reading
-from souron.stats.records import Measure, Ranking, Row
+from souron.stats.records import Measure, Row
 from souron.task import Task
 from souron.training.budget import Budget, split_host
 from souron.training.forecast import examples_within, probe
@@ -474,10 +475,8 @@ class Comparison:
         rankings = {name: self._rank(name, table, measures) for name, table in tables.items()}
         first = rankings.pop(self.metric)
         sample = 0 if self.plan.repeats else len(self.plan.kept.train)
-        metric, margin = task.metric(self.metric), self.args.get("margin")
-        changes = wording.margin_changes(metric, self.args["margins"]) if margin else []
-        called = task.called(self.metric, setup)
-        sentence = wording.verdict_sentence(first, len(self.rounds), len(setup.test), called, metric, margin, sample)
+        changes = wording.margin_changes(first.metric, self.args["margins"]) if first.margin else []
+        said = wording.verdict_sentences(first, len(setup.test), task.called(self.metric, setup), sample)
         return ComparisonRecord(
             folder=folder,
             task=task.name,
@@ -485,12 +484,8 @@ class Comparison:
             budget=self.args["budget"],
             seeds=self.args["seeds"],
             cases=len(setup.test),
-            measure=self.metric,
-            rows=first.rows,
-            verdicts=first.verdicts,
-            sentence=sentences([sentence, *changes]),
-            margin=margin,
-            margins=first.margins,
+            ranking=first,
+            sentence=sentences([*said, *changes]),
             further=rankings,
             follows=task.watches,
             curves={name: [r.curve for r in results] for name, results in self.results.items()},
@@ -520,20 +515,17 @@ class Comparison:
         )
 
     def _rank(self, name: str, tables: dict[str, Any], measures: dict[str, dict[str, Measure]]) -> Ranking:
-        metric, test = self.task.metric(name), self.setup.test
-        margin = self.args.get("margin") if name == self.metric else None
-        ranked = ranking.rank(
-            metric,
+        test = self.setup.test
+        return ranking.rank(
+            self.task.metric(name),
             [self._row(system, name, table, measures[system][name]) for system, table in tables.items()],
             tables,
             groups=test.units,
             trainings=self.training_of,
             strata=self.task.strata(test),
-            margin=metric.margin_width(margin or 0.0),
+            margin=self.args.get("margin") if name == self.metric else None,
+            times=len(self.rounds),
         )
-        if len(self.rounds) == 1:  # the variance between trainings is unknown
-            ranked = replace(ranked, verdicts=[replace(one, seeds_needed=None) for one in ranked.verdicts])
-        return ranked
 
     def _row(self, system: str, name: str, scores: Any, measure: Measure) -> Row:
         results = self.results[system]

@@ -154,7 +154,7 @@ def verdicts(ratings: Ratings, names: Sequence[str], level: float = 0.95) -> lis
 
     ``difference`` and its interval are in log odds; ``cases_needed`` counts votes. All verdicts
     together err with probability 1 - level at most (Holm: A simple sequentially rejective multiple
-    test procedure, 1979, https://www.jstor.org/stable/4615733), as those of ``verdict.judge`` do.
+    test procedure, 1979, https://www.jstor.org/stable/4615733), as those of ``verdict.corrected`` do.
 
     >>> ratings = fit([0] * 20, [1] * 20, [1] * 19 + [0], rivals=2)
     >>> [found] = verdicts(ratings, ["a", "b"])

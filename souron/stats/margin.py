@@ -13,7 +13,7 @@ With the interval (low, high) of a difference, > 0 favouring ``a``, and a margin
 
 A superior or inferior one may be ``within`` the margin as well: significant, and yet too small to matter.
 
-The interval is the one of ``verdict.judge``, two-sided with Holm's level, so that these words and
+The interval is the one of ``verdict.corrected``, two-sided with Holm's level, so that these words and
 the verdict never contradict each other. For pairs without a significant difference these intervals hold
 together with the stated level (Strassburger and Bretz, "Compatible simultaneous lower confidence
 bounds for the Holm procedure and other Bonferroni-based closed tests", 2008,

@@ -1,9 +1,9 @@
 """Records of statistics: a measure with its interval, a row of a table, a verdict on a pair."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Protocol, get_args
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 # of a figure: ``intervals.of_kind``
 Kind = Literal["mean", "scale", "amount", "signed", "share", "overlap", "loss", "error", "area"]
@@ -19,14 +19,6 @@ class Measure:
     high: float
     n: int  # cases
     groups: int | None = None  # patients, where cases come in groups: the interval's units
-
-
-class Named(Protocol):
-    """A row of a ranking."""
-
-    @property
-    def system(self) -> str:
-        """Return the name of what is compared."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +50,18 @@ class Verdict:
     cases_needed: int | None  # further test cases, where it cannot tell and cases are lacking
     seeds_needed: int | None  # further seeds, where seeds are lacking
 
+    def of(self, name: str) -> "Verdict":
+        """Return it as the comparison of ``name``, one of the two, with the other.
+
+        >>> Verdict("a", "b", 0.2, 0.1, 0.3, "better", None, None).of("b").verdict
+        'worse'
+        """
+        if name == self.a:
+            return self
+        word = {"better": "worse", "worse": "better"}.get(self.verdict, self.verdict)
+        low, high = -self.high, -self.low
+        return replace(self, a=self.b, b=self.a, difference=-self.difference, low=low, high=high, verdict=word)
+
 
 @dataclass(frozen=True)
 class Margin:
@@ -71,20 +75,6 @@ class Margin:
     def small(self) -> bool:
         """Return whether the difference is significant and yet within the margin (Piaggio 2012)."""
         return self.within and self.word in ("superior", "inferior")
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Systems ranked by one measure."""
-
-    rows: list[Row]  # best first
-    verdicts: list[Verdict]  # each pair once
-    margins: Sequence[Margin] = ()  # one for each verdict, with a margin
-    differences: Mapping[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)  # of pairs
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the ranking as plain dictionaries and lists."""
-        return {"rows": [asdict(row) for row in self.rows], "verdicts": pairs_as_json(self.verdicts, self.margins)}
 
 
 def pairs_as_json(verdicts: Sequence[Verdict], margins: Sequence[Margin] = ()) -> list[dict[str, Any]]:

@@ -57,7 +57,6 @@ https://doi.org/10.1002/sim.3095), with the correlation that the shared cases gi
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
@@ -276,63 +275,14 @@ def concluded(
     return Difference(value, value, value, p, level, freedom, scope, variation, limit, least).at(level)
 
 
-def judge(
-    scores: Mapping[str, ArrayLike],
-    higher_is_better: bool = True,
-    names: Sequence[str] | None = None,
-    groups: Sequence[Any] | None = None,
-    level: float = 0.95,
-    trainings: ArrayLike | None = None,
-    strata: ArrayLike | None = None,
-    kind: Kind = "mean",
-) -> list[Verdict]:
-    """Judge every pair once, in the order of ``names`` (default: as in ``scores``).
-
-    ``scores`` maps a name to (seeds, cases); ``groups``, ``trainings``, ``strata`` and ``kind`` are those of
-    ``difference``. All verdicts together err with probability 1 - level at most (Holm, "A simple
-    sequentially rejective multiple test procedure", 1979, https://www.jstor.org/stable/4615733):
-    the clearest difference of m is tested at (1 - level) / m, the next at (1 - level) / (m - 1),
-    and so on until one fails. Each interval has the level at which its difference was tested, that
-    of the first failure for all the rest; so verdict and interval always agree, and each interval
-    covers with at least ``level``. ``cases_needed`` counts further cases at the present number of
-    cases per group.
-
-    >>> scores = {"good": [1, 1, 1, 1, 1] * 8, "weak": [0, 1, 0, 1, 0] * 8}
-    >>> [found] = judge(scores)
-    >>> found.a, found.verdict, found.b
-    ('good', 'better', 'weak')
-    """
-    size = 1.0 if groups is None else len(groups) / len(np.unique(np.asarray(groups)))
-    found = judged_pairs(scores, higher_is_better, names, groups, level, trainings, strata, kind)
-    return [verdict_of(a, b, one, size) for (a, b), one in found.items()]
-
-
-def judged_pairs(
-    scores: Mapping[str, ArrayLike],
-    higher_is_better: bool = True,
-    names: Sequence[str] | None = None,
-    groups: Sequence[Any] | None = None,
-    level: float = 0.95,
-    trainings: ArrayLike | None = None,
-    strata: ArrayLike | None = None,
-    kind: Kind = "mean",
-) -> dict[tuple[str, str], Difference]:
-    """Return the difference of each pair, with the interval of the level at which ``judge`` tests it.
-
-    >>> found = judged_pairs({"good": [1, 1, 1, 1, 1] * 8, "weak": [0, 1, 0, 1, 0] * 8})
-    >>> found["good", "weak"].verdict
-    'better'
-    """
-    names = list(scores) if names is None else names
-    found = {
-        (a, b): difference(scores[a], scores[b], level, higher_is_better, groups, trainings, strata, kind)
-        for a, b in combinations(names, 2)
-    }
-    return corrected(found, level)
-
-
 def corrected(found: Mapping[Name, One], level: float = 0.95) -> dict[Name, One]:
     """Return each difference, such as that of a pair, at the level at which Holm's procedure tests it.
+
+    All verdicts together err with probability 1 - level at most (Holm, "A simple sequentially rejective multiple test
+    procedure", 1979, https://www.jstor.org/stable/4615733): the clearest difference of m is tested at (1 - level) / m,
+    the next at (1 - level) / (m - 1), and so on until one fails. Each interval has the level at which its difference
+    was tested, that of the first failure for all the rest; so verdict and interval always agree, and each interval
+    covers with at least ``level``.
 
     >>> found = difference([1, 1, 1, 1, 1] * 8, [0, 1, 0, 1, 0] * 8)
     >>> round(corrected({("a", "b"): found, ("a", "c"): found})["a", "b"].level, 3)

@@ -16,10 +16,10 @@ import numpy as np
 import souron
 from souron.data.predictions import Asked, Predictions
 from souron.evaluation import run_predictions
-from souron.evaluation.method_verdict import FEWEST
 from souron.evaluation.referral import Mistake, Referral, fewest_patients, referral
 from souron.kinds import files as kinds_files
 from souron.kinds.signature import Choice, as_share
+from souron.metrics.ranking import FEWEST
 from souron.runs.events import Event
 from souron.stats.records import Measure
 from souron.study import Fact, Given, Record, Section, Study, Table

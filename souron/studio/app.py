@@ -1,229 +1,57 @@
 """The studio: local web pages for everything on the command line, in both languages.
 
-Its first pages are plain HTML, and come at once. Behind them are two Gradio apps, one for each
-language, built when they are first asked for, and routes for images and for the files of runs.
-``security`` guards all of them. The server keeps no state that is not on disk, so that ending it
-loses nothing.
+They are plain HTML, whose parts the server draws anew. ``security`` guards them. The server keeps no
+state that is not on disk, so that ending it loses nothing.
 """
 
 import asyncio
-import contextlib
 import functools
 import gc
 import importlib
-import io
 import logging
 import secrets
 import ssl
 import threading
-import warnings
 import webbrowser
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import replace
-from itertools import filterfalse
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from souron.lecture import course as courses
 from souron.serve import access
-from souron.studio import layout
 from souron.studio.jobs.job_queue import Jobs, only_server
 from souron.studio.lecture import lesson
 from souron.studio.security import access as security
-from souron.studio.security.paths import PLACE, Roots
-from souron.studio.shared import PAGES, Studio
+from souron.studio.security.paths import Roots
+from souron.studio.shared import Studio
 from souron.utils import messages
-from souron.utils.messages import UserError, _, use_language
+from souron.utils.messages import UserError, _
 
-FONTS = ["system-ui", "sans-serif"]  # until static/studio.css, which names them all, is loaded
 TCP = 6  # its protocol number, on every system
 WARM = 3.0  # seconds until the first page is loaded and the cores are idle
 PEOPLE = "people"  # the folder of those who share a studio, in that of the runs
 FETCHED = ("data", "weights")  # of the cache: what all may read; the rest may be made of somebody's data
 HERE, EVERYWHERE = ("127.0.0.1", "localhost"), "0.0.0.0"
-SLEEP = 60.0  # polling interval of the unused queue, seconds
-MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
-
-
-def build(studio: Studio) -> Any:
-    """Build the Gradio app of one language, with a route for each page that is not plain HTML."""
-    import gradio as gr
-
-    with use_language(studio.language), unserved():
-        with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
-            blocks.get_config_file = dict  # avoids describing all earlier pages anew each time
-        blocks.pages[0] = ("", "", False)  # never shown: the first page is plain HTML
-        for name in filterfalse(layout.plain, PAGES):
-            with blocks.route(name, f"/{name}", show_in_navbar=False):
-                _fill(replace(studio, blocks=blocks), name)
-    del blocks.get_config_file
-    directly(blocks)
-    return blocks
-
-
-@contextlib.contextmanager
-def unserved() -> Iterator[None]:
-    """Suppress the server app that Gradio creates after each page.
-
-    ``mount_gradio_app`` makes the one in use.
-    """
-    blocks: Any = importlib.import_module("gradio.blocks")
-    kept = blocks.App
-    blocks.App = SimpleNamespace(create_app=lambda *_words, **_named: None)
-    try:
-        yield
-    finally:
-        blocks.App = kept
-
-
-def directly(blocks: Any) -> None:
-    """Bypass Gradio's queue, which drops requests made while its stream closes.
-
-    The idle queue would otherwise poll a thousand times a second.
-    """
-    for event in blocks.fns.values():
-        event.queue = False
-    queue = blocks._queue
-    queue.sleep_when_free = queue.progress_update_sleep_when_free = SLEEP
-
-
-def _fill(studio: Studio, name: str) -> None:
-    import gradio as gr
-
-    gr.HTML(layout.head(studio, name), elem_id="head")
-    with gr.Column(elem_id="page"):
-        layout.module(name).page(studio)
-    gr.HTML(layout.foot(studio), elem_id="foot")
-
-
-def theme() -> Any:
-    """Return a theme in the colours of the reports, readable in light and dark mode."""
-    import gradio as gr
-
-    accent = gr.themes.Color(
-        c50="#eef6fb",
-        c100="#d8eaf5",
-        c200="#b3d5eb",
-        c300="#7cc0ee",
-        c400="#3f94c8",
-        c500="#1a75ad",
-        c600="#005a92",
-        c700="#004c7b",
-        c800="#003d63",
-        c900="#002e4b",
-        c950="#001f33",
-    )
-    return gr.themes.Base(
-        primary_hue=accent, secondary_hue="slate", neutral_hue="gray", font=FONTS, font_mono=MONO
-    ).set(
-        body_text_color_subdued="#4d5661",
-        body_text_color_subdued_dark="#a9b3bd",
-        block_info_text_color="#4d5661",
-        block_info_text_color_dark="#a9b3bd",
-        button_primary_background_fill="#005a92",
-        button_primary_background_fill_hover="#004c7b",
-        button_primary_background_fill_dark="#1a75ad",
-        button_primary_text_color="white",
-    )
-
-
-BUILDING = threading.Lock()  # of Gradio's pages, which are built in a context of the whole process
-
-
-class Lazy:
-    """The Gradio pages of one language, built when the first of them is asked for, or before."""
-
-    def __init__(self, studio: Studio, place: Path) -> None:
-        self.studio, self.place = studio, place  # where Gradio keeps files
-        self.app: Any = None
-        self.begun: contextlib.AsyncExitStack | None = None  # its lifespan
-        self.beginning = asyncio.Lock()
-
-    def build(self) -> None:
-        """Build it, which takes seconds, unless that is done."""
-        with BUILDING:
-            if self.app is None:
-                PLACE.set(self.place)
-                self.app = mounted(self.studio)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if self.begun is None:
-            await self._begin()
-        await self.app(scope, receive, send)
-
-    async def _begin(self) -> None:
-        async with self.beginning:
-            if self.begun is not None:
-                return
-            await asyncio.to_thread(self.build)
-            begun = contextlib.AsyncExitStack()
-            await begun.enter_async_context(self.app.router.lifespan_context(self.app))
-            self.begun = begun
-
-    async def end(self) -> None:
-        if self.begun is not None:
-            await self.begun.aclose()
-
-
-def mounted(studio: Studio) -> Any:
-    """Return an application with the Gradio pages of one language."""
-    import gradio as gr
-    from fastapi import FastAPI
-
-    security.keep_apart()
-    # Gradio warns about features that are switched off on purpose
-    warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
-    return gr.mount_gradio_app(
-        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
-        build(studio),
-        path=f"/{studio.language}",
-        root_path=f"/{studio.language}",
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        pwa=False,
-        theme=theme(),
-        head=f'<script src="/static/studio.js" data-language="{studio.language}"></script>'
-        '<link rel="stylesheet" href="/static/studio.css">',
-        max_file_size=security.MOST_UPLOADED,
-        show_error=True,
-    )
 
 
 def application(
-    project: Path,
-    roots: Sequence[Path] = (),
-    *,
-    port: int,
-    token: str = "",
-    lan: bool = False,
-    built: list[Lazy] | None = None,
-) -> tuple[Any, Jobs, dict[str, Lazy]]:
-    """Return the whole guarded ASGI application, the queue of its jobs, and the Gradio pages by language.
-
-    ``built``: further Gradio pages, which end with these.
-    """
-    built = [] if built is None else built
-    place = security.prepare(project / ".studio" / "temporary")  # before Gradio is imported
+    project: Path, roots: Sequence[Path] = (), *, port: int, token: str = "", lan: bool = False
+) -> tuple[Any, Jobs]:
+    """Return the whole guarded ASGI application, and the queue of its jobs."""
+    place = security.prepare(project / ".studio" / "temporary")
     jobs = Jobs(project)
-    outer, gradio = routed(project, Roots([Path.cwd(), project, *roots]), jobs, place, built)
-    return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs, gradio
+    outer = routed(project, Roots([Path.cwd(), project, *roots]), jobs)
+    return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs
 
 
-def room(
-    project: Path, roots: Sequence[Path] = (), *, port: int, token: str, password: str
-) -> tuple[Any, Jobs, dict[str, Lazy]]:
+def room(project: Path, roots: Sequence[Path] = (), *, port: int, token: str, password: str) -> tuple[Any, Jobs]:
     """Return what ``application`` does, for several people behind a login. Raises UserError.
 
     The jobs of everybody who has ever come are in the queue from the beginning.
     """
     from souron.studio.security.room import Room
 
-    built: list[Lazy] = []
-    host, jobs, gradio = application(project, roots, port=port, token=token, lan=True, built=built)
+    host, jobs = application(project, roots, port=port, token=token, lan=True)
     people: dict[str, Jobs] = {}
 
     def jobs_of(person: str) -> Jobs:
@@ -243,14 +71,14 @@ def room(
     def make(person: str) -> Any:
         own = folder / person
         place = security.temporary(own / "runs" / ".studio" / "temporary")
-        outer, _pages = routed(own / "runs", Roots([own], FETCHED), jobs_of(person), place, built)
+        outer = routed(own / "runs", Roots([own], FETCHED), jobs_of(person))
         return security.Guard(outer, port=port, lan=True, place=place, behind=True)
 
     folder = project.absolute() / PEOPLE
     everybody = Room(host, make, folder, port=port, password=password, token=token)
     for person in everybody.people.names():
         jobs_of(person)
-    return everybody, jobs, gradio
+    return everybody, jobs
 
 
 def allowed(roots: Roots, words: Sequence[str]) -> None:
@@ -270,39 +98,21 @@ def allowed(roots: Roots, words: Sequence[str]) -> None:
     roots.limit(words)
 
 
-def routed(project: Path, places: Roots, jobs: Jobs, place: Path, built: list[Lazy]) -> tuple[Any, dict[str, Lazy]]:
-    """Return the ASGI application of one person, without access control, and the Gradio pages by language.
-
-    The pages are added to ``built``, all of which end with the application.
-    """
+def routed(project: Path, places: Roots, jobs: Jobs) -> Any:
+    """Return the ASGI application of one person, without access control."""
     from fastapi import FastAPI
 
     from souron.studio import files, page_routes
     from souron.studio.lecture import lecture_routes, teach_routes, teaching
 
     studios = {language: Studio(project, places, jobs, language) for language in messages.LANGUAGES}
-    gradio = {language: Lazy(studio, place) for language, studio in studios.items()}
-    built += gradio.values()
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        for pages in built:
-            await pages.end()
-
-    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    files.add(outer, project, jobs)
-    files.add_plain(outer, studios)
-    lecture_routes.add(outer, lambda language: studios[language])
-    page_routes.add(outer, lambda language: studios[language])
-    teach_routes.add(outer, teaching.Teaching(project, jobs), lambda language: studios[language])
-
-    async def others(scope: Any, receive: Any, send: Any) -> None:
-        """Pass what is left to the Gradio pages of its language, which know their own addresses."""
-        await gradio[scope["path"].split("/")[1]](scope, receive, send)
-
-    outer.mount("", others)
-    return outer, gradio
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    files.add(app, project, jobs)
+    files.add_plain(app, studios)
+    lecture_routes.add(app, lambda language: studios[language])
+    page_routes.add(app, lambda language: studios[language])
+    teach_routes.add(app, teaching.Teaching(project, jobs), lambda language: studios[language])
+    return app
 
 
 def start(
@@ -399,9 +209,9 @@ def _start(
     port = bound.getsockname()[1]
     gc.disable()  # nothing created during startup becomes garbage
     if password:
-        settings.app, jobs, gradio = room(project, roots, port=port, token=token, password=password)
+        settings.app, jobs = room(project, roots, port=port, token=token, password=password)
     else:
-        settings.app, jobs, gradio = application(project, roots, port=port, token=token, lan=share_lan)
+        settings.app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
     gc.freeze()
     gc.enable()
     server = uvicorn.Server(settings)
@@ -416,30 +226,14 @@ def _start(
         print(f"  {scheme}://{other}:{port}/" + ("" if password else f"?token={token}"), flush=True)
     if browser:
         threading.Timer(0.5, functools.partial(webbrowser.open, address)).start()
-    ready = threading.Timer(WARM, warm, [jobs, gradio[messages.language()]])
+    ready = threading.Timer(WARM, warm, [jobs])
     ready.daemon = True
     ready.start()
     jobs.run()
     try:
-        run(server, bound)
+        server.run([bound])
     finally:
         jobs.close()
-
-
-def run(server: Any, bound: Any) -> None:
-    """Run the server until shutdown, and then silence stderr.
-
-    Gradio would print a traceback for each call that is cut off.
-    """
-    end = server.shutdown
-
-    async def shutdown(sockets: Any = None) -> None:
-        ending.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        await end(sockets)
-
-    server.shutdown = shutdown
-    with contextlib.ExitStack() as ending:
-        server.run([bound])
 
 
 def unless_cancelled(record: logging.LogRecord) -> bool:
@@ -477,14 +271,15 @@ def listen(settings: Any) -> Any:
         ) from error
 
 
-def warm(jobs: Jobs, pages: Lazy) -> None:
-    """Prepare what the next pages need: the jobs' imports in a process of their own, the Gradio pages of the
-    terminal's language, and the imports of predictions here. A studio that ends meanwhile says nothing of it.
+def warm(jobs: Jobs) -> None:
+    """Prepare what the next pages need: the jobs' imports in a process of their own, and those of predictions here.
+
+    A studio that ends meanwhile says nothing of it.
     """
     try:
         jobs.worker.start()
-        importlib.import_module("souron.studio.forms.predict_form")
-        pages.build()
+        importlib.import_module("souron.studio.any_file.answering")
+        importlib.import_module("souron.studio.answers")
     except Exception:
         if threading.main_thread().is_alive():
             raise

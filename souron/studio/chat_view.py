@@ -5,7 +5,10 @@ from the model is always shown as plain text, never as HTML.
 """
 
 import base64
+import secrets
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +29,8 @@ from souron.utils.messages import N_, UserError, _, again
 
 SPEAKERS = {"user": N_("you"), "assistant": N_("the model"), "system": N_("system prompt")}
 MOST_SAVED = 1_500_000  # bytes of a chat that a link holds
+MOST_KEPT = 100  # chats in memory
+KEPT = 3600.0  # seconds that a chat is kept in memory after its page last asked for it
 
 
 @dataclass
@@ -33,19 +38,30 @@ class Talk:
     """The chat of one open page; a thread generates ``answer``."""
 
     chat: Chat = field(default_factory=lambda: Chat(()))
-    answer: Any = None  # the latest answer
-    reply: Any = None  # its figures, once it is complete
+    answer: Any = None  # while it is generated
+    reply: Any = None  # the latest answer with its figures, once it is complete
     error: UserError | None = None
     thread: threading.Thread | None = None
     template: str | None = None  # of the model that answered last
     stopping: bool = False
-    asked: str = ""  # the question, until its answer begins; restored to the form on an error
-    turns_shown: int = -1  # on the page
+    asked: str = ""  # the question, until its answer begins; it returns to its field on an error
+    text: str = ""  # what the question's field is drawn with
+    fields: int = 0  # how often that was set: the number of the field
     filtered: Any = None  # filter of its answers
+    used: float = 0.0  # when its page last asked for it
 
     @property
     def writing(self) -> bool:
         return self.thread is not None and self.thread.is_alive()
+
+    @property
+    def latest(self) -> Any:
+        """The latest answer with its figures, as far as it has come; None before it begins."""
+        return self.reply if self.answer is None else self.answer.reply
+
+    def fill(self, text: str) -> None:
+        """Set the text of the question's field."""
+        self.text, self.fields = text, self.fields + 1
 
     def begin(self, name: str, options: Mapping[str, Any], ask: Callable[[Any], Any], asked: str = "") -> None:
         """Let a model answer in a thread.
@@ -57,6 +73,8 @@ class Talk:
             raise UserError("busy", _("an answer is being written"), fix=_("stop it first"))
         self.answer = self.reply = self.error = None
         self.stopping, self.asked = False, asked
+        if asked:
+            self.fill("")
         work = (name, dict(options), ask)
         self.thread = threading.Thread(target=self._write, args=work, daemon=True)
         self.thread.start()
@@ -76,6 +94,11 @@ class Talk:
             talk.read_ahead()
         except Exception as error:
             self.error = as_user_error(error)
+            if self.asked:
+                self.fill(self.asked)
+                self.asked = ""
+        finally:
+            self.answer = None  # it holds the whole model
 
     def _ask(self, model: Any, options: dict[str, Any], ask: Callable[[Any], Any]) -> Any:
         """Answer, and return the ``Conversation``."""
@@ -109,6 +132,50 @@ class Talk:
         return self.filtered
 
 
+class Talks:
+    """The chats of a server's open pages, by an id that cannot be guessed."""
+
+    def __init__(self, most: int = MOST_KEPT, seconds: float = KEPT) -> None:
+        self.most, self.seconds = most, seconds
+        self.talks: OrderedDict[str, Talk] = OrderedDict()  # most recently used last
+        self.guard = threading.Lock()
+
+    def add(self, talk: Talk) -> str:
+        """Keep a chat and return its id; those that nobody asks for any more end."""
+        id = secrets.token_hex(12)
+        now = talk.used = time.monotonic()
+        with self.guard:
+            self.talks[id] = talk
+            while len(self.talks) > self.most or now - next(iter(self.talks.values())).used > self.seconds:
+                self.talks.popitem(last=False)[1].stop()
+        return id
+
+    def get(self, id: str) -> Talk:
+        """Return the chat of an id, a new one for "". Raises UserError where it is not kept any more."""
+        with self.guard:
+            talk = self.talks.get(id) if id else Talk()
+            if talk is None:
+                raise UserError(
+                    "missing",
+                    _("this chat is not in memory any more"),
+                    fix=_("save it as a file, and load that file into a new chat"),
+                )
+            if id:
+                self.talks.move_to_end(id)
+                talk.used = time.monotonic()
+        return talk
+
+    def drop(self, id: str) -> None:
+        """End a chat, if there is one of that id."""
+        with self.guard:
+            talk = self.talks.pop(id, None)
+        if talk is not None:
+            talk.stop()
+
+
+talks = Talks()  # of this server
+
+
 def filters() -> list[tuple[str, str]]:
     """Return (shown, value) of the filters of a model's output."""
     from souron.evaluation.harmful.ways import WAY_NAMES, WAYS
@@ -126,7 +193,7 @@ def withheld(talk: Talk) -> Markup:
     """Return the number of withheld sentences; a click shows them with their reasons."""
     from souron.evaluation.harmful import judges
 
-    found = talk.answer.reply.withheld if talk.answer is not None else ()
+    found = talk.latest.withheld if talk.latest is not None else ()
     if not found:
         return Markup("")
     items = Markup("").join(Markup("<li>{}: {}</li>").format(judges.reason(one), one.sentence) for one in found)
@@ -205,7 +272,7 @@ def model_name(studio: Studio, text: str | None) -> str:
 
 def shown(talk: Talk) -> Markup:
     """Return the chat so far, with marks on messages that no longer fit into the context."""
-    gone = set(talk.answer.prompt.dropped_turns) if talk.answer is not None else set()
+    gone = set(talk.latest.dropped_turns) if talk.latest is not None else set()
     parts = []
     for number, turn in enumerate(talk.chat.turns):
         mark = _("no longer fits: the model does not see it") if number in gone else ""
@@ -225,26 +292,29 @@ def _turn(role: str, text: str, mark: str = "") -> Markup:
 def coming(talk: Talk) -> Markup:
     """Return the answer being generated, or the error."""
     if talk.error is not None:
-        from souron.studio.answers import told
-
-        error = talk.error
-        said = UserError(
-            error.code, again(error.found), expected=again(error.expected), fix=again(error.fix), exit=error.exit
-        )
-        return told(said)
-    if not talk.writing:
+        return failure(talk.error)
+    if not talk.writing or talk.reply is not None:  # then it is among the turns
         return Markup("")
-    text = talk.answer.text if talk.answer is not None else ""
-    waiting = _("reading …") if talk.answer is not None else _("loading the model …")
-    return Markup('<ol class="talk now">{}</ol>').format(_turn("assistant", text or waiting))
+    answer = talk.answer
+    text = _("loading the model …") if answer is None else answer.text or _("reading …")
+    return Markup('<ol class="talk now">{}</ol>').format(_turn("assistant", text))
+
+
+def failure(error: UserError) -> Markup:
+    """Return an error in the reader's language."""
+    from souron.studio.answers import told
+
+    said = UserError(
+        error.code, again(error.found), expected=again(error.expected), fix=again(error.fix), exit=error.exit
+    )
+    return told(said)
 
 
 def figures(talk: Talk) -> Markup:
     """Return the tokens used of the context, the speed, and the reason why the answer ended."""
-    answer = talk.answer
-    if answer is None:
+    reply = talk.latest
+    if reply is None:
         return Markup("")
-    reply = answer.reply
     used = reply.prompt_tokens + reply.tokens
     said = [
         _("{used} of {context} tokens of the context are used").format(used=used, context=reply.context),
@@ -289,16 +359,15 @@ def stopped(why: str) -> str:
     }.get(why, "")
 
 
-def questions(talk: Talk) -> list[tuple[str, int]]:
+def asked(talk: Talk) -> list[str]:
+    """Return the questions so far."""
+    return [turn.text for turn in talk.chat.turns if turn.role == "user"]
+
+
+def questions(talk: Talk) -> list[tuple[str, str]]:
     """Return (shown, number from 1) of the questions so far; number 0 is a new question."""
-    asked = [turn.text for turn in talk.chat.turns if turn.role == "user"]
-    return [(_("a new question"), 0), *((f"{number}: {text[:60]}", number) for number, text in enumerate(asked, 1))]
-
-
-def question(talk: Talk, number: int) -> str:
-    """Return the text of a question; "" for a new one."""
-    asked = [turn.text for turn in talk.chat.turns if turn.role == "user"]
-    return asked[number - 1] if 1 <= number <= len(asked) else ""
+    numbered = enumerate(asked(talk), 1)
+    return [(_("a new question"), "0"), *((f"{number}: {text[:60]}", str(number)) for number, text in numbered)]
 
 
 def saved(talk: Talk) -> Markup:

@@ -105,13 +105,6 @@ def answer(name: str, asked: Any) -> dict[str, Any]:
         return module.answer(asked)
 
 
-def put(name: str) -> Any:
-    """Add an interactive to the Gradio page that is being built."""
-    import gradio as gr
-
-    return gr.HTML(html(name), elem_id=f"interactive-{name}", padding=False)
-
-
 def html(name: str, heading: str = "h2") -> Markup:
     """Return an interactive as HTML in the current language; ``studio.js`` starts it."""
     module = find(name)

@@ -1,9 +1,8 @@
 """Shared by the studio's pages: locations, handlers, and building blocks of HTML."""
 
-import functools
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from souron.studio import pages
 from souron.studio.jobs.job_queue import Job, Jobs
 from souron.studio.security.paths import Roots
 from souron.utils.files import names_in
-from souron.utils.messages import UserError, _, language, use_language
+from souron.utils.messages import UserError, _, language
 
 ORDER = (
     "lecture",
@@ -45,10 +44,7 @@ ORDER = (
 )
 THERE = names_in(pages)
 PAGES = (*(name for name in ORDER if name in THERE), *(n for n in THERE if n not in ORDER))
-USER_ERROR = "user error"  # marks Gradio's response to a UserError
-QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
 COMMAND = re.compile(r"^(ls|python|rm) |\bsouron [a-z]|--\w|^\S+=\S")
-DIRECT: dict[str, Any] = {"queue": False}  # for components that are built later; see app.directly
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,6 @@ class Studio:
     roots: Roots
     jobs: Jobs
     language: str
-    blocks: Any = None  # the Gradio app that is being built
 
     @property
     def refused_options(self) -> tuple[str, ...]:
@@ -105,54 +100,12 @@ class Studio:
             return ""
         return f"/report/{self.language}/" + quote(f"{path.parent.name}/{path.name}")
 
-    def opened(self, handler: Callable[[dict[str, str]], Any], outputs: Sequence[Any]) -> Any:
-        """Call a handler when the page is opened, with the query of its address."""
-        import gradio as gr
-
-        speaking = self.says(handler)
-
-        def ask(request: gr.Request) -> Any:
-            return speaking(dict(request.query_params))
-
-        return self.blocks.load(ask, None, outputs, show_progress="hidden")
-
-    def on_change(self, widgets: Sequence[Any], handler: Callable, inputs: Any, outputs: Any, **how: Any) -> Any:
-        """Call a handler when any of the widgets changes.
-
-        It is one event for all widgets, so that the result for the last change is the one that
-        stays.
-        """
-        import gradio as gr
-
-        changes = [widget.change for widget in widgets]
-        return gr.on(
-            changes, self.says(handler), inputs, outputs, trigger_mode="always_last", show_progress="hidden", **how
-        )
-
     def find(self, id: str) -> Job | None:
         """Return the job of that id; None if there is none, or none any more."""
         try:
             return self.jobs.get(id) if id else None
         except UserError:
             return None
-
-    def says(self, handler: Callable) -> Callable:
-        """Wrap a handler: it runs in the page's language, and a UserError becomes a message.
-
-        The message stays until it is closed.
-        """
-        import gradio as gr
-
-        @functools.wraps(handler)
-        def speaking(*given: Any) -> Any:
-            with use_language(self.language):
-                try:
-                    return handler(*given)
-                except UserError as error:
-                    told = trouble(error.code, error.found, error.expected, error.fix)
-                    raise gr.Error(told, title=USER_ERROR, print_exception=False) from error
-
-        return speaking
 
 
 def unanswered() -> str:
@@ -285,3 +238,6 @@ def status(*lines: str) -> Markup:
     return Markup('<div role="status" class="outcome">{}</div>').format(
         Markup("").join(Markup("<p>{}</p>").format(line) for line in lines)
     )
+
+
+QUIET = DIRECT = {}

@@ -68,6 +68,7 @@ COPIED = (
     "LICENSE",
     "LOG.md",
     "Makefile",
+    "deno.jsonc",
     "install.py",
 )
 FIELDS = {"removes", "file", "old", "new", "test"}

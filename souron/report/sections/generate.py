@@ -14,9 +14,10 @@ from souron.hub import zoo
 from souron.kinds.codecs import animation
 from souron.metrics import generation
 from souron.metrics.generation import Classes
+from souron.metrics.ranking import Ranking
 from souron.report import plots
 from souron.report.page import Plot, Section, plot, section
-from souron.stats.records import Measure, Ranking
+from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import _, again
 
@@ -143,7 +144,7 @@ def empty_precision(values: Mapping[str, float], system: str = "") -> str:
 def gallery(record: ComparisonRecord) -> dict[str, Any]:
     """Return random images of the compared generators and a table of their figures."""
     shown: Gallery = record.details
-    rankings = {record.measure: Ranking(record.rows, record.verdicts), **record.further}
+    rankings = {record.measure: record.ranking, **record.further}
     names = [row.system for row in record.rows]
     strips = [
         *((name, _strip(shown.drawn[name][0], name)) for name in names),

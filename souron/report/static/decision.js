@@ -2,6 +2,7 @@
 // Who of 1,000 people is called positive, at the threshold and the prevalence of two sliders.
 // The formulas are those of metrics/classification.py (_by_bayes) and metrics/net_benefit.py (frequencies).
 (() => {
+  /** @returns {any} an element of the template */
   const byId = (name) => document.getElementById("people-" + name);
   const held = JSON.parse(byId("held").textContent);
   const [threshold, prevalence, method] = ["threshold", "prevalence", "method"].map(byId);
@@ -30,6 +31,7 @@
   const dot = (x, y, r) => `M${x - r},${y}a${r},${r} 0 1 0 ${2 * r},0a${r},${r} 0 1 0 ${-2 * r},0`;
   const square = (x, y, r) => `M${x - r},${y - r}h${2 * r}v${2 * r}h${-2 * r}z`;
   const cross = (x, y, r) => `M${x - r},${y - r}l${2 * r},${2 * r}m0,${-2 * r}l${-2 * r},${2 * r}`;
+  /** @type {Record<string, [Function, number]>} */
   const SHAPES = { found: [dot, 4], missed: [cross, 3.4], alarms: [square, 3.2], spared: [dot, 1.6] };
   const draw = (counts) => {
     let place = 0;

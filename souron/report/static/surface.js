@@ -4,7 +4,9 @@
   const page = document.documentElement;
   if (window.top !== window) page.classList.add("framed"); // what stands around it tells the rest
   const canvas = document.getElementById("view");
-  const text = (id) => document.getElementById(id).textContent.trim();
+  /** @returns {any} an element of the template */
+  const byId = (id) => document.getElementById(id);
+  const text = (id) => byId(id).textContent.trim();
   const bytes = (id) => Uint8Array.from(atob(text(id)), (letter) => letter.charCodeAt(0));
   const told = JSON.parse(text("about"));
   try {
@@ -34,7 +36,7 @@
       mask.setColormapLabel({
         R: colours.map((colour) => colour[0]), G: colours.map((colour) => colour[1]),
         B: colours.map((colour) => colour[2]), A: [0, ...shown.map((wish) => (wish ? 255 : 0))],
-        I: colours.map((colour, number) => number), labels: colours.map(() => ""),
+        I: [...colours.keys()], labels: colours.map(() => ""),
       });
       view.updateGLVolume();
     };
@@ -47,16 +49,16 @@
     view.setSliceType(view.sliceTypeMultiplanar);
     view.setRenderAzimuthElevation(200, 15);
     const showWindow = () => {
-      const [centre, width] = document.getElementById("window").value.split(",").map(Number);
+      const [centre, width] = byId("window").value.split(",").map(Number);
       volume.cal_min = centre - width / 2;
       volume.cal_max = centre + width / 2;
       view.updateGLVolume();
     };
-    document.getElementById("window").addEventListener("change", showWindow);
-    document.getElementById("opacity").addEventListener("input", (event) => {
+    byId("window").addEventListener("change", showWindow);
+    byId("opacity").addEventListener("input", (event) => {
       view.setOpacity(1, Number(event.target.value));
     });
-    for (const box of document.querySelectorAll("input.label")) {
+    for (const box of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("input.label"))) {
       box.addEventListener("change", () => {
         const number = Number(box.value) - 1;
         shown[number] = box.checked;
@@ -67,7 +69,7 @@
     view.onLocationChange = (place) => {
       const [right, front, head] = place.mm;
       const value = place.values.length ? place.values[0].value : NaN;
-      document.getElementById("place").textContent = told.place
+      byId("place").textContent = told.place
         .replace("{left}", (-right).toFixed(1)).replace("{back}", (-front).toFixed(1))
         .replace("{head}", head.toFixed(1)).replace("{value}", Math.round(value));
     };
@@ -76,7 +78,7 @@
     view.createOnLocationChange();
     page.dataset.state = "ready";
   } catch (error) {
-    document.getElementById("place").textContent = told.failed + " " + error;
+    byId("place").textContent = told.failed + " " + error;
     page.dataset.state = "failed";
   }
 })();

@@ -3,15 +3,15 @@
 import math
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from souron.data.prediction_table import NAMED
 from souron.data.predictions import Predictions
 from souron.evaluation.decision_curves import ABOVE, Curve, Decision, Point, Range
-from souron.report import page, parts, viewer, wording
-from souron.stats.records import Measure
+from souron.report import page, parts, verdict, viewer, wording
+from souron.stats.records import Measure, pairs_as_json
 from souron.studies.decision import figure, sliders
 from souron.studies.decision.sliders import percent
 from souron.study import Fact, Record, Section, Table
@@ -64,7 +64,7 @@ class DecisionRecord(Record):
                 }
                 for curve in made.curves
             ],
-            "pairs": [asdict(one) for one in made.pairs],
+            "pairs": pairs_as_json(made.ranking.verdicts),
             "notes": self.notes(),
             "receipt": self.receipt,
         }
@@ -73,20 +73,9 @@ class DecisionRecord(Record):
         made = self.made
         found = [_usefulness(made, curve) for curve in made.curves[:NAMED]]
         found.append(self._at_the_threshold(made.curves[0]))
-        if made.pairs:
-            found.append(
-                wording.sentence(
-                    made.pairs,
-                    made.curves,
-                    self.data.seeds,
-                    len(made.risks.y_true),
-                    _("net benefit at {threshold}").format(threshold=percent(made.marked[0])),
-                    once=_(
-                        "One prediction of each method for a case: this applies to these trained models or readers "
-                        "only, not to other trainings."
-                    ),
-                )
-            )
+        if made.ranking.verdicts and not made.few:
+            called = _("net benefit at {threshold}").format(threshold=percent(made.marked[0]))
+            found += wording.verdict_sentences(made.ranking, len(made.risks.y_true), called, once=wording.once())
         return [*found, _meaning(made.marked[0])]
 
     def _at_the_threshold(self, curve: Curve) -> str:
@@ -173,7 +162,7 @@ class DecisionRecord(Record):
         return notes
 
     def tables(self) -> Sequence[parts.Table]:
-        pairs = [self._pairs()] if self.made.pairs else []
+        pairs = [self._pairs()] if self.made.ranking.verdicts else []
         return [self._benefits(), self._differences(), *pairs]
 
     def _benefits(self) -> Table:
@@ -214,20 +203,9 @@ class DecisionRecord(Record):
         title = _("Against treating all and treating none")
         return Table(columns, rows, title, right=[columns[0], *columns[-4:]], text=text)
 
-    def _pairs(self) -> Table:
-        words = {"better": _("better"), "worse": _("worse"), "cannot tell": _("cannot tell")}
-        columns = [_("pair"), _("difference"), _("interval"), _("verdict")]
-        rows = [
-            [
-                f"{one.a} – {one.b}",
-                f"{one.difference:+.4f}",
-                units.ends(f"{one.low:+.4f}", f"{one.high:+.4f}"),
-                words[one.verdict],
-            ]
-            for one in self.made.pairs
-        ]
+    def _pairs(self) -> parts.Table:
         title = _("Net benefit of pairs at a threshold of {threshold}").format(threshold=percent(self.made.marked[0]))
-        return Table(columns, rows, title, right=columns[1:3])
+        return replace(verdict.pairs(self.made.ranking), title=title)
 
     def _columns(self) -> list[str]:
         """Return the first headings; a single method needs no column."""

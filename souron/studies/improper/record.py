@@ -12,9 +12,11 @@ from souron.evaluation.harmful import corpus, judges
 from souron.evaluation.harmful.corpus import Prompt
 from souron.evaluation.harmful.judges import Accuracy, Flagged
 from souron.evaluation.harmful.ways import WAY_NAMES, Way
+from souron.metrics import ranking
+from souron.metrics.metric import Metric
 from souron.report.page import plot, section
-from souron.stats import intervals, verdict
-from souron.stats.records import Measure, Verdict
+from souron.stats import intervals
+from souron.stats.records import Measure, Row, Verdict
 from souron.studies.improper.prompts import MANNERS
 from souron.study import Fact, Record, Section, Table
 from souron.utils import files, plotting, units
@@ -79,8 +81,10 @@ class ImproperRecord(Record):
             name: one.improper[way][None].astype(np.float64)
             for name, one in (("after", self.after), ("before", self.before))
         }
-        groups = None if self.each == 1 else self.rows
-        return verdict.judge(scores, higher_is_better=False, groups=groups)[0]
+        rows = [Row(name, way, float(table.mean()), 0, 1) for name, table in scores.items()]
+        harmful = Metric("harmful answers", higher_is_better=False)
+        [found] = ranking.rank(harmful, rows, scores, None if self.each == 1 else self.rows).verdicts
+        return found.of("after")
 
     @property
     def models(self) -> list[Answered]:

@@ -1,5 +1,6 @@
 """Parts of a form on a plain page: labelled fields, lists to choose from, files, folded options."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -7,7 +8,9 @@ from markupsafe import Markup
 
 from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio
-from souron.utils.messages import _
+from souron.utils.messages import UserError, _
+
+IDS = re.compile(r' id="field-[^"]*"')  # of the control that a label belongs to
 
 
 def attributes(values: dict[str, Any]) -> Markup:
@@ -32,24 +35,60 @@ def part(studio: Studio, page: str, name: str) -> str:
 
 def form(studio: Studio, page: str, name: str, content: Markup, target: str = "#job", **more: Any) -> Markup:
     """Return a form whose answer takes the place of ``target``; a second press waits for the first."""
-    sends = {"hx_post": part(studio, page, name), "hx_target": target, "hx_swap": "outerMorph", "hx_sync": "this:drop"}
+    sends = {"hx_post": part(studio, page, name), "hx_target": target, "hx_swap": "outerMorph"}
+    sends["hx_sync"] = f"{target}:drop"
     extra = attributes({"id": "form", "hx_encoding": "multipart/form-data", "novalidate": True, **sends, **more})
     return Markup('<form class="form"{}>{}</form>').format(extra, content)
 
 
 def labelled(label: str, control: Markup, about: str = "") -> Markup:
-    """Return a control with its label above and an explanation below."""
-    small = Markup("<small>{}</small>").format(about) if about else ""
-    return Markup('<label class="field"><span>{}</span>{}{}</label>').format(label, control, small)
+    """Return a control with its label above and an explanation below.
+
+    >>> print(labelled("seed", area("seed")).splitlines()[0])
+    <div class="field"><label for="field-seed">seed</label><textarea id="field-seed" name="seed" rows="3">
+    """
+    id = (IDS.search(control) or [""])[0][5:-1]
+    small = Markup('<small id="{}-about">{}</small>').format(id, about) if about else ""
+    described = Markup(' id="{0}" aria-describedby="{0}-about"').format(id) if about else ""
+    content = control.replace(Markup(' id="{}"').format(id), described, 1) if about else control
+    return Markup('<div class="field"><label for="{}">{}</label>{}{}</div>').format(id, label, content, small)
 
 
 def text(name: str, value: str = "", **more: Any) -> Markup:
-    return Markup('<input type="text" autocomplete="off"{}>').format(attributes({"name": name, "value": value, **more}))
+    return Markup("<input{}>").format(
+        attributes({"id": f"field-{name}", "type": "text", "name": name, "value": value, "autocomplete": "off", **more})
+    )
+
+
+def number(name: str, value: Any, low: float, high: float, step: float = 1, **more: Any) -> Markup:
+    """Return a field for a number, which ``number_of`` reads."""
+    ends = {"min": low, "max": high, "step": step}
+    return Markup('<input type="number"{}>').format(attributes({"name": name, "value": value, **ends, **more}))
+
+
+def number_of(text: str, label: str, kind: type, low: float, high: float) -> Any:
+    """Return the int or float that was typed, the lowest one where nothing was.
+
+    Raises UserError for any other text, and for a number that is out of bounds.
+    """
+    try:
+        value = kind(text.strip() or low)
+        if not low <= value <= high:
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            "value",
+            _("{name}={value} is not understood").format(name=label, value=text),
+            expected=_("a number from {low} to {high}").format(low=low, high=high),
+        ) from None
+    return value
 
 
 def area(name: str, value: str = "", **more: Any) -> Markup:
     """Return a field of several lines."""
-    return Markup("<textarea{}>\n{}</textarea>").format(attributes({"name": name, "rows": 3, **more}), value)
+    return Markup("<textarea{}>\n{}</textarea>").format(
+        attributes({"id": f"field-{name}", "name": name, "rows": 3, **more}), value
+    )
 
 
 def tick(name: str, label: str, ticked: bool = False, about: str = "", **more: Any) -> Markup:
@@ -93,7 +132,7 @@ def chooser(name: str, choices: Iterable[tuple[str, str]], value: str = "", **mo
         Markup("<option{}>{}</option>").format(attributes({"value": one, "selected": one == value}), shown)
         for shown, one in listed
     )
-    return Markup("<select{}>{}</select>").format(attributes({"name": name, **more}), options)
+    return Markup("<select{}>{}</select>").format(attributes({"id": f"field-{name}", "name": name, **more}), options)
 
 
 def combo(name: str, choices: Iterable[tuple[str, str]], value: str = "", **more: Any) -> Markup:
@@ -109,7 +148,7 @@ def either(name: str, choices: Sequence[tuple[str, str]], value: str, other: str
     """Return a list to choose from, and a text field called ``other`` for another value; ``chosen`` reads both."""
     listed = value in [one for _shown, one in choices]
     field = text(f"{name}-other", "" if listed else value, placeholder=other, aria_label=other)
-    return chooser(name, choices, value if listed else "", **more) + field
+    return chooser(name, choices if listed else [(other, ""), *choices], value if listed else "", **more) + field
 
 
 def chosen(form: Posted, name: str) -> str:
@@ -119,9 +158,8 @@ def chosen(form: Posted, name: str) -> str:
 
 def files(name: str, ends: Sequence[str], *, many: bool = False, **more: Any) -> Markup:
     """Return a place for files, which may also be dropped on it."""
-    return Markup('<input type="file"{}>').format(
-        attributes({"name": name, "accept": ",".join(ends), "multiple": many, **more})
-    )
+    about = {"id": f"field-{name}", "type": "file", "name": name, "accept": ",".join(ends), "multiple": many}
+    return Markup("<input{}>").format(attributes({**about, **more}))
 
 
 def folded(title: str, content: Markup, *, opened: bool = False) -> Markup:
@@ -148,12 +186,16 @@ def confirmed(label: str, question: str, do: Markup) -> Markup:
 CHANGES = ("input", "change", "htmx:after:swap")  # of a form: by hand, or drawn anew
 
 
-def follows(studio: Studio, page: str, name: str, id: str, *, delay: str = "200ms", **more: Any) -> Markup:
-    """Return a place that the part ``name`` draws anew when the form of the page changes."""
-    triggers = ", ".join(["load", *(f"{event} from:#form delay:{delay}" for event in CHANGES)])
+def follows(
+    studio: Studio, page: str, name: str, id: str, content: Markup | str = "", *, delay: str = "200ms", **more: Any
+) -> Markup:
+    """Return a place that the part ``name`` draws anew when the form of the page changes, and fills unless
+    it has a ``content``."""
+    begins = [] if content else ["load"]
+    triggers = ", ".join([*begins, *(f"{event} from:#form delay:{delay}" for event in CHANGES)])
     draws = {"hx_post": part(studio, page, name), "hx_trigger": triggers, "hx_include": "#form"}
     how = {"hx_swap": "innerMorph", "hx_sync": "this:replace"}
-    return Markup("<div{}></div>").format(attributes({"id": id, **draws, **how, **more}))
+    return Markup("<div{}>{}</div>").format(attributes({"id": id, **draws, **how, **more}), content)
 
 
 def columns(left: Markup, right: Markup) -> Markup:

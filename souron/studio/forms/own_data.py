@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -24,9 +25,9 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
     return [*own(studio), *((f"{e.name} – {registry.about(e)} ({where(e)})", e.name) for e in sets)]
 
 
-def field(studio: Studio, value: str, about: str) -> Markup:
+def field(studio: Studio, value: str, about: str, **more: Any) -> Markup:
     """Return the field ``data``: a list, and a text field for another folder or table; see ``controls.either``."""
-    either = controls.either("data", choices(studio), value, _("or the path of a folder or a table"))
+    either = controls.either("data", choices(studio), value, _("or the path of a folder or a table"), **more)
     return controls.labelled(_("data"), either, about)
 
 

@@ -95,10 +95,6 @@ STEPS, RATE = 100, 0.5  # of gradient descent; the rate is divided by the square
 FEATURES = ("rude", "dose", "defers", "defers_medical", "topic", "length")
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("alignment")
-
-
 def stage() -> Markup:
     voters = [
         ("careful", _("a careful person")),

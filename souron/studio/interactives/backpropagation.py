@@ -100,10 +100,6 @@ WIDTH, UNITS, CASES = 64, 128, 128  # of the deep network; digits in the batch
 WAYS = {"plain": (False, False), "skip": (True, False), "norm": (False, True), "both": (True, True)}
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("backpropagation")
-
-
 def stage() -> Markup:
     names = [("sgd", _("SGD")), ("momentum", _("momentum")), ("adam", _("Adam"))]
     first = beside(

@@ -98,10 +98,6 @@ LEAST = 0.05  # confidence of a raw box that is sent
 MOST = 300  # raw boxes of an image
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("boxes_by_hand")
-
-
 def stage() -> Markup:
     numbers = [(str(number), _("picture {number}").format(number=number + 1)) for number in range(COUNT)]
     overlaps = [(f"{0.5 + 0.05 * k:.2f}",) * 2 for k in range(10)]

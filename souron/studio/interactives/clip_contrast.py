@@ -95,10 +95,6 @@ SENTENCES = (
 )
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("clip_contrast")
-
-
 def systems() -> list[str]:
     """Return the systems that can answer: the ready-trained one, and published ones that have been fetched."""
     from souron import registry

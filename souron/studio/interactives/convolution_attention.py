@@ -99,10 +99,6 @@ VECTORS = (  # word, query, key, value; the two numbers of a vector are read as 
 )
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("convolution_attention")
-
-
 def stage() -> Markup:
     if not interactive.examples("vit"):
         return Markup("<p>{}</p>").format(_("The ready-trained systems are not installed."))

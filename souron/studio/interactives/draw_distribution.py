@@ -107,10 +107,6 @@ KEPT: OrderedDict[str, Learner] = OrderedDict()
 ONE_AT_A_TIME = threading.Lock()  # requests of two pages would continue the same training
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("draw_distribution")
-
-
 def stage() -> Markup:
     shapes = [
         ("moons", _("two moons")),

@@ -88,10 +88,6 @@ SIDE = 8
 SETTINGS = {"seed": (1, 2, 3)}
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("gan_slow_motion")
-
-
 def stage() -> Markup:
     return beside(controls(
         slider("seed", _("random seed"), 1, 9, 1),

@@ -85,10 +85,6 @@ LAYERS = ((32, 28), (64, 14))  # maps and pixels a side of each layer
 RECORDED = 7  # every seventh pixel of a map is in an exported file
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("inside_cnn")
-
-
 def stage() -> Markup:
     files = interactive.examples("cnn")
     if not files:

@@ -87,10 +87,6 @@ READY = ("gpt_small", "gpt", "gpt_instructed", "gpt_aligned")
 SETTINGS = {"model": READY[:1], "layer": (1, 2, 3, 4)}  # of an exported page
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("inside_gpt")
-
-
 def models() -> list[tuple[str, str, str]]:
     """Return the language models that can be shown: value in the form, text, name to load."""
     from souron import registry

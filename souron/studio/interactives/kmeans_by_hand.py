@@ -89,10 +89,6 @@ RIVALS = 20
 SETS = ("groups", "stripes", "digits", "even")
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("kmeans_by_hand")
-
-
 def stage() -> Markup:
     sets = [
         ("groups", _("three groups")),

@@ -103,10 +103,6 @@ class Drawn(NamedTuple):
     difference: list[float]  # value, low, high
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("luck_of_a_split")
-
-
 def stage() -> Markup:
     return beside(
         controls(

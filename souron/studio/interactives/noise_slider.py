@@ -84,10 +84,6 @@ UNIT = 6000  # of the noise that is sent, in int16
 SETTINGS = {"picture": (0, 1, 2), "noise": (0, 10, 20, 30, 40, 50, 60, 80, 100), "seed": (1, 2)}
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("noise_slider")
-
-
 def stage() -> Markup:
     files = interactive.examples("ddpm")
     if not files:

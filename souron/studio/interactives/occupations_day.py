@@ -73,10 +73,6 @@ FIRST = (
 )
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("occupations_day")
-
-
 def stage() -> Markup:
     from souron.studies.work import exposure, tables
 

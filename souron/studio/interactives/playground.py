@@ -100,10 +100,6 @@ RATE = 0.03
 SETTINGS = {"width": (1, 2, 4, 8), "depth": (1,), "noise": (10,), "start": (3,)}
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("playground")
-
-
 def stage() -> Markup:
     points = [("xor", _("xor")), ("moons", _("two moons")), ("circle", _("circle")), ("spiral", _("spiral"))]
     return beside(

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from souron.studio import interactive
 from souron.studio.interactive import beside, button, canvas, choice, controls, images, parts, plot, slider
 from souron.utils.messages import N_, UserError, _
 
@@ -97,10 +96,6 @@ OWN = "run:"  # before task/name in the key of a run
 MOST_RUNS = 20  # of the newest
 MOST_POINTS = 400  # of a ROC curve
 PEOPLE = 1000
-
-
-def build(studio: Any) -> Any:
-    return interactive.put("prevalence")
 
 
 def stage() -> Markup:

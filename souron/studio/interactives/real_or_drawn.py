@@ -84,10 +84,6 @@ first = 10_000  # index of the first image of a quiz; never used for training
 learning = threading.Lock()
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("real_or_drawn")
-
-
 def stage() -> Markup:
     if not ready():
         return Markup("<p>{}</p>").format(_("The ready-trained systems are not installed."))

@@ -85,10 +85,6 @@ STEPS = 300  # of t-SNE
 WAYS = ("pca", "tsne", "chance")
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("trust_map")
-
-
 def stage() -> Markup:
     ways = [("pca", _("PCA")), ("tsne", _("t-SNE")), ("chance", _("random map"))]
     return beside(

@@ -85,10 +85,6 @@ WAYS = ("mean", "bootstrap", "souron")
 SETTINGS = {"seeds": (2, 3, 10), "cases": (200, 1000, 2000), "difference": (0, 4), "luck": (0, 4)}
 
 
-def build(studio: Any) -> Any:
-    return interactive.put("which_luck")
-
-
 def stage() -> Markup:
     return beside(
         controls(

@@ -63,14 +63,19 @@ class Panel:
             young = time.time() - (job.begun or job.made) < YOUNG
             every = f"every {OFTEN if young else SELDOM}"
             polls = {"hx_get": self._address(studio, "job", id), "hx_trigger": every, "hx_swap": "outerMorph"}
+            polls["hx_sync"] = "this:abort"  # a button's answer takes the place of one that was asked for before
         return Markup('<div id="job"{}>{}{}{}{}{}</div>').format(
             controls.attributes(polls),
             here(self._shown_at(studio, job)),
             job_view.progress(job, state),
             job_view.seen(job),
             self._buttons(studio, job, state),
-            self.outcome(studio, job) if state == "done" else job_view.failure(job, state),
+            self.result(studio, job, state),
         )
+
+    def result(self, studio: Studio, job: Job, state: str) -> str:
+        """Return what came of a job, or why it failed."""
+        return self.outcome(studio, job) if state == "done" else job_view.failure(job, state)
 
     def _shown_at(self, studio: Studio, job: Job) -> str:
         return job_view.address(studio, job) or studio.url(self.page, job=job.id)
@@ -79,7 +84,7 @@ class Panel:
         return f"{controls.part(studio, self.page, name)}?job={id}"
 
     def _buttons(self, studio: Studio, job: Job, state: str) -> Markup:
-        target: dict[str, Any] = {"hx_target": "#job", "hx_swap": "outerMorph"}
+        target: dict[str, Any] = {"hx_target": "#job", "hx_swap": "outerMorph", "hx_sync": "#job:drop"}
         if state in ALIVE:
             name = _(job_view.STOPS[state == "running"])
             return controls.press(name, hx_post=self._address(studio, "stop", job.id), **target)

@@ -2,15 +2,19 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
 from souron import registry
 from souron.hub import fetch, packages, zoo
+from souron.studio.forms import controls
 from souron.studio.runs import run_list
-from souron.studio.shared import QUIET, Studio, fetching, here, missing, remarks, same_thing, status, table
+from souron.studio.security.posted import Posted
+from souron.studio.shared import Studio, fetching, here, missing, remarks, same_thing, status, table
 from souron.utils import files
 from souron.utils.messages import N_, UserError, _
 from souron.utils.terminal import printable
@@ -18,138 +22,188 @@ from souron.utils.terminal import printable
 TITLE = N_("Arena")
 PLACE = "tool"
 MOST = 2  # arenas whose models stay in memory
-BUTTONS = (
-    ("first", N_("1 is better")),
-    ("second", N_("2 is better")),
-    ("good", N_("both good")),
-    ("bad", N_("both bad")),
+BUTTONS = (  # key, vote, text
+    ("1", "first", N_("1 is better")),
+    ("2", "second", N_("2 is better")),
+    ("3", "good", N_("both good")),
+    ("4", "bad", N_("both bad")),
 )
+NUMBERS: dict[str, tuple[str, type, float, float, float]] = {  # name -> label, type, lowest, highest, step
+    "length": (N_("tokens of an answer, at most"), int, 1, 4096, 1),
+    "temperature": (N_("temperature"), float, 0, 2, 0.05),
+    "seed": (N_("random seed"), int, 0, 2**31, 1),
+}
+START = Posted({"length": ["128"], "temperature": ["0.7"], "seed": ["0"]})
 _open: OrderedDict[Path, Any] = OrderedDict()  # on this server, most recently used last
 _lock = threading.Lock()  # held while models answer
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(
-        Markup("<h1>{}</h1><p>{}</p>").format(
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    """Return the page; votes in the address are loaded as soon as it is shown, as models may have to answer."""
+    name = query.get("votes", "")
+    held = controls.attributes(
+        _sends(studio, "resume", {"votes": name}, hx_trigger="load") if name in earlier(studio) else {}
+    )
+    return Markup('{}<div data-module="/static/keys.js"><div id="arena"{}>{}</div>{}</div>').format(
+        controls.page_head(
             _("Which one answers better?"),
             _(
                 "Two models answer the same question, and you vote before you know who is who. Each "
                 "vote is kept at once."
             ),
+        ),
+        held,
+        setup(studio, START),
+        Markup('<p role="status" class="faint htmx-indicator" id="answering">{}</p>').format(
+            _("two models are answering")
+        ),
+    )
+
+
+def _sends(studio: Studio, name: str, query: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """Return the attributes of an element whose answer takes the place of the arena."""
+    asked = f"?{urlencode(query)}" if query else ""
+    return {
+        "hx_post": controls.part(studio, "arena", name) + asked,
+        "hx_target": "#arena",
+        "hx_swap": "outerMorph",
+        "hx_sync": "#arena:drop",
+        "hx_indicator": "#answering",
+        **more,
+    }
+
+
+def setup(studio: Studio, form: Posted, note: str = "") -> Markup:
+    """Return the form of a new arena as it is filled in, and the list of earlier ones."""
+    ticks = controls.ticks(
+        "models",
+        _("two to four models"),
+        [(Path(*Path(name).parts[-2:]).as_posix(), name) for name in choices(studio)],
+        form.all("models"),
+    )
+    others = controls.area("others", form["others"], rows=2, placeholder=_("one a line"))
+    numbers = [
+        controls.labelled(_(label), controls.number(name, form[name], low, high, step))
+        for name, (label, _kind, low, high, step) in NUMBERS.items()
+    ]
+    fields = [
+        lacking(studio),
+        ticks,
+        controls.labelled(_("a name, a .gguf file, a folder, or a run"), others),
+        controls.labelled(
+            _("questions"), controls.area("questions", form["questions"], rows=6), _("a question a line")
+        ),
+        Markup('<div class="abreast">{}</div>').format(Markup("").join(numbers)),
+        note,
+        controls.press(_("Begin"), first=True),
+    ]
+    begin = controls.form(studio, "arena", "begin", Markup("").join(fields), **_sends(studio, "begin"))
+    return Markup("{}{}").format(begin, _earlier(studio))
+
+
+def _earlier(studio: Studio) -> Markup:
+    """Return the form that continues with earlier votes, where there are any."""
+    found = earlier(studio)
+    if not found:
+        return Markup()
+    field = controls.labelled(_("or continue with earlier votes"), controls.chooser("votes", [(n, n) for n in found]))
+    content = field + controls.press(_("Go on"), first=True)
+    return controls.form(studio, "arena", "resume", content, id="earlier", **_sends(studio, "resume"))
+
+
+def begin(studio: Studio, form: Posted) -> Markup:
+    """Create an arena, and return its first question. Raises UserError."""
+    others = [line.strip() for line in form["others"].splitlines() if line.strip()]
+    models = list(dict.fromkeys([*form.all("models"), *others]))
+    if len(models) < 2 or not form["questions"].strip():
+        told = status(_("Choose two to four models and type a question first."))
+        return _arena(setup(studio, form, told))
+    studio.roots.limit(models)
+    return asking(studio, begun(studio, models, form))
+
+
+def resume(studio: Studio, form: Posted) -> Markup:
+    """Return the next question of earlier votes. Raises UserError."""
+    return asking(studio, _held(studio, form))
+
+
+def asking(studio: Studio, path: Path) -> Markup:
+    """Return the next question with its two answers, without the models' names."""
+    found = next_match(path)
+    if found is not None:
+        return _ballot(studio, path, found)
+    done = Markup('<div id="asked" role="status"><p>{}</p></div>').format(_("Every pair has been voted on."))
+    return _arena(done + Markup('<div id="told">{}</div>').format(outcome(path)))
+
+
+def vote(studio: Studio, form: Posted) -> Markup:
+    """Record a vote, and return the same question with the names and the result so far.
+
+    The next question comes instead where this one was voted on before, such as on another page. Raises UserError.
+    """
+    path = _held(studio, form)
+    found = next_match(path)
+    if found is None or form["number"] != str(_number(path)):
+        return asking(studio, path)
+    with _lock:
+        opened(path).vote(found[0], form["said"], not form["shown"])
+    return _ballot(studio, path, found, names(found[0]) + outcome(path), voted=True)
+
+
+def reveal(studio: Studio, form: Posted) -> Markup:
+    """Return the question with the names; a vote then does not count. Raises UserError."""
+    path = _held(studio, form)
+    found = next_match(path)
+    if found is None or form["number"] != str(_number(path)):
+        return asking(studio, path)
+    return _ballot(studio, path, found, names(found[0]), shown=True)
+
+
+def _number(path: Path) -> int:
+    """Return the number of votes so far: the question that is shown belongs to it."""
+    return len(opened(path).held.votes)
+
+
+def _ballot(
+    studio: Studio, path: Path, found: tuple[Any, Any], told: str = "", *, voted: bool = False, shown: bool = False
+) -> Markup:
+    """Return a question with its two answers and the buttons; ``told`` is what may be known of it."""
+    about = {"votes": path.name, "number": _number(path), **({"shown": 1} if shown else {})}
+    buttons = Markup("").join(
+        controls.press(
+            _(text), aria_keyshortcuts=key, disabled=voted, **_sends(studio, "vote", {**about, "said": said})
+        )
+        for key, said, text in BUTTONS
+    )
+    show = controls.press(
+        _("Show the names (the vote then does not count)"), disabled=voted or shown, **_sends(studio, "reveal", about)
+    )
+    following = controls.press(
+        _("Next question"),
+        first=True,
+        aria_keyshortcuts="n",
+        disabled=not voted,
+        autofocus=voted,
+        **_sends(studio, "resume", {"votes": path.name}),
+    )
+    return _arena(
+        Markup(
+            '{}<div id="asked">{}</div><div class="form"><p class="actions">{}</p><p class="actions">{}{}</p></div>'
+            '<p class="remark">{}</p><div id="told">{}</div>'
+        ).format(
+            here(studio.url("arena", votes=path.name)),
+            sides(*found),
+            buttons,
+            show,
+            following,
+            _("By keyboard: 1, 2, 3 both good, 4 both bad, n next."),
+            told,
         )
     )
-    with gr.Column() as setup:
-        empty = gr.HTML()
-        models = gr.Dropdown(
-            [],
-            value=[],
-            multiselect=True,
-            allow_custom_value=True,
-            max_choices=4,
-            label=_("two to four models"),
-            info=_("a name, a .gguf file, a folder, or a run"),
-        )
-        questions = gr.Textbox("", lines=6, label=_("questions"), info=_("a question a line"))
-        with gr.Row():
-            length = gr.Textbox("128", label=_("tokens of an answer, at most"), min_width=120)
-            temperature = gr.Textbox("0.7", label=_("temperature"), min_width=120)
-            seed = gr.Textbox("0", label=_("random seed"), min_width=120)
-        begin = gr.Button(_("Begin"), variant="primary")
-        old = gr.Dropdown([], value=None, label=_("or continue with earlier votes"))
-    held, match = gr.State(""), gr.State(None)
-    with gr.Column(visible=False) as voting:
-        asked = gr.HTML(elem_id="asked")
-        with gr.Row():
-            buttons = [gr.Button(_(text), elem_id=f"vote-{said}", min_width=120) for said, text in BUTTONS]
-        with gr.Row():
-            reveal = gr.Button(_("Show the names (the vote then does not count)"), min_width=120)
-            following = gr.Button(
-                _("Next question"), variant="primary", interactive=False, elem_id="vote-next", min_width=120
-            )
-        gr.HTML(Markup('<p class="remark">{}</p>').format(_("By keyboard: 1, 2, 3 both good, 4 both bad, n next.")))
-    told = gr.HTML(elem_id="told")
-    shown = [held, match, setup, voting, asked, told, models, questions, old, *buttons, reveal, following]
 
-    def asking(path: Path) -> list[Any]:
-        """Show the next question, without the models' names."""
-        found = next_match(path)
-        away = [gr.update(value=[], choices=[]), "", gr.update(value=None, choices=[])]
-        if found is None:
-            done = Markup('<div role="status"><p>{}</p></div>').format(_("Every pair has been voted on."))
-            off = [gr.update(interactive=False)] * (len(buttons) + 2)
-            return [
-                str(path),
-                None,
-                gr.update(visible=False),
-                gr.update(visible=True),
-                done,
-                outcome(path),
-                *away,
-                *off,
-            ]
-        on = [gr.update(interactive=True)] * (len(buttons) + 1)
-        address = here(studio.url("arena", votes=path.name))
-        return [
-            str(path),
-            (found[0], True),
-            gr.update(visible=False),
-            gr.update(visible=True),
-            sides(*found) + address,
-            "",
-            *away,
-            *on,
-            gr.update(interactive=False),
-        ]
 
-    def start(models: list[str], questions: str, length: str, temperature: str, seed: str) -> list[Any]:
-        if len(models or ()) < 2 or not questions.strip():
-            same = [gr.skip()] * len(shown)
-            same[shown.index(told)] = status(_("Choose two to four models and type a question first."))
-            return same
-        return asking(begun(studio, models, questions, length, temperature, seed))
-
-    def vote(said: str) -> Any:
-        def cast(path: str, match: Any) -> list[Any]:
-            if match is None:
-                return [gr.skip()] * 3 + [gr.skip()] * (len(buttons) + 1)
-            one, blind = match
-            arena = opened(Path(path))
-            with _lock:
-                arena.vote(one, said, blind)
-            off = [gr.update(interactive=False)] * (len(buttons) + 1)
-            return [None, names(one) + outcome(Path(path)), gr.update(interactive=True), *off]
-
-        return cast
-
-    def show_names(match: Any) -> list[Any]:
-        if match is None:
-            return [gr.skip(), gr.skip()]
-        return [(match[0], False), names(match[0])]
-
-    def offer(query: dict[str, str]) -> list[Any]:
-        name = query.get("votes", "")
-        if name in earlier(studio):
-            return asking(studio.project / "arena" / name)
-        still = [gr.skip()] * 6
-        return [
-            *still,
-            gr.update(choices=choices(studio)),
-            gr.skip(),
-            gr.update(choices=earlier(studio)),
-            *[gr.skip()] * (len(buttons) + 2),
-        ]
-
-    studio.opened(offer, shown)
-    studio.opened(lambda _query: lacking(studio), [empty])
-    begin.click(studio.says(start), [models, questions, length, temperature, seed], shown)
-    old.input(studio.says(lambda name: asking(studio.project / "arena" / _known(studio, name))), old, shown)
-    following.click(studio.says(lambda path: asking(Path(path))), held, shown)
-    after = [match, told, following, *buttons, reveal]
-    for (said, _text), button in zip(BUTTONS, buttons, strict=True):
-        button.click(studio.says(vote(said)), [held, match], after, **QUIET)
-    reveal.click(studio.says(show_names), match, [match, told], **QUIET)
+def _arena(content: Markup) -> Markup:
+    return Markup('<div id="arena">{}</div>').format(content)
 
 
 def choices(studio: Studio) -> list[str]:
@@ -182,45 +236,30 @@ def earlier(studio: Studio) -> list[str]:
     return [file.name for file in sorted(found, key=lambda file: -file.stat().st_mtime)]
 
 
-def _known(studio: Studio, name: str | None) -> str:
+def _held(studio: Studio, form: Posted) -> Path:
+    """Return the file of the votes that a form names. Raises UserError."""
+    name = form["votes"]
     if name not in earlier(studio):
-        raise UserError("missing", _("there are no votes {name}").format(name=name or ""), exit=3)
-    return name
+        raise UserError("missing", _("there are no votes {name}").format(name=name), exit=3)
+    return studio.project / "arena" / name
 
 
-def begun(studio: Studio, models: list[str], questions: str, length: str, temperature: str, seed: str) -> Path:
+def begun(studio: Studio, models: list[str], form: Posted) -> Path:
     """Create a file of votes and load its models; return its path. Raises UserError."""
     from souron.data.language.tokenizer import readable
     from souron.studies.arena import contest, votes
 
-    asked = dict.fromkeys(readable(line.strip()) for line in questions.split("\n") if line.strip())
+    asked = dict.fromkeys(readable(line.strip()) for line in form["questions"].split("\n") if line.strip())
+    numbers = {
+        name: controls.number_of(form[name], _(label), kind, low, high)
+        for name, (label, kind, low, high, _step) in NUMBERS.items()
+    }
     path = files.free(studio.project / "arena", "votes", ".jsonl")
     with _lock:
-        made = contest.begin(
-            models,
-            votes.some(list(asked), _("the field of questions")),
-            path,
-            _number(seed, _("random seed"), int, 0, 2**31),
-            _number(length, _("tokens of an answer, at most"), int, 1, 4096),
-            _number(temperature, _("temperature"), float, 0, 2),
-        )
+        made = contest.begin(models, votes.some(list(asked), _("the field of questions")), path, **numbers)
         files.write_text(path.with_suffix(".txt"), "\n".join(asked) + "\n")
         _keep(path, made)
     return path
-
-
-def _number(text: str, name: str, kind: type, low: float, high: float) -> Any:
-    try:
-        value = kind(text.strip() or low)
-        if not low <= value <= high:
-            raise ValueError
-    except ValueError:
-        raise UserError(
-            "value",
-            _("{name}={value} is not understood").format(name=name, value=text),
-            expected=_("a number from {low} to {high}").format(low=low, high=high),
-        ) from None
-    return value
 
 
 def opened(path: Path) -> Any:
@@ -285,3 +324,6 @@ def outcome(path: Path) -> Markup:
     python = "from souron.studies.arena import contest, votes\n"
     python += f"contest.result(votes.read({str(path)!r}))"
     return ratings + said + skipped + same_thing(line, python)
+
+
+PARTS = {"begin": begin, "resume": resume, "vote": vote, "reveal": reveal}

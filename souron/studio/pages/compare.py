@@ -89,7 +89,8 @@ def systems_of(task: str, ticked: Sequence[str]) -> Markup:
     every = [pair for pair in choices() if registry.find(pair[1].partition(":")[0])[0].name in entries]
     usual = [pair for pair in every if pair[1] in entries or pair[1] in ticked]
     others = [pair for pair in every if pair not in usual]
-    group = controls.ticks("systems", _("systems"), usual, ticked)
+    further = [(name, name) for name in ticked if name not in dict(every).values()]
+    group = controls.ticks("systems", _("systems"), [*usual, *further], ticked)
     return group + (controls.folded(_("Further sizes"), controls.ticks("systems", "", others)) if others else "")
 
 

@@ -5,9 +5,10 @@ Uploads are unpacked into a folder of their own (``uploads``). Viewing and check
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
@@ -15,16 +16,15 @@ from souron.cli import data as cli_data
 from souron.data import display_names, load
 from souron.studio import tables
 from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
-from souron.studio.forms import command_form, own_data
-from souron.studio.forms.confirm import Confirm
+from souron.studio.forms import command_form, controls, own_data
 from souron.studio.forms.own_data import place
 from souron.studio.jobs.job_queue import Job
-from souron.studio.jobs.job_view import Watch
+from souron.studio.jobs.panel import Panel
 from souron.studio.runs import trash
-from souron.studio.security import upload_names
 from souron.studio.security import uploads as studio_uploads
 from souron.studio.security.paths import folder_size
-from souron.studio.shared import QUIET, Studio, command, here, same_thing, status, table, trouble, words
+from souron.studio.security.posted import Posted
+from souron.studio.shared import Studio, command, here, same_thing, status, table, trouble, words
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -35,121 +35,94 @@ PYTHON = {"imgsz": "side"}
 READING = ("imgsz", *command_form.READING)
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(
-        Markup("<h1>{}</h1><p>{}</p>").format(
-            _("Data"),
-            _(
-                "Images in a folder for each class, or listed in a CSV. They are copied to this "
-                "computer's own folder of runs, and go nowhere else."
-            ),
-        )
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    job = studio.find(query.get("job", ""))
+    job = job if job is not None and PANEL.belongs(job) else None
+    data = query.get("data") or (subject(job) if job else "") or DEFAULT
+    form = Posted({"data": [data], **{name: [query[name]] for name in READING if name in query}})
+    about = _(
+        "Images in a folder for each class, or listed in a CSV. They are copied to this "
+        "computer's own folder of runs, and go nowhere else."
     )
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
-            form = Form()
-        with gr.Column(scale=3, min_width=320):
-            watch = Looking(studio, outcome, ("data",))
-    uploads = Uploads(studio)
-    same = gr.HTML()
-    form.connect(studio, watch, uploads, same)
+    return Markup("{}{}{}").format(
+        controls.page_head(_("Data"), about),
+        controls.columns(choosing(studio, form), PANEL.html(studio, job.id if job else latest(studio, data))),
+        uploads(studio),
+    )
 
 
-class Form:
-    """The data that is chosen or uploaded, how it is read, and what is done with it."""
-
-    def __init__(self) -> None:
-        import gradio as gr
-
-        known = command_form.fields(cli_data.data_)
-        self.files = gr.File(file_count="multiple", label=_("a zip of a folder, or images and tables"), height=140)
-        upload_names.received(self.files, upload_names.places)
-        self.came = gr.HTML()
-        self.data = gr.Dropdown(
-            [],
-            value=DEFAULT,
-            allow_custom_value=True,
-            label=_("data"),
-            info=_("a data set's name, or the path of a folder or CSV on this computer"),
-        )
-        self.about = gr.HTML()
-        with gr.Accordion(_("How it is read"), open=False):
-            self.reading = [known[name].widget() for name in READING]
-        with gr.Row():
-            self.look = gr.Button(_("Look"), variant="primary", interactive=False)
-            self.check = gr.Button(_("Check"), interactive=False)
-        with gr.Accordion(_("Clean it, or anonymise it"), open=False):
-            clean = _("Check, and write a table without broken files and copies")
-            self.clean = gr.Button(clean, interactive=False)
-            self.out = gr.Textbox(
-                label=_("folder for the anonymous copy"),
-                placeholder=_("a new one here"),
-                info=_("DICOM files without identifying data"),
-            )
-            self.anonymise = gr.Button(_("Anonymise a copy"), interactive=False)
-        # disabled until the page has loaded its query
-        self.buttons = [self.look, self.check, self.clean, self.anonymise]
-
-    def connect(self, studio: Studio, watch: "Looking", uploads: "Uploads", same: Any) -> None:
-        """Connect the fields and buttons with what they change."""
-        import gradio as gr
-
-        says, values = studio.says, [self.data, *self.reading]
-        for button, line, given in (
-            (self.look, look_words, values),
-            (self.check, check_words, values),
-            (self.clean, clean_words, values),
-            (self.anonymise, anonymise_words, [self.data, self.out]),
-        ):
-            watch.follow(button.click(says(starting(studio, line)), given, watch.job, **QUIET))
-
-        def chosen(*values: Any) -> list[Any]:
-            files = str(values[0] or "").strip() not in load.names()
-            usable = [gr.update(interactive=one is self.look or files) for one in self.buttons]
-            return [told(studio, values[0]), shown(studio, values), *usable]
-
-        def bring(paths: Sequence[str] | None) -> list[Any]:
-            try:
-                folder, what = take(studio, paths or [])
-                data = gr.update(choices=own_data.choices(studio), value=folder) if folder else gr.skip()
-            except UserError as error:
-                data, what = gr.skip(), refused(error)
-            return [None, data, what, *uploads.draw()]
-
-        studio.on_change(values, chosen, values, [self.about, same, *self.buttons])
-        brought = [self.files, self.data, self.came, *uploads.parts]
-        self.files.upload(says(bring), self.files, brought, show_progress_on=self.came)
-        opened = studio.opened(
-            lambda query: [
-                # without a query the choice stays: files may have been uploaded meanwhile
-                gr.update(choices=own_data.choices(studio), **wished(query)),
-                *command_form.told(query, READING),
-                query.get("job") or latest(studio, query.get("data") or DEFAULT),
-                *uploads.draw(),
-            ],
-            [self.data, *self.reading, watch.job, *uploads.parts],
-        )
-        watch.follow(opened).then(says(chosen), values, [self.about, same, *self.buttons], **QUIET)
+def choosing(studio: Studio, form: Posted, came: Markup | str = "") -> Markup:
+    """Return the place for files, the data that is chosen and how it is read, and what is done with it."""
+    known = command_form.fields(cli_data.data_)
+    reading = Markup("").join(known[name].html(form[name]) for name in READING)
+    sending = {"id": "send", "hx_trigger": "change", "hx_include": "#form", "hx_indicator": "#coming"}
+    place = controls.labelled(_("a zip of a folder, or images and tables"), controls.files("files", (), many=True))
+    coming = Markup('<p role="status" class="faint htmx-indicator" id="coming">{}</p>').format(_("reading …"))
+    content = Markup("{}{}").format(
+        own_data.field(
+            studio,
+            chosen(form),
+            _("a data set's name, or the path of a folder or CSV on this computer"),
+            id="data",
+            hx_post=controls.part(studio, "data", "pick"),
+            hx_include="#form",
+            hx_target="#choosing",
+            hx_swap="outerHTML",
+        ),
+        controls.folded(_("How it is read"), reading, opened=any(form[name] for name in READING)),
+    )
+    return Markup('<div id="choosing">{}{}{}{}{}</div>').format(
+        controls.form(studio, "data", "bring", place, "#choosing", hx_swap="outerHTML", **sending),
+        coming,
+        came,
+        controls.form(studio, "data", "look", content),
+        controls.follows(studio, "data", "doing", "doing", doing(studio, form)),
+    )
 
 
-def starting(studio: Studio, line: Callable[..., list[str]]) -> Callable[..., str]:
-    """Return a handler that starts a job with the words of ``line``; it returns the job's id."""
+def doing(studio: Studio, form: Posted) -> Markup:
+    """Return what the chosen data is, and the buttons; only folders and tables are checked."""
+    files = chosen(form) not in load.names()
 
-    def start(*values: Any) -> str:
-        return studio.jobs.start(line(studio, *values), studio.language, queued=False).id
+    def button(name: str, label: str) -> Markup:
+        send: dict[str, Any] = {"hx_post": controls.part(studio, "data", name), "hx_include": "#form, #out"}
+        send |= {"hx_target": "#job", "hx_swap": "outerMorph", "hx_sync": "#job:drop"}
+        return controls.press(label, disabled=not files, **send)
 
-    return start
+    out = controls.labelled(
+        _("folder for the anonymous copy"),
+        controls.text("out", placeholder=_("a new one here"), id="out"),
+        _("DICOM files without identifying data"),
+    )
+    clean = button("clean", _("Check, and write a table without broken files and copies"))
+    return Markup('{}<p class="actions">{}{}</p>{}{}').format(
+        told(studio, chosen(form)),
+        controls.press(_("Look"), first=True, form="form"),
+        button("check", _("Check")),
+        controls.folded(_("Clean it, or anonymise it"), clean + out + button("anonymise", _("Anonymise a copy"))),
+        shown(studio, form),
+    )
 
 
-def wished(query: dict[str, str]) -> dict[str, Any]:
-    return {"value": query["data"]} if query.get("data") else {}
+def chosen(form: Posted) -> str:
+    return controls.chosen(form, "data").strip()
 
 
-def told(studio: Studio, text: str | None) -> Markup:
+def pick(studio: Studio, form: Posted) -> Markup:
+    """Return the form for what was chosen from the list, whatever was typed before."""
+    return choosing(studio, Posted({**form.values, "data-other": [""]}))
+
+
+def bring(studio: Studio, form: Posted) -> Markup:
+    """Unpack the files of a form, and return the form with them as its data. Raises UserError."""
+    data, came = take(studio, form.paths("files"))
+    if data:
+        form = Posted({**form.values, "data": [data], "data-other": [""]})
+    return choosing(studio, form, came) + uploads(studio, hx_swap_oob="true")
+
+
+def told(studio: Studio, name: str) -> Markup:
     """Describe the chosen data, or say that it is not there."""
-    name = (text or "").strip()
     if entry := load.names().get(name):
         lines: list[str] = [_("{count} cases; {licence}").format(count=units.whole(entry.cases), licence=entry.licence)]
         if not entry.where():
@@ -174,13 +147,13 @@ def refused(error: UserError) -> Markup:
     return Markup('<div role="alert">{}</div>').format(told)
 
 
-def said(studio: Studio, text: str | None) -> str:
+def said(studio: Studio, text: str) -> str:
     """Return the data as a command names it. Raises UserError for a path outside of the roots."""
-    found = studio.roots.data((text or "").strip())
+    found = studio.roots.data(text)
     return found if found in load.names() else studio.roots.spell(Path(found))
 
 
-def path_of(studio: Studio, text: str | None) -> str:
+def path_of(studio: Studio, text: str) -> str:
     """Return a folder or table like ``said``. Raises UserError for the name of a data set."""
     name = said(studio, text)
     if name in load.names():
@@ -192,35 +165,33 @@ def path_of(studio: Studio, text: str | None) -> str:
     return name
 
 
-def read(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+def read(names: Sequence[str], form: Posted) -> dict[str, Any]:
     """Return the options for reading the data. Raises UserError."""
     known = command_form.fields(cli_data.data_)
-    return command_form.chosen([known[name] for name in names], values)
+    return command_form.values([known[name] for name in names], form)
 
 
-def look_words(studio: Studio, *values: Any) -> list[str]:
-    data, *reading = values
-    asked = read(READING, reading)
-    return words("data", [said(studio, data)], asked | studio.project_option())
+def look_words(studio: Studio, form: Posted) -> list[str]:
+    asked = read(READING, form)
+    return words("data", [said(studio, chosen(form))], asked | studio.project_option())
 
 
-def check_words(studio: Studio, *values: Any, **more: Any) -> list[str]:
-    data, _side, *reading = values
-    asked = read(command_form.READING, reading)
-    return words("data", ["check", path_of(studio, data)], asked | more | studio.project_option())
+def check_words(studio: Studio, form: Posted, **more: Any) -> list[str]:
+    asked = read(command_form.READING, form)
+    return words("data", ["check", path_of(studio, chosen(form))], asked | more | studio.project_option())
 
 
-def clean_words(studio: Studio, *values: Any) -> list[str]:
+def clean_words(studio: Studio, form: Posted) -> list[str]:
     """Return the command that writes a cleaned table beside the images that it names."""
-    path = Path(path_of(studio, values[0]))
+    path = Path(path_of(studio, chosen(form)))
     folder = path if path.is_dir() else path.parent
-    return check_words(studio, *values, fix=free(folder, "checked", ".csv"))
+    return check_words(studio, form, fix=free(folder, "checked", ".csv"))
 
 
-def anonymise_words(studio: Studio, data: Any, out: Any) -> list[str]:
-    path = Path(path_of(studio, data))
+def anonymise_words(studio: Studio, form: Posted) -> list[str]:
+    path = Path(path_of(studio, chosen(form)))
     folder = path if path.is_dir() else path.parent
-    if (out or "").strip():
+    if out := form["out"].strip():
         target = studio.roots.spell(studio.roots.check(out))
     else:
         name = studio_uploads.safe(f"{folder.absolute().name}-anonymous")
@@ -237,14 +208,14 @@ def free(folder: Path, name: str, ending: str = "") -> Path:
     raise AssertionError("no free name")
 
 
-def shown(studio: Studio, values: Sequence[Any]) -> Markup:
+def shown(studio: Studio, form: Posted) -> Markup:
     """Return the equivalent command lines and Python code."""
     try:
-        asked = read(READING, values[1:])
-        lines = [command(look_words(studio, *values))]
-        name = said(studio, values[0])
+        asked = read(READING, form)
+        lines = [command(look_words(studio, form))]
+        name = said(studio, chosen(form))
         if name not in load.names():
-            lines.append(command(check_words(studio, *values)))
+            lines.append(command(check_words(studio, form)))
     except UserError:
         return Markup()
     reading = [f"{PYTHON.get(option, option)}={value!r}" for option, value in asked.items()]
@@ -256,13 +227,13 @@ def shown(studio: Studio, values: Sequence[Any]) -> Markup:
     return same_thing("\n".join(lines), "\n".join(python))
 
 
-class Looking(Watch):
+class Looking(Panel):
     """The job of a data page, whose result is shown even if something went wrong."""
 
-    def failure(self, job: Job, state: str) -> str:
-        if state != "failed" or not answered(job):
-            return super().failure(job, state)
-        return Markup("{}{}").format(super().failure(job, state), self.outcome(self.studio, job))
+    def result(self, studio: Studio, job: Job, state: str) -> Markup:
+        came = super().result(studio, job, state)
+        found = self.outcome(studio, job) if state == "failed" and answered(job) else ""
+        return Markup("{}{}").format(came, found)
 
 
 def latest(studio: Studio, data: str) -> str:
@@ -295,67 +266,76 @@ def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
     return data, Markup("{}{}").format(status(f"{done.folder.name}: {done}"), left if names else "")
 
 
-class Uploads:
-    """Earlier uploads, to use again or remove."""
-
-    def __init__(self, studio: Studio) -> None:
-        import gradio as gr
-
-        self.studio = studio
-        gr.HTML(Markup("<h2>{}</h2>").format(_("Brought earlier")))
-        told = gr.HTML()
-        self.listed = gr.HTML()
-        with gr.Column(visible=False) as self.column:
-            self.folder = gr.Dropdown([], allow_custom_value=True, label=_("upload"))
-            self.remove = Confirm(_("Remove …"), _("Delete for good"))
-        self.parts = [self.listed, self.column, self.folder]
-        self.remove.connect(studio.says, self.ask, self.delete, [self.folder], [told, *self.parts])
-
-    def draw(self) -> list[Any]:
-        """Return values for ``parts``."""
-        import gradio as gr
-
-        found = own_data.uploads(self.studio)
-        names = [path.name for path in found]
-        rows = [
-            (
-                Markup('<a href="{}">{}</a>').format(
-                    self.studio.url("data", data=self.studio.roots.spell(path.absolute())), path.name
-                ),
-                units.size(folder_size(path)),
-            )
-            for path in found
-        ]
-        return [
-            table((_("name"), _("size")), rows, _("newest first"))
-            if rows
-            else Markup("<p>{}</p>").format(_("Nothing was brought yet.")),
-            gr.update(visible=bool(found)),
-            gr.update(choices=names, value=names[0] if names else None),
-        ]
-
-    def named(self, name: str | None) -> Path:
-        """Return the folder of an upload. Raises UserError where it was removed meanwhile."""
-        for path in own_data.uploads(self.studio):
-            if path.name == name:
-                return path
-        raise UserError(
-            "missing",
-            _("there is no upload {name}").format(name=str(name)[:200]),
-            expected=_("an upload that is still there"),
-            exit=3,
+def uploads(studio: Studio, happened: Markup | str = "", **more: Any) -> Markup:
+    """Return earlier uploads, to use again or remove."""
+    rows = [
+        (
+            Markup('<a href="{}">{}</a>').format(
+                studio.url("data", data=studio.roots.spell(path.absolute())), path.name
+            ),
+            size := units.size(folder_size(path)),
+            removing(studio, path.name, size),
         )
+        for path in own_data.uploads(studio)
+    ]
+    heads = (_("name"), _("size"), Markup('<span class="unseen">{}</span>').format(_("Remove …")))
+    nothing = Markup("<p>{}</p>").format(_("Nothing was brought yet."))
+    return Markup("<section{}><h2>{}</h2>{}{}</section>").format(
+        controls.attributes({"id": "uploads", **more}),
+        _("Brought earlier"),
+        happened,
+        table(heads, rows, _("newest first")) if rows else nothing,
+    )
 
-    def ask(self, name: str | None) -> str:
-        folder = self.named(name)
-        return _("Delete the upload {name} ({size}) for good?").format(
-            name=folder.name, size=units.size(folder_size(folder))
-        )
 
-    def delete(self, name: str | None) -> list[Any]:
-        folder = self.named(name)
-        with self.studio.jobs.changing():
-            trash.refuse_used(self.studio.jobs, folder)
-            shutil.rmtree(folder)
-        told = status(_("The upload {name} is deleted.").format(name=folder.name))
-        return [told, *self.draw()]
+def removing(studio: Studio, name: str, size: str) -> Markup:
+    """Return the button that removes an upload, after a question."""
+    address = f"{controls.part(studio, 'data', 'remove')}?{urlencode({'name': name})}"
+    yes = controls.press(_("Delete for good"), hx_post=address, hx_target="#uploads", hx_swap="outerHTML")
+    question = _("Delete the upload {name} ({size}) for good?").format(name=name, size=size)
+    return controls.confirmed(_("Remove …"), question, yes)
+
+
+def remove(studio: Studio, form: Posted) -> Markup:
+    """Delete an upload, and return what is left. Raises UserError."""
+    folder = named(studio, form["name"])
+    with studio.jobs.changing():
+        trash.refuse_used(studio.jobs, folder)
+        shutil.rmtree(folder)
+    return uploads(studio, status(_("The upload {name} is deleted.").format(name=folder.name)))
+
+
+def named(studio: Studio, name: str) -> Path:
+    """Return the folder of an upload. Raises UserError where it was removed meanwhile."""
+    for path in own_data.uploads(studio):
+        if path.name == name:
+            return path
+    raise UserError(
+        "missing",
+        _("there is no upload {name}").format(name=name[:200]),
+        expected=_("an upload that is still there"),
+        exit=3,
+    )
+
+
+def starting(line: Callable[[Studio, Posted], list[str]]) -> Callable[[Studio, Posted], Markup]:
+    """Return the part of a page that starts a job with the words of ``line``."""
+
+    def start(studio: Studio, form: Posted) -> Markup:
+        return PANEL.start(studio, line(studio, form), queued=False)
+
+    return start
+
+
+PANEL = Looking("data", lambda: ["data"], outcome)
+PARTS = {
+    "bring": bring,
+    "pick": pick,
+    "doing": doing,
+    "look": starting(look_words),
+    "check": starting(check_words),
+    "clean": starting(clean_words),
+    "anonymise": starting(anonymise_words),
+    "remove": remove,
+    **PANEL.parts(),
+}

@@ -1,6 +1,7 @@
 """Take an examination question by question, and compare each answer with a model's."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from string import ascii_uppercase
@@ -10,8 +11,11 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.data import load
+from souron.studio.forms import controls
+from souron.studio.forms.command_form import Field
 from souron.studio.runs import run_list
-from souron.studio.shared import QUIET, Studio, command, fetching, missing, same_thing, status, words
+from souron.studio.security.posted import Posted
+from souron.studio.shared import Studio, command, fetching, missing, same_thing, status, words
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -23,72 +27,49 @@ PAPER = "terms"
 MOST_SEED = 10**6
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(
-        Markup("<h1>{}</h1><p>{}</p>").format(
-            _("Sit an exam"),
-            _(
-                "Answer some questions yourself; only then the right option is shown, and what the "
-                "model says. Papers made of dictionaries measure vocabulary, not clinical "
-                "judgement."
-            ),
-        )
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    about = _(
+        "Answer some questions yourself; only then the right option is shown, and what the "
+        "model says. Papers made of dictionaries measure vocabulary, not clinical "
+        "judgement."
     )
-    with gr.Row():
-        data = gr.Dropdown(paper_names(), value=PAPER, label=_("exam paper"))
-        seed = gr.Number(
-            0, minimum=0, maximum=MOST_SEED, precision=0, label=_("seed"), info=_("another paper for each")
-        )
-        model = gr.Dropdown([MODEL], value=MODEL, label=_("model"))
-    empty = gr.HTML()
-    begin = gr.Button(_("Begin"), variant="primary")
-    state = gr.State({}, time_to_live=3600)
-    question = gr.HTML()
-    options = gr.Radio([], label=_("options"), visible=False)
-    with gr.Row():
-        answer = gr.Button(_("Answer"), variant="primary", visible=False)
-        following = gr.Button(_("Next question"), visible=False)
-    outcome = gr.HTML()
-    same = gr.HTML(same_as(MODEL, PAPER, 0))
-
-    says = studio.says
-    shown = [state, question, options, answer, following, outcome]
-    begin.click(says(lambda data, seed: asked({"data": data, "seed": int(seed or 0)})), [data, seed], shown, **QUIET)
-    answer.click(
-        says(lambda state, model, choice: answered(state, model, choice)),
-        [state, model, options],
-        [state, options, answer, following, outcome],
-        **QUIET,
-    )
-    following.click(says(lambda state: asked(state)), [state], shown, **QUIET)
-    studio.on_change([data, seed, model], same_as, [model, data, seed], same)
-    data.change(says(lambda name: needed(studio, name)), data, [empty, begin], **QUIET)
-    studio.opened(lambda query: opened(studio, query), [model, data, empty, begin])
-
-
-def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
-    """Return the models to choose from, an available paper, and what is missing.
-
-    The model in the address is selected.
-    """
-    import gradio as gr
-
     offered = models(studio)
     wanted = query.get("run") or query.get("system") or MODEL
-    known = [name for _shown, name in offered]
     there = next((name for name in paper_names() if load.names()[name].where()), PAPER)
-    return [gr.update(choices=offered, value=wanted if wanted in known else MODEL), there, *needed(studio, there)]
+    asks = {"hx_post": controls.part(studio, "exam", "needed"), "hx_target": "#begin", "hx_swap": "outerMorph"}
+    fields = [
+        controls.labelled(
+            _("exam paper"), controls.chooser("data", [(name, name) for name in paper_names()], there, **asks)
+        ),
+        Field("seed", int, _("seed")).html("0", about=_("another paper for each")),
+        controls.labelled(
+            _("model"),
+            controls.chooser("model", offered, wanted if wanted in [name for _shown, name in offered] else MODEL),
+        ),
+        needed(studio, there),
+    ]
+    return Markup('{}{}<div id="exam"></div>{}').format(
+        controls.page_head(_("Sit an exam"), about),
+        controls.form(studio, "exam", "begin", Markup("").join(fields), "#exam", hx_swap="outerHTML"),
+        controls.follows(studio, "exam", "same", "same"),
+    )
 
 
-def needed(studio: Studio, data: str) -> list[Any]:
-    """Return what the paper lacks, and whether the exam can begin."""
-    import gradio as gr
-
-    there = load.names()[data].where() is not None
+def needed(studio: Studio, data: str) -> Markup:
+    """Return the button that begins, and what the paper lacks. Raises UserError."""
+    there = known(data).where() is not None
     text = _("The paper {name} is made of a dictionary that is not on this computer yet.")
-    return ["" if there else missing(text.format(name=data), fetching(studio, data)), gr.update(interactive=there)]
+    return Markup('<div id="begin">{}{}</div>').format(
+        "" if there else missing(text.format(name=data), fetching(studio, data)),
+        controls.press(_("Begin"), first=True, disabled=not there),
+    )
+
+
+def known(data: str) -> load.DataEntry:
+    """Return the entry of a paper. Raises UserError where there is no such paper."""
+    if data not in paper_names():
+        raise UserError("data", data[:60], expected=", ".join(paper_names()))
+    return load.names()[data]
 
 
 def models(studio: Studio) -> list[tuple[str, str]]:
@@ -115,76 +96,122 @@ def paper(data: str, seed: int) -> Any:
     """Return the questions of a paper in the order in which they are asked. Raises UserError."""
     import torch
 
-    if data not in paper_names() or not 0 <= seed <= MOST_SEED:
-        raise UserError("data", data[:60], expected=", ".join(paper_names()))
+    known(data)
+    if seed > MOST_SEED:
+        raise UserError("seed", str(seed)[:60], expected=f"0–{MOST_SEED}")
     cases = load.paper(data, seed, ("questions",), "questions")
     order = torch.randperm(len(cases), generator=torch.Generator().manual_seed(seed))
     return cases.only(order[:500])
 
 
-def asked(state: Mapping[str, Any]) -> list[Any]:
-    """Show the next question of the paper."""
-    import gradio as gr
-
-    row = int(state.get("row", -1)) + 1
-    cases = paper(str(state.get("data", "")), int(state.get("seed", 0)))
-    if row >= len(cases):
-        return [
-            state,
-            "",
-            gr.update(visible=False),
-            *[gr.update(visible=False)] * 2,
-            status(_("That was the last question.")),
-        ]
-    question = cases.input[row]
-    text = Markup('<section aria-live="polite"><h2>{}</h2><p class="lead">{}</p></section>').format(
-        _("Question {number}").format(number=row + 1), question.text
-    )
-    lettered = list(zip(lines(question.options), range(len(question.options)), strict=True))
-    return [
-        {**state, "row": row},
-        text,
-        gr.update(choices=lettered, value=None, visible=True, interactive=True),
-        gr.update(visible=True),
-        gr.update(visible=False),
-        tally(state),
-    ]
+def whole(form: Posted, name: str) -> int:
+    """Return the whole number in a field, at least 0. Raises UserError."""
+    return max(0, Field(name, int, _("seed") if name == "seed" else name).read(form[name]) or 0)
 
 
-def answered(state: Mapping[str, Any], model: str, choice: int | None) -> list[Any]:
-    """Show whether the answer was right, and the model's answer."""
-    import gradio as gr
+@dataclass(frozen=True)
+class Sitting:
+    """What a person has answered so far; the page keeps it in hidden fields."""
 
-    if choice is None:
+    data: str
+    seed: int
+    row: int = 0  # of the question in the paper
+    own: int = 0  # right answers of the person
+    theirs: int = 0  # and of the model
+    count: int = 0
+
+    @classmethod
+    def read(cls, form: Posted) -> "Sitting":
+        """Return the state in the fields of a form. Raises UserError."""
+        numbers = [whole(form, name) for name in ("seed", "row", "own", "theirs", "count")]
+        return cls(form["data"], *numbers)
+
+    def hidden(self) -> Markup:
+        return Markup("").join(
+            Markup('<input type="hidden"{}>').format(controls.attributes({"name": name, "value": value}))
+            for name, value in asdict(self).items()
+        )
+
+    @property
+    def questions(self) -> Any:
+        return paper(self.data, self.seed)
+
+    def tally(self) -> Markup:
+        """Return the number of correct answers so far."""
+        if not self.count:
+            return Markup()
+        text = _("Of {count}: you {own}, the model {model}.")
+        return Markup("<p>{}</p>").format(text.format(count=self.count, own=self.own, model=self.theirs))
+
+
+def begun(studio: Studio, form: Posted) -> Markup:
+    """Return the first question of the paper. Raises UserError."""
+    return asked(studio, Sitting(form["data"], whole(form, "seed")))
+
+
+def following(studio: Studio, form: Posted) -> Markup:
+    """Return the next question of the paper, or the end. Raises UserError."""
+    sitting = Sitting.read(form)
+    return asked(studio, replace(sitting, row=sitting.row + 1))
+
+
+def asked(studio: Studio, sitting: Sitting) -> Markup:
+    """Return a question of the paper with its options; after the last one the end."""
+    if sitting.row >= len(sitting.questions):
+        return drawn(studio, status(_("That was the last question.")) + sitting.tally())
+    content = posed(sitting, "") + pressed(_("Answer")) + sitting.hidden() + sitting.tally()
+    return drawn(studio, content, "answer")
+
+
+def answered(studio: Studio, form: Posted) -> Markup:
+    """Return whether the answer was right, and the model's answer. Raises UserError."""
+    sitting = Sitting.read(form)
+    if sitting.row >= len(sitting.questions):
+        raise UserError("nothing given", _("That was the last question."))
+    question, key = sitting.questions.input[sitting.row], int(sitting.questions.target[sitting.row])
+    letters = lines(question.options)
+    if form["choice"] not in map(str, range(len(letters))):
         raise UserError("nothing given", _("no option was chosen yet"), expected=_("one of the options"))
-    row = int(state["row"])
-    cases = paper(str(state["data"]), int(state["seed"]))
-    question, key = cases.input[row], int(cases.target[row])
-    said = picked(model, question)
-    own, theirs = int(choice) == key, said[0] == key
-    now = {
-        **state,
-        "own": int(state.get("own", 0)) + own,
-        "model": int(state.get("model", 0)) + theirs,
-        "count": int(state.get("count", 0)) + 1,
-    }
-    verdict = _("Right.") if own else _("Wrong.")
-    told = [
-        f"{verdict} {_('The right option: {option}').format(option=lines(question.options)[key])}",
+    if form["model"] not in (names := [name for _shown, name in models(studio)]):
+        raise UserError("model", form["model"][:100], expected=", ".join(names))
+    best, share = picked(form["model"], question)
+    own, theirs = int(form["choice"]) == key, best == key
+    sitting = replace(sitting, own=sitting.own + own, theirs=sitting.theirs + theirs, count=sitting.count + 1)
+    told = status(
+        f"{_('Right.') if own else _('Wrong.')} {_('The right option: {option}').format(option=letters[key])}",
         _("{model} picks {option}, with a confidence of {share}: {verdict}").format(
-            model=Path(model).name,
-            option=lines(question.options)[said[0]],
-            share=units.percent(said[1]),
+            model=Path(form["model"]).name,
+            option=letters[best],
+            share=units.percent(share),
             verdict=_("that is right") if theirs else _("that is wrong"),
         ),
-    ]
-    return [
-        now,
-        gr.update(interactive=False),
-        gr.update(visible=False),
-        gr.update(visible=True),
-        Markup("{}{}").format(status(*told), tally(now)),
-    ]
+    )
+    shown = Markup('<fieldset class="ticks" disabled>{}</fieldset>').format(posed(sitting, form["choice"]))
+    return drawn(studio, shown + pressed(_("Next question")) + sitting.hidden() + told + sitting.tally(), "next")
+
+
+def pressed(label: str) -> Markup:
+    """Return the button of a question; the next one has its id, so that the focus stays on it."""
+    return controls.press(label, first=True, id="go")
+
+
+def posed(sitting: Sitting, choice: str) -> Markup:
+    """Return a question and its options."""
+    question = sitting.questions.input[sitting.row]
+    lettered = [(text, str(place)) for place, text in enumerate(lines(question.options))]
+    return Markup('<section aria-live="polite"><h2>{}</h2><p class="lead">{}</p></section>{}').format(
+        _("Question {number}").format(number=sitting.row + 1),
+        question.text,
+        controls.radios("choice", _("options"), lettered, choice),
+    )
+
+
+def drawn(studio: Studio, content: Markup, name: str = "") -> Markup:
+    """Return the place of the questions; its button asks the part ``name``."""
+    if name:
+        how = {"id": "question", "hx_include": "#form [name=model]", "hx_swap": "outerHTML"}
+        content = controls.form(studio, "exam", name, content, "#exam", **how)
+    return Markup('<div id="exam">{}</div>').format(content)
 
 
 def picked(model: str, item: Any) -> tuple[int, float]:
@@ -206,19 +233,21 @@ def lines(options: Sequence[str]) -> list[str]:
     return [f"{letter}) {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
 
 
-def tally(state: Mapping[str, Any]) -> Markup:
-    """Return the number of correct answers so far."""
-    count = int(state.get("count", 0))
-    if not count:
-        return Markup()
-    return Markup("<p>{}</p>").format(
-        _("Of {count}: you {own}, the model {model}.").format(count=count, own=state["own"], model=state["model"])
-    )
-
-
-def same_as(model: str, data: str, seed: float | None) -> Markup:
+def same(_studio: Studio, form: Posted) -> Markup:
     """Return the command line and Python code that give the whole paper to the model."""
-    number = int(seed or 0)
-    line = command(words("exam", [model], {"data": data, "seed": number}))
-    python = f"from souron.studies.exam import Exam\nExam().result({model!r}, data={data!r}, seed={number}).as_json()"
+    try:
+        model, data, seed = form["model"], form["data"], whole(form, "seed")
+    except UserError:  # somebody is still typing
+        return Markup()
+    line = command(words("exam", [model], {"data": data, "seed": seed}))
+    python = f"from souron.studies.exam import Exam\nExam().result({model!r}, data={data!r}, seed={seed}).as_json()"
     return same_thing(line, python)
+
+
+PARTS = {
+    "needed": lambda studio, form: needed(studio, form["data"]),
+    "begin": begun,
+    "answer": answered,
+    "next": following,
+    "same": same,
+}

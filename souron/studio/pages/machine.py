@@ -7,8 +7,10 @@ from markupsafe import Markup
 
 from souron.hub import doctor
 from souron.hub import fetch as hub_fetch
+from souron.studio.forms import controls
 from souron.studio.jobs.job_queue import Job
-from souron.studio.jobs.job_view import Watch
+from souron.studio.jobs.panel import Panel
+from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio, same_thing, table
 from souron.utils import units
 from souron.utils.messages import N_, _
@@ -17,35 +19,30 @@ TITLE = N_("Machine")
 PLACE = ""  # the gear in the header
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(Markup("<h1>{}</h1>").format(_("This computer")))
-    checked = gr.HTML()
-    gr.HTML(
-        Markup("<h2>{}</h2><p>{}</p>").format(
-            _("What can be fetched"),
-            _("Only this uses the network, and only when the button is pressed. Everything else works without one."),
-        )
-    )
-    listed = gr.HTML(fetchable())
-    with gr.Row():
-        name = gr.Dropdown(away(), value=None, label=_("what to fetch"))
-        go = gr.Button(_("Fetch"), variant="primary")
-    watch = Watch(studio, lambda studio, job: fetched(job), ("fetch",))
-    gr.HTML(same_thing("souron doctor\nsouron fetch --list", "import souron.hub.doctor\nsouron.hub.doctor.diagnose()"))
-
-    studio.opened(
-        lambda query: [found(studio), fetchable(), wanted_first(query.get("name", ""))], [checked, listed, name]
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    return Markup("{}{}<h2>{}</h2><p>{}</p>{}{}{}").format(
+        controls.page_head(_("This computer")),
+        found(studio),
+        _("What can be fetched"),
+        _("Only this uses the network, and only when the button is pressed. Everything else works without one."),
+        downloads(studio, query.get("name", "")),
+        PANEL.html(studio, PANEL.latest(studio, query)),
+        same_thing("souron doctor\nsouron fetch --list", "import souron.hub.doctor\nsouron.hub.doctor.diagnose()"),
     )
 
-    def fetch(wanted: str | None) -> str:
-        return studio.jobs.start(["fetch", wanted or ""], studio.language, queued=False).id
 
-    watch.follow(go.click(studio.says(fetch), name, watch.job, show_progress="hidden"))
-    watch.result.change(
-        studio.says(lambda: [fetchable(), gr.update(choices=away())]), None, [listed, name], show_progress="hidden"
-    )
+def downloads(studio: Studio, wanted: str = "") -> Markup:
+    """Return the table of downloads, and the form that fetches one, with the ``wanted`` one chosen."""
+    names = away()
+    choices = [(name, name) for name in ["", *names]]
+    chooser = controls.chooser("name", choices, wanted if wanted in names else "")
+    form = controls.labelled(_("what to fetch"), chooser) + controls.press(_("Fetch"), first=True)
+    return Markup('<div id="downloads">{}{}</div>').format(fetchable(), controls.form(studio, "machine", "fetch", form))
+
+
+def fetch(studio: Studio, form: Posted) -> Markup:
+    """Start a download, and return the panel of its job. Raises UserError."""
+    return PANEL.start(studio, ["fetch", form["name"]], queued=False)
 
 
 def found(studio: Studio) -> Markup:
@@ -77,14 +74,13 @@ def away() -> list[str]:
     return [name for name in hub_fetch.fetchable() if hub_fetch.where(name) is None]
 
 
-def wanted_first(name: str) -> Any:
-    """Return the list of downloads, with the one in the address selected."""
-    import gradio as gr
-
-    return gr.update(choices=away(), value=name if name in away() else None)
-
-
-def fetched(job: Job) -> Markup:
+def fetched(studio: Studio, job: Job) -> Markup:
+    """Return the fetched files of a job; the table of downloads is drawn anew with them."""
     there: Mapping[str, Any] = (job.result or {}).get("fetched", {})
     lines = Markup("").join(Markup("<li>{}: <code>{}</code></li>").format(name, path) for name, path in there.items())
-    return Markup("<ul>{}</ul>").format(lines)
+    redraw = {"hx_get": controls.part(studio, "machine", "downloads"), "hx_trigger": "load", "hx_target": "#downloads"}
+    return Markup("<ul{}>{}</ul>").format(controls.attributes({**redraw, "hx_swap": "outerMorph"}), lines)
+
+
+PANEL = Panel("machine", lambda: ["fetch"], fetched)
+PARTS = {"fetch": fetch, "downloads": lambda studio, _form: downloads(studio), **PANEL.parts()}

@@ -1,11 +1,13 @@
 """Open language models: a table with their licences and memory requirements."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from markupsafe import Markup
 
 from souron.hub import model_table, packages, zoo
-from souron.studio.shared import QUIET, Studio, fetching, missing, remarks, same_thing, table
+from souron.studio.forms import controls
+from souron.studio.shared import Studio, fetching, missing, remarks, same_thing, table
 from souron.utils.messages import N_, _
 
 TITLE = N_("Models")
@@ -13,30 +15,22 @@ PLACE = "tool"
 SMALL = "gpt"  # a ready-trained model
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(
-        Markup("<h1>{}</h1><p>{}</p>").format(
-            _("Open language models"),
-            _(
-                "What their publishers say of them, and what this computer can do with them. Nothing "
-                "is downloaded; larger ones are files that you bring."
-            ),
-        )
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    names = [row.path or row.name for row in rows()]
+    asks = {"hx_get": controls.part(studio, "models", "one"), "hx_target": "#one", "hx_swap": "innerHTML"}
+    chooser = controls.chooser("model", [(name, name) for name in names], names[0], **asks)
+    about = _(
+        "What their publishers say of them, and what this computer can do with them. Nothing "
+        "is downloaded; larger ones are files that you bring."
     )
-    empty = gr.HTML()
-    listed = gr.HTML(elem_id="models")
-    chosen = gr.Dropdown([], value=None, label=_("one of them, with its sources"))
-    one = gr.HTML()
-    gr.HTML(same_thing("souron models", "from souron.hub import model_table\nmodel_table.published()"))
-
-    def offer(_query: dict[str, str]) -> list[object]:
-        names = [row.path or row.name for row in rows()]
-        return [lacking(studio), shown(), gr.update(choices=names, value=names[0])]
-
-    studio.opened(offer, [empty, listed, chosen])
-    chosen.change(studio.says(whole), chosen, one, **QUIET)
+    return Markup('{}{}<div id="models">{}</div>{}<div id="one">{}</div>{}').format(
+        controls.page_head(_("Open language models"), about),
+        lacking(studio),
+        shown(),
+        controls.labelled(_("one of them, with its sources"), chooser),
+        whole(names[0]),
+        same_thing("souron models", "from souron.hub import model_table\nmodel_table.published()"),
+    )
 
 
 def lacking(studio: Studio) -> Markup | str:
@@ -81,12 +75,10 @@ def _linked(row: model_table.Row, cells: list[str]) -> list[str]:
     return [link, *cells[1:]]
 
 
-def whole(name: str | None) -> Markup:
-    """Return everything known about one model, each cell with its source."""
+def whole(name: str) -> Markup:
+    """Return everything known about one model, each cell with its source. Raises UserError."""
     from souron.studies import models
 
-    if not name:
-        return Markup("")
     row = model_table.find(name)
     speed, free = model_table.here()
     lines = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(title, value) for title, value in models.about(row))
@@ -100,3 +92,6 @@ def whole(name: str | None) -> Markup:
         else ""
     )
     return Markup('<div role="status"><dl class="facts">{}</dl>{}{}</div>').format(lines, said, template)
+
+
+PARTS = {"one": lambda _studio, form: whole(form["model"])}

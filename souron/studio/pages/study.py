@@ -141,7 +141,10 @@ class Form:
         if self._is_typed(field):
             texts = [*value, *[""] * len(self.entry.given.typed)] if value else self.entry.given.typed
             pairs = list(zip(texts, self.entry.given.typed, strict=False))
-            areas = [controls.area(field.name, text, maxlength=LONGEST) for text, _proposed in pairs]
+            areas = [
+                controls.area(field.name, text, maxlength=LONGEST, id=f"field-{field.name}-{number}")
+                for number, (text, _proposed) in enumerate(pairs)
+            ]
             return Markup("").join(controls.labelled(label, area, info) for area in areas)
         if field.name in self.texts:
             area = controls.labelled(label, controls.area(field.name, value, rows=8))

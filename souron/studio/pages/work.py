@@ -7,7 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studies.work import own_tasks, tables, titles
-from souron.studio.shared import QUIET, Studio, command, here, record_html, same_thing
+from souron.studio.forms import controls
+from souron.studio.shared import Studio, command, here, record_html, same_thing
 from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Work")
@@ -15,60 +16,53 @@ PLACE = "tool"
 USUAL = "Registered Nurses"
 MOST_LETTERS = 40_000  # characters of typed tasks
 MOST_TASKS = 200  # most tasks that a page rates
+SHOWN: dict[str, Any] = {"hx_target": "#work", "hx_swap": "innerHTML"}  # where an answer is shown
 _one_at_a_time = threading.Lock()
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(
-        Markup("<h1>{}</h1><p>{}</p>").format(
-            _("How much of your work can language models do?"),
-            _(
-                "Each tile is a task of an occupation; its colour and sign say whether a language "
-                "model, alone or with software built on it, might halve the time that it takes."
-            ),
-        )
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    about = _(
+        "Each tile is a task of an occupation; its colour and sign say whether a language "
+        "model, alone or with software built on it, might halve the time that it takes."
     )
-    with gr.Row():
-        chosen = gr.Dropdown(
-            occupations(),
-            value=USUAL,
-            label=_("occupation"),
-            allow_custom_value=True,
-            info=_("choose, or type a name, such as: dentist, 看護師"),
-            filterable=True,
-        )
-        everything = gr.Button(_("All occupations together"))
-    with gr.Accordion(_("Your own tasks"), open=False):
-        own = gr.Textbox(
-            label=_("tasks, a line each, in English or Japanese"),
-            lines=5,
-            max_lines=15,
-            max_length=MOST_LETTERS,
-            placeholder="Take impressions of teeth.\n治療計画を患者に説明する。",
-        )
-        rate = gr.Button(_("Rate these tasks"), variant="primary")
-    shown = gr.HTML()
-    same = gr.HTML()
-
-    says = studio.says
-    chosen.change(says(lambda name: one(studio, name)), chosen, [shown, same], **QUIET)
-    everything.click(says(lambda: whole()), None, [shown, same], show_progress="minimal")
-    rate.click(says(rated), own, [shown, same], show_progress="minimal")
-    studio.opened(lambda query: opened(studio, query), [chosen, shown, same])
+    return Markup('{}{}{}<div id="work">{}</div>').format(
+        controls.page_head(_("How much of your work can language models do?"), about),
+        chosen(studio, query.get("occupation", "")),
+        own(studio),
+        one(studio, wanted(query)),
+    )
 
 
-def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
-    """Return the occupation in the address."""
-    import gradio as gr
-
-    wanted = query.get("occupation") or USUAL
+def wanted(query: Mapping[str, str]) -> str:
+    """Return the title of the occupation in the address, or else a usual one."""
     try:
-        title = titles.find(wanted).occupation.title
+        return titles.find(query.get("occupation") or USUAL).occupation.title
     except UserError:
-        title = tables.usual().occupations[0].title
-    return [gr.update(value=title), *one(studio, title)]
+        return tables.usual().occupations[0].title
+
+
+def chosen(studio: Studio, name: str) -> Markup:
+    """Return the field for an occupation, and the button for all of them."""
+    field = controls.labelled(
+        _("occupation"),
+        controls.combo("occupation", occupations(), name, placeholder=USUAL),
+        _("choose, or type a name, such as: dentist, 看護師"),
+    )
+    every = {"hx_post": controls.part(studio, "work", "whole"), "hx_sync": "#form:replace", **SHOWN}
+    button = controls.press(_("All occupations together"), **every)
+    return controls.form(studio, "work", "one", field + button, hx_trigger="change, submit", **SHOWN)
+
+
+def own(studio: Studio) -> Markup:
+    """Return the folded form for the user's own tasks."""
+    example = "Take impressions of teeth.\n治療計画を患者に説明する。"
+    field = controls.labelled(
+        _("tasks, a line each, in English or Japanese"),
+        controls.area("tasks", rows=5, maxlength=MOST_LETTERS, placeholder=example),
+    )
+    button = controls.press(_("Rate these tasks"), first=True)
+    form = controls.form(studio, "work", "rated", field + button, id="own", **SHOWN)
+    return controls.folded(_("Your own tasks"), form)
 
 
 def occupations() -> list[tuple[str, str]]:
@@ -81,33 +75,33 @@ def occupations() -> list[tuple[str, str]]:
     return sorted((name, name) for name in names)
 
 
-def one(studio: Studio, name: str | None) -> list[Markup]:
+def one(studio: Studio, name: str) -> Markup:
     """Return an occupation's tasks as tiles, and its figures. Raises UserError."""
     from souron.studies.work import answers
     from souron.studies.work.record import OccupationRecord
 
-    if not name or not str(name).strip():
+    if not name.strip():
         raise UserError("nothing given", _("nothing was given yet"), expected=_("an occupation"))
     table = tables.usual()
-    record = OccupationRecord(answers.occupation(str(name), table), table)
+    record = OccupationRecord(answers.occupation(name, table), table)
     title = record.page_title()
-    return [record_html(record) + here(studio.url("work", occupation=title)), _same(title)]
+    return record_html(record) + here(studio.url("work", occupation=title)) + _same(title)
 
 
-def whole() -> list[Markup]:
+def whole() -> Markup:
     """Return the shares of workers and of tasks, and the curve."""
     from souron.studies.work import answers, exposure
     from souron.studies.work.record import WholeRecord
 
     table = tables.usual()
-    return [record_html(WholeRecord(answers.WholeAnswer(exposure.whole(table)), table)), _same("")]
+    return record_html(WholeRecord(answers.WholeAnswer(exposure.whole(table)), table)) + _same("")
 
 
-def rated(text: str | None) -> list[Markup]:
+def rated(text: str) -> Markup:
     """Rate the user's own tasks. Raises UserError."""
     from souron.studies.work.record import OwnTasksRecord
 
-    text = (text or "")[:MOST_LETTERS]
+    text = text[:MOST_LETTERS]
     typed = own_tasks.lines(text, _("the field"))
     if len(typed) > MOST_TASKS:
         raise UserError(
@@ -117,7 +111,7 @@ def rated(text: str | None) -> list[Markup]:
         )
     with _one_at_a_time:
         found = own_tasks.rate(text, "tasks.txt")
-    return [record_html(OwnTasksRecord(found)), _same("tasks.txt")]
+    return record_html(OwnTasksRecord(found)) + _same("tasks.txt")
 
 
 def _same(what: str) -> Markup:
@@ -125,3 +119,10 @@ def _same(what: str) -> Markup:
     given = repr(what) if what else ""
     python = f"from souron.studies.work import Work\nWork().result({given})"
     return same_thing(command(words), python)
+
+
+PARTS = {
+    "one": lambda studio, form: one(studio, form["occupation"]),
+    "whole": lambda _studio, _form: whole(),
+    "rated": lambda _studio, form: rated(form["tasks"]),
+}

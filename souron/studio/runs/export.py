@@ -18,9 +18,10 @@ import souron
 from souron import registry
 from souron.data.display_names import called
 from souron.data.quality import warnings as data_warnings
-from souron.report import verdict, wording
+from souron.metrics.ranking import Ranking
+from souron.report import verdict
 from souron.report.parts import Cell, Table
-from souron.stats.records import Ranking, Row, pairs_of_json
+from souron.stats.records import Row, pairs_of_json
 from souron.utils import plotting, units, word
 from souron.utils.messages import UserError, _, language
 
@@ -89,11 +90,10 @@ def of_folder(folder: Path) -> Sheet:
 
 
 def _comparison_tables(receipt: Mapping[str, Any], rows: list[Row]) -> list[Table]:
-    metric = registry.metric(rows[0].measure)
     verdicts, margins = pairs_of_json(_list(receipt.get("verdicts"))[:MOST_ROWS])
     history = _list(receipt.get("margins"))
     last = _number(history[-1].get("margin")) if history and isinstance(history[-1], dict) else math.nan
-    return verdict.tables(metric, Ranking(rows, verdicts, margins), wording.margin_text(metric, last))
+    return verdict.tables(Ranking(registry.metric(rows[0].measure), rows, verdicts, margins, last))
 
 
 def _measure_table(measures: Mapping[str, Mapping[str, float]]) -> Table:
@@ -117,13 +117,13 @@ def _positive(receipt: Mapping[str, Any]) -> list[str]:
 
 
 def of_pair(pair: Any) -> Sheet:
-    """Return the sheet of a verdict on finished runs (``souron.runs.pair.Pair``)."""
+    """Return the sheet of a verdict on finished runs (``souron.studies.verdict.runs.RunsVerdict``)."""
     return Sheet(
         "-".join(name.rpartition("/")[2] for name in pair.names[:2]),
         _("{runs} on {data}").format(runs=_(", ").join(pair.names), data=pair.data),
         pair.sentence,
         pair.tables(),
-        tuple(pair.notes),
+        tuple(pair.notes()),
         tuple((name, _receipt(folder)[1]) for name, folder in zip(pair.names, pair.folders, strict=True)),
         pair.command,
         plot=lambda: _intervals(pair.rows),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from souron.studio.runs import run_list
 from souron.studio.shared import Studio, command, remarks, same_thing
-from souron.utils.messages import UserError, _
+from souron.utils.messages import _
 
 PATIENCE = 60.0  # seconds for answers that a run does not keep
 KEPT = 16  # verdicts
@@ -18,7 +18,7 @@ computing = threading.Lock()  # two tabs that ask for the same wait for one comp
 
 
 def verdict(studio: Studio, named: Sequence[str]) -> Any:
-    """Return the verdict on runs by their names (``souron.runs.pair.Pair``). Raises UserError."""
+    """Return the verdict on runs by their names (``souron.studies.verdict.runs.RunsVerdict``). Raises UserError."""
     folders = tuple(dict.fromkeys(run_list.find(studio.project, name) for name in named[:100]))
     marks = tuple(_mark(folder) for folder in folders)
     with computing:
@@ -39,20 +39,9 @@ def _mark(folder: Path) -> tuple[int, ...]:
 
 @lru_cache(KEPT)
 def _verdict(folders: tuple[Path, ...], _marks: tuple[tuple[int, ...], ...], _language: str) -> Any:
-    from souron.runs import pair
+    from souron.studies.verdict import runs
 
-    try:
-        return pair.compare(folders, PATIENCE, images=True)
-    except UserError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        # arguments and answers of a run are not trusted: they may hold anything
-        raise UserError(
-            "damaged",
-            _("these runs cannot be read: {why}").format(why=f"{type(error).__name__}: {error}"[:200]),
-            expected=_("runs as souron wrote them"),
-            exit=3,
-        ) from error
+    return runs.compare(folders, PATIENCE, images=True)
 
 
 def shown(studio: Studio, pair: Any, documents: Markup) -> Markup:
@@ -69,12 +58,12 @@ def shown(studio: Studio, pair: Any, documents: Markup) -> Markup:
         sentence=pair.sentence,
         copy=_("copy"),
         documents=documents,
-        notes=remarks(pair.notes),
+        notes=remarks(pair.notes()),
         tables=drawn_tables(pair.tables(addresses)),
-        alike=Markup() if pair.shown else Markup("<p>{}</p>").format(_("Every case is scored alike.")),
+        alike=Markup() if pair.apart else Markup("<p>{}</p>").format(_("Every case is scored alike.")),
         same=same_thing(
             command(["compare", *map(str, pair.folders)]),
-            f"from souron.runs import pair\nprint(pair.compare({[str(folder) for folder in pair.folders]!r}).sentence)",
+            f"import souron\nprint(souron.verdict({[str(folder) for folder in pair.folders]!r}).sentence)",
         ),
     )
 

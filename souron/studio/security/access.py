@@ -4,24 +4,19 @@ Any page that is open in the same browser can send requests to this computer, an
 can contain a script. Therefore
 
 - ``access.Door`` accepts only requests from the studio's own pages;
-- ``Guard`` serves only those of Gradio's routes that its pages need. Gradio may read only files
-  that it keeps itself, and may fetch no address elsewhere. Request sizes are limited, and a
-  Content-Security-Policy restricts the browser to the studio.
+- ``Guard`` serves only known routes. Request sizes are limited, and a Content-Security-Policy
+  restricts the browser to the studio.
 
 Run uvicorn with ``proxy_headers=False, ws="none"``.
 """
 
-import base64
-import hashlib
-import importlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from itertools import filterfalse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,55 +25,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from souron import registry
 from souron.serve.access import INERT, READ, WRITE, Door, Refused, wished
-from souron.studio import layout
 from souron.studio.jobs.job_queue import STARTED
-from souron.studio.security.paths import PLACE, upload_folder
-from souron.studio.shared import PAGES, USER_ERROR
+from souron.studio.security.paths import PLACE
+from souron.studio.shared import PAGES
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
 MEGABYTE = 10**6
 MOST_BYTES = 4 * MEGABYTE  # of a request without an upload
 MOST_UPLOADED = 2 * 10**9  # bytes of an upload
 
-QUIET = {
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "GRADIO_RUN_HISTORY": "False",
-    "GRADIO_SSR_MODE": "False",
-    "GRADIO_MCP_SERVER": "False",
-    "GRADIO_SHARE": "False",
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
-LOUD = (
-    "GRADIO_ALLOWED_PATHS",
-    "GRADIO_ROOT_PATH",
-    "GRADIO_VIBE_MODE",
-    "GRADIO_WATCH_DIRS",
-    "GRADIO_PROFILING",
-    "GRADIO_LOCAL_DEV_MODE",
-)
-
-# Gradio compiles templates, hence 'unsafe-eval'; an inline script runs if its hash is listed here
-PAGE = (
-    "default-src 'self'; script-src 'self' {hashes} 'unsafe-eval'; style-src 'self' "
-    "'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "media-src 'self' data: blob:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
-    "frame-src 'self' blob:; object-src 'none'; manifest-src 'none'; base-uri 'self'; "
-    "form-action 'self'; frame-ancestors 'self'"
-)
-SCRIPT = re.compile(rb"<script\b[^>]*>(.*?)</script>", re.DOTALL)
-# types that cannot run scripts are shown; other uploads are downloaded
-SHOWN = re.compile(r"(image/(?!svg)|audio/|video/|text/(plain|csv)\b|application/json\b)")
-OF_A_PROXY = {b"forwarded", b"x-real-ip", b"x-gradio-server", b"x-gradio-history-bucket"}
+QUIET = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # of libraries that could ask elsewhere
 
 
 class Route(NamedTuple):
     """An allowed route: a regular expression of the whole path, its methods, and its kind.
 
-    ``sort``: a "page" of Gradio, a "part" of it that never changes under its name, "static",
-    "data", a "file" that Gradio keeps, a "call" in JSON, an "upload", "own": a route of the studio,
-    which sets its own Content-Security-Policy and Cache-Control, or "plain": such a route that may
-    be linked to from elsewhere.
+    ``sort``: a "page", which may be linked to from elsewhere, "static", "data", a "call" in JSON, an
+    "upload", or "own": it sets its own Content-Security-Policy and Cache-Control.
     """
 
     path: str
@@ -86,77 +49,48 @@ class Route(NamedTuple):
     sort: str = "data"
 
 
-OF_GRADIO = (  # below /en/ and /ja/
-    Route("|".join(filterfalse(layout.plain, PAGES)), sort="page"),
-    Route("|".join(["", *filter(layout.plain, PAGES[1:])]), sort="plain"),
-    Route(r"assets/[\w./-]+", sort="part"),
-    Route(r"static/[\w./-]+", sort="static"),
-    Route(r"theme\.css", sort="static"),
-    Route(r"gradio_api/(?:app_id|upload_progress)"),
-    Route(r"gradio_api/heartbeat/\w+"),
-    Route(r"gradio_api/run/predict/?", WRITE, "call"),
-    Route(r"gradio_api/upload", WRITE, "upload"),
-    Route(r"gradio_api/file=.+", sort="file"),
-)
-OF_THE_STUDIO = (
-    Route(r"/static/(?:interactives/)?[\w.-]+", sort="static"),
-    Route(rf"/interactive/(?:{'|'.join(LANGUAGES)})/\w+", WRITE, "call"),
-    Route(r"/favicon\.ico", sort="static"),
-    Route(rf"/do/(?:{'|'.join(LANGUAGES)})/\w+/\w+", WRITE, "call"),
-    Route(rf"/send/(?:{'|'.join(LANGUAGES)})/\w+/\w+", WRITE, "upload"),
-    Route(rf"/part/(?:{'|'.join(LANGUAGES)})/\w+/\w+", (*READ, *WRITE), "upload"),
-    Route(rf"/show/(?:{'|'.join(LANGUAGES)})/\w+/\w+", sort="own"),
-    Route(rf"/teach/(?:{'|'.join(LANGUAGES)})/[\w/]+", (*READ, *WRITE), sort="own"),
-    Route(r"/(?:picture|job|runs|export|report|volume|lecture)/.+", sort="own"),
-    Route(rf"/lecture/(?:{'|'.join(LANGUAGES)})/(?:course|\w+/(?:train|work|mark))", WRITE, "call"),
-)
 APPS = "|".join(LANGUAGES)
-ROUTES = [
-    (re.compile(route.path), route)
-    for route in [*(r._replace(path=f"/(?:{APPS})/(?:{r.path})") for r in OF_GRADIO), *OF_THE_STUDIO]
-]
+OF_THE_STUDIO = (
+    Route(rf"/(?:{APPS})/(?:{'|'.join(['', *PAGES[1:]])})", sort="page"),
+    Route(r"/static/(?:interactives/)?[\w.-]+", sort="static"),
+    Route(rf"/interactive/(?:{APPS})/\w+", WRITE, "call"),
+    Route(r"/favicon\.ico", sort="static"),
+    Route(rf"/do/(?:{APPS})/\w+/\w+", WRITE, "call"),
+    Route(rf"/send/(?:{APPS})/\w+/\w+", WRITE, "upload"),
+    Route(rf"/part/(?:{APPS})/\w+/\w+", (*READ, *WRITE), "upload"),
+    Route(rf"/show/(?:{APPS})/\w+/\w+", sort="own"),
+    Route(rf"/teach/(?:{APPS})/[\w/]+", (*READ, *WRITE), sort="own"),
+    Route(r"/(?:picture|job|runs|export|report|volume|lecture)/.+", sort="own"),
+    Route(rf"/lecture/(?:{APPS})/(?:course|\w+/(?:train|work|mark))", WRITE, "call"),
+)
+ROUTES = [(re.compile(route.path), route) for route in OF_THE_STUDIO]
 MOVED = re.compile(f"/(?:(?:{APPS})(?:/(?:{'|'.join(PAGES[1:])})/+)?)?")
 TOOL = re.compile(rf"/({APPS})/(\w+)/*")  # the address of a study, which has no page of its own
+# of files that are scripts and styles
+SCRIPTS = "default-src 'self'; object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
 OF_A_PAGE = {
     "Permissions-Policy": "camera=(self), microphone=(self), clipboard-write=(self), geolocation=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-DNS-Prefetch-Control": "off",
 }
 JOBS = "X-Souron-Jobs"  # the ids of started jobs
-CACHED = {"part": "private, max-age=31536000, immutable", "static": "no-cache"}
+CACHED = {"static": "no-cache"}
 
 
 def prepare(place: Path) -> Path:
-    """Create a temporary folder for Gradio below ``place``, and keep Gradio from the network.
-
-    Call it before Gradio is imported. Folders of servers that have ended are removed.
-    """
-    folder = temporary(place)
-    for name in LOUD:
-        os.environ.pop(name, None)
-    own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_EXAMPLES_CACHE": str(folder / "examples")}
-    os.environ.update(QUIET | own)
-    return folder
-
-
-def keep_apart() -> None:
-    """Let Gradio keep the files of each guard in the guard's own folder.
-
-    Gradio's own function of that kind knows one folder only, of the whole process.
-    """
-    for name in ("utils", "blocks", "processing_utils", "routes"):
-        module: Any = importlib.import_module(f"gradio.{name}")
-        module.get_upload_folder = upload_folder
+    """Create a temporary folder below ``place``, and keep libraries from the network."""
+    os.environ.update(QUIET)
+    return temporary(place)
 
 
 def temporary(place: Path) -> Path:
     """Create a temporary folder below ``place``; those of servers that have ended are removed."""
     place.mkdir(parents=True, exist_ok=True)
-    for old in place.glob("gradio-*-*"):
+    for old in place.glob("studio-*-*"):
         owner = old.name.split("-")[1]
         if not old.is_symlink() and owner.isdecimal() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"gradio-{os.getpid()}-", dir=place)).resolve()
+    return Path(tempfile.mkdtemp(prefix=f"studio-{os.getpid()}-", dir=place)).resolve()
 
 
 def tool_of(path: str) -> re.Match[str] | None:
@@ -181,13 +115,13 @@ class Guard:
         token: str = "",
         lan: bool = False,
         lang: str = "",
-        place: Path | None = None,
+        place: Path,
         most_uploaded: int = MOST_UPLOADED,
         behind: bool = False,
     ) -> None:
         assert token or behind or not lan, "who shares the studio needs a token"
         self.app, self.lang, self.most_uploaded = app, lang, most_uploaded
-        self.place = Path(place or os.environ["GRADIO_TEMP_DIR"]).resolve()
+        self.place = place.resolve()
         self.door = Door(port, token=token, lan=lan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -207,7 +141,7 @@ class Guard:
         path = scope["path"]
         route = find_route(path, scope["method"])
         moved = (MOVED.fullmatch(path) or tool_of(path)) and scope["method"] in READ
-        linked = bool(moved) or (route is not None and route.sort in ("page", "plain"))
+        linked = bool(moved) or (route is not None and route.sort == "page")
         ready = self.door.check(scope, linked=linked)
         if ready is None and moved:
             ready = self._moved(scope)
@@ -216,8 +150,6 @@ class Guard:
             return
         if route is None:
             raise Refused(404, UserError("missing", _("there is no {path}").format(path=path)))
-        if route.sort == "file":
-            self._check_file(path.partition("file=")[2])
         await self._pass(route, scope, receive, send)
 
     def _moved(self, scope: Scope) -> Response:
@@ -231,12 +163,6 @@ class Guard:
         headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
         return RedirectResponse(path + (f"?{query}" if query else ""), 307, headers)
 
-    def _check_file(self, text: str) -> None:
-        """Check that Gradio keeps a file: an upload or one made for display. Raises Refused."""
-        path = inside(self.place, text)
-        if path is None or not path.is_file():
-            raise Refused(404, UserError("missing", _("there is no {path}").format(path=text)))
-
     async def _pass(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         body = Body(receive, self.most_uploaded if route.sort == "upload" else MOST_BYTES)
         length = Headers(scope=scope).get("content-length", "")
@@ -247,7 +173,7 @@ class Guard:
         STARTED.set(answer.jobs)
         PLACE.set(self.place)
         try:
-            await self.app(without_proxy(scope), body.receive, answer.send)
+            await self.app(scope, body.receive, answer.send)
         except Exception:
             if body.refused is None:
                 raise
@@ -255,26 +181,12 @@ class Guard:
             raise body.refused
 
     def _check_call(self, body: bytes) -> None:
-        """Check that a call names only files that Gradio keeps. Raises Refused.
-
-        Gradio does not check this when mounted in an application, and would fetch remote addresses.
-        """
+        """Check that a call is JSON. Raises Refused."""
         try:
-            call = json.loads(body or b"null")
+            json.loads(body or b"null")
         except (ValueError, RecursionError) as error:
             found = _("the request cannot be read: {why}").format(why=error)
             raise Refused(400, UserError("json", found)) from error
-        waiting = [call]
-        while waiting:
-            value = waiting.pop()
-            if isinstance(value, list):
-                waiting += value
-            elif isinstance(value, dict):
-                waiting += value.values()
-                path = value.get("path")
-                if "meta" in value and path and inside(self.place, str(path)) is None:
-                    found = _("{path} was not uploaded to the studio")
-                    raise Refused(403, UserError("outside", found.format(path=path)))
 
 
 class Body:
@@ -325,58 +237,26 @@ class Answer:
         self.sort, self._send = route.sort, send
         self.started = False
         self.jobs: list[str] = []  # ids of those that the request started, for the page's script
-        self._start: Message | None = None  # of a page or error, until the body is complete
-        self._whole = b""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
             self._protect(MutableHeaders(scope=message))
-            if self.sort == "page" or (self.sort == "call" and message["status"] == 500):
-                self._start = message
-                return
-        elif self._start is not None:
-            self._whole += message.get("body", b"")
-            if message.get("more_body"):
-                return
-            if self.sort == "page":
-                policy = PAGE.format(hashes=hashes(self._whole))
-                MutableHeaders(scope=self._start)["Content-Security-Policy"] = policy
-            elif is_user_error(self._whole):
-                self._start["status"] = 400
-            await self._send(self._start)
-            message = {"type": "http.response.body", "body": self._whole}
         await self._send(message)
 
     def _protect(self, headers: MutableHeaders) -> None:
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "no-referrer"
         headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        if self.sort != "own" or "cache-control" not in headers:
+        own = self.sort in ("own", "page")
+        if not own or "cache-control" not in headers:
             headers["Cache-Control"] = CACHED.get(self.sort, "no-store")
-        if self.sort in ("data", "call", "upload", "file") or (
-            self.sort in ("own", "plain") and "content-security-policy" not in headers
-        ):
-            headers["Content-Security-Policy"] = INERT
+        if not own or "content-security-policy" not in headers:
+            headers["Content-Security-Policy"] = SCRIPTS if self.sort == "static" else INERT
         if self.jobs:
             headers[JOBS] = ",".join(self.jobs)
-        if self.sort in ("page", "plain"):
+        if self.sort == "page":
             headers.update(OF_A_PAGE)
-        if self.sort in ("part", "static"):
-            headers["Content-Security-Policy"] = PAGE.format(hashes="")
-        if self.sort == "file" and not SHOWN.match(headers.get("content-type", "")):
-            name = headers.get("content-disposition", "").partition(";")[2]
-            headers["Content-Disposition"] = f"attachment;{name}".rstrip(";")
-            headers["Content-Type"] = "application/octet-stream"
-
-
-def is_user_error(body: bytes) -> bool:
-    """Return whether an error of Gradio, which is always 500, is a UserError."""
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(said, dict) and said.get("title") == USER_ERROR
 
 
 def find_route(path: str, method: str) -> Route | None:
@@ -384,31 +264,3 @@ def find_route(path: str, method: str) -> Route | None:
         return None
     matching = (route for pattern, route in ROUTES if pattern.fullmatch(path))
     return next((route for route in matching if method in route.methods), None)
-
-
-def without_proxy(scope: Scope) -> Scope:
-    """Remove headers of proxies, which would mislead Gradio, and accept-encoding.
-
-    Pages must stay uncompressed, since their scripts are read afterwards.
-    """
-    headers = [
-        (name, value)
-        for name, value in scope["headers"]
-        if name not in OF_A_PROXY | {b"accept-encoding"} and not name.startswith(b"x-forwarded-")
-    ]
-    return dict(scope, headers=headers)
-
-
-def hashes(page: bytes) -> str:
-    """Return the hashes of a page's inline scripts, as its policy lists them."""
-    scripts = sorted({script for script in SCRIPT.findall(page) if script})
-    digests = (base64.b64encode(hashlib.sha256(script).digest()) for script in scripts)
-    return " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
-
-
-def inside(place: Path, text: str) -> Path | None:
-    """Resolve a path, following links; None if it is outside of the folder."""
-    if "\0" in text or not Path(os.path.normpath(text)).is_relative_to(place):
-        return None
-    path = Path(os.path.realpath(text))
-    return path if path.is_relative_to(place) else None

@@ -28,8 +28,14 @@ PLACE: ContextVar[Path | None] = ContextVar("PLACE", default=None)
 
 
 def upload_folder() -> str:
-    """Return the folder in which uploads, typed texts and Gradio's files are kept for whoever asks."""
-    return str(PLACE.get() or os.environ["GRADIO_TEMP_DIR"])
+    """Return the folder in which uploads and typed texts are kept for whoever asks.
+
+    Raises LookupError outside of a request.
+    """
+    place = PLACE.get()
+    if place is None:
+        raise LookupError("no request of a studio")
+    return str(place)
 
 
 def project_folder() -> Path:

@@ -68,7 +68,7 @@ async def received(request: Request) -> Posted:
 
 def _kept(sent: Any) -> Path:
     """Write an uploaded file below a folder whose name cannot be guessed, and return its path."""
-    name = sent.filename.replace("\\", "/").rpartition("/")[2]
+    name = sent.filename.replace("%22", '"').replace("\\", "/").rpartition("/")[2]  # a browser's spelling of "
     folder = Path(upload_folder()) / SENT / secrets.token_hex(8)
     folder.mkdir(parents=True)
     path = folder / (name if can_be_kept(name) else "file" + Path(name).suffix[:20].encode("ascii", "ignore").decode())

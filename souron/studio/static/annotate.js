@@ -22,9 +22,11 @@ export const begin = (root) => {
   let looked = false, storedLooked = false;
   let anno = null, scale = [1, 1], drawn = new Map(); // uid -> geometry as JSON, as Annotorious was given it
   let tool = "rectangle", level = 0;
-  let classes = [], current = "", selected = "";
+  /** @type {string[]} */
+  let classes = [];
+  let current = "", selected = "";
   let saving = null, failed = false, stopped = false; // stopped: somebody else changed the image
-  let list = { page: 0, pages: 1, only: "" };
+  const list = { page: 0, pages: 1, only: "" };
   let count = 0;
   let turn = 0; // of images that were asked for
 
@@ -292,10 +294,10 @@ export const begin = (root) => {
       notes.push(filled(words.size, { here, there }));
     }
     find(".notes").replaceChildren(...notes.map((text) => make("p", { className: "remark", textContent: text })));
-    const address = new URL(location);
+    const address = new URL(location.href);
     address.searchParams.set("file", told.file);
     const kept = document.querySelector("[data-address]");
-    if (kept) kept.dataset.address = address.pathname + address.search;
+    if (kept instanceof HTMLElement) kept.dataset.address = address.pathname + address.search;
     history.replaceState(null, "", address);
     if (told.broken) {
       stage.replaceChildren(make("p", { className: "remark", textContent: told.broken }));
@@ -340,7 +342,7 @@ export const begin = (root) => {
 
   // ---- saving
 
-  const inList = ({ fixed, more, score, suggested, ...rest }) => JSON.stringify(rest);
+  const inList = ({ fixed: _fixed, more: _more, score: _score, suggested: _suggested, ...rest }) => JSON.stringify(rest);
   const body = ({ class: name, box, outlines, fixed, more }) => ({
     ...(name ? { class: name } : {}), ...(more ? { more } : {}),
     ...(fixed ? {} : outlines ? { outlines } : box ? { box } : {}),
@@ -348,7 +350,7 @@ export const begin = (root) => {
   const difference = () => {
     const wanted = new Map([...marks].filter(([, mark]) => !mark.suggested && (mark.class || mark.more)));
     const places = new Map([...stored.keys()].map((uid, place) => [uid, place]));
-    const [changed, deleted, added, after] = [[], [], [], new Map()];
+    const changed = [], deleted = [], added = [], after = new Map();
     for (const [uid, place] of places) {
       const [mark, old] = [wanted.get(uid), stored.get(uid)];
       if (!mark) deleted.push(place);
@@ -356,6 +358,7 @@ export const begin = (root) => {
         after.set(uid, mark);
         if (inList(mark) === inList(old)) continue;
         const moved = JSON.stringify([mark.box, mark.outlines]) !== JSON.stringify([old.box, old.outlines]);
+        /** @type {Record<string, any>} */
         const fields = { place };
         if (mark.class !== old.class && mark.class) fields.class = mark.class;
         if (moved) Object.assign(fields, mark.outlines ? { outlines: mark.outlines } : { box: mark.box });
@@ -661,7 +664,7 @@ export const begin = (root) => {
     else if (control && key === "y") press(does.redo);
     else if (key === "s" && !event.shiftKey) press(() => { failed = false; save(); });
     else if (control) return;
-    else if (/^[1-9]$/.test(key) && classes[key - 1]) press(() => choose(classes[key - 1]));
+    else if (/^[1-9]$/.test(key) && classes[Number(key) - 1]) press(() => choose(classes[Number(key) - 1]));
     else if ({ b: 1, o: 1, m: 1 }[key]) press(() => setTool({ b: "rectangle", o: "polygon", m: "move" }[key]));
     else if (key === "a" && !find("[data-do=accept]").hidden) press(accept);
     else if (key === "Escape") press(() => { anno?.cancelDrawing(); select(""); });
@@ -715,7 +718,6 @@ export const begin = (root) => {
     }));
     if (!systems.length) find(".ask select").append(make("option", { value: "", textContent: words.none }));
     find("[data-do=suggest]").disabled = !systems.length;
-    root.dataset.begun = "true";
   };
-  start().catch((error) => complain(error.message));
+  return start().catch((error) => complain(error.message));
 };

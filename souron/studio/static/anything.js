@@ -56,7 +56,7 @@ export const begin = (root) => {
     event.target.value = "";
   });
   dropped(find(".zone"), ({ files }) => giveFiles(files));
-  addEventListener("paste", (event) => giveFiles(event.clipboardData.files));
+  addEventListener("paste", (event) => giveFiles(event.clipboardData?.files ?? []));
   addEventListener("pagehide", microphone.stop);
   live(find(".live"), find("[data-do=live]"), `/do/${root.dataset.page}`, words);
 };

@@ -6,7 +6,9 @@ export const begin = (root) => {
   const find = (selector) => root.querySelector(selector);
   const tell = (text) => { find("[role=status]").textContent = text; };
   const save = find("[data-save]");
-  let [sent, csv] = [null, ""];
+  /** @type {Blob | null} */
+  let sent = null;
+  let csv = "";
 
   const show = async () => {
     if (!sent) return;

@@ -150,7 +150,7 @@ const film = async (button) => {
 };
 addEventListener("paste", (event) => {
   if (!work || !$("[data-own=image]", work)) return;
-  bring([...event.clipboardData.files].find((file) => file.type.startsWith("image/")));
+  bring([...event.clipboardData?.files ?? []].find((file) => file.type.startsWith("image/")));
 });
 const startWork = () => {
   asking += 1; // an answer to the page before comes too late
@@ -248,13 +248,13 @@ addEventListener("keydown", (event) => {
   }
   if (presenting()) return;
   if (event.key === "Escape") {
-    const open = event.target.closest?.(".layered") && $("[data-layer][aria-pressed=true]", event.target.closest(".layered"));
+    const layered = event.target.closest?.(".layered"), open = layered && $("[data-layer][aria-pressed=true]", layered);
     if (open) { press(open); open.focus(); }
     return;
   }
   const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!group || !by) return;
-  const all = $$("[data-layer][role=button]", group.closest("svg"));
+  const all = $$("[data-layer][role=button]", group.closest("svg") ?? undefined);
   all[all.indexOf(group) + by]?.focus();
   event.preventDefault();
 });
@@ -327,7 +327,9 @@ document.addEventListener("click", (event) => {
   const group = event.target.closest("[data-layer][role=button]");
   if (group) return press(group);
   const button = event.target.closest("button[data-do]");
-  const item = button?.closest("ol.chosen > li");
+  if (!(button instanceof HTMLElement) || button.closest("[data-module]")) return;
+  /** @type {any} of a course that is being made */
+  const item = button.closest("ol.chosen > li");
   const does = {
     lines: () => showLines(button.closest(".part"), [button]),
     train: () => watch(button), camera: () => film(button),
@@ -340,14 +342,14 @@ document.addEventListener("click", (event) => {
       (next ? $("[data-do=remove]", next) : $("[name=title]", making)).focus();
     },
     save: () => save(gathered(), making.dataset.to),
-  }[button?.dataset.do];
-  if (does && !button.closest("[data-module]")) does();
+  }[button.dataset.do ?? ""];
+  does?.();
 });
-document.addEventListener("change", async (event) => {
-  if (!event.target.matches("input[type=file][data-do=open]") || !event.target.files[0]) return;
-  const text = await event.target.files[0].slice(0, 600000).text();
-  save({ toml: text }, event.target.dataset.to);
-  event.target.value = "";
+document.addEventListener("change", async ({ target }) => {
+  if (!(target instanceof HTMLInputElement) || !target.matches("[type=file][data-do=open]") || !target.files?.[0]) return;
+  const text = await target.files[0].slice(0, 600000).text();
+  save({ toml: text }, target.dataset.to);
+  target.value = "";
 });
 
 // a page, also one that follows another in presentation mode

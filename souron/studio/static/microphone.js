@@ -20,7 +20,7 @@ export const record = async (most, hear) => {
     for (const track of stream.getTracks()) track.stop();
     const found = { blob: wave(blocks, length, context.sampleRate), seconds: length / context.sampleRate, peak };
     context.close();
-    setTimeout(resolve, 0, found); // after the click that ended it, which closes earlier complaints
+    resolve(found);
   };
   try {
     await context.audioWorklet.addModule("/static/recorder.js");

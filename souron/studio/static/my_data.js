@@ -1,5 +1,5 @@
 // My data: brings files to the studio on this computer, and draws a data set's sections anew.
-import { ask, complain, dropped, fill, words } from "./plain.js";
+import { $, $$, ask, complain, dropped, fill, words } from "./plain.js";
 import { Zip, ZipPassThrough } from "./fflate.js";
 
 const MOST = 65000; // files of a zip
@@ -39,15 +39,16 @@ export const begin = (root) => {
     for (const [id, html] of Object.entries(sections ?? {})) {
       const place = document.getElementById(id);
       if (!place || drawn[id] === html) continue;
-      const open = [...place.querySelectorAll("details[data-key]")].map((one) => [one.dataset.key, one.open]);
-      const focused = place.contains(document.activeElement) && document.activeElement.dataset.asked;
+      const open = $$("details[data-key]", place).map((one) => [one.dataset.key, one.open]);
+      const active = /** @type {any} */ (document.activeElement);
+      const focused = place.contains(active) && active.dataset.asked;
       if (drawn[id] !== undefined || place.innerHTML !== html) fill(place, html);
       drawn[id] = html;
       for (const [key, state] of open) {
-        const one = place.querySelector(`details[data-key="${key}"]`);
+        const one = $(`details[data-key="${key}"]`, place);
         if (one) one.open = state;
       }
-      if (focused) (place.querySelector(`[data-asked='${CSS.escape(focused)}']`) ?? place.querySelector("button"))?.focus();
+      if (focused) ($(`[data-asked='${CSS.escape(focused)}']`, place) ?? $("button", place))?.focus();
     }
     clearTimeout(waiting);
     if (busy) waiting = setTimeout(look, OFTEN);

@@ -18,7 +18,7 @@ let begin = () => {}; // what the script of a page does where it is new
 let timer = null;
 const startTimer = (anew) => {
   const { course, begin: minute } = bar().dataset;
-  timer ??= JSON.parse(sessionStorage.getItem(KEPT));
+  timer ??= JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
   if (timer?.course !== course || (anew && Number(minute) === 0)) reset(course);
 };
 const reset = (course = timer.course) => {
@@ -78,10 +78,10 @@ let size = 1;
 const fit = () => {
   const root = document.documentElement;
   document.body.style.setProperty("--bar", `${bar().offsetHeight}px`);
-  document.body.style.setProperty("--type", size);
+  document.body.style.setProperty("--type", String(size));
   while (size > SMALLEST && root.scrollHeight > root.clientHeight) {
     size -= 0.05;
-    document.body.style.setProperty("--type", size);
+    document.body.style.setProperty("--type", String(size));
   }
 };
 const resized = new ResizeObserver(() => { if (presenting()) fit(); });
@@ -132,11 +132,11 @@ const turn = async (address, hash, push = true) => {
   turning = true;
   try {
     const answer = await fetch(address);
-    if (!answer.ok) throw new Error(answer.status);
+    if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!page.querySelector(".beaming")) throw new Error(address);
     if (timer) count(); // until here the time belongs to the page that is left
-    for (const id of ["head", "page"]) document.getElementById(id).replaceWith(page.getElementById(id));
+    for (const id of /** @type {const} */ (["head", "page"])) document.getElementById(id).replaceWith(page.getElementById(id));
     document.title = page.title;
     if (push) history[speaking ? "replaceState" : "pushState"](null, "", address + hash);
     loaded = location.pathname;
@@ -261,7 +261,7 @@ export const present = (start) => {
   addEventListener("keydown", pressed);
   document.addEventListener("click", (event) => {
     const button = event.target.closest(".beaming button, .way [data-do=beamer]");
-    if (!button) return;
+    if (!(button instanceof HTMLElement)) return;
     if (button.dataset.ink) pen.choose(button.dataset.ink);
     else if (button.dataset.do === "beamer") beam(0, true);
     else act(button.dataset.do);
@@ -274,12 +274,14 @@ export const present = (start) => {
   });
   addEventListener("resize", () => { if (presenting()) { size = 1; fit(); } });
   setInterval(() => { if (presenting()) count(); }, 1000);
+  const wanted = hashed();
   if (speaking) {
     speak();
     channel.postMessage({ ask: true });
-  } else if (hashed()) beam(...hashed());
+  } else if (wanted) beam(...wanted);
 };
 // "#beamer" begins, "#beamer-3" and "#beamer-last" go on there
+/** @type {() => [place: number, anew: boolean] | null} */
 const hashed = () => {
   const found = location.hash.match(/^#beamer(?:-(\d+|last))?$/);
   return found && [found[1] === "last" ? -1 : Number(found[1] ?? 1) - 1, !found[1]];

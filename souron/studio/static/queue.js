@@ -72,7 +72,7 @@ export const begin = (root) => {
   const fillList = (place, rows) => {
     const list = find("ol", place);
     const before = new Map([...list.children].map((item) => [item.dataset.job, item]));
-    const focused = document.activeElement;
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement);
     rows.forEach((row, index) => {
       const item = before.get(row.id) ?? rowOf(row.id);
       before.delete(row.id);
@@ -83,7 +83,7 @@ export const begin = (root) => {
     for (const item of before.values()) item.remove();
     place.hidden = !rows.length;
     if (lost) (find("li button:not([hidden])") ?? (pause.hidden ? root : pause)).focus();
-    else if (list.contains(focused) && document.activeElement !== focused) focused.focus();
+    else if (list.contains(focused) && document.activeElement !== focused) focused?.focus();
   };
 
   const announce = (now) => {

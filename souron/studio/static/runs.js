@@ -173,7 +173,7 @@ export const begin = (root) => {
     const place = find("#jobs");
     const holder = document.createElement("div");
     fill(holder, (await act("jobs")).html);
-    if (holder.firstElementChild.dataset.mark === place.dataset.mark) return;
+    if (holder.firstElementChild?.getAttribute("data-mark") === place.dataset.mark) return;
     place.replaceWith(...holder.childNodes);
     refresh(); // a job that ends has made something
   };

@@ -1,7 +1,7 @@
 // The studio's own script: language, light and dark, copying, labels that Gradio leaves out.
 "use strict";
 (() => {
-  const language = document.currentScript.dataset.language;
+  const { language } = /** @type {any} */ (document.currentScript).dataset;
   // Gradio takes the language of its own words from the browser; they are to match the page's
   Object.defineProperty(navigator, "language", { get: () => language });
   Object.defineProperty(navigator, "languages", { get: () => [language] });
@@ -19,10 +19,15 @@
   document.addEventListener("DOMContentLoaded", paint);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
+  // what went wrong before does not stand beside what comes of the next button; before any script of the page
+  // hears of the press, which may go wrong at once
   document.addEventListener("click", (event) => {
     const wrong = document.getElementById("wrong");
-    // what went wrong before does not stand beside what comes of the next button
     if (wrong && event.target.closest("#page button")) wrong.hidden = true;
+  }, true);
+
+  document.addEventListener("click", (event) => {
+    /** @type {any} */
     const button = event.target.closest("button[data-dark], button[data-copy], button[data-close], a[data-language], a.skip");
     if (!button) return;
     if (button.matches("[data-close]")) {
@@ -30,7 +35,7 @@
     } else if (button.matches("[data-dark]")) {
       localStorage.setItem("dark", String(dark() !== "true"));
       paint();
-      for (const frame of document.querySelectorAll("iframe.frame")) frame.src = frame.src;
+      for (const frame of document.querySelectorAll("iframe.frame")) frame.setAttribute("src", frame.getAttribute("src") ?? "");
     } else if (button.matches(".skip")) {
       event.preventDefault(); // the page's base would make it another address
       const page = document.getElementById("page");
@@ -52,16 +57,6 @@
     if (field && ["Tab", "Shift"].includes(event.key)) event.stopImmediatePropagation();
   }, true);
 
-  // answers are voted on with keys, unless something is being typed
-  const VOTES = { 1: "vote-first", 2: "vote-second", 3: "vote-good", 4: "vote-bad", n: "vote-next" };
-  addEventListener("keydown", (event) => {
-    const typed = event.target.closest?.("input, textarea, select, [role=combobox], [contenteditable]");
-    const button = document.getElementById(VOTES[event.key] ?? "");
-    if (!button || button.disabled || typed || event.ctrlKey || event.altKey || event.metaKey) return;
-    event.preventDefault();
-    button.click();
-  });
-
   // the same as text, lists and links within the studio, whatever else it may hold
   const KEPT = ["div", "dl", "dt", "dd", "details", "summary", "pre", "code", "a"];
   const plain = (node) => {
@@ -80,7 +75,7 @@
     const said = new DOMParser().parseFromString(answer.error ?? answer.detail ?? "", "text/html");
     const found = said.querySelector(".trouble");
     const wrong = document.getElementById("wrong");
-    wrong.querySelector("div").replaceChildren(found ? plain(found) : said.body.textContent);
+    wrong.querySelector("div")?.replaceChildren(found ? plain(found) : said.body.textContent);
     wrong.hidden = false;
   };
 
@@ -120,7 +115,7 @@
   const notice = (id, text, link, open, close) => {
     const place = notices();
     if (place.querySelector(`[data-notice="${id}"]`)) return;
-    const [item, shut, way] = ["div", "button", "a"].map((kind) => document.createElement(kind));
+    const item = document.createElement("div"), shut = document.createElement("button"), way = document.createElement("a");
     item.dataset.notice = id;
     shut.type = "button";
     shut.textContent = "×";
@@ -160,7 +155,9 @@
   // a page asks one thing after the other, each once the one before is answered as a whole: else an
   // older answer could come later and take the place of a newer one
   const ask = window.fetch;
+  /** @type {Promise<unknown>} */
   let before = Promise.resolve();
+  /** @type {typeof fetch} */
   const askInTurn = async (...given) => {
     const answer = await ask(...given).then(noted);
     const whole = await answer.clone().text();
@@ -170,7 +167,8 @@
     return answer;
   };
   window.fetch = (...given) => {
-    if (!String(given[0].url ?? given[0]).includes("/run/predict")) return ask(...given).then(noted);
+    const [what] = given;
+    if (!String(what instanceof Request ? what.url : what).includes("/run/predict")) return ask(...given).then(noted);
     const answered = before.then(() => askInTurn(...given));
     before = answered.catch(() => {});
     return answered;
@@ -179,9 +177,21 @@
   // where a browser's own style sheet cannot follow a slider
   document.documentElement.classList.add("sliders");
   document.addEventListener("input", (event) => {
+    /** @type {any} */
     const figure = event.target.matches("input[type=range]") && event.target.closest(".before-after");
     if (figure) figure.style.setProperty("--at", `${event.target.value}%`);
   });
+
+  // a part with a script of its own, once all of it is there: while the page is loading, the parser may stand within it
+  const begun = new WeakSet(); // Gradio may draw a part a second time, and then it begins anew
+  const begin = async (part) => {
+    if (begun.has(part)) return;
+    begun.add(part);
+    const module = await import(part.dataset.module);
+    await module.begin(part);
+    part.dataset.begun = ""; // from here on it answers
+  };
+  document.addEventListener("readystatechange", () => mend());
 
   // what a screen reader needs and Gradio's components leave out
   const mend = () => {
@@ -189,11 +199,8 @@
       table.setAttribute("role", "region");
       table.setAttribute("aria-label", table.querySelector("caption")?.textContent || "table");
     }
-    for (const part of document.querySelectorAll("[data-module]:not([data-begun])")) {
-      part.dataset.begun = ""; // Gradio may draw a part a second time, and then it begins anew
-      import(part.dataset.module).then((module) => module.begin(part));
-    }
-    const address = document.querySelector("[data-address]")?.dataset.address;
+    if (document.readyState !== "loading") document.querySelectorAll("[data-module]").forEach(begin);
+    const address = document.querySelector("[data-address]")?.getAttribute("data-address");
     if (address && address !== location.pathname + location.search) {
       history.replaceState(null, "", address);
     }

@@ -4,7 +4,8 @@ import { bars, percent as rounded, series } from "./plot.js";
 
 const CURVES = ["accuracy", "improper", "refusal"], FEATURES = ["rude", "dose", "defers", "defers_medical", "topic", "length"];
 
-export const start = async (root, tools) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, tools) => {
   const { ask, field, on, one, part, plot, show, words } = tools;
   let votes = [...(tools.kept.votes ?? [])], rest = tools.kept.rest ?? false, found = null;
   const percent = (value) => (100 * value).toFixed(1);

@@ -6,6 +6,7 @@ const OPTIMIZERS = ["sgd", "momentum", "adam"], WAYS = ["plain", "skip", "norm",
 const SUB = "₀₁₂₃";
 
 // values of the network; weights: W1 row by row, b1, W2, b2
+/** @type {(weights: number[], hidden: number, x: number[], target: number) => any} */
 export const forward = (weights, hidden, [x1, x2], target) => {
   const z = [], h = [];
   for (let unit = 0; unit < hidden; unit++) {
@@ -44,7 +45,8 @@ export const change = (name, state, gradient, rate) => {
   return state.mean.map((mean, i) => -rate * (mean / (1 - 0.9 ** state.count)) / (Math.sqrt(state.square[i] / (1 - 0.999 ** state.count)) + 1e-8));
 };
 
-export const start = async (root, tools) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, tools) => {
   const { ask, canvas, colour, field, on, part, player, plot, show, words } = tools;
   const number = (name) => Number(field(name).value);
   const short = (value, digits = 2) => (Math.abs(value) < 0.5 * 10 ** -digits ? 0 : value).toFixed(digits).replace("-", "−");
@@ -84,6 +86,7 @@ export const start = async (root, tools) => {
     context.fillStyle = colour("paper");
     context.fillRect(0, 0, width, height);
     const spot = { x: [0, 1].map((i) => [42, height * (i + 1) / 3]), h: now.h.map((_, i) => [210, height * (i + 0.5) / hidden]), y: [350, height / 2], L: [442, height / 2] };
+    /** @type {(text: string, at: number[], ink?: string, bold?: boolean, align?: CanvasTextAlign) => void} */
     const label = (text, [px, py], ink = "ink", bold = false, align = "center") => {
       context.font = `${bold ? "bold " : ""}13px system-ui, sans-serif`;
       context.textAlign = align;
@@ -102,14 +105,14 @@ export const start = async (root, tools) => {
       context.strokeStyle = colour(ink);
       context.lineWidth = now_ ? 4 : known ? 2.5 : 1;
       context.beginPath();
-      context.moveTo(...begin);
-      context.lineTo(...end);
+      context.moveTo(begin[0], begin[1]);
+      context.lineTo(end[0], end[1]);
       context.stroke();
       if (known) {  // the gradient flows against the edge
         const angle = Math.atan2(dy, dx);
         context.beginPath();
         for (const turn of [0.4, -0.4]) {
-          context.moveTo(...begin);
+          context.moveTo(begin[0], begin[1]);
           context.lineTo(begin[0] + 12 * Math.cos(angle + turn), begin[1] + 12 * Math.sin(angle + turn));
         }
         context.stroke();
@@ -130,7 +133,7 @@ export const start = async (root, tools) => {
     context.stroke();
     const node = (at, title, value, slope, lit, extra = []) => {
       context.beginPath();
-      context.arc(...at, 25, 0, 2 * Math.PI);
+      context.arc(at[0], at[1], 25, 0, 2 * Math.PI);
       context.fillStyle = colour("paper");
       context.fill();
       context.strokeStyle = colour(lit ? "negative" : "ink");

@@ -1,6 +1,6 @@
 // Draw boxes, look at a detector's raw ones, and build up the average precision.
 // Overlaps, suppression, matching and AP are those of blocks/boxes.py and metrics/detection.py.
-import { bytes, fill } from "./common.js";
+import { bytes, context2d, fill } from "./common.js";
 import { dots, line, plot as axes, steps } from "./plot.js";
 
 const OVER = { mine: "#ffd400", true: "#ffffff", kept: "#00e5ff", gone: "#ff9d5c", grid: "#ffffff66" };  // over pictures
@@ -74,14 +74,15 @@ export const detections = (raw, truth, label, { least, limit, overlap }) => {
   return all.sort((a, b) => b.score - a.score);
 };
 
-export const start = async (root, { ask, canvas, field, keep, kept, on, player, plot, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, canvas, field, keep, kept, on, player, plot, show, words }) => {
   const number = (name) => Number(field(name).value);
   const scene = canvas("scene"), rawPlane = canvas("raw");
   const shown = await ask({ images: true });
   if (!shown) return;
   const { side, labels, truth } = shown;
   const pixels = shown.images.map((packed) => {
-    const values = bytes(packed), plane = new OffscreenCanvas(side, side), context = plane.getContext("2d");
+    const values = bytes(packed), plane = new OffscreenCanvas(side, side), context = context2d(plane);
     const image = context.createImageData(side, side);
     for (let i = 0; i < side * side; i++) image.data.set([values[3 * i], values[3 * i + 1], values[3 * i + 2], 255], 4 * i);
     context.putImageData(image, 0, 0);
@@ -104,11 +105,12 @@ export const start = async (root, { ask, canvas, field, keep, kept, on, player, 
     return context;
   };
   // a box over a picture: a dark line below keeps it visible on every ground
+  /** @type {(context: CanvasRenderingContext2D, box: number[], colour: string, look?: { width?: number, dash?: number[], text?: string }) => void} */
   const outline = (context, box, paint, { width = 2, dash = [], text = "" } = {}) => {
     const scale = context.canvas.width / side, [left, top, right, bottom] = box.map((edge) => edge * scale);
-    for (const [stroke, line] of [["#000", width + 2], [paint, width]]) {
+    for (const [stroke, more] of /** @type {[string, number][]} */ ([["#000", 2], [paint, 0]])) {
       context.strokeStyle = stroke;
-      context.lineWidth = line;
+      context.lineWidth = width + more;
       context.setLineDash(stroke === "#000" ? [] : dash);
       context.globalAlpha = stroke === "#000" && dash.length ? 0.35 : 1;
       context.strokeRect(left, top, right - left, bottom - top);

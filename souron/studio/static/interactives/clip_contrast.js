@@ -1,5 +1,5 @@
 // CLIP's matrix: both softmaxes, the contrastive loss, and the pull of a cell on its two vectors.
-import { bytes, clear, fill } from "./common.js";
+import { bytes, clear, context2d, fill } from "./common.js";
 import { ownImage } from "./own_image.js";
 
 
@@ -16,11 +16,12 @@ const contrast = (cosine, scale, count) => {
   const logits = cosine.slice(0, count).map((row) => row.slice(0, count).map((value) => scale * value));
   const rows = logits.map(softmax), columns = turned(turned(logits).map(softmax));
   const ofRows = mean(rows.map((row, k) => -Math.log(row[k]))), ofColumns = mean(columns.map((row, k) => -Math.log(row[k])));
-  const pull = rows.map((row, k) => row.map((share, j) => scale / (2 * count) * (2 * (j === k) - share - columns[k][j])));
+  const pull = rows.map((row, k) => row.map((share, j) => scale / (2 * count) * ((j === k ? 2 : 0) - share - columns[k][j])));
   return { rows: ofRows, columns: ofColumns, loss: (ofRows + ofColumns) / 2, pull };
 };
 
-export const start = async (root, tools) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, tools) => {
   const { ask, canvas, colour, field, keep, kept, on, part, repaint, say, show, words } = tools;
   if (!field("model")) return;
   const plane = canvas("plane");
@@ -35,10 +36,10 @@ export const start = async (root, tools) => {
   const picture = (tile, edge = 64) => {
     const small = document.createElement("canvas");
     [small.width, small.height] = [tile.width, tile.height];
-    small.getContext("2d").putImageData(new ImageData(rgba(tile.pixels, tile.width * tile.height), tile.width, tile.height), 0, 0);
+    context2d(small).putImageData(new ImageData(rgba(tile.pixels, tile.width * tile.height), tile.width, tile.height), 0, 0);
     const shown = document.createElement("canvas"), short = Math.min(tile.width, tile.height);
     shown.width = shown.height = edge;
-    shown.getContext("2d").drawImage(small, (tile.width - short) / 2, (tile.height - short) / 2, short, short, 0, 0, edge, edge);
+    context2d(shown).drawImage(small, (tile.width - short) / 2, (tile.height - short) / 2, short, short, 0, 0, edge, edge);
     shown.setAttribute("role", "img");
     return shown;
   };

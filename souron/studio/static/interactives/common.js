@@ -2,6 +2,8 @@
 // the state in the link.
 import { tour } from "./tour.js";
 
+/** @import { Box, Exported, Tools } from "../../types.d.ts" */
+
 const variable = (name) => (name === "muted" ? "--faint" : `--${name}`);
 
 // "ink", "paper", "panel", "rule", "muted", "accent", "positive", "negative", "class0" to "class9":
@@ -40,11 +42,16 @@ const both = (pale) => {
   };
 };
 
+// a canvas that was asked for no other context always has this one
+/** @type {(canvas: HTMLCanvasElement | OffscreenCanvas) => any} */
+export const context2d = (canvas) => canvas.getContext("2d");
+
 // bytes of (height, width) as a picture that fills the canvas, or the box {x, y, width, height} in it;
 // ``pale`` below 1 leaves what is drawn over it to be seen
+/** @type {(canvas: any, values: any, width: number, height: number, look?: { signed?: boolean, pale?: number, box?: Box | null }) => void} */
 export const paint = (canvas, values, width, height, { signed = false, pale = 1, box = null } = {}) => {
   const small = new OffscreenCanvas(width, height);
-  const context = small.getContext("2d");
+  const context = context2d(small);
   const image = context.createImageData(width, height);
   const mixed = (signed ? both : grey)(pale);
   for (let i = 0; i < width * height; i++) {
@@ -129,6 +136,7 @@ const limit = (stage, settings) => {
 
 // a file that was exported holds the answers to ``exported.answers``, pairs of a request and its
 // answer, and the script as ``exported.start``
+/** @type {(root: any, exported?: Exported | null) => Promise<void>} */
 export const begin = async (root, exported = null) => {
   const name = root.dataset.interactive;
   const words = JSON.parse(root.dataset.words);
@@ -140,7 +148,7 @@ export const begin = async (root, exported = null) => {
   const said = one(".said");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   let repaints = [];
-  const tools = {
+  const tools = /** @type {Tools} */ ({
     words,
     one,
     colour,
@@ -155,7 +163,7 @@ export const begin = async (root, exported = null) => {
     show: (place, text) => { one(`.play [data-part="${place}"]`).textContent = text; },
     // ``draw`` is called again where light turns to dark, or a screen is turned
     repaint: (draw) => { repaints.push(draw); },
-  };
+  });
 
   // newest wins: an older answer is thrown away
   let asked = 0;
@@ -179,7 +187,7 @@ export const begin = async (root, exported = null) => {
       tools.say(answered.ok ? "" : `${words.failed}: ${found.detail}`);
       return answered.ok ? found : null;
     } catch {
-      if (mine === asked) tools.say(document.getElementById("wrong").dataset.unanswered);
+      if (mine === asked) tools.say(document.getElementById("wrong").dataset.unanswered ?? "");
       return null;
     } finally {
       if (mine === asked) root.removeAttribute("aria-busy");
@@ -269,7 +277,8 @@ export const begin = async (root, exported = null) => {
     asked++;
     root.removeAttribute("aria-busy");
     delete root.dataset.ready;
-    const focused = play.contains(document.activeElement) ? document.activeElement.name : "";
+    const active = /** @type {any} */ (document.activeElement);
+    const focused = play.contains(active) ? active.name : "";
     if (mine > 1) play.replaceChildren(...original.cloneNode(true).childNodes);
     repaints = [];
     tools.kept = found?.kept ?? {};

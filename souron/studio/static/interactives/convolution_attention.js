@@ -35,6 +35,7 @@ const attend = (query, key, value, causal) => {
   return { weights, output: weights.map((row) => value[0].map((_, d) => row.reduce((sum, share, j) => sum + share * value[j][d], 0))) };
 };
 
+/** @type {import("../../types.d.ts").Start} */
 export const start = async (root, tools) => {
   const { ask, canvas, colour, field, part, repaint, say, show, words } = tools;
   if (!field("picture")) return;
@@ -179,7 +180,7 @@ export const start = async (root, tools) => {
   // words
   const drawWords = () => {
     const count = number("count"), all = Array.from({ length: count }, (_, i) => i);
-    root.querySelectorAll("[data-row]").forEach((row) => { row.hidden = Number(row.dataset.row) >= count; });
+    /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-row]")).forEach((row) => { row.hidden = Number(row.dataset.row) >= count; });
     const vectors = (kind) => all.map((i) => [number(`${kind}${i}0`), number(`${kind}${i}1`)]);
     const found = attend(vectors("q"), vectors("k"), vectors("v"), field("causal").checked);
     const names = all.map((i) => field(`w${i}`).value || String(i + 1)), body = document.createElement("table");

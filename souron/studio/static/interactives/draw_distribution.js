@@ -18,7 +18,8 @@ const arrow = (kind, x, noise, kept, after) => {
 const shorter = (cells) => cells.replace(/(.)\1*/g, (run) => `${run[0]}${run.length.toString(36)},`);
 const longer = (text) => text.split(",").filter(Boolean).map((run) => run[0].repeat(parseInt(run.slice(1), 36))).join("");
 
-export const start = async (root, tools) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, tools) => {
   const { ask, canvas, colour, field, keep, kept, on, part, repaint, say, show, words } = tools;
   const paper = canvas("paint"), plane = canvas("field");
   let about = null, cells = [], cursor = { x: 10, y: 10 }, run = 0, found = {}, way = null, chosen = { x: 4, y: 4 };

@@ -2,7 +2,8 @@
 import { bytes, clear, fill, paint } from "./common.js";
 import { percent, series } from "./plot.js";
 
-export const start = async (root, { ask, canvas, field, on, player, plot, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, canvas, field, on, player, plot, show, words }) => {
   let found = null;
   const tiles = (name, values, signed = false) => {
     const plane = canvas(name), cells = found.side ** 2, count = values.length / cells;

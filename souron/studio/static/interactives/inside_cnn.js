@@ -3,7 +3,8 @@ import { bytes, clear, fill, paint, text64 } from "./common.js";
 
 const SIDE = 28;
 
-export const start = async (root, { ask, canvas, colour, field, keep, kept, on, part, recorded, repaint, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, canvas, colour, field, keep, kept, on, part, recorded, repaint, show, words }) => {
   const input = canvas("input");
   if (!input) return;
   const planes = [canvas("first"), canvas("second")];

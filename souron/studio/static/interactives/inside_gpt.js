@@ -25,7 +25,8 @@ export const chances = (logits, order, temperature, topk, topp) => {
   return { all: new Map(Array.from(order.subarray(0, 60), (id, place) => [id, raw[place] / sum])), drawn };
 };
 
-export const start = async (root, tools) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, tools) => {
   const { ask, canvas, colour, field, on, part, plot, show, words } = tools;
   if (!part("tokens")) return;
   const number = (name) => Number(field(name).value);
@@ -37,6 +38,7 @@ export const start = async (root, tools) => {
   const text = (place) => found.tokens[place][1];
   const quoted = (name) => `“${name}”`;
 
+  /** @type {(name: string, most: number, value?: number | null) => void} */
   const limit = (name, most, value = null) => {
     const range = field(name);
     range.max = most;
@@ -77,6 +79,7 @@ export const start = async (root, tools) => {
   };
 
   // attention of a head as a picture, from paper to blue, by its square root
+  /** @type {(plane: HTMLCanvasElement, head: number, box?: any) => void} */
   const paintHead = (plane, head, box = null) => {
     const count = found.tokens.length, shares = attention.subarray(head * count ** 2, (head + 1) * count ** 2);
     paint(plane, shares.map((share) => 128 + Math.round(127 * Math.sqrt(share / 255))), count, count, { signed: true, box });
@@ -253,7 +256,7 @@ export const start = async (root, tools) => {
       item.append(press);
       return item;
     }));
-    const [best, share] = drawn.entries().next().value;
+    const [best, share] = [...drawn][0];
     show("likely", full ? fill(words.full, found) : fill(words.likely, { token: quoted(names.get(best)), share: percent(share, 2), count: drawn.size, entropy: entropy.toFixed(2) }));
     return drawn;
   };
@@ -302,7 +305,7 @@ export const start = async (root, tools) => {
   on("draw", () => {
     if (!found || found.tokens.length >= found.most) return;
     let left = Math.random();
-    const drawn = [...live().entries()];
+    const drawn = [...live() ?? []];
     append((drawn.find(([, share]) => (left -= share) < 0) ?? drawn[0])[0]);
   });
   field("text").addEventListener("change", again);

@@ -23,7 +23,8 @@ export const lloyd = (points, centres, move) => {
   return { centres, nearest, inertia };
 };
 
-export const start = async (root, { ask, canvas, colour, field, keep, kept, on, plot, recorded, repaint, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, canvas, colour, field, keep, kept, on, plot, recorded, repaint, show, words }) => {
   const plane = canvas("plane"), context = plane.getContext("2d");
   let points = [], reach = 1.2, centres = [], nearest = null, moves = false, curve = [], rounds = 0, ended = false, rival = null;
   let cross = { x: 0, y: 0 };
@@ -31,6 +32,7 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
   const pixel = ([x, y]) => [(x + reach) * scale(), (reach - y) * scale()];
   const count = () => Number(field("count").value);
 
+  /** @type {(at: number[], colour: string, size?: number) => void} */
   const star = ([x, y], colour, size = 9) => {
     context.strokeStyle = colour;
     context.lineWidth = 4;

@@ -6,7 +6,8 @@ const SIDE = 8;  // pixels of a picture
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-export const start = async (root, { ask, canvas, colour, field, keep, kept, on, plot, repaint, say, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, canvas, colour, field, keep, kept, on, plot, repaint, say, show, words }) => {
   const WAYS = { patients: "class0", images: "class1" };
   let draws = [], busy = false;
   const patients = () => Number(field("patients").value);

@@ -7,7 +7,8 @@ export const mixed = ({ clean, noise, kept }, stop) => {
   return bytes(clean).map((value, i) => Math.min(Math.max(Math.round((signal * (value / 127.5 - 1) + spread * all[i] + 1) * 127.5), 0), 255));
 };
 
-export const start = async (root, { ask, canvas, field, keep, kept, on, player, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, canvas, field, keep, kept, on, player, show, words }) => {
   if (!field("noise")) return;
   let found = null;
   const put = (name, text) => paint(canvas(name), bytes(text), found.side, found.side);

@@ -3,7 +3,8 @@ import { fill } from "./common.js";
 
 const SIGNS = { E0: "○", E1: "●", E2: "◑" };
 
-export const start = async (root, { ask, field, on, part, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, field, on, part, show, words }) => {
   let guess = new Set(), told = false;
   const draw = (found) => {
     part("tasks").replaceChildren(...found.tasks.map((task, i) => {

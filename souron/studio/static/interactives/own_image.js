@@ -1,5 +1,5 @@
 // An image of the reader's own, decoded by the browser, at most LONGEST pixels of its longer side.
-import { text64 } from "./common.js";
+import { context2d, text64 } from "./common.js";
 
 const LONGEST = 320;
 
@@ -13,7 +13,7 @@ export const ownImage = async (file) => {
   }
   const share = Math.min(1, LONGEST / Math.max(image.width, image.height));
   const width = Math.max(1, Math.floor(image.width * share)), height = Math.max(1, Math.floor(image.height * share));
-  const context = new OffscreenCanvas(width, height).getContext("2d");
+  const context = context2d(new OffscreenCanvas(width, height));
   context.imageSmoothingQuality = "high";
   context.drawImage(image, 0, 0, width, height);
   const all = context.getImageData(0, 0, width, height).data, pixels = new Uint8Array(3 * width * height);

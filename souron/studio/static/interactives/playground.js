@@ -2,7 +2,8 @@
 import { bytes, clear, fill, mark, paint } from "./common.js";
 import { series } from "./plot.js";
 
-export const start = async (root, { ask, canvas, colour, field, on, player, plot, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, canvas, colour, field, on, player, plot, show, words }) => {
   let found = null;
   const surface = canvas("surface"), units = canvas("units");
 

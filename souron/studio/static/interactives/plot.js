@@ -2,9 +2,12 @@
 import { tint } from "./common.js";
 import { d3 } from "../d3.js";
 
+/** @import { Axis, Legend, Plot, Point } from "../../types.d.ts" */
+
 // 0.001 -> "10⁻³"
 const raised = (value) => `10${[...String(Math.round(Math.log10(value)))].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("")}`;
 // whole powers of ten, eight at most
+/** @type {(domain: number[]) => number[]} */
 const powers = ([low, high]) => {
   const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)], every = Math.ceil((last - first + 1) / 8);
   return Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, i) => 10 ** (first + every * i));
@@ -27,6 +30,7 @@ const legend = (part, names, width) => {
 // x and y are {domain: [low, high], label, log, format, ticks: how many at most, values: the ticks themselves};
 // ``names`` [[text, colour, dash]] a legend; ``span`` the part of the width that this plot takes, where several share
 // an SVG; with ``clip`` nothing is drawn outside of the axes. Returns both scales and what lines are appended to
+/** @type {(svg: SVGSVGElement, about: { x: Axis, y: Axis, names?: Legend, span?: Point, clip?: boolean, left?: number, right?: number }) => Plot} */
 export const plot = (svg, { x, y, names = [], span: [from, to] = [0, 1], clip = false, left = 50, right = 16 }) => {
   const [most, height] = ["width", "height"].map((side) => Number(svg.getAttribute(side)));
   const seen = svg.getBoundingClientRect().width - 2, whole = seen > 100 ? Math.min(most, seen) : most, width = whole * (to - from);
@@ -35,8 +39,10 @@ export const plot = (svg, { x, y, names = [], span: [from, to] = [0, 1], clip = 
   if (from === 0) root.selectChildren().remove();
   const part = root.append("g").attr("transform", `translate(${whole * from}, 0)`);
   const top = legend(part, names, width) + (y.label ? 26 : 10), inner = [width - left - right, height - top - (x.label ? 42 : 24)];
+  /** @type {(axis: Axis, range: number[]) => any} */
   const scale = ({ domain, log }, range) => (log ? d3.scaleLog() : d3.scaleLinear()).domain(domain).range(range);
   const made = { x: scale(x, [0, inner[0]]), y: scale(y, [inner[1], 0]) };
+  /** @type {(side: "x" | "y", kind: Function, axis: Axis, size: number[]) => void} */
   const axis = (side, kind, { domain, log, format, ticks, values }, [along, across]) => {
     const drawn = kind(made[side]).tickSize(-across).tickPadding(8).offset(0).ticks(ticks ?? Math.max(2, Math.floor(along / (side === "x" ? 60 : 36))));
     if (values ?? log) drawn.tickValues(values ?? powers(domain));
@@ -62,6 +68,7 @@ export const line = ({ body, x, y }, points, colour, { dash = "", width = 2 } = 
   .style("stroke", tint(colour)).style("stroke-width", width).style("stroke-dasharray", dash);
 
 // straight through the whole plot, at an x or at a y
+/** @type {(made: Plot, at: { x?: number, y?: number }, colour: string, look?: { dash?: string, width?: number }) => any} */
 export const rule = (made, { x, y }, colour, look) => {
   const [across, up] = [made.x.domain(), made.y.domain()];
   return line(made, x === undefined ? across.map((value) => [value, y]) : up.map((value) => [x, value]), colour, { dash: "5 4", width: 1, ...look });
@@ -86,6 +93,7 @@ export const note = ({ body, x, y }, [place, up], text, { colour = "ink", anchor
   .attr("class", "note").attr("x", x(place) + across).attr("y", y(up) + down).style("text-anchor", anchor).style("fill", tint(colour)).text(text);
 
 // rows of numbers, step by step; ``at`` marks a step
+/** @type {(svg: SVGSVGElement, rows: number[][], about: { step: string, at?: number | null, names?: Legend, domain?: number[], format?: Axis["format"], label?: string }) => Plot} */
 export const series = (svg, rows, { step, at = null, names, domain, format, label }) => {
   const all = rows.flat().filter(Number.isFinite), low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
   const last = Math.max(1, rows[0].length - 1), x = { domain: [0, last], label: step, ticks: Math.min(last, 5) };
@@ -96,6 +104,7 @@ export const series = (svg, rows, { step, at = null, names, domain, format, labe
 };
 
 // lying bars: of each row {name, text, bars: [[value, colour]]}, one over the other; a line at ``mark``
+/** @type {(svg: SVGSVGElement, rows: any[], about: Axis & { mark: number, dash?: string }) => void} */
 export const bars = (svg, rows, { mark, dash = "", ...x }) => {
   const made = plot(svg, { x, y: { domain: [rows.length, 0], ticks: 0 }, left: 14, right: 24 }), high = made.inner[1] / rows.length, [low, most] = x.domain;
   rows.forEach(({ bars: own }, row) => {

@@ -29,7 +29,8 @@ const between = (points) => points.slice(1).flatMap(([falls, hits], i) => [1, 2,
 const percent = (share) => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`);
 const short = (share) => `${Number((100 * share).toPrecision(3))} %`;
 
-export const start = async (root, { ask, canvas, colour, field, keep, kept, on, plot, repaint, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, canvas, colour, field, keep, kept, on, plot, repaint, show, words }) => {
   const [source, threshold, prevalence, each] = ["source", "threshold", "prevalence", "cost"].map(field);
   let held = null;
 
@@ -66,6 +67,7 @@ export const start = async (root, { ask, canvas, colour, field, keep, kept, on, 
     dots(made, [[at + 1, costs[at]]], "class1", here);
   };
 
+  /** @type {Record<string, [string, (context: CanvasRenderingContext2D, x: number, y: number) => void]>} */
   const SIGNS = {  // distinguished by shape as well
     found: ["class1", (context, x, y) => { context.arc(x, y, 4, 0, 7); context.fill(); }],
     missed: ["class1", (context, x, y) => {

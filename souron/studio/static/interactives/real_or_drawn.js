@@ -1,7 +1,8 @@
 // Twenty pictures: press those that are drawn, then see the truth and the detector's answers.
 import { bytes, fill, paint } from "./common.js";
 
-export const start = async (root, { ask, field, on, part, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, field, on, part, show, words }) => {
   if (!field("seed")) return;
   let guess = new Set();
   const draw = (found) => {

@@ -9,7 +9,7 @@ const find = (root, name) => {
 const storage = (name) => {
   const key = `interactive-${name}`;
   let guesses = {};
-  try { guesses = JSON.parse(localStorage.getItem(key))?.tour ?? {}; } catch { /* nothing is kept */ }
+  try { guesses = JSON.parse(localStorage.getItem(key) ?? "null")?.tour ?? {}; } catch { /* nothing is kept */ }
   return {
     guesses,
     keep: (step, choice) => {

@@ -1,7 +1,8 @@
 // A map with a brush; what lies under it, and whether its true neighbours do, too.
 import { bytes, clear, fill, mark, paint } from "./common.js";
 
-export const start = async (root, { ask, canvas, colour, field, keep, kept, repaint, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, canvas, colour, field, keep, kept, repaint, show, words }) => {
   const plane = canvas("map"), context = plane.getContext("2d"), under = canvas("under");
   let found = null, brush = { x: 0.5, y: 0.5, size: 0.12, ...kept.brush };
   const edge = 14;

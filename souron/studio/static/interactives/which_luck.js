@@ -2,7 +2,8 @@
 import { fill } from "./common.js";
 import { bars, dots, line, percent, plot as axes, rule } from "./plot.js";
 
-export const start = async (root, { ask, field, on, plot, repaint, show, words }) => {
+/** @type {import("../../types.d.ts").Start} */
+export const start = async (_root, { ask, field, on, plot, repaint, show, words }) => {
   const ways = ["mean", "bootstrap", "souron"];
   const drawBars = () => {
     const rows = ways.map((way) => {

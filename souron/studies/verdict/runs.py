@@ -9,6 +9,7 @@ import json
 import math
 import shlex
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,22 +19,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import souron
 from souron import registry
-from souron.data import splits
+from souron.data import prediction_table, splits
 from souron.data.dataset import Dataset, digests
 from souron.data.display_names import called
 from souron.data.quality import warnings as data_warnings
+from souron.evaluation import run_predictions
 from souron.evaluation.answers import Trainings, dense, flatten
 from souron.metrics import ranking
-from souron.report import verdict, wording
+from souron.metrics.ranking import Method, Ranking
+from souron.report import wording
 from souron.report.parts import Cell, Table
 from souron.runs import evaluate, prepare
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
-from souron.stats.records import Margin, Measure, Ranking, Row, Verdict, pairs_as_json
+from souron.stats.records import Measure, Row
+from souron.studies.verdict.record import VerdictRecord
 from souron.task import Task
 from souron.utils import units
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, again
 
 MOST_RUNS = 8
 MOST_SHOWN = 12  # cases on which the runs differ
@@ -71,47 +76,46 @@ class Setting:
         return len(set(self.values)) == 1
 
 
-@dataclass
-class Pair:
-    """The verdict on two or more runs. ``rows`` and ``verdicts`` are those of a comparison's record."""
+@dataclass(kw_only=True)
+class RunsVerdict(VerdictRecord):
+    """The verdict on finished runs."""
 
     folders: list[Path]  # best first, as the rows
     task: str
     data: str
-    measure: str
-    cases: int
-    rows: list[Row]
-    verdicts: list[Verdict]
-    margin: float | None  # points of a share, or the measure's unit
-    margins: Sequence[Margin]  # one for each verdict, with a margin
-    sentence: str
-    notes: list[str]
+    called: str  # the measure, with the parameters that it depends on
+    caveats: list[str]
     settings: list[Setting]
     differing: int  # cases on which the scores are not equal
-    shown: list[Case]  # those on which they differ most
+    apart: list[Case]  # those on which they differ most
+    labels: tuple[str, ...] = ()  # of a classifier
+    positive: str | None = None
     scores: dict[str, NDArray[np.float64]] = field(repr=False, default_factory=dict)  # run -> (repeats, cases)
 
     @property
     def command(self) -> str:
-        margin = [f"margin={self.margin:g}"] if self.margin else []
-        return shlex.join(["souron", "compare", *map(str, self.folders), *margin])
+        margin = [f"margin={self.ranking.margin:g}"] if self.ranking.margin else []
+        return shlex.join(["souron", "verdict", *map(str, self.folders), f"measure={self.measure}", *margin])
+
+    def sentences(self) -> list[str]:
+        return wording.verdict_sentences(self.ranking, self.cases, again(self.called))
+
+    def notes(self) -> list[str]:
+        return [*map(again, self.caveats), *super().notes()]
 
     def tables(self, links: Mapping[str, str] | None = None) -> list[Table]:
-        """Return the ranking, the pairs, what was equal, and the cases that differ most.
-
-        ``links`` are addresses of the runs on a page, by their names.
-        """
-        metric = registry.metric(self.measure)
-        margin = wording.margin_text(metric, self.margin) if self.margin else ""
-        first, *others = verdict.tables(metric, Ranking(self.rows, self.verdicts, self.margins), margin, links)
+        """Return the ranking, the pairs, what was equal, the cases that differ most, and further measures."""
+        tables = list(super().tables(links))
+        main = 1 + bool(self.verdicts)
         title = _("on the same {count} test cases").format(count=units.whole(self.cases))
-        return [replace(first, title=title), *others, self._settings_table(), *self._case_tables()]
+        first = replace(tables[0], title=title)
+        return [first, *tables[1:main], self._settings_table(), *self._case_tables(), *tables[main:]]
 
     def _settings_table(self) -> Table:
         rows = [
             [
-                one.name,
-                *one.values,
+                again(one.name),
+                *map(again, one.values),
                 _("equal") if one.equal else Cell(_("not equal"), style="" if one.fair else "worse"),
             ]
             for one in self.settings
@@ -119,12 +123,12 @@ class Pair:
         return Table([_("setting"), *self.names, _("equal?")], rows, _("What was equal"))
 
     def _case_tables(self) -> list[Table]:
-        if not self.shown:
+        if not self.apart:
             return []
-        higher = registry.metric(self.measure).higher_is_better
-        texts = any(any(case.answers) for case in self.shown)
+        higher = self.ranking.metric.higher_is_better
+        texts = any(any(case.answers) for case in self.apart)
         rows = []
-        for case in self.shown:
+        for case in self.apart:
             best = max(case.scores) if higher else min(case.scores)
             answers = []
             for score, answer in zip(case.scores, case.answers, strict=True):
@@ -136,27 +140,24 @@ class Pair:
         )
         return [Table([_("case"), _("truth"), *self.names], rows, _("Cases that differ most"), text=text)]
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the runs, best first."""
-        return [row.system for row in self.rows]
-
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``souron compare RUN RUN --json`` prints."""
         return {
             "runs": [str(folder) for folder in self.folders],
             "task": self.task,
             "data": self.data,
-            "measure": self.measure,
-            "cases": self.cases,
-            "rows": [asdict(row) for row in self.rows],
-            "verdicts": pairs_as_json(self.verdicts, self.margins),
-            "sentence": self.sentence,
-            "notes": self.notes,
+            "kind": "probability" if self.labels else self.task,
+            **super().as_json(),
+            "classes": list(self.labels),
+            "positive": self.positive,
+            "columns": {},
+            "missing": {},
+            "left_out": [],
+            "sites": {},
             "settings": [{**asdict(setting), "equal": setting.equal} for setting in self.settings],
             "differing": self.differing,
             "differ most": [
-                {name: value for name, value in asdict(case).items() if name != "image"} for case in self.shown
+                {name: value for name, value in asdict(case).items() if name != "image"} for case in self.apart
             ],
         }
 
@@ -179,13 +180,18 @@ class Tested:
 
 
 def compare(
-    folders: Sequence[str | Path], limit: float = math.inf, images: bool = False, margin: float | None = None
-) -> Pair:
+    folders: Sequence[str | Path],
+    limit: float = math.inf,
+    images: bool = False,
+    margin: float | None = None,
+    measure: str = "",
+) -> RunsVerdict:
     """Compare finished runs of one task on the test cases that they share.
 
     A run without stored answers answers again, if that is estimated to take at most ``limit`` seconds.
     ``images`` adds thumbnails to the cases shown; ``margin``, in points or the measure's unit, is judged against,
-    too. Raises UserError where the runs cannot be compared.
+    too. ``measure`` decides, by default the one by which ``souron compare`` ranks systems of the task. Raises
+    UserError where the runs cannot be compared.
     """
     chosen = list(dict.fromkeys(Path(folder) for folder in folders))
     if not 2 <= len(chosen) <= MOST_RUNS:
@@ -193,9 +199,25 @@ def compare(
             _("{count} runs are chosen").format(count=len(chosen)),
             _("two to {most} finished runs of one task").format(most=MOST_RUNS),
         )
-    names = _names(chosen)
-    receipts = {folder: _receipt(folder) for folder in chosen}
-    args = {folder: run_folder.read_args(folder) for folder in chosen}
+    try:
+        return _judged(_all_tested(chosen, limit), images, margin, measure)
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        # arguments and answers of a run are not trusted: they may hold anything
+        raise UserError(
+            "damaged",
+            _("these runs cannot be read: {why}").format(why=f"{type(error).__name__}: {error}"[:200]),
+            expected=_("runs as souron wrote them"),
+            exit=3,
+        ) from error
+
+
+def _all_tested(folders: Sequence[Path], limit: float) -> list[Tested]:
+    """Read runs of one task. Raises UserError."""
+    names = _names(folders)
+    receipts = {folder: _receipt(folder) for folder in folders}
+    args = {folder: run_folder.read_args(folder) for folder in folders}
     tasks = {prepare.task_of(about).name for about in args.values()}
     if len(tasks) > 1:
         raise _refused(
@@ -204,47 +226,67 @@ def compare(
             ),
             _("runs of one task"),
         )
-    _check_test_files(chosen, names)
-    tested = [_tested(names[folder], folder, args[folder], receipts[folder], limit) for folder in chosen]
+    _check_test_files(folders, names)
+    return [_tested(names[folder], folder, args[folder], receipts[folder], limit) for folder in folders]
+
+
+def _judged(tested: Sequence[Tested], images: bool, margin: float | None, wanted: str) -> RunsVerdict:
+    """Rank runs by each measure that they share, on the same cases. Raises UserError."""
     order = [_aligned(tested[0], other) for other in tested]
-    measure = _measure(tested)
-    metric = tested[0].task.metric(measure)
-    scores = {one.name: one.scores[measure][:, rows] for one, rows in zip(tested, order, strict=True)}
-    setup, training = tested[0].setup, _same_trainings(tested, order)
-    found = ranking.rank(
-        metric,
-        [_row(one, measure) for one in tested],
-        scores,
-        groups=setup.test.units,
-        trainings=training,
-        strata=tested[0].task.strata(setup.test),
-        margin=metric.margin_width(margin or 0.0),
-    )
-    by_name = {one.name: one for one in tested}
-    ranked = [by_name[row.system] for row in found.rows]
+    task, test, training = tested[0].task, tested[0].setup.test, _same_trainings(tested, order)
+    names = _measures(tested, wanted)
+    tables = [{one.name: one.scores[name][:, rows] for one, rows in zip(tested, order, strict=True)} for name in names]
+    rankings = {
+        name: _rank(tested, name, table, training, margin if name == names[0] else None)
+        for name, table in zip(names, tables, strict=True)
+    }
+    first = rankings.pop(names[0])
+    ranked = [next(one for one in tested if one.name == row.system) for row in first.rows]
     settings = _settings(ranked)
-    cases = list(_cases(ranked, scores, [order[tested.index(one)] for one in ranked]))
-    shown = sorted(cases, key=lambda case: (-case[1].apart, case[1].file))[:MOST_SHOWN]
-    fresh = 1 if training is None else int(training.max())
-    return Pair(
+    cases = list(_cases(ranked, tables[0]))
+    apart = sorted(cases, key=lambda case: (-case[1].apart, case[1].file))[:MOST_SHOWN]
+    decision = ranked[0].receipt.get("decision")
+    return RunsVerdict(
+        ranking=first,
+        others=rankings,
+        cases=len(test),
+        patients=None if test.units is None else len({*test.units}),
+        receipt={"souron": souron.__version__, "files": _hashes(ranked), "margin": margin or None},
         folders=[one.folder for one in ranked],
-        task=tested[0].task.name,
+        task=task.name,
         data=called(str(tested[0].args["data"])),
-        measure=measure,
-        cases=len(setup.test),
-        rows=found.rows,
-        verdicts=found.verdicts,
-        margin=margin,
-        margins=found.margins,
-        sentence=wording.verdict_sentence(
-            found, fresh, len(setup.test), tested[0].task.called(measure, setup), metric, margin
-        ),
-        notes=_caveats(ranked, settings, margin),
+        called=task.called(names[0], tested[0].setup),
+        caveats=_caveats(ranked, settings, margin),
         settings=settings,
         differing=len(cases),
-        shown=[replace(case, image=_thumbnail(setup.test, row)) if images else case for row, case in shown],
-        scores={one.name: scores[one.name] for one in ranked},
+        apart=[replace(case, image=_thumbnail(test, row)) if images else case for row, case in apart],
+        labels=tuple(test.classes) if test.labels is not None else (),
+        positive=decision.get("positive") if isinstance(decision, dict) else None,
+        scores={one.name: tables[0][one.name] for one in ranked},
     )
+
+
+def _rank(
+    tested: Sequence[Tested], name: str, scores: Mapping[str, Any], training: Any, margin: float | None
+) -> Ranking:
+    task, test = tested[0].task, tested[0].setup.test
+    found = ranking.rank(
+        task.metric(name),
+        [_row(one, name) for one in tested],
+        scores,
+        groups=test.units,
+        trainings=training,
+        strata=task.strata(test),
+        margin=margin,
+        times=1 if training is None else int(training.max()),
+    )
+    measures = {one.name: one.measures[name] for one in tested}
+    return replace(found, methods=tuple(Method(row.system, measures[row.system]) for row in found.rows))
+
+
+def _hashes(tested: Sequence[Tested]) -> dict[str, str]:
+    """Return the SHA-256 of the answers of each run that keeps them."""
+    return run_predictions.sources([one.folder for one in tested if (one.folder / evaluate.ANSWERS).is_file()])
 
 
 def _refused(found: str, expected: str, fix: str = "") -> UserError:
@@ -279,11 +321,11 @@ def _receipt(folder: Path) -> dict[str, Any]:
 
 def _check_test_files(folders: Sequence[Path], names: Mapping[Path, str]) -> None:
     """Refuse runs whose split files name different test cases, before any data is read. Raises UserError."""
-    first, *others = ((folder, _listed(folder)) for folder in folders)
-    for folder, listed in others:
-        if listed is not None and first[1] is not None and listed != first[1]:
-            both = len(listed & first[1])
-            raise _different(names[first[0]], names[folder], both, len(first[1]), len(listed))
+    listed = [(names[folder], {*cases}) for folder in folders if (cases := _listed(folder)) is not None]
+    for name, others in listed[1:]:
+        one, own = listed[0]
+        if own != others:
+            raise _different(one, name, len(own & others), len(own), len(others))
 
 
 def _different(one: str, other: str, both: int, count: int, of_other: int) -> UserError:
@@ -297,16 +339,16 @@ def _different(one: str, other: str, both: int, count: int, of_other: int) -> Us
     )
 
 
-def _listed(folder: Path) -> set[tuple[str, str]] | None:
-    """Return (file, label) of each test case in the run's split files; None where there are none."""
+def _listed(folder: Path) -> list[tuple[str, str]] | None:
+    """Return (file, label) of each test case in the order of the run's split files; None where there are none."""
     for name, every in (("folds.csv", True), ("split.csv", False)):
         try:
             with (folder / name).open(encoding="utf-8-sig", newline="") as stream:
-                return {
+                return [
                     (row.get("file") or "", row.get("label") or "")
                     for row in csv.DictReader(stream)
                     if every or row.get("part") == "test"
-                }
+                ]
         except (OSError, UnicodeDecodeError, csv.Error):
             continue
     return None
@@ -316,7 +358,7 @@ def _tested(name: str, folder: Path, args: dict[str, Any], receipt: dict[str, An
     """Read a run's test cases and its answers. Raises UserError, also where its data has changed."""
     task = prepare.task_of(args)
     options = prepare.task_options(args, task)
-    data = evaluate.cases_of(args, str(args["data"]), run_folder.spec_of(args, task.name), task)
+    data, note = _data(name, folder, args, task)
     split = prepare.read_split(folder, data, task)
     *_before, step = task.setup(data, split, options)
     setup = step.result
@@ -325,15 +367,35 @@ def _tested(name: str, folder: Path, args: dict[str, Any], receipt: dict[str, An
         setup.test = data.only(splits.read_order(folds, data))
     trainings = _kept(folder, setup.test)
     if trainings is None:
-        if folds.exists():
+        if folds.exists() or note:
             raise _refused(_("{name} does not keep its answers").format(name=name), _("the run's answers.safetensors"))
         trainings = _again(name, folder, task, setup, args, limit)
     scores = {key: np.asarray(table, dtype=np.float64) for key, table in task.scores(trainings.answers, setup).items()}
     measures = task.measures(trainings.answers, setup, trainings.training_of)
     learnt = frozenset(data.file[row] for row in split.train.tolist())
     one = Tested(name, folder, args, receipt, task, setup, trainings, scores, measures, learnt)
-    one.notes = list(_doubts(one))
+    one.notes = [*filter(None, [note]), *_doubts(one)]
     return one
+
+
+def _data(name: str, folder: Path, args: dict[str, Any], task: Task) -> tuple[Dataset, str]:
+    """Return a run's cases and a caveat: those of a classifier without their images where its data cannot be read.
+
+    Raises UserError.
+    """
+    try:
+        return evaluate.cases_of(args, str(args["data"]), run_folder.spec_of(args, task.name), task), ""
+    except UserError as error:
+        try:
+            labels = run_predictions.of_run(folder).classes
+            columns = prediction_table.columns_of(folder / "split.csv")
+            files, target = columns["file"], [labels.index(label) for label in columns["label"]]
+        except (UserError, KeyError, ValueError):
+            raise error from None
+        marks = torch.tensor([zlib.crc32(file.encode()) for file in files])[:, None, None, None]
+        cases = Dataset(str(args["data"]), marks, torch.tensor(target), labels, files, columns.get("group", ()))
+        text = _("{name}: its data cannot be read ({why}); it is judged by the answers and labels that it keeps.")
+        return cases, text.format(name=name, why=error.found)
 
 
 def _kept(folder: Path, test: Dataset) -> Trainings | None:
@@ -341,7 +403,8 @@ def _kept(folder: Path, test: Dataset) -> Trainings | None:
     path = folder / evaluate.ANSWERS
     if not path.is_file() or path.is_symlink():
         return None
-    if not (folder / "folds.csv").exists() and _order(folder) not in (None, list(test.file)):
+    order = None if (folder / "folds.csv").exists() else _listed(folder)
+    if order is not None and [file for file, _label in order] != list(test.file):
         return None
     try:
         trainings = Trainings.read(path, test)
@@ -349,15 +412,6 @@ def _kept(folder: Path, test: Dataset) -> Trainings | None:
     except (UserError, LookupError, TypeError, ValueError):
         return None
     return trainings if counts == {len(test)} else None
-
-
-def _order(folder: Path) -> list[str] | None:
-    """Return the files of the test cases in the order of ``split.csv``; None where there is none."""
-    try:
-        with (folder / "split.csv").open(encoding="utf-8-sig", newline="") as stream:
-            return [row["file"] for row in csv.DictReader(stream) if row["part"] == "test"]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
-        return None
 
 
 def _again(name: str, folder: Path, task: Task, setup: Any, args: dict[str, Any], limit: float) -> Trainings:
@@ -436,13 +490,21 @@ def _digests(cases: Dataset) -> list[bytes]:
     return [one + other for one, other in zip(inputs, digests(target), strict=True)]
 
 
-def _measure(tested: Sequence[Tested]) -> str:
-    """Return the metric that decides: the task's own, if each run has it. Raises UserError."""
+def _measures(tested: Sequence[Tested], wanted: str) -> list[str]:
+    """Return the measures that all runs have, first ``wanted`` or the task's own, if they have it. Raises UserError."""
     shared = [name for name in tested[0].scores if all(name in one.scores and name in one.measures for one in tested)]
-    first = tested[0].task.ranks(tested[0].setup)
     if not shared:
         raise _refused(_("they share no measure with a score for each case"), _("runs that were measured"))
-    return first if first in shared else shared[0]
+    if wanted and wanted not in shared:
+        raise UserError(
+            "measure",
+            _("there is no measure named {name} for {kind}").format(
+                name=wanted, kind=registry.task_name(tested[0].task.name)
+            ),
+            expected=", ".join(shared),
+        )
+    first = wanted or tested[0].task.ranks(tested[0].setup)
+    return sorted(shared, key=lambda name: name != first)
 
 
 def _same_trainings(tested: Sequence[Tested], order: Sequence[NDArray[np.int64]]) -> NDArray[np.int64] | None:
@@ -566,9 +628,7 @@ def _of_data(one: Tested) -> list[str]:
     return data_warnings.texts(data_warnings.read(one.receipt), one.folder)
 
 
-def _cases(
-    tested: Sequence[Tested], scores: Mapping[str, NDArray[np.float64]], order: Sequence[NDArray[np.int64]]
-) -> Iterator[tuple[int, Case]]:
+def _cases(tested: Sequence[Tested], scores: Mapping[str, NDArray[np.float64]]) -> Iterator[tuple[int, Case]]:
     """Yield row and case of all on which the scores differ."""
     each = np.stack([scores[one.name].mean(0) for one in tested])  # (runs, cases)
     apart = each.max(0) - each.min(0)
@@ -611,4 +671,4 @@ def _thumbnail(test: Dataset, row: int) -> str:
     return tile(target_of(test).image(row), "").uri
 
 
-__all__ = ["Case", "Pair", "Setting", "compare"]
+__all__ = ["Case", "RunsVerdict", "Setting", "compare"]
