@@ -1,7 +1,8 @@
 """The studio's page to use what was trained, and the models that it keeps in memory."""
 
-import asyncio
+import html
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import dropping
-import gradio as gr
 import pytest
 import waiting
 from PIL import Image
@@ -23,14 +23,13 @@ from souron.kinds.codecs.image import as_image
 from souron.kinds.finding import unchecked as no_check
 from souron.kinds.picture import Picture
 from souron.runs import train
-from souron.studio import answers, model_cache
+from souron.studio import kept_answers, model_cache
 from souron.studio.forms import predict_form, samples
-from souron.studio.forms.generate_form import Drawing, latest, outcome
+from souron.studio.forms.generate_form import latest, outcome
 from souron.studio.jobs.job_queue import Jobs
-from souron.studio.jobs.job_view import Watch
 from souron.studio.pages import use
-from souron.studio.security import access
 from souron.studio.security.paths import Roots
+from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio
 from souron.utils import files as file_utils
 from souron.utils.messages import LANGUAGES, UserError, use_language
@@ -199,61 +198,81 @@ def test_a_damaged_run_says_so_and_is_mended_by_another_training(project, files,
 
 @pytest.fixture
 def studio(project, tmp_path, monkeypatch):
-    """A studio without a browser, its page within a Gradio app."""
-    kept = {"GRADIO_TEMP_DIR": str(project / ".studio" / "temporary")}
-    for name, value in (access.QUIET | kept).items():
-        monkeypatch.setenv(name, value)
-
-    places = Roots([tmp_path, project])
-    blocks = looped(lambda: gr.Blocks(analytics_enabled=False))
-    return Studio(project, places, Jobs(project), "en", blocks)
+    """A studio without a browser."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(project / ".studio" / "temporary"))
+    return Studio(project, Roots([tmp_path, project]), Jobs(project), "en")
 
 
-def looped(make):
-    """What ``make`` makes, where an event loop runs; else Gradio makes loops that nobody closes."""
+class Form:
+    """The form of a system, as the page shows it and a browser sends it."""
 
-    async def made():
-        return make()
+    def __init__(self, studio, name):
+        self.studio, self.name = studio, name
+        self.html = str(use.chosen(studio, name))
+        self.shown = ""  # the place of the answers
 
-    return asyncio.run(made())
+    @property
+    def id(self):
+        found = re.search(r'name="answer-id" value="([^"]*)"', self.shown or self.html)
+        return found[1] if found else ""  # a generator has none
 
+    @property
+    def kept(self):
+        return kept_answers.answers.get(self.id)
 
-def form_of(studio, name):
-    """The form to ask it, as the page builds it."""
-    source = predict_form.find(studio.project, name)
+    def posted(self, files=(), **fields):
+        """What the browser sends: the fields as they stand there, but for those that are given here."""
+        values = {"use-name": [self.name], "answer-id": [self.id]}
+        for field in re.findall(r"<input type=.(?:range|number|text|hidden).[^>]*>", self.html):
+            told = dict(re.findall(r'([\w-]+)="([^"]*)"', field))
+            values.setdefault(told["name"], [html.unescape(told.get("value", ""))])
+        for name, inside in re.findall(r'<select name="([^"]*)">(.*?)</select>', self.html, re.S):
+            values[name] = re.findall(r"<option selected>([^<]*)", inside)
+        values |= {name.replace("_", "-") if name.startswith("given") else name: v for name, v in fields.items()}
+        values = {name: each if isinstance(each, list) else [str(each)] for name, each in values.items()}
+        return Posted(values, {"given-files": [Path(file) for file in files]})
 
-    def make():
-        with studio.blocks:
-            return predict_form.Predicting(studio, source, signature.signature(source.system), gr.HTML())
+    def predict(self, files=(), **fields):
+        with use_language(self.studio.language):
+            self.shown = str(use.PARTS["predict"](self.studio, self.posted(files, **fields)))
+        return self.shown.partition('<div id="cards">')[2]
 
-    return looped(make)
+    def again(self, **fields):
+        """The answers as the switches show them."""
+        values = {"use-name": [self.name], "answer-id": [self.id]}
+        values |= {f"view-{name}": each if isinstance(each, list) else [str(each)] for name, each in fields.items()}
+        return str(use.PARTS["shown"](self.studio, Posted(values)))
+
+    @property
+    def same(self):
+        return html.unescape(use.PARTS["same"](self.studio, self.posted()))
 
 
 def test_the_newest_run_is_chosen_and_published_weights_stand_below(studio, project):
     offered = [name for _shown, name in use.choices(studio)]
     runs = [run(project, "cnn"), run(project, "mlp")]
     assert offered[:2] == runs and "efficientnet_lite" in offered[2:]
-    update, said = use.offer(studio, {})
-    assert update["value"] == runs[0] and said == ""
+    assert f'<option value="{runs[0]}" selected>' in use.body(studio, {})
 
 
 def test_a_run_that_was_stopped_is_not_the_one_that_is_chosen(studio, project):
     runs = [run(project, "cnn"), run(project, "mlp")]
     (Path(runs[0]) / "receipt.json").unlink()
     assert [name for _shown, name in use.choices(studio)][:2] == [runs[1], runs[0]]
-    assert use.offer(studio, {})[0]["value"] == runs[1]
+    assert f'<option value="{runs[1]}" selected>' in use.body(studio, {})
 
 
 def test_what_the_address_asks_for_is_chosen(studio, project):
     name = run(project, "mlp")
     for query in ({"run": name}, {"run": str(Path(name).relative_to(project))}, {"run": str(Path(name).resolve())}):
-        assert use.offer(studio, query)[0]["value"] == name
-    assert use.offer(studio, {"system": "efficientnet_lite"})[0]["value"] == "efficientnet_lite"
+        assert f'<option value="{name}" selected>' in use.body(studio, query)
+    assert '<option value="efficientnet_lite" selected>' in use.body(studio, {"system": "efficientnet_lite"})
+    assert "<strong>mlp_tiny</strong>" in use.PARTS["system"](studio, Posted({"name": [name]}))
 
 
 def test_what_is_not_there_is_chosen_too_so_that_it_is_told_why(studio):
-    update, _said = use.offer(studio, {"run": "classify/gone"})
-    assert update["value"] == "classify/gone" == update["choices"][-1][1]
+    shown = use.body(studio, {"run": "classify/gone"})
+    assert '<option value="classify/gone" selected>' in shown and 'class="trouble"' in shown
     with pytest.raises(UserError, match="no run"):
         predict_form.find(studio.project, "classify/gone")
 
@@ -269,8 +288,8 @@ def test_comparisons_and_runs_that_cannot_be_used_are_not_offered(studio, projec
 
 def test_where_there_is_nothing_it_says_what_to_do(studio, monkeypatch):
     monkeypatch.setattr(use, "choices", lambda studio: [])
-    update, said = use.offer(studio, {})
-    assert update["value"] is None and "/en/train" in said
+    shown = use.body(studio, {})
+    assert "<select" not in shown and "/en/train" in shown
 
 
 @pytest.mark.parametrize(
@@ -292,26 +311,26 @@ def test_a_system_without_weights_here_says_how_to_get_them(studio):
 
 def test_one_click_gives_the_first_answer(studio, project):
     name = run(project, "cnn")
-    form = form_of(studio, name)
-    armed, _tab, image_file, _files = form.sampled()
-    assert armed["interactive"] and form.loaded() == gr.skip()
-    assert Path(image_file).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
-    found, cards, same = form.one(None, image_file, 5, False)
-    [(_file, expected)] = models_api.predict(models_api.load(name), [image_file])
-    assert found[0].said.as_json()["labels"] == expected.as_json()["labels"]
+    form = Form(studio, name)
+    assert "data:image/png" in form.html and use.PARTS["ready"](studio, form.posted()) == ""
+    cards = form.predict(given_sample="true")
+    [answer] = form.kept.answers
+    assert Path(answer.file).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
+    [(_file, expected)] = models_api.predict(models_api.load(name), [answer.file])
+    assert answer.said.as_json()["labels"] == expected.as_json()["labels"]
     assert expected.best[0] in cards and cards.count("<tr>") == 5
-    assert f"souron predict {name} {Path(image_file).name}" in same
-    assert f"souron serve {name}" in same and "souron.load(" in same
+    assert f"souron predict {name} {Path(answer.file).name}" in form.same
+    assert f"souron serve {name}" in form.same and "souron.load(" in form.same
 
 
 @pytest.mark.parametrize("name", ["clip", "transformer", "page_writer", "visual_qa"])
 def test_one_click_answers_with_a_system_that_comes_ready_too(studio, name):
     """The text, or the question about the image, is there already."""
-    form = form_of(studio, name)
-    _armed, _tab, given, _files = form.sampled()
-    own = [option.value for option in form.form.options.values()]
-    _found, cards, same, *shown = form.one(None, given, *own, 5, False)
-    assert "[" not in cards and f"souron predict {name}" in same and shown
+    form = Form(studio, name)
+    text = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", form.html, re.S)
+    given = {"given_text": html.unescape(text[1])} if text else {"given_sample": "true"}
+    cards = form.predict(**given)
+    assert "trouble" not in cards and f"souron predict {name}" in form.same and form.kept.said
 
 
 def test_the_sample_is_a_case_that_the_run_was_tested_on(studio, project, digits):
@@ -333,45 +352,46 @@ def test_the_sample_of_ones_own_pictures_is_one_of_their_files(studio, project, 
     assert fallen.name == "china.jpg"
 
 
-def test_a_file_that_browsers_cannot_show_waits_among_the_files(studio, project, monkeypatch):
-    form = form_of(studio, run(project, "mlp"))
-    monkeypatch.setattr(samples, "sample", lambda *_given: Path("scan.dcm"))
-    armed, tab, image_file, files = form.sampled()
-    assert armed["interactive"] and tab["selected"] == "files" and files == ["scan.dcm"]
-    assert not isinstance(image_file, str)
-
-
 def test_several_files_are_answered_as_the_command_does(studio, project, files):
     name = run(project, "mlp")
-    form = form_of(studio, name)
-    found, cards, _same = form.several(list(map(str, files)), 3, False)
-    assert [(each.file, each.said.as_json()) for each in found] == said(
-        models_api.predict(models_api.load(name), files)
-    )
+    form = Form(studio, name)
+    cards = form.predict(files, **{"view-top": "3"})
+    expected = said(models_api.predict(models_api.load(name), files))
+    answered = [(each.file, each.said.as_json()) for each in form.kept.answers]
+    assert answered == [(file, told | {"file": Path(file).name}) for file, told in expected]
     assert cards.count("<figure") == 10 and cards.count("<tr>") == 30
 
 
-def test_more_labels_are_shown_without_asking_again(studio, project, files, monkeypatch):
-    form = form_of(studio, run(project, "mlp"))
-    found, _cards, _same = form.several([str(files[0])], 1, False)
+def test_switches_show_more_labels_without_asking_again(studio, project, files, monkeypatch):
+    form = Form(studio, run(project, "mlp"))
+    form.predict(files[:1])
     monkeypatch.setattr(models_api.Model, "answer", None)
-    for top in (1, 4, 10, 20):
-        assert answers.cards(found, top, False).count("<tr>") == min(top, 10)
+    for top in (1, 4, 10, 20, "x"):
+        assert form.again(top=top).count("<tr>") == (min(top, 10) if top != "x" else 5)
+
+
+def test_answers_that_are_not_kept_any_more_say_so(studio, project, files, monkeypatch):
+    form = Form(studio, run(project, "mlp"))
+    assert form.again(top=3) == ""  # nothing was asked yet
+    form.predict(files[:1])
+    monkeypatch.setattr(kept_answers, "SECONDS", -1.0)
+    with pytest.raises(UserError, match="not kept any more"):
+        form.again(top=3)
 
 
 def test_a_folder_is_answered_whole_and_only_within_the_roots(studio, project, photos):
-    form = form_of(studio, run(project, "mlp"))
-    found, _cards, same = form.all_of("photos/cat", 5, False)
-    assert len(found) == 20 and "photos/cat" in same
+    form = Form(studio, run(project, "mlp"))
+    form.predict(given_folder="photos/cat")
+    assert len(form.kept.answers) == 20 and "photos/cat" in form.same
     for text in ("/etc", "../..", "", "no such folder", "photos/*.tiff", "\0"):
-        found, cards, _same = form.all_of(text, 5, False)
-        assert found == [] and "trouble" in cards
+        with pytest.raises(UserError):
+            form.predict(given_folder=text, given_way="folder")
 
 
 def test_the_page_shows_so_many_and_names_the_command_for_all(studio, project, photos, monkeypatch):
     monkeypatch.setattr(predict_form, "MOST_ANSWERS", 7)
-    found, cards, _same = form_of(studio, run(project, "mlp")).all_of("photos", 5, False)
-    assert len(found) == 7 and "first 7" in cards
+    form = Form(studio, run(project, "mlp"))
+    assert "first 7" in form.predict(given_folder="photos") and len(form.kept.answers) == 7
 
 
 HOSTILE = {
@@ -388,88 +408,81 @@ HOSTILE = {
 def test_a_hostile_file_gets_its_trouble_and_the_page_goes_on(studio, project, files, name):
     hostile = files[0].with_name(name)
     hostile.write_bytes(HOSTILE[name])
-    form = form_of(studio, run(project, "cnn"))
-    found, cards, _same = form.one(None, str(hostile), 5, False)
-    assert found == [] and "trouble" in cards and "<img" not in cards
-    assert str(hostile.parent) not in cards
-    found, cards, _same = form.several([str(hostile), str(files[1])], 5, True)
-    assert isinstance(found[0].said, UserError) and cards.count("<figure") == 2
+    form = Form(studio, run(project, "cnn"))
+    cards = form.predict([hostile])
+    assert "trouble" in cards and "<img" not in cards and str(hostile.parent) not in cards
+    cards = form.predict([hostile, files[1]], **{"view-look": "true"})
+    assert isinstance(form.kept.answers[0].said, UserError) and cards.count("<figure") == 2
     assert "<script" not in cards and "onerror=alert(1)>" not in cards.replace("&gt;", "")
-    assert form.one(None, str(files[1]), 5, False)[0][0].said.best
+    form.predict([files[1]])
+    assert form.kept.said.best
 
 
 def test_names_are_shown_as_text(studio, project, files):
     odd = files[0].with_name("<b>\"'&.png")
     shutil.copy(files[0], odd)
-    found, cards, same = form_of(studio, run(project, "cnn")).several([str(odd)], 5, False)
-    assert found[0].said.best and "<b>" not in cards and "<b>" not in same
+    form = Form(studio, run(project, "cnn"))
+    cards, same = form.predict([odd]), use.PARTS["same"](studio, form.posted())
+    assert form.kept.said.best and "<b>" not in cards and "<b>" not in same
     assert "&lt;b&gt;" in cards and "&lt;b&gt;" in same
 
 
 def test_a_table_leads_to_the_page_that_reads_it(studio, project, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio-1"))
-    form = form_of(studio, run(project, "cnn"))
+    form = Form(studio, run(project, "cnn"))
     for content, way in (
         ("case,truth,unet\n1,0,1\n2,1,1\n", "study=verdict"),
         ("length,width\n1,2\n3,4\n", "my_data?"),
     ):
         (tmp_path / "t.csv").write_text(content, encoding="utf-8")
-        found, cards, _same = form.several([str(tmp_path / "t.csv")], 5, False)
-        assert found == [] and way in cards
+        assert way in form.predict([tmp_path / "t.csv"]) and form.kept is None
 
 
 def test_nothing_given_is_said(studio, project):
-    form = form_of(studio, run(project, "cnn"))
-    for found, cards, _same in (form.one(None, None, 5, False), form.several(None, 5, False)):
-        assert found == [] and "nothing was given yet" in cards
+    with pytest.raises(UserError, match="nothing was given yet"):
+        Form(studio, run(project, "cnn")).predict()
 
 
 def test_a_damaged_run_is_told_of_when_it_is_chosen(studio, project, files):
-    form = form_of(studio, run(project, "cnn"))
+    form = Form(studio, run(project, "cnn"))
     (Path(run(project, "cnn")) / "weights" / "best.safetensors").write_bytes(b"no weights")
-    assert "trouble" in form.loaded()
-    found, cards, _same = form.one(None, str(files[0]), 5, False)
-    assert found == [] and "weights file" in cards
+    for ask in (lambda: use.PARTS["ready"](studio, form.posted()), lambda: form.predict([files[0]])):
+        with pytest.raises(UserError, match="weights file"):
+            ask()
 
 
 def test_it_shows_where_the_network_looked(studio, project, files):
-    form = form_of(studio, run(project, "cnn"))
-    found, plain, _same = form.several([str(files[0])], 5, False)
-    looked, cards = form.look_again(found, 5, True)
-    assert looked[0].looked.startswith("data:image/png") and looked[0].looked in cards
-    assert looked[0].image in plain and looked[0].image not in cards
-    assert answers.cards(looked, 5, False) == plain
-    at_once, same_cards, _same = form.several([str(files[0])], 5, True)
-    assert same_cards == cards and at_once == looked
+    form = Form(studio, run(project, "cnn"))
+    plain = form.predict([files[0]])
+    cards = form.again(look="true")
+    [looked] = form.kept.answers
+    assert looked.looked.startswith("data:image/png") and looked.looked in cards
+    assert looked.image in plain and looked.image not in cards
+    assert form.again() in plain
+    assert cards in form.predict([files[0]], **{"view-look": "true"})
 
 
 def test_a_network_without_places_says_so(studio, project, files):
-    form = form_of(studio, run(project, "mlp"))
-    found, cards, _same = form.several([str(files[0])], 5, True)
-    assert "has no spatial feature maps" in cards and found[0].image in cards
+    form = Form(studio, run(project, "mlp"))
+    cards = form.predict([files[0]], **{"view-look": "true"})
+    assert "has no spatial feature maps" in cards and form.kept.answers[0].image in cards
 
 
 def test_published_weights_are_used_by_their_name(studio):
-    form = form_of(studio, "efficientnet_lite")
-    china = form.sampled()[2]
-    found, cards, same = form.one(None, china, 3, False)
-    assert Path(china).name == "china.jpg" and cards.count("<tr>") == 3
-    assert len(found[0].said.labels) == 1000
-    assert "souron predict efficientnet_lite china.jpg pretrained=true" in same
-    assert "pretrained=True" in same
+    form = Form(studio, "efficientnet_lite")
+    cards = form.predict(given_sample="true", **{"view-top": "3"})
+    assert "china.jpg" in cards and cards.count("<tr>") == 3
+    assert len(form.kept.said.labels) == 1000
+    assert "souron predict efficientnet_lite china.jpg pretrained=true" in form.same
+    assert "pretrained=True" in form.same
 
 
 def test_both_languages(studio, project, files):
-    form = form_of(studio, run(project, "cnn"))
     spoken = {}
     for language in LANGUAGES:
         with use_language(language):
-            spoken[language] = (
-                form.several(list(map(str, files)), 5, False)[1],
-                form.one(None, None, 5, False)[1],
-                predict_form.about(studio, form.source),
-                predict_form.silent(studio),
-            )
+            form = Form(replace(studio, language=language), run(project, "cnn"))
+            spoken[language] = (form.html, form.predict(files), predict_form.silent(form.studio))
     for english, japanese in zip(spoken["en"], spoken["ja"], strict=True):
         assert english != japanese
 
@@ -482,62 +495,88 @@ def dropped(tmp_path):
         yield
 
 
-def handed_over(kind, tmp_path):
-    """What the page's component for such a kind gives a handler."""
+def sent(kind, tmp_path):
+    """What a browser sends of the example of that kind: a text or a file."""
     example = dropping.EXAMPLES[kind]()
-    if kind == "chat":
-        return "やあ"
-    if kind in ("text", "question"):
-        return str(example)
-    path = tmp_path / f"given{example.suffix}"
+    if kind in ("text", "chat", "question"):
+        return {"given_text": "やあ" if kind == "chat" else str(example).replace("\n", "\r\n")}
+    path = tmp_path / f"例 <b>{example.suffix}"
     example.save(path)
-    return str(path)
+    return {"files": [path]}
 
 
 @pytest.mark.parametrize("gives", dropping.BODIES)
 def test_a_dropped_in_system_appears_and_answers(studio, dropped, tmp_path, gives):
     name = f"gives_{gives}"
     assert name in [known for _shown, known in use.choices(studio)]
-    form = form_of(studio, name)
-    told = [option.default for option in form.asked.options.values()]
-    value = handed_over(dropping.BODIES[gives][0], tmp_path)
-    _found, cards, same, *view = form.one(None, value, *told, 5, False)
+    form = Form(studio, name)
+    took = dropping.BODIES[gives][0]
+    cards = form.predict(**sent(took, tmp_path))
+    assert "trouble" not in cards and "><b><" not in cards and str(tmp_path) not in cards
+    assert form.kept.said.widget == gives
+    assert (no_check() in cards) == (took in ("picture", "volume") and form.kept.said.of_image)
+    assert f"souron predict {name}" in form.same and "pretrained" not in form.same
     if gives == "labels":
-        assert "猫" in cards and "&lt;b&gt;" in cards and "<b>" not in cards
-    else:
-        unchecked = dropping.BODIES[gives][0] in ("picture", "volume") and form.asked.gives.of_image
-        assert (no_check() in cards, cards == "") == (unchecked, not unchecked) and view[0].widget == gives
-    assert f"souron predict {name}" in same and "pretrained" not in same
+        assert "猫" in cards and "75.0 %" in cards and "&lt;b&gt;" in cards
+        return
+    links = html.unescape(use.PARTS["files"](studio, Posted({"use-name": [name], "answer-id": [form.id]})))
+    numbers = re.findall(r"file\?id=([^&]+)&number=(\d+)", links)
+    assert numbers
+    for id, number in numbers:
+        answer = use.VIEWS["file"](studio, {"id": id, "number": number})
+        assert Path(answer.path).stat().st_size and Path(answer.path).parent.is_relative_to(form.kept.folder)
+    with pytest.raises(UserError):
+        use.VIEWS["file"](studio, {"id": form.id, "number": str(len(numbers))})
+    folder = form.kept.folder
+    form.predict(**sent(took, tmp_path))
+    assert not folder.exists()  # the files of the answer before
 
 
-def test_its_options_are_widgets_and_words(studio, dropped, files):
-    form = form_of(studio, "gives_labels")
-    least, *_others, word = form.form.options.values()
-    assert (least.minimum, least.maximum, least.value) == (0, 1, 0.25) and word.value == "<b>"
-    told = {name: option.default for name, option in form.asked.options.items()}
-    some = [str(files[0])]
-    found, cards, same = form.several(some, *(told | {"least": 0.75}).values(), 5, False)
-    assert found[0].said.best == ("猫", 0.75) and "75.0 %" in cards
-    assert "least=0.75" in same and "way=" not in same and "way=" not in form.told_again(*told.values())
-    found, cards, _same = form.several(some, *(told | {"least": 2.0}).values(), 5, False)
-    assert found == [] and "least=2.0" in cards
+def test_its_options_are_fields_and_words(studio, dropped, files):
+    form = Form(studio, "gives_labels")
+    assert 'name="least" min="0" max="1" step="0.01" value="0.25"' in form.html
+    assert 'name="word" maxlength="2000" value="&lt;b&gt;"' in form.html
+    cards = form.predict(files[:1], least="0.75")
+    assert form.kept.said.best == ("猫", 0.75) and "75.0 %" in cards
+    same = use.PARTS["same"](studio, form.posted(least="0.75"))
+    assert "least=0.75" in same and "way=" not in same
+    with pytest.raises(UserError, match=r"least=2\.0"):
+        form.predict(files[:1], least="2.0")
 
 
-@pytest.mark.parametrize("gives", dropping.BODIES)
-def test_what_is_to_be_filled_in_says_that_it_can_be(studio, dropped, gives):
-    form = form_of(studio, f"gives_{gives}")
-    inputs = [*form.form.inputs, form.files, form.folder, form.top, form.look]
-    assert all(part.get_config()["interactive"] for part in inputs)
-    for part in form.view.parts if form.view else []:
-        assert getattr(part, "interactive", False) is not None
+def test_marks_are_redrawn_without_asking_again(studio, dropped, files, monkeypatch):
+    form = Form(studio, "gives_boxes")
+    assert "3 of 3 are shown" in form.predict(files[:1], count="3", least="0")
+    assert "&lt;b&gt; (1)" in form.shown and "猫 (2)" in form.shown
+    monkeypatch.setattr(models_api.Model, "answer", lambda *given: pytest.fail("asked again"))
+    assert "2 of 3" in form.again(least="0.5", names=["<b>", "猫"], of="names")
+    shown = form.again(names=["猫"], of="names")
+    assert "2 of 3" in shown and "&lt;b&gt;" not in shown.partition("<table>")[2]
+    assert "0 of 3" in form.again(of="names")
 
 
-def test_a_chat_goes_on(studio, dropped):
-    form = form_of(studio, "gives_chat")
-    told = [option.default for option in form.asked.options.values()]
-    first = form.one(None, "a", *told, 5, False)[3]
-    second = form.one(first, "b", *told, 5, False)[3]
-    assert [turn.text for turn in second.turns if turn.role == "user"] == ["a", "b"]
+def test_a_video_plays_or_stands_at_a_frame(studio, dropped, tmp_path):
+    form = Form(studio, "gives_video")
+    assert "image/webp" in form.predict(**sent("video", tmp_path))
+    assert 'name="view-frame" min="0" max="4"' in form.shown
+    still = form.again(frame="3")
+    assert "image/png" in still and "frame 3" in still and "image/webp" in form.again(frame="0")
+
+
+def test_a_chat_goes_on_and_another_page_begins_anew(studio, dropped):
+    form, other = Form(studio, "gives_chat"), Form(studio, "gives_chat")
+    for turns in (2, 4):
+        assert form.predict(given_text="やあ").count("<li") == turns
+    assert [turn.text for turn in form.kept.said.turns if turn.role == "user"] == ["やあ", "やあ"]
+    assert other.predict(given_text="やあ").count("<li") == 2
+
+
+def test_the_oldest_answers_make_room(studio, project, files, monkeypatch):
+    monkeypatch.setattr(kept_answers, "MOST", 2)
+    forms = [Form(studio, run(project, "mlp")) for _number in range(3)]
+    for form in forms:
+        form.predict(files[:1])
+    assert [form.kept is None for form in forms] == [True, False, False]
 
 
 # generators, and what neither answers nor draws
@@ -555,33 +594,28 @@ def draws(studio, drawing, project):
     """Its form."""
     folder = project / "generate" / drawing.name
     shutil.copytree(drawing, folder)
-    source = predict_form.find(project, str(folder))
-    assert source.labels == list("0123456789")
-
-    def make():
-        with studio.blocks:
-            parts = source.labels, Watch(studio, outcome, ("generate",)), gr.HTML()
-            return Drawing(studio, source.name, source.system, *parts)
-
-    return looped(make)
+    assert predict_form.find(project, str(folder)).labels == list("0123456789")
+    return Form(studio, str(folder))
 
 
 def test_a_generators_form_holds_its_own_options(draws):
-    options = signature.options_of(predict_form.find(draws.studio.project, draws.run).system.drawing)
-    assert set(draws.own) == {name for name, each in options.items() if each.default is not None}
-    assert set(draws.further) == {"first", "walk", "device"}
+    options = signature.options_of(predict_form.find(draws.studio.project, draws.name).system.drawing)
+    own = [name for name, each in options.items() if each.default is not None]
+    for name in (*own, "n", "seed", "label", "first", "walk", "device"):
+        assert f'name="{name}"' in draws.html
 
 
 def test_what_the_form_proposes_is_the_command(draws, monkeypatch):
     started = []
-    monkeypatch.setattr(
-        draws.studio.jobs,
-        "start",
-        lambda words, language, queued: started.append((words, language, queued)) or Named("7"),
-    )
-    assert draws.begin(*draws.proposed()) == "7"
-    assert started == [(["generate", draws.run, "n=16", "seed=1"], "en", False)]
-    assert f"souron generate {draws.run} n=16 seed=1" in draws.the_same(*draws.proposed())
+
+    def start(words, language, queued):
+        started.append((words, language, queued))
+        return Named("7")
+
+    monkeypatch.setattr(draws.studio.jobs, "start", start)
+    use.PARTS["generate"](draws.studio, draws.posted())
+    assert started == [(["generate", draws.name, "n=16", "seed=1"], "en", False)]
+    assert f"souron generate {draws.name} n=16 seed=1" in draws.same
 
 
 class Named:
@@ -590,29 +624,40 @@ class Named:
 
 
 def test_what_is_changed_is_said_as_text_that_the_command_takes(draws):
-    values = draws.proposed()
-    values[3], values[4] = ["3", "7"], "/tmp/somewhere/given.png"
-    place = 6 + list(draws.own).index("steps")
-    values[place] = 5
-    read = draws.read(*values)
-    assert read["label"] == "3,7" and read["steps"] == 5
-    same = draws.the_same(*values)
+    form = draws.posted(label=["3", "7"], steps="5")
+    form.files["given"] = [Path("/tmp/somewhere/given.png")]
+    words = predict_form.generate(draws.studio, form)
+    assert "label=3,7" in words and "steps=5" in words and "given=/tmp/somewhere/given.png" in words
+    same = use.PARTS["same"](draws.studio, form)
     assert "label=3,7" in same and "given=given.png" in same and "steps=5" in same
-    values[place] = 0
     with pytest.raises(UserError):
-        draws.read(*values)
+        predict_form.generate(draws.studio, draws.posted(steps="0"))
+
+
+def test_a_ready_trained_generator_draws_below_the_project(studio, project, monkeypatch):
+    monkeypatch.chdir(project)  # elsewhere than where a command would write
+    *_words, out = predict_form.generate(studio, Form(studio, "ddpm").posted(seed="3"))
+    assert out == f"out={studio.project / 'ready' / 'ddpm' / 'pictures' / 'seed3'}"
+
+
+@pytest.mark.parametrize("name, places", [("image_gpt", ["given"]), ("latent_diffusion", ["image", "mask"])])
+def test_it_takes_an_image_to_complete_or_to_start_from(studio, name, places):
+    form = Form(studio, name)
+    assert re.findall(r'<input type="file" name="(\w+)"', form.html) == places
+    assert ('data-paint="image"' in form.html) == ("mask" in places)
+    assert ("<textarea" in form.html) == (name == "latent_diffusion")
 
 
 def test_it_draws(draws):
-    values = draws.proposed()
-    values[1] = 2
-    job = draws.studio.jobs.get(draws.begin(*values))
+    panel = use.PARTS["generate"](draws.studio, draws.posted(n="2"))
+    assert 'id="job"' in panel
+    [job] = draws.studio.jobs.all()
     waiting.until(lambda: job.process() is None, every=0.2)
     assert job.state == "done", job.log
-    assert latest(draws.studio, draws.run) == job.id
-    assert latest(draws.studio, "another") == latest(draws.studio, None) == ""
-    shown = outcome(draws.studio, job)
-    assert shown.count("<img") >= 3 and f"/runs/generate/{Path(draws.run).name}/pictures" in shown
+    assert latest(draws.studio, draws.name) == job.id
+    assert latest(draws.studio, "another") == latest(draws.studio, "") == ""
+    shown = use.body(draws.studio, {"job": job.id})
+    assert shown.count('loading="lazy"') >= 3 and f"/runs/generate/{Path(draws.name).name}/pictures" in shown
 
 
 def test_pictures_elsewhere_are_not_linked(studio, tmp_path, files):
@@ -627,10 +672,13 @@ def test_what_answers_nothing_says_so_and_what_to_do(studio, project):
     source = predict_form.find(project, str(record.folder))
     assert signature.signature(source.system) is None and not hasattr(source.system, "drawing")
     assert str(record.folder) in [name for _shown, name in use.choices(studio)]
-    assert "makes no predictions" in predict_form.silent(studio)
-    assert f"/report/en/{record.folder.parent.name}/{record.folder.name}" in predict_form.about(studio, source)
+    shown = use.chosen(studio, str(record.folder))
+    assert "makes no predictions" in shown and "<form" not in shown
+    assert f"/report/en/{record.folder.parent.name}/{record.folder.name}" in shown
     assert not predict_form.works(project, source.name) and predict_form.works(project, run(project, "mlp"))
-    assert use.offer(studio, {})[0]["value"] == run(project, "cnn")  # although it is the newest
+    assert f'<option value="{run(project, "cnn")}" selected>' in use.body(studio, {})  # although it is the newest
+    with pytest.raises(UserError):
+        use.PARTS["predict"](studio, Posted({"use-name": [str(record.folder)]}))
 
 
 def test_it_says_where_the_weights_are_not_those_that_the_run_ended_with(studio, project):
@@ -646,17 +694,10 @@ def test_it_says_where_the_weights_are_not_those_that_the_run_ended_with(studio,
 def test_the_page_is_built(studio, project, language):
     """In each language, with the form for each thing that can be chosen."""
     studio = replace(studio, language=language)
-
-    def make():
-        with use_language(language), studio.blocks:
-            use.page(studio)
-            for name in [*(name for _shown, name in use.choices(studio)), "classify/gone"]:
-                watch = Watch(studio, outcome, ("generate",))
-                predict_form.build(studio, name, watch, gr.HTML())
-        return str(studio.blocks.get_config_file())
-
-    shown = looped(make)
-    assert ("Use what was trained" in shown) == (language == "en")
+    with use_language(language):
+        assert ("Use what was trained" in use.body(studio, {})) == (language == "en")
+        for name in [*(name for _shown, name in use.choices(studio)), "classify/gone"]:
+            assert 'id="system"' in use.chosen(studio, name)
 
 
 def test_the_page_needs_no_torch_before_something_is_chosen():
@@ -672,10 +713,9 @@ def test_a_video_is_looked_at_frame_by_frame(studio, project, tmp_path):
     for number, frame in enumerate(frames):
         frame.paste((230, 230, 230), (10 * number, 40, 10 * number + 20, 60))
     frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:], duration=100)
-    form = form_of(studio, "yolo")
-    own = [option.default for option in form.asked.options.values()]
-    _found, card, same, *_rest = form.several([str(tmp_path / "clip.gif")], *own, 5, False)
-    assert "4 frames" in card and "trouble" not in card and "clip.gif" in same
+    form = Form(studio, "yolo")
+    card = form.predict([tmp_path / "clip.gif"])
+    assert "4 frames" in card and "trouble" not in card
     [folder] = (project / "watch").iterdir()
     assert (folder / "tracks.csv").is_file()
     if (folder / "video.mp4").is_file():

@@ -51,8 +51,17 @@ class Kept:
         """Return the files of the one answer, written at the first call. Raises UserError."""
         with self.guard:
             if self.said is not None and not self.files:
-                self.files = list(_write(self.said, self.folder, Path(self.answers[0].file).stem[:80] or "souron"))
+                self.files = list(_write(self.said, self.folder, _stem(self.answers[0].file)))
         return self.files
+
+
+def _stem(file: str) -> str:
+    """Return the name of an input's file without its end.
+
+    >>> _stem("/tmp/ct.v2.nii.gz"), _stem("")
+    ('ct.v2', 'souron')
+    """
+    return Path(Path(file).name.removesuffix(".gz")).stem[:80] or "souron"
 
 
 def _write(said: Kind, folder: Path, name: str) -> list[Path]:

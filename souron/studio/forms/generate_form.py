@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.cli import generate
+from souron.hub import zoo
 from souron.kinds import signature
 from souron.studio.forms import command_form, controls, plain_options
 from souron.studio.jobs.job_queue import Job
@@ -14,6 +15,7 @@ from souron.studio.jobs.panel import Panel
 from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio, command, remarks, same_thing, words
 from souron.utils import units
+from souron.utils.files import new_folder
 from souron.utils.messages import UserError, _
 
 MOST_SHOWN = 64  # generated images on the page
@@ -106,8 +108,12 @@ class Drawing:
         }
 
     def command(self, form: Posted) -> list[str]:
-        """Return the words of the command. Raises UserError."""
-        return words("generate", [self.run], spelt(self.read(form)))
+        """Return the words of the command; its images are below the project. Raises UserError."""
+        said = self.read(form)
+        if self.studio.project_option() and zoo.where(self.run):
+            place = self.studio.project / "ready" / self.run / "pictures"
+            said["out"] = new_folder(place, f"seed{said.get('seed', 0)}")
+        return words("generate", [self.run], spelt(said))
 
     def same(self, form: Posted) -> Markup:
         """Return the equivalent command line and Python code; empty where the form is incomplete."""
