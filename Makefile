@@ -12,7 +12,7 @@ ifeq ($(filter quick all,$(TESTS)),)
 $(error TESTS=$(TESTS): there are TESTS=quick, the default, and TESTS=all)
 endif
 
-.PHONY: tour test check begin lint style types scripts unit reading browser strace docs pages notebooks locale mutants wheels benchmarks clean install install-dev
+.PHONY: tour test check begin lint style types scripts unit reading browser strace docs pages notebooks locale mutants starters wheels benchmarks clean install install-dev
 
 tour: install
 	$(BIN)/souron tour
@@ -81,9 +81,13 @@ mutants: install-dev  # make mutants NAME=tour, or all: each removes a mechanism
 locale: install-dev  # after a message has changed; then translate what it names, and run it again
 	$(BIN)/python tests/messages.py
 
-wheels: install-dev  # souron and souron-zoo, into dist/
-	rm -rf build zoo/build dist
-	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./zoo
+starters: install  # the published networks of souron-starters that are not there yet
+	$(BIN)/python starters/convert.py
+
+wheels: install-dev  # souron, souron-zoo and souron-starters, into dist/
+	$(BIN)/python starters/convert.py
+	rm -rf build zoo/build starters/build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./zoo ./starters
 
 benchmarks: .venv-bench/souron-installed
 
@@ -93,4 +97,4 @@ benchmarks: .venv-bench/souron-installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench build zoo/build dist *.egg-info docs/_build docs/systems docs/reference
+	rm -rf .venv .venv-bench build zoo/build starters/build starters/souron_starters/*.safetensors dist *.egg-info docs/_build docs/systems docs/reference

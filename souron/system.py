@@ -82,10 +82,7 @@ class System(nn.Module, ABC):
         return None
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return published weights by the names that they have in this system.
-
-        Raises KeyError for a name that the file lacks.
-        """
+        """Return published weights by the names that they have in this system."""
         return dict(weights)
 
     def loss(self, batch: Any) -> Tensor:

@@ -78,7 +78,7 @@ class Graph:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        folders = (root / "souron", root / "tests", root / "zoo")
+        folders = (root / "souron", root / "tests", root / "zoo", root / "starters")
         paths = sorted(path for folder in folders for path in folder.rglob("*.py"))
         self.text = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
         self.modules = {self._module(file): file for file in self.text}
@@ -87,7 +87,7 @@ class Graph:
     @staticmethod
     def _module(file: str) -> str:
         parts = PurePosixPath(file).with_suffix("").parts
-        parts = parts[1:] if parts[0] in ("tests", "zoo") else parts  # these lie on the path
+        parts = parts[1:] if parts[0] in ("tests", "zoo", "starters") else parts  # these lie on the path
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     @cached_property

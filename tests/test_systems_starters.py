@@ -3,6 +3,7 @@ published, each mechanism against a reference or by hand; weights of a file by t
 
 import math
 
+import naming
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou
 
 from souron import registry
-from souron.blocks import boxes, folded, single_shot
+from souron.blocks import boxes, folded
 from souron.blocks.folded_mobilenet import MobileNetV2
 from souron.blocks.fusing import fused
 from souron.blocks.yolo import distribution_focal, places
@@ -102,7 +103,7 @@ def test_each_weight_is_asked_for_once_by_a_name_of_the_file(name):
             return torch.zeros(4)
 
     model = kind(config, spec)
-    state = model.renamed(File())
+    state = naming.state(name, model, File())
     assert set(state) == set(model.state_dict())
     assert len(asked) == len(set(asked)) and len(asked) > 60
     assert len([key for key in state if key.endswith("running_mean")]) == len(
@@ -125,32 +126,32 @@ def test_without_weights_the_answers_are_of_the_right_form_and_always_the_same(n
     assert key in said[0]
 
 
-def test_weights_of_a_file_are_loaded_and_missing_ones_are_named(monkeypatch):
+def test_a_file_that_numbers_its_convolutions_gives_each_layer_its_own(monkeypatch):
     kind, config = registry.load_system("nanodet")
     torch.manual_seed(0)
     other = kind(config, kind.published_spec("small"))
     convolutions = [n for n, p in other.named_modules() if hasattr(p, "bn")]
-    numbers = [f"{nanodet.FILE}_{i}" if i else nanodet.FILE for i in range(34)]
     order = convolutions[:-3] + [part for level in range(3) for part in (convolutions[-3 + level], f"outputs.{level}")]
+    first, *rest = [f"PartitionedCall/convolution{end}" for end in ("", *(f"_{i}" for i in range(1, 34)))]
     file = {}
-    for layer, name in zip(order, numbers, strict=True):
+    for layer, name in zip(order, (first, *rest), strict=True):
         part = other.get_submodule(layer)
         weight = getattr(part, "conv", part).weight
         file[f"{name}.weight"] = torch.randn_like(weight) * 0.05
         file[f"{name}.bias"] = torch.randn(len(weight))
-    monkeypatch.setattr(weights, "weights", lambda name, source: file)
+    held = naming.state("nanodet", other, file)
+    monkeypatch.setattr(weights, "weights", lambda name, source: held)
     task = registry.load_task("detect")
     model = task.published("nanodet", True)
-    assert torch.equal(model.first.conv.weight, file[f"{nanodet.FILE}.weight"])
-    assert torch.equal(model.outputs[2].bias, file[f"{nanodet.FILE}_33.bias"])
+    assert torch.equal(model.first.conv.weight, file[f"{first}.weight"])
+    assert torch.equal(model.outputs[2].bias, file[f"{rest[-1]}.bias"])
     assert model.spec.labels == detect.coco_labels() and model.spec.side == 416
     own = task.published("nanodet", True, None, detect.Spec(3, 64, ("a", "b")))
-    assert torch.equal(own.first.bn.bias, file[f"{nanodet.FILE}.bias"])
+    assert torch.equal(own.first.bn.bias, file[f"{first}.bias"])
     assert own.outputs[0].out_channels == 2 + 4 * BINS  # new
-    file.pop(f"{nanodet.FILE}_7.bias")
-    monkeypatch.setattr(weights, "find_or_tell", lambda name, source: "nanodet.json")
-    with pytest.raises(UserError, match=r"convolution_7\.bias is missing"):
-        task.published("nanodet", True)
+    file.pop(f"{rest[6]}.bias")
+    with pytest.raises(KeyError, match=r"convolution_7\.bias"):
+        naming.state("nanodet", other, file)
 
 
 # normalisation that was folded into convolutions
@@ -168,7 +169,7 @@ class Two(nn.Module):
 def test_a_folded_normalisation_adds_its_bias_also_while_it_is_trained(tmp_path):
     network = nn.Sequential(Two())
     held = {"a.weight": torch.randn(3, 2, 1, 1), "a.bias": torch.randn(3)}
-    state = folded.named(network, [("0", "a")], held)
+    state = naming.named(network, [("0", "a")], held)
     network.load_state_dict(state)
     x = torch.randn(4, 2, 5, 5)
     expected = F.conv2d(x, held["a.weight"], held["a.bias"])
@@ -217,7 +218,7 @@ def test_offsets_of_the_file_have_their_rows_first():
             return torch.arange(float(count))
 
     model = SSD(SSD.SIZES["oid"], SSD.published_spec("oid"))
-    state = single_shot.renamed(model.backbone, model.head, File())
+    state = naming.state("ssd_oid", model, File())
     first = state["head.regression_head.module_list.0.bias"].tolist()
     assert first == [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10]
     assert state["head.classification_head.module_list.1.bias"].tolist() == list(range(24))

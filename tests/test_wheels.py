@@ -1,4 +1,4 @@
-"""souron and souron-zoo as wheels: they hold what the tree holds, and work without a clone.
+"""souron, souron-zoo and souron-starters as wheels: they hold what the tree holds, and work without a clone.
 
 They are installed into an environment that sees what this one has installed, but not the clone:
 an editable install works by lines of a ``.pth`` file, which are not obeyed in a folder that another
@@ -22,7 +22,11 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
-TREES = {"souron": ROOT, "souron_zoo": ROOT / "zoo"}  # package -> folder of its pyproject.toml
+TREES = {
+    "souron": ROOT,
+    "souron_zoo": ROOT / "zoo",
+    "souron_starters": ROOT / "starters",
+}  # package -> folder of its pyproject.toml
 SECONDS = 600  # after which something hangs
 
 
@@ -51,7 +55,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheels(shared: Path) -> dict[str, Path]:
-    """Both, built once from a copy of the tree, so that nothing left over in it gets in."""
+    """All, built once from a copy of the tree, so that nothing left over in it gets in."""
     with FileLock(shared / "wheels.lock"):
         built = shared / "tree" / "dist"
         if not built.exists():
@@ -61,8 +65,9 @@ def wheels(shared: Path) -> dict[str, Path]:
 
 def build(copy: Path, built: Path) -> None:
     beside = [Path(name) for name in ("pyproject.toml", "README.md", "LICENSE")]
-    beside += [Path("zoo", name) for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE")]
-    for file in [*beside, *sources(ROOT / "souron"), *sources(ROOT / "zoo" / "souron_zoo")]:
+    beside += [Path(f, n) for f in ("zoo", "starters") for n in ("pyproject.toml", "README.md", "LICENSE", "NOTICE")]
+    packages = [source for name, folder in TREES.items() for source in sources(folder / name)]
+    for file in [*beside, *packages]:
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / file, copy / file)
     place = copy / "building"
@@ -80,6 +85,7 @@ def build(copy: Path, built: Path) -> None:
             place,
             copy,
             copy / "zoo",
+            copy / "starters",
         ],
         check=True,
         timeout=SECONDS,
@@ -168,7 +174,7 @@ def test_a_wheel_holds_every_file_of_the_tree_and_no_other(package: str, wheels:
     folder = TREES[package]
     there = {(ROOT / file).relative_to(folder).as_posix() for file in sources(folder / package)}
     assert packed == there
-    assert legal == ({"LICENSE", "NOTICE"} if package == "souron_zoo" else {"LICENSE"})
+    assert legal == ({"LICENSE"} if package == "souron" else {"LICENSE", "NOTICE"})
 
 
 @pytest.mark.parametrize("package", TREES)

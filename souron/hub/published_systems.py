@@ -48,12 +48,7 @@ def _of_network(name: str, config: Any, spec: Any) -> Any:
     origin = kind.published(size, config)
     held = weights.weights(name, origin)
     model = kind(config, spec or kind.published_spec(size))
-    try:
-        named = model.renamed(held)
-    except KeyError as error:
-        why = _("{name} is missing").format(name=error.args[0])
-        raise weights.unreadable(weights.find_or_tell(name, origin), why) from error
-    checkpoint.fill(model, named, Path(entry.name), but=model.last_layers if spec else ())
+    checkpoint.fill(model, held, Path(entry.name), but=model.last_layers if spec else ())
     return model
 
 

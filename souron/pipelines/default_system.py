@@ -189,8 +189,7 @@ def _task(name: str) -> str:
 
 def starters() -> list[str]:
     """List the systems whose weights from ``souron fetch starters`` are on this computer."""
-    found = networks.networks().items()
-    return [name for name, one in found if networks.find(one, weights.folders()) is not None]
+    return [name for name, network in networks.networks().items() if weights.find(network.source) is not None]
 
 
 def learnt_from(name: str) -> str:

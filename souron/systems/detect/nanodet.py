@@ -21,7 +21,7 @@ Differs from the paper: the version g (2021), before NanoDet-Plus; AdamW and one
 images are shifted and mirrored, not scaled; a batch is trained in parts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log
 from typing import Annotated
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.boxes import giou, overlaps
-from souron.blocks.folded import Norm, named
+from souron.blocks.folded import Norm
 from souron.blocks.yolo import distribution_focal, in_a_row, places
 from souron.kinds.boxes import Boxes
 from souron.kinds.picture import Picture
@@ -47,7 +47,6 @@ PRIOR = 0.01  # initial score of every label
 MEAN, STD = (0.406, 0.456, 0.485), (0.225, 0.224, 0.229)  # of blue, green and red
 AT_ONCE = 16  # images per training step
 SLOPE = 0.1  # of the activation below 0
-FILE = "PartitionedCall/convolution"  # name of a convolution in the published file
 
 
 @dataclass(frozen=True)
@@ -180,15 +179,6 @@ class NanoDet(Detector):
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:
         return Spec(3, 416, coco_labels()) if size in cls.WEIGHTS else None
-
-    def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the weights of the published file, whose convolutions are numbered as computed."""
-        names = [name for name, part in self.named_modules() if hasattr(part, "bn")]
-        body, heads = names[: -len(self.heads)], names[-len(self.heads) :]
-        outputs = [f"outputs.{level}" for level in range(len(heads))]
-        order = [*body, *(name for pair in zip(heads, outputs, strict=True) for name in pair)]
-        files = (f"{FILE}_{number}" if number else FILE for number in range(len(order)))
-        return named(self, zip(order, files, strict=True), held)
 
     def raw(self, image: Tensor) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
         """Return label logits (B, A, labels), edge bins (B, A, 4 BINS), the sides of the maps."""

@@ -26,7 +26,7 @@ cropped; a batch is trained in parts; an image without objects contributes its t
 largest loss; in size oid the scores are independent of each other, sigmoid(labels).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from souron.blocks.boxes import around, clipped, decode, encode, overlaps
 from souron.blocks.csp import CSPBackbone
 from souron.blocks.portable import Portable, refused
-from souron.blocks.single_shot import OPEN_IMAGES, Features, renamed
+from souron.blocks.single_shot import OPEN_IMAGES, Features
 from souron.blocks.ssd_networks import VGG, Branch, MobileNet, halved
 from souron.hub.backbones import Backbone
 from souron.kinds.codecs.image import Letterbox
@@ -174,11 +174,6 @@ class SSD(Detector):
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:
         return Spec(3, 300, OPEN_IMAGES) if size == "oid" else None
-
-    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if isinstance(self.backbone, Features):
-            return renamed(self.backbone, self.head, weights)
-        return dict(weights)
 
     def outputs(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return offsets (B, A, 4), logits (B, A, 1 + labels) and default boxes (A, 4) in pixels.

@@ -23,7 +23,7 @@ not VGG16's.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.blocks.folded import Norm, named
+from souron.blocks.folded import Norm
 from souron.blocks.folded_mobilenet import MobileNetV2
 from souron.blocks.recolouring import smaller
 from souron.kinds.picture import Picture
@@ -43,7 +43,6 @@ SIDE = 256  # pixels of a style image
 CONTENT, STYLE = 2, 4  # the stage of features for the content; the stages for the style
 EPSILON = 1e-5
 SMALLEST = 32  # pixels of a content image's shorter side
-PATH = {"contract": "transformer/contract", "residual": "transformer/residual", "expand": "transformer/expand"}
 
 
 @dataclass(frozen=True)
@@ -129,9 +128,6 @@ class Style(ImageTranslator):
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:
         return Spec(3, 384) if size in cls.WEIGHTS else None
-
-    def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return named(self, layers(self), held)
 
     def read(self, style: Tensor) -> Tensor:
         """Return the styles (B, Z, 1, 1) of images (B, C, H, W) in 0..1."""
@@ -220,26 +216,3 @@ def waves() -> Any:
     second = 0.5 + 0.5 * torch.sin(5 * down + 2.5 * torch.sin(3 * across))
     colours = [0.15 + 0.8 * first * second, 0.25 + 0.5 * second, 0.95 - 0.4 * first]
     return Picture.of(255 * torch.stack(colours)).image
-
-
-def layers(model: Style) -> Iterator[tuple[str, str]]:
-    """Yield the name of each convolution here, and in the published files."""
-    for layer, number, part in model.reader.layers():
-        inside = "MobilenetV2/" + (f"expanded_conv_{number}" if number else "expanded_conv")
-        name = {
-            "": "MobilenetV2/" + ("Conv/Relu6" if number < 0 else "Conv_1/Relu6"),
-            "project": f"{inside}/project/BatchNorm/FusedBatchNormV3",
-        }.get(part, f"{inside}/{part}/Relu6")
-        yield f"reader.{layer}", f"{name}_prequant"
-    yield "bottleneck", "mobilenet_conv/Conv/BiasAdd_int8_prequant"
-    for number in range(1, len(model.contract) + 1):
-        yield f"contract.{number - 1}", f"transformer/contract/conv{number}/Relu_prequant"
-    styled = {
-        f"residual.{block}.conv{number}": f"residual/residual{block + 1}/conv{number}"
-        for block in range(len(model.residual))
-        for number in (1, 2)
-    } | {f"expand.{number}": f"expand/conv{number + 1}/conv" for number in range(3)}
-    for layer, path in styled.items():
-        yield f"{layer}.conv", f"transformer/{path}/Conv2D_prequant"
-        for part, file_name in (("scale", "Conv_1"), ("shift", "Conv")):
-            yield (f"{layer}.{part}", f"style_params/transformer/{path}/StyleNorm/{file_name}/BiasAdd_prequant")

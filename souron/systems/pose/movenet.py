@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.blocks.folded import Norm, named
+from souron.blocks.folded import Norm
 from souron.blocks.folded_mobilenet import MobileNetV2
 from souron.blocks.portable import Portable
 from souron.tasks.pose import Batch, Poser, Spec, body
@@ -44,10 +44,6 @@ RARE = -2.19  # initial logit of a peak: 0.1
 BEST = 4  # the point that decides a figure's score
 DRAWN = 0.2  # least score of a point that the box encloses
 SIDES = {"lightning": 192, "thunder": 256}
-FILE = "StatefulPartitionedCall"
-BODY = f"{FILE}/center_net_mobile_net_v2fpn_feature_extractor/model_1"
-NORM = "BN/FusedBatchNormV3"
-HEADS = {"centre": "center", "points": "kpt_heatmap", "regress": "kpt_regress", "offset": "kpt_offset"}
 AT_ONCE = 16  # images per training step
 
 
@@ -113,9 +109,6 @@ class MoveNet(Poser):
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:
         return Spec(3, SIDES[size], ("person",), *body()) if size in cls.WEIGHTS else None
-
-    def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return named(self, layers(self.backbone), held)
 
     def predicted(self, image: Tensor) -> dict[str, Tensor]:
         """Return the outputs of each head, (B, channels, h, w); centres and points as logits."""
@@ -264,27 +257,3 @@ def focal(logit: Tensor, heat: Tensor) -> Tensor:
     right = on * (1 - sure).square() * F.logsigmoid(logit)
     wrong = (1 - on) * (1 - heat) ** 4 * sure.square() * F.logsigmoid(-logit)
     return -(right + wrong).sum()
-
-
-def layers(backbone: MobileNetV2) -> Iterator[tuple[str, str]]:
-    """Yield the name of each convolution here, and in the published file."""
-    for layer, number, part in backbone.layers():
-        inside = f"{BODY}/model/" + (f"block_{number}" if number else "expanded_conv")
-        name = {
-            "": f"{BODY}/model/" + ("Conv1_relu/Relu6" if number < 0 else "out_relu/Relu6"),
-            "expand": f"{inside}_expand_relu/Relu6",
-            "depthwise": f"{inside}_depthwise/depthwise",
-            "project": f"{inside}_project_{NORM}",
-        }[part]
-        yield f"backbone.{layer}", name
-    for level, end in enumerate(("", "_1", "_2", "_3")):
-        yield f"lateral.{level}", f"{BODY}/conv2d{end}/BiasAdd"
-    for level, end in enumerate(("", "_1", "_2")):
-        yield f"up.{level}.depthwise", f"{BODY}/separable_conv2d{end}/separable_conv2d/depthwise"
-        yield f"up.{level}", f"{BODY}/re_lu{end}/Relu"
-    for number, (name, told) in enumerate(HEADS.items(), 3):
-        part = f"{FILE}/{told}_0"
-        depthwise = f"{part}/separable_conv2d_{number}/separable_conv2d/depthwise"
-        yield f"heads.{name}.0.depthwise", depthwise
-        yield f"heads.{name}.0.conv", f"{part}/re_lu_{number}/Relu"
-        yield f"heads.{name}.1", f"{part}/conv2d_{number + 1}/BiasAdd"

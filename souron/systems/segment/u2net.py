@@ -19,7 +19,6 @@ Differs from the paper: AdamW and one cycle of the rate; a batch is trained in p
 shifted and mirrored, not cropped.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -27,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.blocks.folded import Norm, named
+from souron.blocks.folded import Norm
 from souron.blocks.portable import Input, Pixels, Portable
 from souron.kinds.cutout import Cutout
 from souron.kinds.mask import Mask
@@ -39,8 +38,6 @@ from souron.utils.messages import N_
 LAYERS = (7, 6, 5, 4, 4, 4)  # of the U-Net in each stage
 DEEP = 4  # stages before those whose maps are not halved inside
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-FIRST, NEXT = 1966, 3  # the number of the first convolution in the published file, and the step
-SIDES = (1856, 1857, 1877, 1897, 1917, 1937, 1958)  # of those that give logits
 
 
 @dataclass(frozen=True)
@@ -142,14 +139,6 @@ class U2Net(Segmenter):
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:
         return Spec(3, 320, ("background", "object")) if size in cls.WEIGHTS else None
-
-    def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the weights of the published file, whose convolutions are numbered as computed."""
-        body = [name for name, part in self.named_modules() if isinstance(part, Convolution)]
-        layers = [(name, str(FIRST + NEXT * place)) for place, name in enumerate(body)]
-        ends = [*(f"side.{stage}" for stage in range(len(LAYERS))), "fuse"]
-        layers += [(name, str(number)) for name, number in zip(ends, SIDES, strict=True)]
-        return named(self, layers, held)
 
     def outputs(self, image: Tensor) -> list[Tensor]:
         """Return the logits (B, labels, H, W) of all maps together, then of each, finest first."""

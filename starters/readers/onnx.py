@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from souron.hub.formats.graphs import (
+from readers.graphs import (
     MOST_BYTES,
     MOST_NAME,
     MOST_OPERATIONS,
@@ -24,7 +24,6 @@ from souron.hub.formats.graphs import (
     too_large,
     unknown,
 )
-from souron.utils.messages import _
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,9 +56,9 @@ def weights(data: bytes) -> dict:
         model = list(fields(data))
         graphs = messages(model, 7)
         if messages(model, 25):
-            raise Refused(_("it has functions of its own"))
+            raise Refused("it has functions of its own")
         if len(graphs) != 1:
-            raise Refused(_("it has {count} graphs in place of one").format(count=len(graphs)))
+            raise Refused(f"it has {len(graphs)} graphs in place of one")
         return graph(graphs[0]).weights()
     except UnicodeDecodeError as error:
         raise damaged() from error
@@ -68,7 +67,7 @@ def weights(data: bytes) -> dict:
 def graph(data: bytes) -> Graph:
     parts = list(fields(data))
     if messages(parts, 15):
-        raise Refused(_("it has sparse tensors"))
+        raise Refused("it has sparse tensors")
     constants = dict(map(_tensor, limited(messages(parts, 5), MOST_TENSORS)))
     operations = []
     for node in limited(messages(parts, 1), MOST_OPERATIONS):
@@ -91,10 +90,10 @@ def _operation(node: list[Field]) -> Operation:
     for attribute in messages(node, 5):
         inside = list(fields(attribute))
         if messages(inside, 6) or messages(inside, 11):
-            raise Refused(_("it has a branch or a loop"))
+            raise Refused("it has a branch or a loop")
     inputs, outputs = (tuple(map(_text, messages(node, number))) for number in (1, 2))
     if not outputs or (kind == "DequantizeLinear" and len(inputs) < 2):
-        raise Refused(_("an operation without an output"))
+        raise Refused("an operation without an output")
     return Operation(KINDS.get(kind, ""), outputs[0], inputs, outputs)
 
 
@@ -114,14 +113,14 @@ def _dequantized(operation: Operation, constants: "dict[str, Tensor]", axis: int
     scale, *zero = (constants.get(name) for name in operation.inputs[1:])
     offset = zero[0] if zero else None
     if scale is None or not (0 <= axis < max(1, values.ndim)):
-        raise Refused(_("{name} has no scale").format(name=operation.name))
+        raise Refused(f"{operation.name} has no scale")
     shape = [1] * values.ndim
     if scale.numel() != 1:
         if scale.numel() != values.shape[axis]:
-            raise Refused(_("{name} has no scale").format(name=operation.name))
+            raise Refused(f"{operation.name} has no scale")
         shape[axis] = -1
     if offset is not None and offset.numel() != scale.numel():
-        raise Refused(_("{name} has no scale").format(name=operation.name))
+        raise Refused(f"{operation.name} has no scale")
     centred = values.float() - (0 if offset is None else offset.float().reshape(shape))
     return centred * scale.float().reshape(shape)
 
@@ -132,9 +131,9 @@ def _tensor(data: bytes) -> "tuple[str, Tensor]":
     name = _name(messages(parts, 8))
     kind = next((value for number, how, value in parts if (number, how) == (2, VARINT)), 0)
     if any(number in (13, 14) and value for number, _how, value in parts):
-        raise Refused(_("the values of {name} lie in another file").format(name=name))
+        raise Refused(f"the values of {name} lie in another file")
     if kind not in TYPES:
-        raise Refused(_("{name} has values of an unknown type").format(name=name))
+        raise Refused(f"{name} has values of an unknown type")
     shape, raw = numbers(parts, 1), messages(parts, 9)
     if raw:
         content = raw[-1]
@@ -161,7 +160,7 @@ def _name(found: list[bytes]) -> str:
 
 def _text(content: bytes) -> str:
     if len(content) > MOST_NAME:
-        raise Refused(_("a name of {count} bytes").format(count=len(content)))
+        raise Refused(f"a name of {len(content)} bytes")
     return content.decode()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from souron.hub.formats.graphs import (
+from readers.graphs import (
     MOST_BYTES,
     MOST_NAME,
     MOST_OPERATIONS,
@@ -26,7 +26,6 @@ from souron.hub.formats.graphs import (
     unknown,
     volume,
 )
-from souron.utils.messages import _
 
 MOST_TABLE = 16 * 10**6  # bytes of the JSON
 TYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint8": "u1", "uint16": "<u2", "bool": "?"}
@@ -64,18 +63,18 @@ def weights(file: Path) -> dict:
     except Refused:
         raise
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise Refused(_("it is no TensorFlow.js graph model")) from error
+        raise Refused("it is no TensorFlow.js graph model") from error
 
 
 def graph(model: dict[str, Any], folder: Path) -> Graph:
     topology = model["modelTopology"]
     if (topology.get("library") or {}).get("function"):
-        raise Refused(_("it has functions of its own"))
+        raise Refused("it has functions of its own")
     constants: dict[str, Any] = {}
     for group in limited(model["weightsManifest"], MOST_TENSORS):
         constants |= _constants(group, folder)
     if len(constants) > MOST_TENSORS:
-        raise Refused(_("more than {most:,} entries in a list").format(most=MOST_TENSORS))
+        raise Refused(f"more than {MOST_TENSORS:,} entries in a list")
     operations, inputs = [], []
     for node in limited(topology["node"], MOST_OPERATIONS):
         name, kind = _text(node["name"]), _text(node["op"])
@@ -92,7 +91,7 @@ def graph(model: dict[str, Any], folder: Path) -> Graph:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > MOST_NAME:
-        raise Refused(_("a name that is no text"))
+        raise Refused("a name that is no text")
     return value
 
 
@@ -105,11 +104,11 @@ def _constants(group: dict[str, Any], folder: Path) -> dict:
     """Read the tensors of one group of files."""
     paths = [_text(path) for path in limited(group["paths"], MOST_TENSORS)]
     if any(Path(path).name != path or "\\" in path for path in paths):
-        raise Refused(_("it names a file in another folder"))
+        raise Refused("it names a file in another folder")
     files = [folder / path for path in paths]
     absent = next((file for file in files if not file.is_file()), None)
     if absent is not None:
-        raise Refused(_("the file {name} is not beside it").format(name=absent.name))
+        raise Refused(f"the file {absent.name} is not beside it")
     if sum(file.stat().st_size for file in files) > MOST_BYTES:
         raise too_large()
     data, start, found = b"".join(file.read_bytes() for file in files), 0, {}
@@ -118,7 +117,7 @@ def _constants(group: dict[str, Any], folder: Path) -> dict:
         stored = entry.get("quantization") or {}
         kind = TYPES.get(_text(stored.get("dtype", entry["dtype"])))
         if kind is None or not all(type(length) is int for length in shape):
-            raise Refused(_("{name} has values of an unknown type").format(name=name))
+            raise Refused(f"{name} has values of an unknown type")
         size = volume(shape) * np.dtype(kind).itemsize
         if size > len(data) - start:
             raise damaged()

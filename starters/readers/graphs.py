@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from souron.utils.messages import _
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -58,7 +56,7 @@ class Graph:
             if operation.kind in self.kernels and len(constant) > 1 and constant[1] is not None:
                 kernel, order = constant[1].float(), self.kernels[operation.kind]
                 if kernel.ndim != len(order):
-                    raise Refused(_("{name} has a kernel of {axes} axes").format(name=operation.name, axes=kernel.ndim))
+                    raise Refused(f"{operation.name} has a kernel of {kernel.ndim} axes")
                 held[f"{operation.name}.weight"] = kernel.permute(order).contiguous()
                 if len(constant) > 2 and constant[2] is not None:
                     self._bias(held, operation.name, constant[2])
@@ -72,11 +70,7 @@ class Graph:
     def _bias(self, held: "dict[str, Tensor]", name: str, bias: "Tensor") -> None:
         outputs = len(held[f"{name}.weight"])
         if bias.numel() != outputs:
-            raise Refused(
-                _("{name} has {outputs} outputs and a bias of {count}").format(
-                    name=name, outputs=outputs, count=bias.numel()
-                )
-            )
+            raise Refused(f"{name} has {outputs} outputs and a bias of {bias.numel()}")
         held[f"{name}.bias"] = bias.float().reshape(-1)
 
     def ordered(self) -> list[Operation]:
@@ -99,14 +93,14 @@ class Graph:
             order.append(self.operations[ready.pop()])
             for name in order[-1].outputs:
                 if name in known:
-                    raise Refused(_("{name} is computed twice").format(name=name))
+                    raise Refused(f"{name} is computed twice")
                 known.add(name)
                 for user in users.get(name, ()):
                     missing[user] -= 1
                     if not missing[user]:
                         ready.append(user)
         if len(order) < len(self.operations):
-            raise Refused(_("its operations wait for each other, or for what is not there"))
+            raise Refused("its operations wait for each other, or for what is not there")
         return order
 
 
@@ -115,19 +109,17 @@ def shaped(values: Any, shape: Sequence[int], name: str = "") -> "Tensor":
     import torch
 
     if volume(shape) != values.size:
-        raise Refused(
-            _("{name} has {count} values for the shape {shape}").format(name=name, count=values.size, shape=list(shape))
-        )
+        raise Refused(f"{name} has {values.size} values for the shape {list(shape)}")
     return torch.from_numpy(values.reshape(tuple(shape)).copy())
 
 
 def volume(shape: Sequence[int]) -> int:
     """Return the number of values of a shape. Raises Refused for an impossible one."""
     if len(shape) > MOST_AXES or any(length < 0 for length in shape):
-        raise Refused(_("a tensor of the shape {shape}").format(shape=list(shape)[:MOST_AXES]))
+        raise Refused(f"a tensor of the shape {list(shape)[:MOST_AXES]}")
     count = math.prod(shape)
     if count > MOST_VALUES:
-        raise Refused(_("a tensor of {count:,} values").format(count=count))
+        raise Refused(f"a tensor of {count:,} values")
     return count
 
 
@@ -137,17 +129,17 @@ def limited(items: Iterable[Any], most: int) -> list[Any]:
     for item in items:
         found.append(item)
         if len(found) > most:
-            raise Refused(_("more than {most:,} entries in a list").format(most=most))
+            raise Refused(f"more than {most:,} entries in a list")
     return found
 
 
 def too_large(most: int = MOST_BYTES) -> Refused:
-    return Refused(_("larger than {size} MB").format(size=most // 10**6))
+    return Refused(f"larger than {most // 10**6} MB")
 
 
 def damaged() -> Refused:
-    return Refused(_("it is cut or damaged"))
+    return Refused("it is cut or damaged")
 
 
 def unknown(kind: str) -> Refused:
-    return Refused(_("the operation {kind} is not known").format(kind=kind[:80]))
+    return Refused(f"the operation {kind[:80]} is not known")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from souron.hub.formats.graphs import (
+from readers.graphs import (
     MOST_BYTES,
     MOST_NAME,
     MOST_OPERATIONS,
@@ -25,7 +25,6 @@ from souron.hub.formats.graphs import (
     too_large,
     unknown,
 )
-from souron.utils.messages import _
 
 IDENTIFIER = b"TFL3"
 TYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 6: "?", 9: "i1"}
@@ -52,13 +51,13 @@ def graph(data: bytes) -> Graph:
     if len(data) > MOST_BYTES:
         raise too_large()
     if data[4:8] != IDENTIFIER:
-        raise Refused(_("it is no TensorFlow Lite file"))
+        raise Refused("it is no TensorFlow Lite file")
     model = Table(data, _offset(data, 0))
     codes = [_code(code) for code in model.tables(1, MOST_OPERATIONS)]
     buffers = list(model.tables(4, MOST_TENSORS))
     parts = list(model.tables(2, 2))
     if len(parts) != 1:
-        raise Refused(_("it has {count} graphs in place of one").format(count=len(parts)))
+        raise Refused(f"it has {len(parts)} graphs in place of one")
     [part] = parts
     names: list[str] = []
     constants = {}
@@ -68,7 +67,7 @@ def graph(data: bytes) -> Graph:
         if len(content):
             kind = TYPES.get(tensor.number(1, "b"))
             if kind is None or len(content) % np.dtype(kind).itemsize:
-                raise Refused(_("{name} has values of an unknown type").format(name=names[-1]))
+                raise Refused(f"{names[-1]} has values of an unknown type")
             constants[names[-1]] = shaped(np.frombuffer(content, kind), tensor.ints(0), names[-1])
     operations = []
     for made in part.tables(3, MOST_OPERATIONS):
@@ -76,7 +75,7 @@ def graph(data: bytes) -> Graph:
         inputs = [_at(names, number) for number in made.ints(1) if number >= 0]
         outputs = [_at(names, number) for number in made.ints(2)]
         if not outputs:
-            raise Refused(_("an operation without an output"))
+            raise Refused("an operation without an output")
         if kind == "dequantize" and inputs and inputs[0] in constants:
             constants[outputs[0]] = constants[inputs[0]].float()
             continue
@@ -96,7 +95,7 @@ def _code(code: "Table") -> str:
 
 def _at(items: list, number: int):
     if not 0 <= number < len(items):
-        raise Refused(_("it refers to entry {number} of {count}").format(number=number, count=len(items)))
+        raise Refused(f"it refers to entry {number} of {len(items)}")
     return items[number]
 
 
@@ -150,7 +149,7 @@ class Table:
     def ints(self, field: int) -> list[int]:
         start, count = self._vector(field, 4)
         if count > MOST_TENSORS:
-            raise Refused(_("more than {most:,} entries in a list").format(most=MOST_TENSORS))
+            raise Refused(f"more than {MOST_TENSORS:,} entries in a list")
         return [_read(self.data, "i", start + 4 * number) for number in range(count)]
 
     def bytes(self, field: int) -> bytes:
@@ -160,5 +159,5 @@ class Table:
     def text(self, field: int) -> str:
         content = self.bytes(field)
         if len(content) > MOST_NAME:
-            raise Refused(_("a name of {count} bytes").format(count=len(content)))
+            raise Refused(f"a name of {len(content)} bytes")
         return content.decode()
