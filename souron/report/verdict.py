@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from souron.metrics.metric import Metric
-from souron.report.parts import Cell, Table
+from souron.report.blocks import Cell, Table
 from souron.stats.records import Margin, Ranking, Row, Verdict
 from souron.utils import units
 from souron.utils.messages import _

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from souron import registry
 from souron.metrics.metric import Metric
-from souron.report.parts import Table
+from souron.report.blocks import Table
 from souron.stats.records import Margin, Named, Ranking, Verdict
 from souron.stats.verdict import MOST_CASES
 from souron.utils import units

@@ -26,7 +26,7 @@ from souron.data.quality import warnings as data_warnings
 from souron.evaluation.answers import Trainings, dense, flatten
 from souron.metrics import ranking
 from souron.report import verdict, wording
-from souron.report.parts import Cell, Table
+from souron.report.blocks import Cell, Table
 from souron.runs import evaluate, prepare
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options

@@ -22,8 +22,8 @@ from souron.evaluation.method_verdict import FEWEST, Judged, ReaderPair
 from souron.kinds.codecs.limits import readable
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Unit
-from souron.report import parts, wording
 from souron.report import verdict as report_verdict
+from souron.report import wording
 from souron.runs.events import Event
 from souron.stats import readers
 from souron.stats.records import Measure, pairs_as_json
@@ -234,7 +234,7 @@ class VerdictRecord(Record):
             notes.append(_("On these readers alone the verdict would be clear: more readers would help."))
         return notes
 
-    def tables(self) -> Sequence[parts.Table]:
+    def tables(self) -> Sequence[Table]:
         taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
         judged = self.deciding
         return [

@@ -19,7 +19,7 @@ from souron import registry
 from souron.data.display_names import called
 from souron.data.quality import warnings as data_warnings
 from souron.report import verdict, wording
-from souron.report.parts import Cell, Table
+from souron.report.blocks import Cell, Table
 from souron.stats.records import Ranking, Row, pairs_of_json
 from souron.utils import plotting, units, word
 from souron.utils.messages import UserError, _, language
