@@ -10,15 +10,14 @@ running it, so these are plain values.
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from souron.kinds.signature import Given, options_of_class, read_options
 from souron.kinds.text import Text, text_of
 from souron.registry import task_options
-from souron.report import parts
-from souron.report.parts import REPORT, Fact, Section
+from souron.report.blocks import REPORT, Block, Cell, Fact, Gallery, Group, Live, Note, Section, Table, sections
 from souron.utils import files
 from souron.utils.messages import _
 
@@ -31,22 +30,6 @@ TEMPLATE = "study.html"
 @dataclass(frozen=True)
 class NoOptions:
     """The options of a study that has none."""
-
-
-@dataclass(frozen=True)
-class Table(parts.Table):
-    """A table that can be a part of the page."""
-
-    def section(self, name: str, title: str) -> list[Section]:
-        """Return the part of the page that shows the table; [] for one without rows."""
-        from souron.report import page
-
-        shown = replace(self, title="") if self.title == title else self
-        return page.section(name, title, "macros.html", shown if self.rows else None, "table")
-
-
-class Note(str):
-    """A caveat: the command line prints it on stderr."""
 
 
 class Plain(str):
@@ -94,15 +77,14 @@ class Record(ABC):
         """Return caveats: what limits the figures or makes them doubtful."""
         return []
 
-    def tables(self) -> Sequence[parts.Table]:
-        """Return tables for the terminal, and for a page without sections of its own."""
-        return []
+    def tables(self) -> Sequence[Table]:
+        """Return tables for the terminal; by default those of the page."""
+        return [table for section in self.sections() for table in section.tables()]
 
     def sections(self) -> list[Section]:
-        """Return the parts of the page; by default the tables."""
-        from souron.report import page
-
-        return page.section("tables", _("Result"), "macros.html", self.tables())
+        """Return the parts of the page; by default the tables, where the record says which."""
+        own = type(self).tables is not Record.tables
+        return sections(("tables", _("Result"), self.tables() if own else []))
 
     def further(self) -> dict[str, Any]:
         """Return what else ``template`` fills in."""
@@ -155,7 +137,7 @@ class Record(ABC):
     def _page(self, elsewhere: Sequence[Any]) -> str:
         from souron.report import page
 
-        sections = self.sections()
+        parts = self.sections()
         return page.page(
             self.template,
             elsewhere=elsewhere,
@@ -164,8 +146,8 @@ class Record(ABC):
             sentences=self.sentences(),
             notes=self.notes(),
             facts=self.facts(),
-            contents=[(one.name, one.title) for one in sections],
-            sections=sections,
+            contents=[(one.name, one.title) for one in parts],
+            sections=parts,
             **self.further(),
         )
 
@@ -241,8 +223,13 @@ class Study(ABC):
 
 __all__ = [
     "Ask",
+    "Block",
+    "Cell",
     "Fact",
+    "Gallery",
     "Given",
+    "Group",
+    "Live",
     "NoOptions",
     "Note",
     "Plain",
@@ -251,5 +238,6 @@ __all__ = [
     "Study",
     "Table",
     "Text",
+    "sections",
     "text_of",
 ]

@@ -11,7 +11,7 @@ import pytest
 from test_studio_jobs import ended
 
 from souron import registry
-from souron.report.parts import machine_table
+from souron.report.blocks import machine_table
 from souron.runs.elsewhere import machines as far_machines
 from souron.runs.elsewhere.machines import machines
 from souron.studio import app as studio_app

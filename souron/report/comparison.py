@@ -11,6 +11,7 @@ from souron.data.quality import warnings as data_warnings
 from souron.evaluation.record import ComparisonRecord
 from souron.registry import task_name
 from souron.report import plots, verdict, wording
+from souron.report.blocks import Table, machine_table
 from souron.report.page import (
     SMALL_TEST,
     Fact,
@@ -26,7 +27,6 @@ from souron.report.page import (
     report_file,
     told_again,
 )
-from souron.report.parts import Table, machine_table
 from souron.training.budget import split_host
 from souron.utils import units
 from souron.utils.messages import N_, _, again

@@ -4,8 +4,8 @@ import base64
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -24,9 +24,8 @@ from souron.data.display_names import called
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import as_image
-from souron.report.parts import REPORT
-from souron.report.parts import Fact as Fact
-from souron.report.parts import Section as Section
+from souron.report.blocks import REPORT, Block, Cell, Plot, Table, Tile
+from souron.report.blocks import Fact as Fact
 from souron.stats.records import Measure
 from souron.training.budget import HERE, split_host
 from souron.utils import files, plotting, units
@@ -40,28 +39,10 @@ GAP = 8  # pixels between images side by side
 MOST_ITEMS = 12  # of a list in a receipt, such as label names
 
 
-@dataclass(frozen=True)
-class Plot:
-    uri: str
-    alt: str
-    width: int  # CSS pixels
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A small image with lines of text below."""
-
-    uri: str
-    alt: str
-    side: int  # pixels
-    lines: tuple[str, ...] = ()
-    file: str = ""
-
-
-def plot(drawn: bytes, alt: str) -> Plot:
+def plot(drawn: bytes, alt: str, caption: str = "") -> Plot:
     with Image.open(io.BytesIO(drawn)) as image:
         wide = image.width
-    return Plot(plotting.uri(drawn), alt, round(wide * 96 / plotting.DOTS))
+    return Plot(plotting.uri(drawn), alt, round(wide * 96 / plotting.DOTS), caption)
 
 
 def embedded(drawn: Image.Image, words: str) -> Plot:
@@ -72,13 +53,18 @@ def embedded(drawn: Image.Image, words: str) -> Plot:
     return Plot(uri, words, min(drawn.width, 1100))
 
 
-def joined(panes: Sequence[Image.Image], words: str) -> Plot:
-    """Embed images of one size side by side."""
+def side_by_side(panes: Sequence[Image.Image]) -> Image.Image:
+    """Return images of one size as one."""
     wide, high = panes[0].size
     whole = Image.new("RGB", (len(panes) * (wide + GAP) - GAP, high), "white")
     for place, pane in enumerate(panes):
         whole.paste(pane, (place * (wide + GAP), 0))
-    return embedded(whole, words)
+    return whole
+
+
+def joined(panes: Sequence[Image.Image], words: str) -> Plot:
+    """Embed images of one size side by side."""
+    return embedded(side_by_side(panes), words)
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -90,10 +76,10 @@ def spread(count: int, most: int) -> list[int]:
     return np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
 
 
-def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file: str = "") -> Tile:
-    """Make a tile of an image: a tensor (C, H, W) uint8, or a PIL image."""
+def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file: str = "", *, most: int = 128) -> Tile:
+    """Make a tile of an image: a tensor (C, H, W) uint8, or a PIL image, of ``most`` pixels a side."""
     shown = image if isinstance(image, Image.Image) else as_image(image)
-    return Tile(animation.thumbnail(shown), alt, max(shown.size), tuple(lines), file)
+    return Tile(animation.thumbnail(shown, most), alt, max(shown.size), tuple(lines), file)
 
 
 def flat(thing: Any, name: str = "") -> Iterator[tuple[str, str]]:
@@ -154,6 +140,8 @@ def _environment(**options: Any) -> "Environment":
     )
     environment.globals.update(_=_)
     environment.filters["whole"] = units.whole
+    environment.filters["cell"] = lambda text: text if isinstance(text, Cell) else Cell(text)
+    environment.filters["kind"] = lambda block: type(block).__name__
     return environment
 
 
@@ -179,15 +167,9 @@ def spelled(text: str, page: Path) -> str:
     return _plain(text) if page.suffix == ".md" else str(escape(_unbroken(text)))
 
 
-def section(name: str, title: str, template: str, part: Any, macro: str = "") -> list[Section]:
-    """Return the section that a template's macro makes of ``part``; [] if that is empty.
-
-    The macro is called ``name`` unless ``macro`` says otherwise.
-    """
-    if not part:
-        return []
-    draw = getattr(_pages().get_template(template).make_module(), macro or name)
-    return [Section(name, title, Markup(draw(part)))]
+def html(blocks: Sequence[Block]) -> Markup:
+    """Return blocks as a page draws them, in the reader's language."""
+    return Markup(_pages().get_template("macros.html").make_module().blocks(blocks))  # type: ignore[attr-defined]
 
 
 def part(template: str, **context: Any) -> Markup:
@@ -223,16 +205,45 @@ def filled(record: RunRecord, text: str, name: str) -> str:
     )
 
 
-def figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    """Return a metric's measure for a table: text, interval, and position of the whisker."""
-    if measure is None:
-        return {"text": units.UNKNOWN, "interval": "", "place": None}
-    metric = registry.metric(name)
-    return {
-        "text": metric.text(measure.value),
-        "interval": metric.interval(measure.low, measure.high),
-        "place": measure,
-    }
+def figure(name: str, measure: Measure | None) -> tuple[Cell, Cell]:
+    """Return a metric's measure for a table: its value, and its interval with a whisker."""
+    if measure is None or not measure.n:
+        return Cell(units.UNKNOWN), Cell("")
+    metric, ends = registry.metric(name), (measure.low, measure.high)
+    drawn = measure if measure.high <= 1 else None
+    return Cell(metric.text(measure.value), measure.value), Cell(metric.interval(*ends), ends, "faint", place=drawn)
+
+
+def bare(name: str, measure: Measure | None) -> tuple[Cell, Cell]:
+    """Return the same without a whisker."""
+    value, interval = figure(name, measure)
+    return value, Cell(interval, interval.value, "faint")
+
+
+def figures(
+    heads: Sequence[str],
+    rows: Iterable[tuple[Sequence[str], Mapping[str, Any]]],
+    names: Sequence[str],
+    right: Sequence[str] = (),
+    cells: Callable[[str, Any], tuple[str, ...]] = figure,
+) -> list[Table]:
+    """Return a table of metrics, each with its interval; [] without rows.
+
+    ``heads`` are the columns before, ``right`` those of them that hold numbers; each of ``rows`` is its cells in these
+    columns and its measures by their names; ``cells`` is ``bare`` for a table without whiskers.
+    """
+    made = [
+        (*before, *(cell for name in names for cell in cells(name, measures.get(name)))) for before, measures in rows
+    ]
+    of_metrics = [head for name in names for head in (registry.metric(name).title, _("95 % interval"))]
+    return [Table([*heads, *of_metrics], made, right=[*right, *of_metrics])] if made else []
+
+
+def grouped(record: RunRecord) -> list[str]:
+    """Return how many groups of images the intervals of a run count; [] where each image counts."""
+    groups = next((measure.groups for measure in record.measures.values()), None)
+    text = _("The intervals count {groups} groups of images: images made of the same parts are not independent.")
+    return [Cell(text.format(groups=groups), style="faint")] if groups else []
 
 
 def page(template: str, **context: Any) -> str:

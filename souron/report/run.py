@@ -19,6 +19,7 @@ from souron.data.quality import warnings as data_warnings
 from souron.data.target import target_of
 from souron.evaluation.record import RunRecord
 from souron.report import plots
+from souron.report.blocks import Table
 from souron.report.page import (
     SMALL_TEST,
     Fact,
@@ -38,7 +39,6 @@ from souron.report.page import (
     told_again,
     write,
 )
-from souron.report.parts import Table
 from souron.training.budget import MOST_WAITING, Budget
 from souron.utils import units
 from souron.utils.messages import UserError, _, again, language

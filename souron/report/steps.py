@@ -10,24 +10,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, Rows
-from souron.data.targets.panoptic import shown
+from souron.data.targets.panoptic import shown as segments_shown
 from souron.evaluation.record import RunRecord
 from souron.evaluation.steps import Explained, Maps
 from souron.kinds.codecs.image import as_image
 from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
-from souron.report.page import Plot, Section, Tile, embedded, page, section, tile, write
+from souron.report.blocks import Block, Gallery, Group, Plot, Section, pictures
+from souron.report.page import embedded, page, tile, write
 from souron.utils import files
 from souron.utils.messages import _
 
-TEMPLATE = "steps.html"
 PANE, SMALL = 384, 160  # pixels a side of an image, of a feature map
 LOOKED_AT = 50  # test images searched for one with much to see
 BRIGHT = (255, 214, 0)  # of the most confident box
 
 
-def steps(record: RunRecord, test: Dataset, much: Callable[[int], int]) -> list[Section]:
+def steps(record: RunRecord, test: Dataset, much: Callable[[int], int]) -> list[Block]:
     """Show the system's own explanation for the test image that has most to show.
 
     ``much(row)`` rates a row; only the first test images are considered.
@@ -40,12 +40,7 @@ def steps(record: RunRecord, test: Dataset, much: Callable[[int], int]) -> list[
     with torch.inference_mode():
         batch = next(iter(loader.once(1)))
         told = model.eval().explain(batch.image, batch.target[0])
-    drawn = [
-        (step.title, step.caption, *_drawn(test, row, step))
-        for step in told
-        if isinstance(step, Explained) or step.maps
-    ]
-    return section("steps", _("How it finds them"), TEMPLATE, drawn)
+    return [_drawn(test, row, step) for step in told if isinstance(step, Explained) or step.maps]
 
 
 def explained(model: Any, name: str, picture: Picture, project: Path) -> Path | None:
@@ -62,17 +57,21 @@ def explained(model: Any, name: str, picture: Picture, project: Path) -> Path | 
         told = model.eval().explain(batch.image, model.unknown(batch.image))
     file = Path(picture.file).name or _("picture")
     case = Dataset(file, pixels[None], None, spec.labels, [file])
-    drawn = [(step.title, step.caption, *_drawn(case, 0, step)) for step in told if _says_much(step)]
+    drawn = [_drawn(case, 0, step) for step in told if _says_much(step)]
     if not drawn:
         return None
     answer = model.predict(picture)
+    shown = embedded(_fitted(answer.drawn()), str(answer))
+    blocks = [*drawn, Group(_("The answer"), [str(answer), shown])]
     text = page(
-        "explained.html",
+        "study.html",
         title=_("{system}: {file}").format(system=name, file=file),
         eyebrow=_("How it finds them"),
         contents=[],
-        steps=drawn,
-        answer=embedded(_fitted(answer.drawn()), str(answer)),
+        sentences=[_("The steps by which the system reaches its answer about this image.")],
+        notes=[],
+        facts=[],
+        sections=[Section("steps", _("How it finds them"), blocks)],
     )
     return write(files.new_folder(project / "explained", name) / "steps.html", text)
 
@@ -87,15 +86,18 @@ def _fitted(drawn: Image.Image) -> Image.Image:
     return drawn
 
 
-def _drawn(test: Dataset, row: int, step: Any) -> tuple[Plot | None, list[Tile]]:
+def _drawn(test: Dataset, row: int, step: Any) -> Group:
     if isinstance(step, Explained):
-        return _weighted(test, row, step), []
-    if not isinstance(step, Maps):
-        whole = shown(test.input[row], step.segments, test.classes)
-        return embedded(_fitted(whole.drawn()), step.title), []
-    return None, [
-        tile(_map(test.input[row], values.float().cpu(), step.drawn), name, (name,)) for name, values in step.maps
-    ]
+        shown = pictures(step.caption, [_weighted(test, row, step)])
+    elif not isinstance(step, Maps):
+        whole = segments_shown(test.input[row], step.segments, test.classes)
+        shown = pictures(step.caption, [embedded(_fitted(whole.drawn()), step.title)])
+    else:
+        tiles = [
+            tile(_map(test.input[row], values.float().cpu(), step.drawn), name, (name,)) for name, values in step.maps
+        ]
+        shown = [step.caption, Gallery(tiles)]
+    return Group(step.title, shown)
 
 
 def _map(pixels: Tensor, values: Tensor, drawn: str) -> Image.Image:

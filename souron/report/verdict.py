@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from souron.metrics.ranking import Ranking
 from souron.report import wording
-from souron.report.parts import Cell, Table
+from souron.report.blocks import Cell, Table
 from souron.stats.records import Margin, Row, Verdict
 from souron.utils import units
 from souron.utils.messages import _

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from souron import registry
 from souron.metrics.metric import Metric
 from souron.metrics.ranking import FEWEST, Ranking
-from souron.report.parts import Table
+from souron.report.blocks import Table
 from souron.stats.records import Verdict
 from souron.stats.verdict import MOST_CASES
 from souron.utils import units

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from souron.hub import zoo
-from souron.report.parts import Table
+from souron.report.blocks import Table
 from souron.runs import folder as run_folder
 from souron.utils import units
 from souron.utils.messages import UserError, _, again

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from souron.report import parts
+from souron.report import blocks
 from souron.runs import datasheet
 from souron.runs import folder as run_folder
 from souron.runs.datasheet import Datasheet
@@ -53,7 +53,7 @@ class LedgerRecord(Record):
     def notes(self) -> list[str]:
         return self.sheet.notes()
 
-    def tables(self) -> Sequence[parts.Table]:
+    def tables(self) -> Sequence[blocks.Table]:
         return self.sheet.tables()
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from souron.hub import model_table
-from souron.report import parts
-from souron.report.parts import Cell
+from souron.report.blocks import Cell
 from souron.runs.events import Event
 from souron.study import Given, NoOptions, Plain, Record, Study, Table
 from souron.utils import units
@@ -51,9 +50,9 @@ class ModelsRecord(Record):
     def notes(self) -> list[str]:
         return remarks(self.one) if self.one else []
 
-    def tables(self) -> Sequence[parts.Table]:
+    def tables(self) -> Sequence[Table]:
         if self.one is not None:
-            return [parts.Table(["", ""], [list(pair) for pair in about(self.one)])]
+            return [Table(["", ""], [list(pair) for pair in about(self.one)])]
         names = heads()
         right, wide = ([names[place] for place in places] for places in ((2, 6, 8, 9), (1, 6, 7)))
         return [

@@ -22,7 +22,7 @@ from souron.kinds.signature import Choice, as_share
 from souron.metrics.ranking import FEWEST
 from souron.runs.events import Event
 from souron.stats.records import Measure
-from souron.study import Fact, Given, Record, Section, Study, Table
+from souron.study import Fact, Given, Record, Section, Study, Table, sections
 from souron.utils import plotting, units
 from souron.utils.messages import N_, UserError, _, listed
 
@@ -206,14 +206,12 @@ class ReferRecord(Record):
         return notes
 
     def tables(self) -> Sequence[Table]:
-        sizes = {"one": _("one class"), "several": _("several classes"), "none": _("no class")}
+        return [self._mistakes(), self._points(), self._sizes(), self._coverage()]
+
+    def _sizes(self) -> Table:
+        sizes = [_("one class"), _("several classes"), _("no class")]
         shares = [[one.method, *(_with_interval(measure) for measure in one.sizes.values())] for one in self.methods]
-        return [
-            self._mistakes(),
-            self._points(),
-            self._of_methods([*sizes.values()], shares, _("Classes in a set"), self._floors(), [*sizes.values()]),
-            self._coverage(),
-        ]
+        return self._of_methods(sizes, shares, _("Classes in a set"), self._floors(), sizes)
 
     def _of_methods(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, text: str, right: Sequence[str]
@@ -292,13 +290,13 @@ class ReferRecord(Record):
 
         mistakes, points, sizes, coverage = self.tables()
         drawn = page.plot(risk_curves(self.methods[:SHOWN], self.share), points.title)
-        return [
-            *page.section("mistakes", mistakes.title, "macros.html", mistakes, "table"),
-            *page.section("curve", points.title, "macros.html", drawn, "plot"),
-            *page.section("points", _("The same in numbers"), "macros.html", points, "table"),
-            *page.section("sets", sizes.title, "macros.html", sizes, "table"),
-            *page.section("coverage", coverage.title, "macros.html", coverage, "table"),
-        ]
+        return sections(
+            ("mistakes", mistakes.title, [mistakes]),
+            ("curve", points.title, [drawn]),
+            ("points", _("The same in numbers"), [points]),
+            ("sets", sizes.title, [sizes]),
+            ("coverage", coverage.title, [coverage]),
+        )
 
     def referred(self) -> Iterator[Sequence[Any]]:
         """Yield the rows of the list of cases that are passed on, header first, the least confident first."""

@@ -34,7 +34,7 @@ from souron.data.dataset import content
 from souron.data.quality import warnings as data_warnings
 from souron.engines import engine
 from souron.kinds.signature import Choice
-from souron.report.parts import Fact
+from souron.report.blocks import Fact
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
 from souron.runs.compare import Comparison, comparing

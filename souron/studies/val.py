@@ -12,7 +12,7 @@ from souron.evaluation.external import Change
 from souron.evaluation.record import RunRecord
 from souron.inference import modes, whole
 from souron.kinds.signature import Choice
-from souron.report import parts, wording
+from souron.report import blocks, wording
 from souron.runs import evaluate
 from souron.runs.events import Event
 from souron.study import Given, Record, Study
@@ -92,7 +92,7 @@ class ValRecord(Record):
         warnings = data_warnings.current(self.measured.warnings, self.measured.folder)
         return [*self.measured.notes, *(one.text for one in warnings)]
 
-    def tables(self) -> Sequence[parts.Table]:
+    def tables(self) -> Sequence[blocks.Table]:
         rest = {name: one for name, one in self.measured.measures.items() if name not in self.measured.internal}
         beside = [wording.change_table(self.changes)] if self.changes else []
         return [*beside, *([wording.measure_table(rest)] if rest else [])]

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from souron.report import parts
+from souron.report import blocks
 from souron.runs.elsewhere.machines import machines
 from souron.studio import pages
 from souron.studio.jobs.job_queue import Job, Jobs
@@ -188,7 +188,7 @@ def machine_table(folder: Path | None) -> Markup:
     played = machines(folder) if folder is not None else []
     if not played:
         return Markup()
-    content = parts.machine_table(played)
+    content = blocks.machine_table(played)
     return table(content.columns, content.rows, content.title)
 
 

@@ -4,8 +4,7 @@ Accuracy by kind of question, subset and language, beside the same questions ask
 and the attention behind right and wrong answers.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from souron import registry
 from souron.data.composing.captioned_words import TITLES
@@ -15,13 +14,13 @@ from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.vision.visual_questions import OfQuestions
 from souron.metrics import answer as metrics
 from souron.report import plots
-from souron.report.page import Section, Tile, figure, filled, section, tile
+from souron.report.blocks import Block, Cell, Gallery, Group, Section, Table, Tile, sections
+from souron.report.page import bare, figure, figures, filled, tile
 from souron.report.sections.match import SUBSETS
 from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
-TEMPLATE = "answer.html"
 FIGURES = (metrics.ACCURACY, metrics.OTHERS, metrics.GAIN)
 SORTS = TITLES | {YES_NO: N_("yes or no"), NUMBER: N_("a number"), OTHER: N_("other")}
 SHOWN = 12  # tiles of right answers, and of wrong ones
@@ -29,15 +28,17 @@ SHOWN = 12  # tiles of right answers, and of wrong ones
 
 def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for visual question answering."""
-    sorts = [part for part in _parts(record) if part.sort and not part.subset]
-    others = [part for part in _parts(record) if not part.sort]
-    parts = (
-        ("sorts", _("By kind of question"), _table(sorts)),
-        ("subsets", _("By subset and language"), _table(others)),
+    text = _(
+        "Beside each figure stands the same question about another image: what is right then is known from the "
+        "question alone. Intervals count images, since questions about one image are not independent."
+    )
+    sorts = _by_sort([part for part in _parts(record) if part.sort and not part.subset])
+    return sections(
+        ("sorts", _("By kind of question"), [text, *sorts] if sorts else []),
+        ("subsets", _("By subset and language"), _by_subset([part for part in _parts(record) if not part.sort])),
         ("both", _("Each kind in each subset"), _matrix(record)),
         ("looked", _("Where it looked"), looked(record)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def headline(record: RunRecord) -> str:
@@ -73,65 +74,17 @@ def _parts(record: RunRecord) -> tuple[OfQuestions, ...]:
     return getattr(record.details, "parts", ())
 
 
-def _table(parts: list[OfQuestions]) -> Any:
-    """Tabulate the figures of groups of questions, one group per row."""
-    return (
-        {
-            "names": [registry.metric(name).title for name in FIGURES],
-            "by_sort": any(part.sort for part in parts),
-            "rows": [
-                {
-                    "sort": _sort(part.sort),
-                    "subset": _subset(part.subset),
-                    "language": LANGUAGE_NAMES.get(part.language, part.language) or _("all"),
-                    "questions": part.questions,
-                    "figures": [_figure(name, part.measures.get(name)) for name in FIGURES],
-                }
-                for part in parts
-            ],
-        }
-        if parts
-        else {}
-    )
-
-
-def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    """Format a measure for the table; a gain is given in points with its sign."""
-    shown = figure(name, measure)
-    if name != metrics.GAIN or measure is None:
-        return shown
-    metric = registry.metric(name)
-    return {
-        "text": metric.difference(measure.value),
-        "interval": metric.differences(measure.low, measure.high),
-        "place": None,
-    }
-
-
-def _matrix(record: RunRecord) -> Any:
+def _matrix(record: RunRecord) -> list[Block]:
     """Tabulate accuracy by kind of question and subset, also with other images."""
-    parts = [part for part in _parts(record) if part.sort and part.subset]
-    subsets = list(dict.fromkeys(part.subset for part in parts))
-    return (
-        {
-            "subsets": [_subset(name) for name in subsets],
-            "rows": [
-                {"sort": _sort(sort), "cells": [_cell(parts, sort, subset) for subset in subsets]}
-                for sort in dict.fromkeys(part.sort for part in parts)
-            ],
-        }
-        if parts
-        else {}
-    )
-
-
-def _cell(parts: list[OfQuestions], sort: str, subset: str) -> dict[str, Any]:
-    found = next((p for p in parts if (p.sort, p.subset) == (sort, subset)), None)
-    measures = found.measures if found else {}
-    return {
-        "own": figure(metrics.ACCURACY, measures.get(metrics.ACCURACY)),
-        "other": figure(metrics.OTHERS, measures.get(metrics.OTHERS))["text"],
-    }
+    measures = {(part.sort, part.subset): part.measures for part in _parts(record) if part.sort and part.subset}
+    subsets = list(dict.fromkeys(subset for _sort, subset in measures))
+    columns = [_subset(name) for name in subsets]
+    rows = [
+        [_sort(sort), *(_own_and_other(measures.get((sort, subset), {})) for subset in subsets)]
+        for sort in dict.fromkeys(sort for sort, _subset in measures)
+    ]
+    text = _("Accuracy with its 95 % interval, and below it the accuracy with other pictures.")
+    return [text, Table([_("asked for"), *columns], rows, right=columns)] if rows else []
 
 
 def _sort(name: str) -> str:
@@ -142,16 +95,22 @@ def _subset(name: str) -> str:
     return _(SUBSETS[name]) if name in SUBSETS else name or _("all")
 
 
-def looked(record: RunRecord) -> dict[str, Any]:
+def looked(record: RunRecord) -> list[Block]:
     """Return right and wrong answers, each with the image regions attended to."""
     if record.test is None or not record.answers or "looked" not in record.answers[0]:
-        return {}
+        return []
     every = list(_tiles(record))
+    text = _(
+        "The brighter a position, the more of the answer was read from it in the last attention step. It shows where "
+        "it looked, not that it looked for the right reason. Below each: the question, the answer and its probability; "
+        "of each kind in turn, the most confident first."
+    )
     found = {
-        name: [shown for right, shown in every if right is wanted][:SHOWN]
-        for name, wanted in (("right", True), ("wrong", False))
+        title: [shown for right, shown in every if right is wanted][:SHOWN]
+        for title, wanted in ((_("Right"), True), (_("Wrong"), False))
     }
-    return found if every else {}
+    groups = [Group(title, [Gallery(tiles)]) for title, tiles in found.items() if tiles]
+    return [text, *groups] if groups else []
 
 
 def _tiles(record: RunRecord) -> Iterator[tuple[bool, Tile]]:
@@ -177,16 +136,47 @@ def _tiles(record: RunRecord) -> Iterator[tuple[bool, Tile]]:
 def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the sections of a comparison's report: accuracy by kind of question and system."""
     compared = record.details or {}
-    sorts = list(dict.fromkeys(sort for figures in compared.values() for sort in figures))
-    part = (
-        {
-            "sorts": [_sort(sort) for sort in sorts],
-            "rows": [
-                {"system": system, "figures": [figure(metrics.ACCURACY, figures.get(sort)) for sort in sorts]}
-                for system, figures in compared.items()
+    sorts = list(dict.fromkeys(sort for measures in compared.values() for sort in measures))
+    heads = [head for sort in sorts for head in (_sort(sort), _("95 % interval"))]
+    rows = [
+        [system, *(cell for sort in sorts for cell in figure(metrics.ACCURACY, measures.get(sort)))]
+        for system, measures in compared.items()
+    ]
+    blocks: list[Block] = [_("Accuracy by what is asked for."), Table([_("system"), *heads], rows, right=heads)]
+    return sections(("compared", _("By kind of question"), blocks if sorts else []))
+
+
+def _by_sort(parts: list[OfQuestions]) -> list[Table]:
+    heads = [_("asked for"), _("questions")]
+    rows = [([_sort(part.sort), units.whole(part.questions)], part.measures) for part in parts]
+    return figures(heads, rows, FIGURES, heads[1:], _cells)
+
+
+def _by_subset(parts: list[OfQuestions]) -> list[Table]:
+    heads = [_("subset"), _("language"), _("questions")]
+    rows = [
+        (
+            [
+                _subset(part.subset),
+                LANGUAGE_NAMES.get(part.language, part.language) or _("all"),
+                units.whole(part.questions),
             ],
-        }
-        if sorts
-        else {}
-    )
-    return section("compared", _("By kind of question"), TEMPLATE, part)
+            part.measures,
+        )
+        for part in parts
+    ]
+    return figures(heads, rows, FIGURES, heads[2:], _cells)
+
+
+def _cells(name: str, measure: Measure | None) -> tuple[Cell, Cell]:
+    """Format a measure for the table; a gain is given in points with its sign."""
+    if name != metrics.GAIN or measure is None:
+        return figure(name, measure)
+    metric, ends = registry.metric(name), (measure.low, measure.high)
+    return Cell(metric.difference(measure.value), measure.value), Cell(metric.differences(*ends), ends, "faint")
+
+
+def _own_and_other(measures: Mapping[str, Measure]) -> Cell:
+    own, interval = bare(metrics.ACCURACY, measures.get(metrics.ACCURACY))
+    other, _interval = bare(metrics.OTHERS, measures.get(metrics.OTHERS))
+    return Cell.of(own, interval, Cell(other, style="faint below"))

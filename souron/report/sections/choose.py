@@ -5,6 +5,7 @@ read.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,12 +17,12 @@ from souron.evaluation.answers import Answers, dense
 from souron.evaluation.language.exams import PASS_MARKS, ExamResult, share_right
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.report import plots
-from souron.report.page import Plot, Section, figure, plot, section
+from souron.report.blocks import Block, Cell, Group, Plot, Section, Table, sections
+from souron.report.page import figure, plot
 from souron.stats.records import Measure
 from souron.utils import plotting, units
 from souron.utils.messages import _
 
-TEMPLATE = "choose.html"
 MOST_WRONG = 40  # questions shown
 LETTERS_SHOWN = 1_500  # characters of a question
 DISAGREEMENTS = 20
@@ -35,13 +36,14 @@ def run(record: RunRecord) -> list[Section]:
 
 def paper(result: ExamResult, answers: Answers, test: Dataset, data: str) -> list[Section]:
     """Return the sections of one examination paper."""
-    parts = (
-        ("result", _("The result"), _result(result, data)),
-        ("subjects", _("By subject"), _subjects(result.by_subject)),
+    by_subject = sorted(result.by_subject.items(), key=lambda pair: -pair[1].n)
+    subjects = _accuracies(_("subject"), by_subject) if by_subject else []
+    return sections(
+        ("result", _("The result"), _result(result)),
+        ("subjects", _("By subject"), subjects),
         ("calibration", _("Calibration"), _calibration(result)),
         ("wrong", _("Answered wrongly"), wrong(answers, test)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def notes(record: RunRecord) -> list[str]:
@@ -79,29 +81,35 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     """Return questions that some systems answered correctly and others wrongly."""
     if not record.details or record.test is None:
         return []
-    rows = _apart(record.details, record.test)
-    return section("disagreements", _("Where they disagree"), TEMPLATE, rows)
+    return sections(("disagreements", _("Where they disagree"), _apart(record.details, record.test)))
 
 
-def _result(result: ExamResult, data: str) -> dict[str, Any]:
+def _result(result: ExamResult) -> list[Block]:
+    drawn, why = _scale(result), result.no_pass_marks
     rows = [
-        (_("accuracy"), result.accuracy, ""),
-        (_("without the questions"), result.control, _("what the options alone give away")),
-        (_("with the key shuffled"), result.shuffled, _("must be at chance level")),
+        (Cell(_("accuracy")), result.accuracy),
+        (_with(_("without the questions"), _("what the options alone give away")), result.control),
+        (_with(_("with the key shuffled"), _("must be at chance level")), result.shuffled),
     ]
-    why = result.no_pass_marks
-    return {
-        "picture": _scale(result),
-        "rows": [
-            {"name": name, "about": about, "n": measure.n, **figure("accuracy", measure)}
-            for name, measure, about in rows
-        ],
-        "chance": units.percent(result.chance),
-        "decision": _decision(result.decision),
-        "marks": ", ".join(f"{name} {units.percent(mark)}" for name, mark in PASS_MARKS),
-        "why": why,
-        "vocabulary": data in VOCABULARY,
-    }
+    chance = _(
+        "Picking at random is right on {chance}. Each question was asked with its options in every cyclic order, and "
+        "counts once."
+    )
+    marks = (
+        _("The pass marks of USMLE-style papers ({marks}) are not drawn: {why}.")
+        if why
+        else _(
+            "The paper looks like USMLE's (long stems about patients, four or five options), so that its pass marks "
+            "are drawn: {marks}. They were set on other questions."
+        )
+    )
+    return [
+        replace(drawn, caption=drawn.alt),
+        *_accuracies("", rows),
+        chance.format(chance=units.percent(result.chance)),
+        _decision(result.decision),
+        marks.format(marks=", ".join(f"{name} {units.percent(mark)}" for name, mark in PASS_MARKS), why=why),
+    ]
 
 
 def _scale(result: ExamResult) -> Plot:
@@ -145,21 +153,22 @@ def _decision(decision: Mapping[str, float]) -> str:
     )
 
 
-def _subjects(found: Mapping[str, Measure]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "n": measure.n, **figure("accuracy", measure)}
-        for name, measure in sorted(found.items(), key=lambda pair: -pair[1].n)
-    ]
-
-
-def _calibration(result: ExamResult) -> dict[str, Any]:
+def _calibration(result: ExamResult) -> list[Block]:
     name = _("this paper")
     points = [(one.confidence, Measure(one.share, one.low, one.high, one.n)) for one in result.curve]
     drawn = plots.reliability({name: points}, {name: torch.from_numpy(result.confidence)})
-    return {"picture": plot(drawn, _("accuracy by confidence")), "error": units.percent(result.ece)}
+    caption = _(
+        "Reliability diagram. Dots on the diagonal: an answer given with 80 % is right on 80 % of the questions."
+    )
+    text = _("Expected calibration error: {error}. It is overestimated on few questions, and has no interval.")
+    return [
+        _("Whether a probability means what it says."),
+        plot(drawn, _("accuracy by confidence"), caption),
+        text.format(error=units.percent(result.ece)),
+    ]
 
 
-def wrong(answers: Answers, test: Dataset, most: int = MOST_WRONG) -> dict[str, Any]:
+def wrong(answers: Answers, test: Dataset, most: int = MOST_WRONG) -> list[Block]:
     """Return the wrong answers with the highest confidence.
 
     A question counts as wrong if the answer is wrong in at least one order of its options.
@@ -169,61 +178,45 @@ def wrong(answers: Answers, test: Dataset, most: int = MOST_WRONG) -> dict[str, 
     sure, picks = probability.max(1)
     some = (right < 1).nonzero().flatten()
     rows = some[sure[some].argsort(descending=True)].tolist()
-    return (
-        {
-            "count": len(rows),
-            "items": [
-                item(test, row, int(picks[row]), probability[row].tolist(), float(right[row])) for row in rows[:most]
-            ],
-        }
-        if rows
-        else {}
-    )
+    text = _("{count} questions were answered wrongly in some order of their options; the most confident first.")
+    shown = [item(test, row, int(picks[row]), probability[row].tolist(), float(right[row])) for row in rows[:most]]
+    return [text.format(count=len(rows)), *shown] if rows else []
 
 
-def item(test: Dataset, row: int, pick: int, probability: Sequence[float], right: float) -> dict[str, Any]:
+def item(test: Dataset, row: int, pick: int, probability: Sequence[float], right: float) -> Group:
+    """Return a question with its options, the right one and the one that was picked."""
     question, key = test.input[row], int(test.target[row])
-    return {
-        "text": question.text[:LETTERS_SHOWN],
-        "file": test.file[row],
-        "orders": "" if right in (0.0, 1.0) else units.percent(right),
-        "options": [
-            {
-                "letter": LETTERS[i],
-                "text": option,
-                "key": i == key,
-                "pick": i == pick,
-                "probability": units.percent(probability[i]),
-            }
-            for i, option in enumerate(question.options)
-        ],
-    }
+    options = []
+    for i, option in enumerate(question.options):
+        words = [f"{LETTERS[i]})", Cell(option, style="strong" if i == key else "")]
+        words += [f"({_('right option')})"] if i == key else []
+        words += [Cell(_("picked"), style="worse")] if i == pick else []
+        options.append([Cell.of(*words), Cell(units.percent(probability[i]), probability[i], "faint")])
+    orders = _("right in {share} of the orders").format(share=units.percent(right))
+    source = test.file[row] if right in (0.0, 1.0) else f"{test.file[row]}; {orders}"
+    return Group(question.text[:LETTERS_SHOWN], [Table(["", ""], options), Cell(source, style="faint")])
 
 
-def _apart(picked: Mapping[str, Any], test: Dataset) -> dict[str, Any]:
-    names, rows = list(picked), []
-    target = test.target.numpy()
+def _apart(picked: Mapping[str, Any], test: Dataset) -> list[Block]:
+    names, target = list(picked), test.target.numpy()
     right = {name: picked[name] == target for name in names}
-    for row in range(len(test)):
-        if len({bool(right[name][row]) for name in names}) > 1:
-            rows.append(row)
+    rows = [row for row in range(len(test)) if len({bool(right[name][row]) for name in names}) > 1]
     step = max(1, len(rows) // DISAGREEMENTS)
-    shown = rows[::step][:DISAGREEMENTS]
-    return (
-        {
-            "count": len(rows),
-            "names": names,
-            "rows": [
-                {
-                    "text": test.input[row].text[:300],
-                    "key": test.input[row].options[int(target[row])],
-                    "said": [
-                        (test.input[row].options[int(picked[name][row])], bool(right[name][row])) for name in names
-                    ],
-                }
-                for row in shown
-            ],
-        }
-        if rows
-        else {}
-    )
+    cells = []
+    for row in rows[::step][:DISAGREEMENTS]:
+        options = test.input[row].options
+        said = ((options[int(picked[name][row])], bool(right[name][row])) for name in names)
+        signs = [f"✓ {option}" if is_right else Cell(f"✗ {option}", style="worse") for option, is_right in said]
+        cells.append([test.input[row].text[:300], options[int(target[row])], *signs])
+    text = _("{count} questions are right for some and wrong for others. Some of them:").format(count=len(rows))
+    return [text, Table([_("exam question"), _("right option"), *names], cells)] if rows else []
+
+
+def _accuracies(head: str, rows: Sequence[tuple[str, Measure]]) -> list[Block]:
+    columns = [_("accuracy"), _("95 % interval"), _("exam questions")]
+    cells = [[name, *figure("accuracy", one), Cell(units.whole(one.n), one.n)] for name, one in rows]
+    return [Table([head, *columns], cells, right=columns)]
+
+
+def _with(name: str, about: str) -> Cell:
+    return Cell.of(name, Cell(about, style="faint"))

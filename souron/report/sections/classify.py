@@ -14,21 +14,13 @@ from souron.data.display_names import called
 from souron.evaluation import gradcam
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.vision import corruptions
-from souron.evaluation.vision.classification import (
-    FEW_PATIENTS,
-    Calibration,
-    ClassificationResult,
-    Disturbed,
-    few_patients,
-)
-from souron.kinds.codecs import animation
+from souron.evaluation.vision.classification import FEW_PATIENTS, ClassificationResult, Disturbed, few_patients
 from souron.report import plots
-from souron.report.page import Section, Tile, plot, section, tile
+from souron.report.blocks import Block, Cell, Gallery, Group, Section, Table, Tile, sections
+from souron.report.page import bare, figure, plot, tile
 from souron.stats.records import Measure
 from souron.utils import fonts, units
 from souron.utils.messages import _, listed
-
-TEMPLATE = "classify.html"
 
 LOOKED_AT = 8  # wrong answers, and as many right ones
 MISTAKES = 24
@@ -40,7 +32,7 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for a classifier."""
     result, probability, test = record.details, _probability(record), record.test
     assert test is not None
-    parts = (
+    return sections(
         ("discrimination", _("Discrimination"), _discrimination(record, result)),
         ("confusion", _("Confusion matrix"), _confusion(test, probability)),
         ("classes", _("Class by class"), _classes(test, result)),
@@ -51,13 +43,11 @@ def run(record: RunRecord) -> list[Section]:
         ("robustness", _("Robustness"), _robustness(result.disturbed)),
         ("sizes", _("Learning curve"), _sizes(result)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the cases on which the compared classifiers disagree."""
-    part = _disagreements(record)
-    return section("disagreements", _("Where they disagree"), TEMPLATE, part)
+    return sections(("disagreements", _("Where they disagree"), _disagreements(record)))
 
 
 def headline(record: RunRecord) -> str:
@@ -220,53 +210,28 @@ def _probability(record: RunRecord) -> Tensor:
     return probability
 
 
-def _figure(name: str, measure: Measure, doubt: str = "") -> dict[str, Any]:
-    return {
-        "name": registry.metric(name).title,
-        "value": measure.value,
-        "low": measure.low,
-        "high": measure.high,
-        "text": registry.metric(name).text(measure.value),
-        "interval": registry.metric(name).interval(measure.low, measure.high),
-        "n": measure.n,
-        "groups": measure.groups,
-        "doubt": doubt,
-    }
-
-
-def _discrimination(record: RunRecord, trust: ClassificationResult) -> dict[str, Any]:
+def _discrimination(record: RunRecord, trust: ClassificationResult) -> list[Block]:
     doubt = doubts(record)
+    shown = {name: measure for name, measure in trust.measures.items() if name != "log loss"}
+    patients = any(measure.groups for measure in shown.values())
+    columns = [_("value"), _("95 % interval"), _("cases"), *([_("patients")] if patients else [])]
     rows = [
-        _figure(name, measure, doubt.get(name, "")) for name, measure in trust.measures.items() if name != "log loss"
+        [
+            _doubtful(registry.metric(name).title, doubt.get(name, "")),
+            *figure(name, measure),
+            units.whole(measure.n),
+            *([units.whole(measure.groups) if measure.groups else "–"] if patients else []),
+        ]
+        for name, measure in shown.items()
     ]
-    curve = None
-    if trust.roc is not None:
-        false, found = trust.roc
-        at = trust.measures
-        point = 1 - at["specificity"].value, at["sensitivity"].value
-        curve = plot(
-            plots.roc({record.system: (false.tolist(), found.tolist())}, point),
-            _("sensitivity against false alarms; the ring is the chosen threshold"),
-        )
-    return {
-        "rows": rows,
-        "patients": any(row["groups"] for row in rows),
-        "roc": curve,
-        "threshold": _threshold(trust),
-        "caption": _("ROC curve: each threshold buys sensitivity with false alarms.")
-        if record.folds == 1
-        else _("ROC curve of the first repeat. The ring may lie beside it: each fold chose its own threshold."),
-        "predictive": [
-            {
-                "prevalence": units.percent(share),
-                "found": _figure("positive predictive value", found),
-                "spared": _figure("negative predictive value", spared),
-                "stated": share == trust.prevalence,
-            }
-            for share, found, spared in trust.predictive
-        ],
-        "prevalence": _prevalence(trust),
-    }
+    return [
+        _("How well it distinguishes the classes."),
+        *filter(None, [_threshold(trust)]),
+        Table([_("measure"), *columns], rows, right=columns),
+        *_by_patients(patients),
+        *_roc(record, trust),
+        *_predictive(trust),
+    ]
 
 
 def _threshold(trust: ClassificationResult) -> str:
@@ -291,20 +256,23 @@ def _prevalence(trust: ClassificationResult) -> str:
     ).format(label=trust.positive)
 
 
-def _subgroups(trust: ClassificationResult) -> list[dict[str, Any]]:
-    return [
-        {
-            "column": group.column,
-            "value": group.value,
-            "accuracy": _figure("accuracy", group.measures["accuracy"]),
-            "auc": _figure("AUC", group.measures["AUC"]),
-            "small": group.small,
-        }
+def _subgroups(trust: ClassificationResult) -> list[Block]:
+    columns = [_("cases"), _("accuracy"), _("95 % interval"), _("AUC"), _("95 % interval")]
+    rows = [
+        [
+            group.column,
+            _doubtful(group.value, _("few cases") if group.small else ""),
+            units.whole(group.measures["accuracy"].n),
+            *figure("accuracy", group.measures["accuracy"]),
+            *bare("AUC", group.measures["AUC"]),
+        ]
         for group in trust.subgroups
     ]
+    text = _("For whom it works: the same figures for parts of the cases.")
+    return [text, Table([_("column"), _("value"), *columns], rows, right=columns)] if rows else []
 
 
-def _calibration(trust: ClassificationResult) -> dict[str, Any]:
+def _calibration(trust: ClassificationResult) -> list[Block]:
     both = {_("before"): trust.before, _("after"): trust.after}
     low, high = (f"{end:.2f}" for end in trust.temperatures)
     points = {
@@ -312,54 +280,57 @@ def _calibration(trust: ClassificationResult) -> dict[str, Any]:
         for name, made in both.items()
     }
     sure = {name: torch.from_numpy(made.confidence) for name, made in both.items()}
-    return {
-        "picture": plot(plots.reliability(points, sure), _("observed frequency by predicted probability")),
-        "rows": [_calibration_row(name, made) for name, made in both.items()],
-        "temperature": low if low == high else units.ends(low, high),
-    }
+    columns = [_("Brier score"), _("95 % interval"), _("expected calibration error")]
+    rows = [
+        [name, *bare("Brier score", made.brier), Cell(units.percent(made.error), made.error)]
+        for name, made in both.items()
+    ]
+    caption = _(
+        "Reliability diagram. Dots on the diagonal: a prediction made with 80 % is right in 80 % of cases. Below it "
+        "the network is overconfident."
+    )
+    text = _(
+        "Temperature {temperature}, fitted on validation cases (above 1: it was overconfident). The expected "
+        "calibration error is overestimated on few cases, and has no interval."
+    )
+    temperature = low if low == high else units.ends(low, high)
+    return [
+        _("Whether a probability means what it says."),
+        plot(plots.reliability(points, sure), _("observed frequency by predicted probability"), caption),
+        Table([_("temperature scaling"), *columns], rows, right=columns),
+        Cell(text.format(temperature=temperature), style="faint"),
+    ]
 
 
-def _calibration_row(name: str, made: Calibration) -> dict[str, Any]:
-    return {"name": name, "brier": _figure("Brier score", made.brier), "error": units.percent(made.error)}
-
-
-def _looked_at(record: RunRecord, trust: ClassificationResult, probability: Tensor) -> dict[str, Any] | None:
+def _looked_at(record: RunRecord, trust: ClassificationResult, probability: Tensor) -> list[Block]:
     test = record.test
     if not trust.looked_at or test is None:
-        return None
+        return []
     sure, said = probability.max(1)
     right = said == test.target
-    misses: list[tuple[int, torch.Tensor]] = []
-    hits: list[tuple[int, torch.Tensor]] = []
+    tiles: dict[bool, list[Tile]] = {False: [], True: []}
     for row, heat in sorted(trust.looked_at, key=lambda found: -sure[found[0]].item()):
-        (hits if right[row] else misses).append((row, heat))
-
-    def tiles(chosen: list[tuple[int, torch.Tensor]]) -> list[Tile]:
-        return [
-            Tile(
-                animation.thumbnail(plots.overlay(test.input[row], heat), 160),
-                _("test case {file}").format(file=test.file[row]),
-                160,
-                (
-                    _("predicted: {label} ({probability})").format(
-                        label=test.classes[said[row]], probability=units.percent(sure[row].item(), 0)
-                    ),
-                    _("true: {label}").format(label=test.classes[test.target[row]]),
-                ),
-                test.file[row],
-            )
-            for row, heat in chosen[:LOOKED_AT]
-        ]
-
-    return {"method": gradcam.method(record.model), "misses": tiles(misses), "hits": tiles(hits)}
+        if len(tiles[bool(right[row])]) < LOOKED_AT:
+            tiles[bool(right[row])].append(_case(test, row, said, sure, plots.overlay(test.input[row], heat)))
+    text = _(
+        "{method}: bright regions contributed to the predicted label. A map shows where, never why; a plausible "
+        "region is no proof."
+    )
+    titles = {False: _("The most confident misses"), True: _("The most confident hits")}
+    return [
+        _("Where it looked."),
+        text.format(method=gradcam.method(record.model)),
+        *(Group(titles[hit], [Gallery(shown)]) for hit, shown in tiles.items() if shown),
+    ]
 
 
-def _robustness(disturbed: list[Disturbed]) -> dict[str, Any] | None:
+def _robustness(disturbed: list[Disturbed]) -> list[Block]:
     if not disturbed:
-        return None
-    told = corruptions.what()
+        return []
+    told, metric = corruptions.what(), registry.metric("accuracy")
     plain = disturbed[0].accuracy
     lines: dict[str, list[Measure]] = defaultdict(lambda: [plain])
+    words = {"worse": _("worse"), "cannot tell": _("cannot tell"), "better": _("better")}
     rows = []
     for one in disturbed[1:]:
         title, strengths = told[one.name]
@@ -367,29 +338,29 @@ def _robustness(disturbed: list[Disturbed]) -> dict[str, Any] | None:
         assert one.loss is not None
         lost = one.loss
         rows.append(
-            {
-                "name": strengths[one.level - 1],
-                "accuracy": _figure("accuracy", one.accuracy),
-                "loss": registry.metric("accuracy").difference(lost.difference),
-                "interval": registry.metric("accuracy").differences(lost.low, lost.high),
-                "kind": "worse" if lost.verdict == "worse" else "faint",
-                "verdict": _("worse")
-                if lost.verdict == "worse"
-                else _("cannot tell")
-                if lost.verdict == "cannot tell"
-                else _("better"),
-            }
+            [
+                strengths[one.level - 1],
+                *bare("accuracy", one.accuracy),
+                Cell(metric.difference(lost.difference), lost.difference),
+                Cell(metric.differences(lost.low, lost.high), (lost.low, lost.high), "faint"),
+                Cell(words[lost.verdict], lost.verdict, "worse" if lost.verdict == "worse" else "faint"),
+            ]
         )
-    return {
-        "picture": plot(plots.robustness(lines), _("accuracy against the strength of each disturbance")),
-        "rows": rows,
-        "n": plain.n,
-    }
+    columns = [_("accuracy"), _("95 % interval"), _("difference"), _("interval")]
+    caption = _("Accuracy on {count} test cases whose images were degraded, with 95 % intervals.")
+    drawn = plots.robustness(lines)
+    alt = _("accuracy against the strength of each disturbance")
+    table = Table([_("pictures"), *columns, _("verdict")], rows, right=columns)
+    return [
+        _("The effect of degraded images."),
+        plot(drawn, alt, caption.format(count=plain.n)),
+        Group(_("Each of them in figures"), [table], "folded"),
+    ]
 
 
-def _sizes(trust: ClassificationResult) -> dict[str, Any] | None:
+def _sizes(trust: ClassificationResult) -> list[Block]:
     if not trust.sizes or trust.more is None:
-        return None
+        return []
     sizes, found = zip(*trust.sizes, strict=True)
     more = trust.more
     gain = registry.metric("accuracy").difference(more.difference)
@@ -401,13 +372,13 @@ def _sizes(trust: ClassificationResult) -> dict[str, Any] | None:
             "The second half of the training cases brought {gain} ({interval}): this does not "
             "show whether more cases would help."
         )
-    return {
-        "picture": plot(
-            plots.learning_sizes(sizes, [m.value for m in found], [m.low for m in found], [m.high for m in found]),
-            _("accuracy against the number of training cases"),
-        ),
-        "sentence": told.format(gain=gain, interval=ends),
-    }
+    drawn = plots.learning_sizes(sizes, [m.value for m in found], [m.low for m in found], [m.high for m in found])
+    caption = _("Each point: trained again with a part of the training cases, tested on the same cases.")
+    return [
+        _("The effect of more training cases."),
+        told.format(gain=gain, interval=ends),
+        plot(drawn, _("accuracy against the number of training cases"), caption),
+    ]
 
 
 def _table(test: Dataset, probability: Tensor) -> Tensor:
@@ -416,7 +387,7 @@ def _table(test: Dataset, probability: Tensor) -> Tensor:
     return (test.target * n + probability.argmax(1)).bincount(minlength=n * n).view(n, n)
 
 
-def _confusion(test: Dataset, probability: Tensor) -> dict[str, Any]:
+def _confusion(test: Dataset, probability: Tensor) -> list[Block]:
     matrix, labels = _table(test, probability), test.classes
     caption = (
         _("Rows: the true class. Columns: the predicted class. Percentages are of the row.")
@@ -428,22 +399,28 @@ def _confusion(test: Dataset, probability: Tensor) -> dict[str, Any]:
     alt = _("{right} of {all} cases on the diagonal").format(
         right=units.whole(matrix.trace().item()), all=units.whole(matrix.sum().item())
     )
-    return {"picture": plot(plots.confusion(matrix, labels), alt), "caption": caption}
+    return [_("Which class was predicted for which."), plot(plots.confusion(matrix, labels), alt, caption)]
 
 
-def _classes(test: Dataset, trust: ClassificationResult) -> dict[str, Any]:
+def _classes(test: Dataset, trust: ClassificationResult) -> list[Block]:
     """Return sensitivity and precision of each class, with the most probable class as prediction."""
+    columns = ["n", _("sensitivity"), _("95 % interval"), _("precision"), _("95 % interval")]
     rows = [
-        {
-            "name": one.name,
-            "n": one.cases,
-            "doubt": _few(test, few) if (few := few_patients(test, k)) is not None else "",
-            "recall": _share(one.recall),
-            "precision": _share(one.precision),
-        }
+        [
+            _doubtful(one.name, "" if (few := few_patients(test, k)) is None else _few(test, few)),
+            Cell(units.whole(one.cases), one.cases),
+            *figure("accuracy", one.recall),
+            *figure("accuracy", one.precision),
+        ]
         for k, one in enumerate(trust.by_class)
     ]
-    return {"rows": rows, "rule": _rule(trust), "patients": bool(test.units)}
+    text = _(
+        "Sensitivity (recall): of the cases of this class, the share that was predicted as such. Precision: of the "
+        "cases predicted as this class, the share that are of it."
+    )
+    table = Table([_("class"), *columns], rows, right=columns)
+    told = [_("The same class by class."), text, *filter(None, [_rule(trust)])]
+    return [*told, table, *_by_patients(bool(test.units))]
 
 
 def _rule(trust: ClassificationResult) -> str:
@@ -456,51 +433,23 @@ def _rule(trust: ClassificationResult) -> str:
     ).format(label=trust.positive)
 
 
-def _share(share: Measure) -> dict[str, Any]:
-    if share.n == 0:
-        return {"n": 0, "text": units.UNKNOWN, "interval": ""}
-    return {
-        "n": share.n,
-        "text": units.percent(share.value),
-        "interval": registry.metric("accuracy").interval(share.low, share.high),
-        "value": share.value,
-        "low": share.low,
-        "high": share.high,
-    }
-
-
-def _mistakes(test: Dataset, probability: Tensor) -> dict[str, Any] | None:
+def _mistakes(test: Dataset, probability: Tensor) -> list[Block]:
     sure, said = probability.max(1)
     wrong = (said != test.target).nonzero().flatten()
     worst = wrong[sure[wrong].argsort(descending=True, stable=True)[:MISTAKES]].tolist()
     if not worst:
-        return None
+        return []
     caption = _("{wrong} of {all} test cases are wrong; these with the highest probability.")
-    return {
-        "caption": caption.format(wrong=units.whole(len(wrong)), all=units.whole(len(test))),
-        "tiles": [
-            tile(
-                test.input[i],
-                _("test case {file}").format(file=test.file[i]),
-                (
-                    _("predicted: {label} ({probability})").format(
-                        label=test.classes[said[i]], probability=units.percent(sure[i].item(), 0)
-                    ),
-                    _("true: {label}").format(label=test.classes[test.target[i]]),
-                ),
-                test.file[i],
-            )
-            for i in worst
-        ],
-    }
+    tiles = [_case(test, row, said, sure) for row in worst]
+    return [caption.format(wrong=units.whole(len(wrong)), all=units.whole(len(test))), Gallery(tiles)]
 
 
-def _disagreements(record: ComparisonRecord) -> dict[str, Any] | None:
+def _disagreements(record: ComparisonRecord) -> list[Block]:
     """Return the cases on which the systems disagree most, with each system's prediction."""
     predicted = record.details.predicted
     test, names = record.test, [row.system for row in record.rows if row.system in predicted]
     if test is None or len(names) < 2:
-        return None
+        return []
     answers = torch.stack([predicted[name].mode(0).values for name in names])  # (S, cases)
     right = answers == test.target
     spread = _spread(torch.cat([predicted[name] for name in names]), len(test.classes))
@@ -519,21 +468,12 @@ def _disagreements(record: ComparisonRecord) -> dict[str, Any] | None:
     for i in order:
         if not apart[i]:
             continue
-        image = tile(test.input[i], _("test case {file}").format(file=test.file[i]))
-        tiles.append(
-            {
-                "uri": image.uri,
-                "alt": image.alt,
-                "side": image.side,
-                "file": test.file[i],
-                "true": test.classes[test.target[i]],
-                "predicted": [
-                    (name, _voice(predicted[name][:, i], test.classes), bool(right[s, i]))
-                    for s, name in enumerate(names)
-                ],
-            }
-        )
-    return {"caption": told, "tiles": tiles}
+        lines = [_("true: {label}").format(label=test.classes[test.target[i]])]
+        for name, is_right in zip(names, right[:, i].tolist(), strict=True):
+            sign = f"{'✓' if is_right else '✗'} {_voice(predicted[name][:, i], test.classes)}"
+            lines.append(Cell.of(Cell(name, style="faint"), Cell(sign, style="better" if is_right else "worse")))
+        tiles.append(tile(test.input[i], _("test case {file}").format(file=test.file[i]), lines, test.file[i]))
+    return [told, Gallery(tiles, large=True)]
 
 
 def _spread(guesses: Tensor, labels: int) -> Tensor:
@@ -551,3 +491,52 @@ def _voice(said: Tensor, labels: Sequence[str]) -> str:
     agreeing = int((said == most).sum())
     name = fonts.short(labels[most], 30)
     return name if agreeing == len(said) else f"{name} ({agreeing}/{len(said)})"
+
+
+def _doubtful(name: str, doubt: str) -> Cell:
+    return Cell.of(name, Cell(doubt, style="worse")) if doubt else Cell(name)
+
+
+def _by_patients(there: bool) -> list[Block]:
+    text = _("The intervals count patients: several images of one patient say less than as many patients.")
+    return [Cell(text, style="faint")] if there else []
+
+
+def _roc(record: RunRecord, trust: ClassificationResult) -> list[Block]:
+    if trust.roc is None:
+        return []
+    false, found = trust.roc
+    at = trust.measures
+    point = 1 - at["specificity"].value, at["sensitivity"].value
+    caption = (
+        _("ROC curve: each threshold buys sensitivity with false alarms.")
+        if record.folds == 1
+        else _("ROC curve of the first repeat. The ring may lie beside it: each fold chose its own threshold.")
+    )
+    drawn = plots.roc({record.system: (false.tolist(), found.tolist())}, point)
+    return [plot(drawn, _("sensitivity against false alarms; the ring is the chosen threshold"), caption)]
+
+
+def _predictive(trust: ClassificationResult) -> list[Block]:
+    """Tabulate how often an alarm is right, by prevalence; [] where no class is positive."""
+    names = "positive predictive value", "negative predictive value"
+    rows = [
+        [
+            Cell(units.percent(share), share, "strong" if share == trust.prevalence else ""),
+            *(cell for name, one in zip(names, pair, strict=True) for cell in bare(name, one)),
+        ]
+        for share, *pair in trust.predictive
+    ]
+    columns = [_("prevalence"), *(head for name in names for head in (registry.metric(name).title, _("95 % interval")))]
+    title = _("If an alarm is raised, is it right?")
+    return [Group(title, [_prevalence(trust), Table(columns, rows, right=columns)])] if rows else []
+
+
+def _case(test: Dataset, row: int, said: Tensor, sure: Tensor, drawn: Any = None) -> Tile:
+    """Show a test case, or what was drawn over it, with its predicted and its true class."""
+    predicted = _("predicted: {label} ({probability})").format(
+        label=test.classes[said[row]], probability=units.percent(sure[row].item(), 0)
+    )
+    true = _("true: {label}").format(label=test.classes[test.target[row]])
+    alt = _("test case {file}").format(file=test.file[row])
+    return tile(test.input[row] if drawn is None else drawn, alt, (predicted, true), test.file[row], most=160)

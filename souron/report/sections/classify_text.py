@@ -1,11 +1,11 @@
 """Report sections of text classifiers: as for images, with mistakes to read."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import dense
 from souron.evaluation.record import RunRecord
-from souron.report.page import Section, section
+from souron.report.blocks import Block, Cell, Group, Section, sections
 from souron.report.sections import classify
 from souron.utils import units
 from souron.utils.messages import _
@@ -24,17 +24,14 @@ def run(record: RunRecord) -> list[Section]:
     result, test = record.details, record.test
     assert test is not None
     probability = dense(record.answers[0], "probability")
-    parts = (
+    return sections(
         ("discrimination", _("Discrimination"), classify._discrimination(record, result)),
         ("confusion", _("Confusion matrix"), classify._confusion(test, probability)),
         ("classes", _("Class by class"), classify._classes(test, result)),
         ("subgroups", _("Subgroups"), classify._subgroups(result)),
         ("calibration", _("Calibration"), classify._calibration(result)),
+        ("misread", _("The most confident mistakes"), mistakes(test, probability)),
     )
-    made = [one for name, title, part in parts for one in section(name, title, classify.TEMPLATE, part)]
-    wrong = mistakes(test, probability)
-    title = _("The most confident mistakes")
-    return [*made, *section("misread", title, "classify_text.html", wrong)]
 
 
 def notes(record: RunRecord) -> list[str]:
@@ -57,18 +54,18 @@ def use(record: RunRecord) -> tuple[str, str]:
     return told, 'model("text.txt").best'
 
 
-def mistakes(test: Dataset, probability: "Tensor") -> list[dict[str, Any]]:
+def mistakes(test: Dataset, probability: "Tensor") -> list[Block]:
     """Return the most confident mistakes, with the beginnings of their texts."""
     sure, predicted = probability.max(1)
     wrong = (predicted != test.target).nonzero().flatten()
-    rows = wrong[sure[wrong].argsort(descending=True)].tolist()[:MISTAKES]
-    return [
-        {
-            "file": test.file[row],
-            "text": test.input[row][:LETTERS] + ("…" if len(test.input[row]) > LETTERS else ""),
-            "truth": test.classes[int(test.target[row])],
-            "said": test.classes[int(predicted[row])],
-            "sure": units.percent(float(sure[row])),
-        }
-        for row in rows
-    ]
+    text = _("{label}, predicted {predicted} with {confidence}")
+    shown: list[Block] = []
+    for row in wrong[sure[wrong].argsort(descending=True)].tolist()[:MISTAKES]:
+        said = text.format(
+            label=test.classes[int(test.target[row])],
+            predicted=test.classes[int(predicted[row])],
+            confidence=units.percent(float(sure[row])),
+        )
+        beginning = test.input[row][:LETTERS] + ("…" if len(test.input[row]) > LETTERS else "")
+        shown.append(Group(f"{test.file[row]}: {said}", [Cell(beginning, style="pre")], "folded"))
+    return shown

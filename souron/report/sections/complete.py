@@ -1,19 +1,20 @@
 """Report sections of language models."""
 
-from typing import Any
+from dataclasses import replace
 
-from souron import registry
+from markupsafe import Markup
+
 from souron.data.dataset import Dataset
 from souron.evaluation.language import complete, manners
 from souron.evaluation.language.complete import CompleteResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.complete import BITS, PREFERRED
-from souron.report.page import Section, filled, section
+from souron.report.blocks import Block, Cell, Group, Live, Section, Table, sections
+from souron.report.page import bare, figures, filled
 from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import N_, _
 
-TEMPLATE = "complete.html"
 SORTS = {"everyday": N_("everyday question"), "medical": N_("medical question"), "harmless": N_("harmless question")}
 BEGINNING = 400  # characters of the prompt before a continuation
 MOST_BITS = 12.0  # the darkest shade
@@ -23,13 +24,12 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for a language model."""
     result, test = record.details, record.test
     assert isinstance(result, CompleteResult) and test is not None
-    parts = (
+    return sections(
         ("manners", _("Behaviour after preference tuning"), _manners(record, result)),
         ("written", _("How it continues"), _written(record, test, result)),
         ("languages", _("By language"), _languages(record, result)),
         ("surprise", _("What surprises it"), _surprise(record, test, result)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -89,74 +89,91 @@ def _named(language: str) -> str:
     return names.get(language, language)
 
 
-def _written(record: RunRecord, test: Dataset, result: CompleteResult) -> Any:
+def _written(record: RunRecord, test: Dataset, result: CompleteResult) -> list[Block]:
     if record.model is None or not result.samples:
-        return None
-    tokenizer, rows = record.model.tokenizer, []
+        return []
+    tokenizer, talk = record.model.tokenizer, not isinstance(test.input[0], str)
+    shown: list[Block] = [
+        _("What was asked in some test conversations, and what the model answers. One sample, not the best of several.")
+        if talk
+        else _("The beginnings of some test texts, and how the model continues. One sample, not the best of several.")
+    ]
     for row, tokens in result.samples:
         entry = test.input[row]
         if isinstance(entry, str):
             before = tokenizer.decode(complete.beginning(tokenizer, entry))
         else:
             before = complete.words_of(complete.asked_in(entry))
-        rows.append((test.file[row], before[-BEGINNING:], tokenizer.generated_text(tokens)))
-    return {"rows": rows, "talk": not isinstance(test.input[0], str)}
+        prompt, reply = Cell(before[-BEGINNING:], style="faint"), Cell(tokenizer.generated_text(tokens), style="mark")
+        shown.append(Cell(test.file[row], style="faint"))
+        shown.append(Cell.of(prompt, reply, between="\n" if talk else "", style="text"))
+    return shown
 
 
-def _languages(record: RunRecord, result: CompleteResult) -> Any:
+def _languages(record: RunRecord, result: CompleteResult) -> list[Block]:
     if not result.by_language and not result.packed:
-        return None
+        return []
     groups: dict[str, dict[str, Measure]] = result.by_language or {"": record.measures}
-    metrics = [name for name in (BITS, PREFERRED) if name in next(iter(groups.values()))]
-    return {
-        "metrics": [registry.metric(name).title for name in metrics],
-        "rows": [
-            (
-                _named(language),
-                next(iter(measures.values())).n,
-                [
-                    (
-                        registry.metric(name).text(measures[name].value),
-                        registry.metric(name).interval(measures[name].low, measures[name].high),
-                    )
-                    for name in metrics
-                ],
-                f"{result.packed[language]:.2f} bits" if language in result.packed else "",
-            )
-            for language, measures in groups.items()
-        ],
-        "packed": bool(result.packed),
-    }
+    names = [name for name in (BITS, PREFERRED) if name in next(iter(groups.values()))]
+    rows = [
+        ([_named(language), units.whole(next(iter(measures.values())).n)], measures)
+        for language, measures in groups.items()
+    ]
+    [table] = figures([_("language"), _("test cases")], rows, names, [_("test cases")], bare)
+    if result.packed:
+        head = _("xz, for comparison")
+        packed = [f"{result.packed[each]:.2f} bits" if each in result.packed else "" for each in groups]
+        cells = [[*row, each] for row, each in zip(table.rows, packed, strict=True)]
+        table = replace(table, columns=[*table.columns, head], rows=cells, right=[*table.right, head])
+    text = _(
+        "Bits per byte: how many bits a compressor would need that uses the model's predictions. 8 is guessing; less "
+        "is better."
+    )
+    return [text, table]
 
 
-def _manners(record: RunRecord, result: CompleteResult) -> Any:
+def _manners(record: RunRecord, result: CompleteResult) -> list[Block]:
     judged = result.manners
     if judged is None or record.model is None:
-        return None
+        return []
     decode = record.model.tokenizer.generated_text
+    tuned = any(row.before for row in judged.rows)
+    columns = [*([_("before"), _("95 % interval"), _("after")] if tuned else [_("value")]), _("95 % interval"), "n"]
+    rows = [
+        [
+            _(row.name),
+            _named(row.language),
+            *(_manner(row.metric, row.before) if tuned else ()),
+            *_manner(row.metric, row.after),
+            Cell(units.whole(row.after.n), row.after.n),
+        ]
+        for row in judged.rows
+    ]
+    text = _(
+        "What the model answers to questions that were in no training. An answer is improper if it is rude, or if it "
+        "answers a medical question with a dose or without leaving it to a professional; over-refusal is to defer "
+        "where there is nothing to defer. The judge is a list of words and errs: read the answers."
+    )
+    moved = _(
+        "How far it has moved from the model before tuning, in nats per token of its own answers (KL divergence):"
+    )
+    far = "; ".join(f"{_named(language)} {nats:.2f}" for language, nats in judged.moved.items())
+    read = [
+        [_(SORTS[each.sort]), each.prompt, *([decode(each.before)] if tuned else []), decode(each.after)]
+        for each in judged.read
+    ]
+    heads = [_("sort"), _("question"), *([_("before")] if tuned else []), _("answer")]
+    return [
+        text,
+        Table([_("figure"), _("language"), *columns], rows, right=columns),
+        *([f"{moved} {far}"] if far else []),
+        Group(_("Answers to read"), [Table(heads, read)]),
+    ]
 
-    def text(name: str, measure: Measure | None) -> tuple[str, str]:
-        if measure is None:
-            return "", ""
-        if name != "tokens of an answer":
-            shown = registry.metric(manners.IMPROPER)
-            return shown.text(measure.value), shown.interval(measure.low, measure.high)
-        return f"{measure.value:.1f}", units.ends(f"{measure.low:.1f}", f"{measure.high:.1f}")
 
-    return {
-        "rows": [
-            (_(row.name), _named(row.language), text(row.metric, row.before), text(row.metric, row.after), row.after.n)
-            for row in judged.rows
-        ],
-        "before": any(row.before for row in judged.rows),
-        "moved": [(_named(language), f"{nats:.2f}") for language, nats in judged.moved.items()],
-        "read": [(_(SORTS[each.sort]), each.prompt, decode(each.before), decode(each.after)) for each in judged.read],
-    }
-
-
-def _surprise(record: RunRecord, test: Dataset, result: CompleteResult) -> Any:
+def _surprise(record: RunRecord, test: Dataset, result: CompleteResult) -> list[Block]:
     if record.model is None or result.marked is None:
-        return None
+        return []
     row, bits = result.marked
     pieces = record.model.tokenizer.pieces(test.input[row])
     shown, end = [], 0
@@ -164,5 +181,17 @@ def _surprise(record: RunRecord, test: Dataset, result: CompleteResult) -> Any:
         text = test.input[row][max(end, piece.start) : piece.end]
         end = max(end, piece.end)
         shade = round(0.75 * min(1.0, each / MOST_BITS), 2)
-        shown.append((text, f"{each:.1f} bits", shade))
-    return {"file": test.file[row], "pieces": shown}
+        span = Markup('<span title="{:.1f} bits" style="background:rgba(200,60,60,{})">{}</span>')
+        shown.append(span.format(each, shade, text))
+    told = _("A test text in the model's tokens: the darker, the less it was expected. Point at one for its bits.")
+    shaded = Live(Markup('<p class="text">{}</p>').format(Markup("").join(shown)), test.input[row][:end])
+    return [told, shaded, Cell(test.file[row], style="faint")]
+
+
+def _manner(name: str, measure: Measure | None) -> tuple[Cell, Cell]:
+    if measure is None:
+        return Cell(""), Cell("")
+    if name != "tokens of an answer":
+        return bare(manners.IMPROPER, measure)
+    ends = units.ends(f"{measure.low:.1f}", f"{measure.high:.1f}")
+    return Cell(f"{measure.value:.1f}", measure.value), Cell(ends, (measure.low, measure.high), "faint")

@@ -1,16 +1,13 @@
 """Report sections of composed pieces."""
 
-from typing import Any
-
-from souron import registry
 from souron.evaluation.generators.compose import NAMES, ComposeResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.compose import BITS
+from souron.report.blocks import Group, Live, Section, sections
 from souron.report.music_overview import shown
-from souron.report.page import Section, figure, filled, section
+from souron.report.page import bare, figures, filled
 from souron.utils.messages import N_, _
 
-TEMPLATE = "compose.html"
 WHO = {
     "test pieces": N_("the test pieces themselves"),
     "voices put together": N_("voices of different test pieces put together"),
@@ -21,17 +18,21 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, ComposeResult) and test is not None
-    rows: list[Any] = [(_("written by the system"), record.measures)]
-    rows += [(_(WHO[who]), measures) for who, measures in result.beside.items()]
-    table = {
-        "metrics": [registry.metric(name).title for name in NAMES],
-        "rows": [(who, [figure(name, one[name]) for name in NAMES]) for who, one in rows],
-    }
+    rows = [([_("written by the system")], record.measures)]
+    rows += [([_(WHO[who])], measures) for who, measures in result.beside.items()]
+    beside = _(
+        "The pieces were generated from scratch, as long as the test pieces at most. A voice combined with voices of "
+        "other pieces, all transposed to one key, shows what chance does."
+    )
     pieces = [
-        (_("a new piece, as long as {file}").format(file=test.file[row]), shown(piece)) for row, piece in result.shown
+        Group(_("a new piece, as long as {file}").format(file=test.file[row]), [Live(shown(piece))])
+        for row, piece in result.shown
     ]
-    parts = (("counterpoint", _("Beside the test pieces"), table), ("pieces", _("Pieces to listen to"), pieces))
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+    first = _("The first pieces that were generated, not selected.")
+    return sections(
+        ("counterpoint", _("Beside the test pieces"), [beside, *figures([""], rows, NAMES, cells=bare)]),
+        ("pieces", _("Pieces to listen to"), [first, *pieces] if pieces else []),
+    )
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +21,13 @@ from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.metrics.froc import RATES, Froc
 from souron.report import plots
-from souron.report.page import Plot, Section, figure, filled, joined, plot, section, spread
-from souron.report.parts import Table
+from souron.report.blocks import Block, Cell, Group, Plot, Section, Table, pictures, sections
+from souron.report.page import figure, figures, filled, grouped, joined, plot, spread
 from souron.report.steps import steps
 from souron.utils import plotting, units
 from souron.utils.messages import _, listed
 
 FEW_IMAGES = 200  # with fewer, intervals of average precision are too narrow (by simulation)
-TEMPLATE = "detect.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 10, 4  # images
 FIGURES = ("AP", "AP50")
 PANE = 384  # pixels a side of an image in the report
@@ -41,32 +39,52 @@ def run(record: RunRecord) -> list[Section]:
     result, test = record.details, record.test
     assert isinstance(result, DetectionResult) and test is not None
     constant = _("always the mean box of the most frequent label")
-    parts = (
-        ("found", _("Found boxes"), found_of(test, result)),
-        ("precision", _("Average precision"), precision(record, result, constant, FIGURES)),
+    text = _(
+        "Test images: on the left with their true boxes, on the right with the boxes that were found with a score of "
+        "at least {conf}. The threshold was chosen on validation images, where F1 is largest."
+    )
+    explained = [
+        _(
+            "Average precision as COCO computes it: AP50 counts a box that overlaps its object by half, AP is the "
+            "mean over overlaps from 0.50 to 0.95."
+        )
+        + " "
+        + _(
+            "AP small, medium and large sort objects by the area of their boxes (under 32² pixels, under 96², larger) "
+            "in the images as the system sees them, {side} pixels a side; COCO takes mask areas in the original "
+            "images. They compare with figures at the same side only."
+        ).format(side=test.side)
+    ]
+    coco = _("The twelve figures of COCO's evaluator")
+    mistakes = _("Test images with the most missed objects, false boxes and wrong labels: on the left the true boxes.")
+    return sections(
+        ("found", _("Found boxes"), found_of(test, result, text)),
+        ("precision", _("Average precision"), [*explained, *precision(record, result, constant, FIGURES, coco)]),
         ("curves", _("Precision and recall"), curves(result)),
         ("froc", _("Sensitivity and false positives (FROC)"), free_response(result)),
         ("confusion", _("Confusion matrix"), confusion(test, result)),
-        ("worst", _("The most mistakes"), worst(test, result)),
+        ("worst", _("The most mistakes"), worst(test, result, mistakes)),
+        ("steps", _("How it finds them"), steps(record, test, partial(objects_in, test))),
     )
-    said = [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
-    return [*said, *steps(record, test, partial(objects_in, test))]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
-    return section("side_by_side", _("Side by side"), TEMPLATE, side_by_side(record))
+    text = _(
+        "The same test images: on the left with their true boxes, then as each system in the order of the table found "
+        "them."
+    )
+    return sections(("side_by_side", _("Side by side"), side_by_side(record, text)))
 
 
-def side_by_side(record: ComparisonRecord) -> list[Plot]:
+def side_by_side(record: ComparisonRecord, text: str) -> list[Block]:
     """Show some test images with their true objects and the detections of each system."""
     test, found = record.test, record.details
     if test is None or not test.images:
         return []
-    return [
-        _drawn(test, row, {name: boxes[row] for name, boxes in found.items()}, test.file[row])
-        for row in spread(len(test), SIDE_BY_SIDE)
-    ]
+    rows = spread(len(test), SIDE_BY_SIDE)
+    drawn = [_drawn(test, row, {name: boxes[row] for name, boxes in found.items()}, test.file[row]) for row in rows]
+    return pictures(text, drawn)
 
 
 def headline(record: RunRecord) -> str:
@@ -125,26 +143,21 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'model("picture.png").save(Path("found.png"))'
 
 
-def found_of(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
-    if not test.images:
-        return None
-    return {
-        "conf": f"{result.conf:.2f}",
-        "pictures": [_beside_truth(test, row, result) for row in spread(len(test), SHOWN)],
-    }
+def found_of(test: Dataset, result: DetectionResult, text: str) -> list[Block]:
+    rows = spread(len(test), SHOWN) if test.images else []
+    return pictures(text.format(conf=f"{result.conf:.2f}"), [_beside_truth(test, row, result) for row in rows])
 
 
-def worst(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
+def worst(test: Dataset, result: DetectionResult, text: str) -> list[Block]:
     """Show the images with the most missed objects, false positives and wrong labels."""
     if not test.images:
-        return None
+        return []
     mistakes = []
     for row, found in enumerate(result.found):
         table = detection.confusion([found], test.only([row]), result.conf)
         mistakes.append(int(table.sum() - np.trace(table)))
     order = sorted(range(len(mistakes)), key=lambda row: -mistakes[row])[:WORST]
-    images = [_beside_truth(test, row, result) for row in order if mistakes[row]]
-    return {"pictures": images} if images else None
+    return pictures(text, [_beside_truth(test, row, result) for row in order if mistakes[row]])
 
 
 def objects_in(test: Dataset, row: int) -> int:
@@ -196,46 +209,36 @@ def _words(test: Dataset, objects: Found) -> str:
     return ", ".join(names) or _("nothing")
 
 
-def precision(record: RunRecord, result: DetectionResult, constant: str, figures: Sequence[str]) -> dict[str, Any]:
+def precision(
+    record: RunRecord, result: DetectionResult, constant: str, names: Sequence[str], coco: str
+) -> list[Block]:
     """Tabulate average precision by label and beside baselines.
 
     The baselines are the constant answer, which ``constant`` describes, and the untrained network.
-    ``figures`` are names of metrics.
+    ``names`` are those of metrics, the first two for each label; ``coco`` is a heading.
     """
-    names = {"": record.system, "constant": constant, "untrained": _("the same network untrained")}
+    called = {"": record.system, "constant": constant, "untrained": _("the same network untrained")}
     every = {"": record.measures, **result.baselines}
-    assert record.test is not None
-    return {
-        "side": record.test.side,
-        "labels": [_label(one) for one in result.labels],
-        "systems": [
-            {"name": names[name], "figures": [figure(m, measures.get(m)) for m in figures]}
-            for name, measures in every.items()
-        ],
-        "groups": record.measures[next(iter(record.measures))].groups if record.measures else None,
-        "coco": [(name, units.UNKNOWN if np.isnan(value) else f"{value:.3f}") for name, value in result.coco.items()],
-    }
+    of_evaluator = [(name, units.UNKNOWN if np.isnan(value) else f"{value:.3f}") for name, value in result.coco.items()]
+    return [
+        *figures([_("system")], [([called[name]], measures) for name, measures in every.items()], names),
+        *grouped(record),
+        Group(_("Label by label"), [_by_label(result.labels, names)]),
+        Group(coco, [Table([], of_evaluator)], "folded"),
+    ]
 
 
-def _label(one: OfLabel) -> dict[str, Any]:
-    at = one.at or (0.0, 0.0)
-    return {
-        "name": one.name,
-        "objects": one.objects,
-        "figures": [figure("AP", one.ap), figure("AP50", one.ap50)],
-        "recall": units.percent(at[0]) if one.objects else units.UNKNOWN,
-        "precision": units.percent(at[1]) if one.at else units.UNKNOWN,
-    }
-
-
-def curves(result: DetectionResult) -> dict[str, Any] | None:
+def curves(result: DetectionResult, overlap: str = "") -> list[Block]:
     there = [one for one in result.labels if one.objects and len(one.recall)]
     there = sorted(there, key=lambda one: -one.objects)[:MOST_CURVES]
     if len(there) < LEAST_CURVES:
-        return None
+        return []
     words = "; ".join(f"{one.name}: {one.ap50.value:.2f}" for one in there if one.ap50)
-    image = plot(precision_recall(there), _("AP50 of each label: {figures}").format(figures=words))
-    return {"picture": image, "conf": f"{result.conf:.2f}"}
+    text = overlap or _(
+        "A lower threshold finds more and is wrong more often; at an overlap of 0.5. The ring is the score of {conf}."
+    )
+    alt = _("AP50 of each label: {figures}").format(figures=words)
+    return [plot(precision_recall(there), alt, text.format(conf=f"{result.conf:.2f}"))]
 
 
 def precision_recall(labels: Sequence[OfLabel]) -> bytes:
@@ -263,10 +266,10 @@ def precision_recall(labels: Sequence[OfLabel]) -> bytes:
     return plotting.as_png(figure)
 
 
-def free_response(result: DetectionResult) -> dict[str, Any] | None:
-    """Show the FROC by each rule of a hit; None without an object in the test images."""
+def free_response(result: DetectionResult) -> list[Block]:
+    """Show the FROC by each rule of a hit; [] without an object in the test images."""
     if not result.froc:
-        return None
+        return []
     names = {"overlap": _("overlap of 0.5 or more"), "centre": _("centre in the object's box")}
     columns = []
     for rule, (curve, sensitivity, alarms) in result.froc.items():
@@ -286,10 +289,20 @@ def free_response(result: DetectionResult) -> dict[str, Any] | None:
     rows = [(name, *(cells[row] for _rule, cells in columns)) for row, name in enumerate(figures)]
     rules = [name for name, _cells in columns]
     words = _("sensitivity against false positives per image")
-    return {
-        "picture": plot(free_response_curves({names[rule]: one[0] for rule, one in result.froc.items()}), words),
-        "table": Table((_("sensitivity"), *rules), rows, right=rules),
-    }
+    caption = _(
+        "How many of the objects are found, and how many boxes per image then hold none. Of several boxes for one "
+        "object the highest score counts, and the others are not counted."
+    )
+    text = _(
+        "CPM: the mean sensitivity at these seven numbers of false positives, as in LUNA16. AFROC: how often an object "
+        "scores higher than the highest false positive of an image without objects; AFROC1: of any image. The "
+        "intervals draw patients, or groups of images, with replacement."
+    )
+    return [
+        plot(free_response_curves({names[rule]: one[0] for rule, one in result.froc.items()}), words, caption),
+        Table((_("sensitivity"), *rules), rows, right=rules),
+        Cell(text, style="faint"),
+    ]
 
 
 def free_response_curves(curves: Mapping[str, Froc]) -> bytes:
@@ -313,24 +326,40 @@ def free_response_curves(curves: Mapping[str, Froc]) -> bytes:
     return plotting.as_png(figure)
 
 
-def confusion(test: Dataset, result: DetectionResult) -> dict[str, Any]:
+def confusion(test: Dataset, result: DetectionResult) -> list[Block]:
     names = [*test.classes, _("background")]
     matrix = torch.from_numpy(result.confusion)
     objects, wrong = result.confusion[:-1], result.confusion[:-1, :-1]
     right = int(np.trace(wrong))
-    return {
-        "picture": plot(
-            plots.confusion(matrix, names),
-            _("which labels are detected as which; the last row are boxes without an object"),
-        ),
-        "text": _(
-            "Of {objects} objects {right} were found with their label, {mistaken} with another "
-            "one, {missed} were missed; {alarms} boxes hold no object."
-        ).format(
-            objects=units.whole(int(objects.sum())),
-            right=units.whole(right),
-            mistaken=units.whole(int(wrong.sum()) - right),
-            missed=units.whole(int(result.confusion[:-1, -1].sum())),
-            alarms=units.whole(int(result.confusion[-1].sum())),
-        ),
-    }
+    alt = _("which labels are detected as which; the last row are boxes without an object")
+    text = _(
+        "Of {objects} objects {right} were found with their label, {mistaken} with another "
+        "one, {missed} were missed; {alarms} boxes hold no object."
+    ).format(
+        objects=units.whole(int(objects.sum())),
+        right=units.whole(right),
+        mistaken=units.whole(int(wrong.sum()) - right),
+        missed=units.whole(int(result.confusion[:-1, -1].sum())),
+        alarms=units.whole(int(result.confusion[-1].sum())),
+    )
+    return [text, plot(plots.confusion(matrix, names), alt)]
+
+
+def _by_label(labels: Sequence[OfLabel], names: Sequence[str]) -> Table:
+    heads = [head for name in names[:2] for head in (registry.metric(name).title, _("95 % interval"))]
+    count = _("figures") if names[0].startswith("OKS") else _("objects")
+    columns = [count, *heads, _("recall"), _("precision")]
+    rows = []
+    for one in labels:
+        recall, precise = one.at or (0.0, 0.0)
+        rows.append(
+            [
+                one.name,
+                Cell(units.whole(one.objects), one.objects),
+                *figure("AP", one.ap),
+                *figure("AP50", one.ap50),
+                units.percent(recall) if one.objects else units.UNKNOWN,
+                units.percent(precise) if one.at else units.UNKNOWN,
+            ]
+        )
+    return Table([_("label"), *columns], rows, right=columns)

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.language.fill_mask import NAMES, FillResult, Guess
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.fill_mask import FIRST
-from souron.report.page import Section, figure, filled, section
+from souron.report.blocks import Block, Cell, Group, Section, Table, sections
+from souron.report.page import bare, figures, filled
 from souron.utils import units
 from souron.utils.messages import _
 
-TEMPLATE = "fill_mask.html"
 AROUND = 16  # tokens beside a mask
 
 
@@ -20,11 +19,10 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, FillResult) and test is not None
-    parts = (
+    return sections(
         ("guessed", _("What it predicts"), _guessed(record, test, result)),
         ("languages", _("By language"), _languages(result)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -46,32 +44,32 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'print(model(Text("... [MASK] ...")))'
 
 
-def _languages(result: FillResult) -> Any:
+def _languages(result: FillResult) -> list[Block]:
     names = {"en": _("English"), "ja": _("Japanese")}
-    return (
-        {
-            "metrics": [registry.metric(name).title for name in NAMES],
-            "rows": [
-                (names.get(language, language), measures[FIRST].n, [figure(name, measures[name]) for name in NAMES])
-                for language, measures in result.by_language.items()
-            ],
-        }
-        if result.by_language
-        else None
-    )
+    text = _("Every system is given the same masks: 15 % of the tokens of each test text, sampled once.")
+    rows = [
+        ([names.get(language, language), units.whole(measures[FIRST].n)], measures)
+        for language, measures in result.by_language.items()
+    ]
+    return [text, *figures([_("language"), _("test cases")], rows, NAMES, [_("test cases")], bare)] if rows else []
 
 
-def _guessed(record: RunRecord, test: Dataset, result: FillResult) -> Any:
+def _guessed(record: RunRecord, test: Dataset, result: FillResult) -> list[Block]:
     if record.model is None or not result.guessed:
-        return None
-    texts = []
+        return []
+    columns = [_("text"), _("original word"), _("predictions")]
+    groups = []
     for row, guesses in result.guessed:
         given = record.model.masked(test.input[row]).given.tolist()
-        texts.append((test.file[row], [_row(record.model, given, guess) for guess in guesses]))
-    return texts
+        groups.append(Group(test.file[row], [Table(columns, [_row(record.model, given, guess) for guess in guesses])]))
+    text = _(
+        "Some masks of test texts, the original words, and the likeliest predictions. ＿ is another mask, which the "
+        "model does not see either."
+    )
+    return [text, *groups]
 
 
-def _row(model: Any, given: Sequence[int], guess: Guess) -> dict[str, Any]:
+def _row(model: Any, given: Sequence[int], guess: Guess) -> list[str]:
     tokenizer, mask = model.tokenizer, model.mask
 
     def told(tokens: Sequence[int]) -> str:
@@ -84,12 +82,11 @@ def _row(model: Any, given: Sequence[int], guess: Guess) -> dict[str, Any]:
         return " ＿ ".join(tokenizer.decode(part) for part in parts)
 
     at = guess.place
-    return {
-        "before": told(given[max(0, at - AROUND) : at]),
-        "true": tokenizer.decode([guess.true]),
-        "after": told(given[at + 1 : at + 1 + AROUND]),
-        "right": guess.guesses[0][0] == guess.true,
-        "guesses": ", ".join(
-            f"{tokenizer.decode([token]).strip()} {units.percent(chance)}" for token, chance in guess.guesses
-        ),
-    }
+    before, after = told(given[max(0, at - AROUND) : at]), told(given[at + 1 : at + 1 + AROUND])
+    sign = " ✓" if guess.guesses[0][0] == guess.true else ""
+    guesses = (f"{tokenizer.decode([token]).strip()} {units.percent(chance)}" for token, chance in guess.guesses)
+    return [
+        Cell.of(Cell(before, style="faint"), Cell("[MASK]", style="strong"), Cell(after, style="faint")),
+        tokenizer.decode([guess.true]) + sign,
+        ", ".join(guesses),
+    ]

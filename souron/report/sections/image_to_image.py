@@ -15,10 +15,10 @@ from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.vision.image_to_image import ImageResult, said_of
 from souron.kinds.codecs.image import as_image
 from souron.metrics.image_to_image import luma
-from souron.report.page import Plot, Section, figure, filled, joined, section, spread
+from souron.report.blocks import Block, Cell, Plot, Section, pictures, sections
+from souron.report.page import figures, filled, joined, spread
 from souron.utils.messages import _
 
-TEMPLATE = "image_to_image.html"
 PANE = 256  # pixels a side of an image in the report
 SIDE_BY_SIDE = 6  # images
 LOUD = 4.0  # factor that brightens differences in the map of invented detail
@@ -36,12 +36,11 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for image-to-image systems."""
     result, test = record.details, record.test
     assert isinstance(result, ImageResult) and test is not None
-    parts = (
+    return sections(
         ("beside", _("Beside trivial baselines"), _beside(record, result)),
         ("pictures", _("Test images"), _images(test, result)),
         ("invented", _("What the GAN stage made up"), _invented(test, result)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -54,7 +53,11 @@ def comparison(record: ComparisonRecord) -> list[Section]:
         panes = {test.file[row]: test.input[row]}
         panes |= {name: output[row] for name, output in found.items()}
         drawn.append(_row(panes))
-    return section("side_by_side", _("Side by side"), TEMPLATE, drawn)
+    text = _(
+        "The same test images as each system in the order of the table gives them; on the left, where it is known, the "
+        "expected image."
+    )
+    return sections(("side_by_side", _("Side by side"), pictures(text, drawn)))
 
 
 def headline(record: RunRecord) -> str:
@@ -135,13 +138,9 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'model("photo.jpg").save(Path("made.png"))'
 
 
-def _beside(record: RunRecord, result: ImageResult) -> dict[str, Any]:
-    names = list(record.measures)
-    rows = [{"name": record.system, "figures": [figure(n, record.measures[n]) for n in names]}]
-    rows += [
-        {"name": said_of(rival), "figures": [figure(n, one.measures.get(n)) for n in names]}
-        for rival, one in result.rivals.items()
-    ]
+def _beside(record: RunRecord, result: ImageResult) -> list[Block]:
+    rows = [([record.system], record.measures)]
+    rows += [([said_of(rival)], one.measures) for rival, one in result.rivals.items()]
     won = []
     for rival, one in result.rivals.items():
         told = ", ".join(
@@ -160,18 +159,20 @@ def _beside(record: RunRecord, result: ImageResult) -> dict[str, Any]:
         "feature distance compares the features of an ImageNet network; sharpness is the slope "
         "from pixel to pixel, as a share of the truth's."
     )
-    return {
-        "text": colours if "colour difference" in record.measures else pixels,
-        "names": [_(name) for name in names],
-        "rows": rows,
-        "groups": next((m.groups for m in record.measures.values()), None),
-        "won": won,
-    }
+    groups = next((m.groups for m in record.measures.values()), None)
+    counted = _(
+        "The intervals count {groups} groups: images cut from one photograph, or made of one object, are not "
+        "independent."
+    ).format(groups=groups)
+    return [
+        colours if "colour difference" in record.measures else pixels,
+        *figures([_("answer")], rows, list(record.measures)),
+        *([Cell(counted, style="faint")] if groups else []),
+        *won,
+    ]
 
 
-def _images(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
-    if not result.shown:
-        return None
+def _images(test: Dataset, result: ImageResult) -> list[Block]:
     drawn = []
     for place, row in enumerate(result.shown):
         panes = {said_of(name): held[place] for name, held in result.panes.items()}
@@ -182,14 +183,14 @@ def _images(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
     text = _(
         "One test image of each group: the input, trivial baselines, the output and, where it is known, the truth."
     )
-    return {"text": text, "pictures": drawn}
+    return pictures(text, drawn)
 
 
-def _invented(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
+def _invented(test: Dataset, result: ImageResult) -> list[Block]:
     """Show the images before and after the GAN stage, and their difference."""
     before = result.panes.get("pixel stage")
     if before is None:
-        return None
+        return []
     drawn = []
     for place, row in enumerate(result.shown):
         after = result.output[row]
@@ -204,7 +205,7 @@ def _invented(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
         "Bright is where the GAN stage changed most. These details are likely, not known: do "
         "not read writing, faces or findings from them."
     )
-    return {"text": text, "pictures": drawn}
+    return pictures(text, drawn)
 
 
 def _row(panes: dict[str, Tensor], file: str = "") -> Plot:

@@ -1,6 +1,7 @@
 """Report sections of landmark detection."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,16 @@ from PIL import Image
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.evaluation.vision.keypoints import KeypointResult, Maps, OfLandmark
+from souron.evaluation.vision.keypoints import KeypointResult, Maps
 from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.metrics import keypoints
 from souron.report import plots
-from souron.report.page import Plot, Section, Tile, figure, filled, joined, plot, section, spread, tile
+from souron.report.blocks import Block, Cell, Gallery, Group, Plot, Section, Table, Tile, pictures, sections
+from souron.report.page import bare, figures, filled, joined, plot, spread, tile
 from souron.utils import plotting, units
 from souron.utils.messages import _, listed
 
-TEMPLATE = "keypoints.html"
 SHOWN, WORST, SIDE_BY_SIDE = 4, 4, 3  # images
 PANE = 512  # pixels a side of an image in the report
 TRUE, FOUND = overlay.colour(0), overlay.colour(1)
@@ -30,14 +31,13 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for landmark detection."""
     result, test = record.details, record.test
     assert isinstance(result, KeypointResult) and test is not None
-    parts = (
+    return sections(
         ("found", _("Found landmarks"), _found(test, result)),
         ("landmarks", _("Landmark by landmark"), _landmarks(record, result)),
         ("success", _("Success rates"), _success(record, result)),
         ("maps", _("Where it looks"), _maps(test, result.maps)),
         ("worst", _("The largest errors"), _worst(test, result)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -45,11 +45,13 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     test, found = record.test, record.details
     if test is None or not test.images:
         return []
-    images = [
-        _drawn(test, row, {name: points[row] for name, points in found.items()})
-        for row in spread(len(test), SIDE_BY_SIDE)
-    ]
-    return section("side_by_side", _("Side by side"), TEMPLATE, images)
+    rows = spread(len(test), SIDE_BY_SIDE)
+    images = [_drawn(test, row, {name: points[row] for name, points in found.items()}) for row in rows]
+    text = _(
+        "The same test images as each system in the order of the table sees them: a ring where a landmark is, a dot "
+        "where it was found."
+    )
+    return sections(("side_by_side", _("Side by side"), pictures(text, images)))
 
 
 def headline(record: RunRecord) -> str:
@@ -97,29 +99,27 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'model("picture.png").save(Path("found.png"))'
 
 
-def _found(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
+def _found(test: Dataset, result: KeypointResult) -> list[Block]:
     if not test.images:
-        return None
-    return {
-        "pictures": [_drawn(test, row, {"": result.found[row]}) for row in spread(len(test), SHOWN)],
-        "names": [(str(k), name) for k, name in enumerate(test.classes, 1)],
-    }
+        return []
+    images = [_drawn(test, row, {"": result.found[row]}) for row in spread(len(test), SHOWN)]
+    numbers = Table([], [(str(k), name) for k, name in enumerate(test.classes, 1)])
+    text = _("Test images: a ring where a landmark is, a dot where it was found, a line between them.")
+    return [*pictures(text, images), Group(_("The landmarks by their numbers"), [numbers], "folded")]
 
 
-def _worst(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
+def _worst(test: Dataset, result: KeypointResult) -> list[Block]:
     """Show the images with the largest error of a single landmark."""
     if not test.images:
-        return None
+        return []
     largest = np.nan_to_num(result.error, nan=-1).max(1)
-    rows = np.argsort(-largest)[:WORST].tolist()
-    lines = []
-    for row in rows:
+    shown = []
+    for row in np.argsort(-largest)[:WORST].tolist():
         k = int(np.nan_to_num(result.error[row], nan=-1).argmax())
         far = units.measure(_unit(result), float(largest[row]))
-        name = _name(test, k)
-        lines.append(_("{file}: {name} {far} off").format(file=test.file[row], name=name, far=far))
-    drawn = [_drawn(test, row, {"": result.found[row]}) for row in rows]
-    return {"pictures": list(zip(drawn, lines, strict=True))}
+        line = _("{file}: {name} {far} off").format(file=test.file[row], name=_name(test, k), far=far)
+        shown.append(replace(_drawn(test, row, {"": result.found[row]}), caption=line))
+    return [_("Test images with the largest error of one landmark."), *shown]
 
 
 def _name(test: Dataset, number: int) -> str:
@@ -159,22 +159,33 @@ def _pane(test: Dataset, row: int, true: Any, found: Any) -> Image.Image:
     return canvas.image.resize((PANE, PANE), Image.Resampling.LANCZOS)
 
 
-def _landmarks(record: RunRecord, result: KeypointResult) -> dict[str, Any]:
+def _landmarks(record: RunRecord, result: KeypointResult) -> list[Block]:
     """Tabulate errors by landmark, beside mean positions and the untrained network."""
     first = keypoints.MEAN if result.millimetres else keypoints.PIXELS
     second = f"within {keypoints.WITHIN[0]:g} mm" if result.millimetres else keypoints.NEAR
-    every = {"": record.measures, **result.baselines}
     names = _names(record)
-    return {
-        "error": registry.metric(first).title,
-        "near": registry.metric(second).title,
-        "systems": [
-            {"name": names[name], "figures": [figure(m, said.get(m)) for m in (first, second)]}
-            for name, said in every.items()
-        ],
-        "landmarks": [_landmark(k, one, first, second) for k, one in enumerate(result.landmarks, 1)],
-        "groups": record.measures[first].groups if first in record.measures else None,
-    }
+    systems = [([names[name]], said) for name, said in {"": record.measures, **result.baselines}.items()]
+    groups = record.measures[first].groups if first in record.measures else None
+    text = _("The intervals count {groups} groups (patients).").format(groups=groups)
+    heads = [head for name in (first, second) for head in (registry.metric(name).title, _("95 % interval"))]
+    columns = [_("pictures"), *heads, _("largest")]
+    landmarks = [
+        [
+            str(k),
+            one.name,
+            Cell(units.whole(one.marked), one.marked),
+            *bare(first, one.error),
+            *bare(second, one.near),
+            registry.metric(first).text(one.worst) if one.marked else units.UNKNOWN,
+        ]
+        for k, one in enumerate(result.landmarks, 1)
+    ]
+    return [
+        _("The radial error is the distance between a landmark and the position where it was found."),
+        *figures([_("system")], systems, (first, second), cells=bare),
+        *([Cell(text, style="faint")] if groups else []),
+        Table([_("number"), _("landmark"), *columns], landmarks, right=[_("number"), *columns]),
+    ]
 
 
 def _names(record: RunRecord) -> dict[str, str]:
@@ -185,32 +196,20 @@ def _names(record: RunRecord) -> dict[str, str]:
     }
 
 
-def _landmark(number: int, one: OfLandmark, first: str, second: str) -> dict[str, Any]:
-    return {
-        "number": number,
-        "name": one.name,
-        "marked": one.marked,
-        "figures": [figure(first, one.error), figure(second, one.near)],
-        "worst": registry.metric(first).text(one.worst) if one.marked else units.UNKNOWN,
-    }
-
-
-def _success(record: RunRecord, result: KeypointResult) -> dict[str, Any]:
+def _success(record: RunRecord, result: KeypointResult) -> list[Block]:
     names = [f"within {far:g} mm" for far in keypoints.WITHIN] if result.millimetres else []
-    names.append(keypoints.NEAR)
+    rates = {name: record.measures[name] for name in (*names, keypoints.NEAR) if name in record.measures}
     lines = {"": result.error, **result.baseline_errors}
-    shown = {_names(record)[name]: error for name, error in lines.items()}
-    return {
-        "picture": plot(
-            success_curve(shown, _unit(result)),
-            "; ".join(
-                f"{registry.metric(n).title} {registry.metric(n).text(record.measures[n].value)}"
-                for n in names
-                if n in record.measures
-            ),
-        ),
-        "rates": [(registry.metric(n).title, figure(n, record.measures[n])) for n in names if n in record.measures],
-    }
+    drawn = success_curve({_names(record)[name]: error for name, error in lines.items()}, _unit(result))
+    alt = "; ".join(
+        f"{registry.metric(name).title} {registry.metric(name).text(measure.value)}" for name, measure in rates.items()
+    )
+    columns = [_("value"), _("95 % interval")]
+    rows = [(registry.metric(name).title, *bare(name, measure)) for name, measure in rates.items()]
+    return [
+        plot(drawn, alt, _("The share of all landmarks whose radial error is at most this large.")),
+        Table([_("success rate"), *columns], rows, right=columns),
+    ]
 
 
 def success_curve(errors: Mapping[str, Any], unit: str) -> bytes:
@@ -240,12 +239,16 @@ def success_curve(errors: Mapping[str, Any], unit: str) -> bytes:
     return plotting.as_png(figure)
 
 
-def _maps(test: Dataset, maps: Maps | None) -> dict[str, Any] | None:
+def _maps(test: Dataset, maps: Maps | None) -> list[Block]:
     if maps is None or not test.images:
-        return None
+        return []
     image, file = test.input[maps.row], test.file[maps.row]
     tiles = [_heat(image, heat, _name(test, k), file) for k, heat in zip(maps.landmarks, maps.chance, strict=True)]
-    return {"tiles": tiles}
+    text = _(
+        "How likely each position is for a landmark, of one test image: for the landmarks that are found best, then "
+        "for those found worst. Bright is likely."
+    )
+    return [text, Gallery(tiles)]
 
 
 def _heat(image: Any, heat: Any, name: str, file: str) -> Tile:

@@ -4,8 +4,6 @@ Recall by subset and language, accuracy with one word swapped, and the images wh
 worst rank.
 """
 
-from typing import Any
-
 from souron import registry
 from souron.data.composing.captioned_words import TITLES
 from souron.evaluation.answers import dense
@@ -13,11 +11,11 @@ from souron.evaluation.record import RunRecord
 from souron.evaluation.vision import matching
 from souron.evaluation.vision.matching import OfSubset
 from souron.metrics import match
-from souron.report.page import Section, figure, filled, section, tile
+from souron.report.blocks import Block, Gallery, Section, Table, Tile, sections
+from souron.report.page import figure, filled, tile
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
-TEMPLATE = "match.html"
 WORST = 16  # images
 FIGURES = (match.RECALL[1], match.RECALL[5], match.OF_IMAGES, match.ZERO_SHOT)
 SUBSETS = {"new scenes": N_("new scenes"), "new pairs": N_("new pairs"), "unseen stamps": N_("held-out objects")}
@@ -25,12 +23,24 @@ SUBSETS = {"new scenes": N_("new scenes"), "new pairs": N_("new pairs"), "unseen
 
 def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for image-text matching."""
-    parts = (
-        ("subsets", _("By subset and language"), _table(record, FIGURES)),
-        ("swaps", _("One word swapped"), _table(record, tuple(TITLES))),
+    subsets, swaps = _table(record, FIGURES), _table(record, tuple(TITLES))
+    recall = _(
+        "Recall at K: how often the right caption is among the K nearest, of at most {count} captions of one subset. "
+        "Zero-shot: the class is named by captions alone."
+    ).format(count=matching.GALLERY)
+    if any(part.subset in SUBSETS for part in _parts(record)):
+        recall += " " + _(
+            "New pairs are of an object and a colour that no training image has together; held-out objects are in no "
+            "training image at all."
+        )
+    swapped = _(
+        "How often the true caption is nearer to the image than the same with one word swapped. Chance level is 50 %."
+    )
+    return sections(
+        ("subsets", _("By subset and language"), [recall, *subsets] if subsets else []),
+        ("swaps", _("One word swapped"), [swapped, *swaps] if swaps else []),
         ("missed", _("The worst ranks"), missed(record)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def headline(record: RunRecord) -> str:
@@ -60,48 +70,38 @@ def _parts(record: RunRecord) -> tuple[OfSubset, ...]:
     return getattr(record.details, "parts", ())
 
 
-def _table(record: RunRecord, names: tuple[str, ...]) -> Any:
-    """Tabulate ``names`` by subset and language; metrics without a value are left out."""
+def _table(record: RunRecord, names: tuple[str, ...]) -> list[Table]:
+    """Tabulate ``names`` by subset and language, all as shares; metrics without a value are left out."""
     parts = _parts(record)
     known = [name for name in names if any(name in part.measures for part in parts)]
-    return (
-        {
-            "gallery": matching.GALLERY,
-            "divided": any(part.subset in SUBSETS for part in parts),
-            "names": [_title(name) for name in known],
-            "rows": [
-                {
-                    "subset": _(SUBSETS[part.subset]) if part.subset in SUBSETS else part.subset,
-                    "language": LANGUAGE_NAMES.get(part.language, part.language),
-                    "cases": part.cases,
-                    "figures": [_share(part, name) for name in known],
-                }
-                for part in parts
-            ],
-        }
-        if known
-        else {}
-    )
-
-
-def _share(part: OfSubset, name: str) -> dict[str, Any]:
-    return figure(match.SWAPS, part.measures.get(name))  # formatted as a share, like all of them
+    heads = [head for name in known for head in (_title(name), _("95 % interval"))]
+    rows = [
+        [
+            _(SUBSETS[part.subset]) if part.subset in SUBSETS else part.subset,
+            LANGUAGE_NAMES.get(part.language, part.language),
+            units.whole(part.cases),
+            *(cell for name in known for cell in figure(match.SWAPS, part.measures.get(name))),
+        ]
+        for part in parts
+    ]
+    columns = [_("pictures"), *heads]
+    return [Table([_("subset"), _("language"), *columns], rows, right=columns)] if known else []
 
 
 def _title(name: str) -> str:
     return _(TITLES[name]) if name in TITLES else registry.metric(name).title
 
 
-def missed(record: RunRecord) -> dict[str, Any]:
+def missed(record: RunRecord) -> list[Block]:
     """Show the images whose caption has the worst rank, with the caption that was ranked first."""
     assert record.test is not None
     answers, test = record.answers[0], record.test
     if "preferred" not in answers:
-        return {}
+        return []
     rank, preferred = dense(answers, "rank"), dense(answers, "preferred")
     languages = matching.languages(test)
     places = [divmod(place, rank.shape[1]) for place in rank.flatten().argsort(descending=True).tolist()[: 4 * WORST]]
-    shown: dict[int, Any] = {}
+    shown: dict[int, Tile] = {}
     for row, number in places:
         if rank[row, number] > 1 and row not in shown and len(shown) < WORST:
             language = languages[number]
@@ -117,5 +117,7 @@ def missed(record: RunRecord) -> dict[str, Any]:
                 ),
                 test.file[row],
             )
-    count = int((rank > 1).sum())
-    return {"count": count, "all": int((rank > 0).sum()), "tiles": list(shown.values())} if shown else {}
+    text = _("Of {all} captions, {count} are not the nearest to their image. Those with the lowest ranks:").format(
+        all=units.whole(int((rank > 0).sum())), count=units.whole(int((rank > 1).sum()))
+    )
+    return [text, Gallery(list(shown.values()))] if shown else []

@@ -1,20 +1,19 @@
 """Report sections of dimensionality reduction: the embedding, and one of shuffled data."""
 
 import torch
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.report.page import Plot, Section, plot
+from souron.report.blocks import Plot, Section
+from souron.report.page import plot
 from souron.utils import plotting
 from souron.utils.messages import _
 
 COLOURS = plotting.COLOURS
 MOST_COLOURED = 10  # classes; with more, the points are grey
-FIGURE = Markup('<figure class="plot"><img src="{}" alt="{}" width="{}"></figure>')
 
 
 def run(record: RunRecord) -> list[Section]:
@@ -31,8 +30,7 @@ def run(record: RunRecord) -> list[Section]:
         "a neighbour there, so any islands it shows are artefacts of the method. Read the first "
         "map by how it differs from the second."
     )
-    html = Markup("<p>{}</p>").format(text) + FIGURE.format(drawn.uri, drawn.alt, drawn.width)
-    return [Section("map", _("Map"), html)]
+    return [Section("map", _("Map"), [text, drawn])]
 
 
 def use(record: RunRecord) -> tuple[str, str]:
@@ -46,7 +44,7 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     if record.details is None or record.test is None:
         return []
     drawn = _maps(record.details, record.test)
-    return [Section("maps", _("Side by side"), FIGURE.format(drawn.uri, drawn.alt, drawn.width))]
+    return [Section("maps", _("Side by side"), [drawn])]
 
 
 def _maps(maps: dict[str, Tensor], test: Dataset) -> Plot:

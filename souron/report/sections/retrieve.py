@@ -1,18 +1,15 @@
 """Report sections of passage retrieval: by language, question by question, and the worst misses."""
 
-from typing import Any
-
 from torch import Tensor
 
-from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, dense
 from souron.evaluation.record import RunRecord
-from souron.report.page import Section, figure, filled, section
+from souron.report.blocks import Block, Cell, Group, Section, Table, sections
+from souron.report.page import figures, filled
 from souron.utils import units
 from souron.utils.messages import N_, _
 
-TEMPLATE = "retrieve.html"
 SHOWN = 16  # questions
 WORST = 12  # of the missed answers, and of the false claims that an answer exists
 LETTERS = 500  # characters of a question or passage
@@ -24,13 +21,12 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for passage retrieval."""
     assert record.test is not None
     answers, test = record.answers[0], record.test
-    parts = (
+    return sections(
         ("languages", _("By language"), _languages(record)),
         ("found", _("Questions and what was found"), questions(answers, test)),
         ("missed", _("The worst misses"), missed(answers, test)),
         ("invented", _("Reported as present, but absent"), invented(answers, test)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def headline(record: RunRecord) -> str:
@@ -61,62 +57,52 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text.format(data=record.data), 'model("guide.txt", question="...")'
 
 
-def _languages(record: RunRecord) -> Any:
-    by_language = getattr(record.details, "by_language", {})
-    return (
-        {
-            "names": [registry.metric(name).title for name in FIGURES],
-            "rows": [
-                {
-                    "name": _named(language),
-                    "asked": found.asked,
-                    "there": found.there,
-                    "figures": [figure(name, found.measures.get(name)) for name in FIGURES],
-                }
-                for language, found in by_language.items()
-            ],
-        }
-        if by_language
-        else {}
-    )
+def _languages(record: RunRecord) -> list[Table]:
+    counts = [_("questions"), _("answered by the text")]
+    rows = [
+        ([_named(language), units.whole(found.asked), units.whole(found.there)], found.measures)
+        for language, found in getattr(record.details, "by_language", {}).items()
+    ]
+    return figures([_("language"), *counts], rows, FIGURES, counts)
 
 
-def questions(answers: Answers, test: Dataset) -> list[dict[str, Any]]:
+def questions(answers: Answers, test: Dataset) -> list[Block]:
     """Return evenly spaced questions with the passages that were retrieved."""
     if "places" not in answers:
         return []
     step = max(1, len(test) // SHOWN)
-    return [asked(answers, test, row) for row in range(0, len(test), step)][:SHOWN]
+    text = _("Some test questions, and the passages that were found, the best first. Right ones are marked.")
+    return [text, *(asked(answers, test, row) for row in range(0, len(test), step)[:SHOWN])]
 
 
-def missed(answers: Answers, test: Dataset) -> dict[str, Any]:
+def missed(answers: Answers, test: Dataset) -> list[Block]:
     """Return the questions whose correct passage has the worst rank."""
     if "places" not in answers:
-        return {}
+        return []
     rank = dense(answers, "rank")
     rows = [row for row in rank.argsort(descending=True).tolist() if rank[row] > 1]
-    return (
-        {"count": len(rows), "all": int((rank > 0).sum()), "items": [asked(answers, test, row) for row in rows[:WORST]]}
-        if rows
-        else {}
-    )
+    text = _(
+        "Of {all} questions that the text answers, {count} have another passage first. Those whose right passage has "
+        "the lowest rank:"
+    ).format(all=units.whole(int((rank > 0).sum())), count=units.whole(len(rows)))
+    return [text, *(asked(answers, test, row) for row in rows[:WORST])] if rows else []
 
 
-def invented(answers: Answers, test: Dataset) -> dict[str, Any]:
+def invented(answers: Answers, test: Dataset) -> list[Block]:
     """Return unanswerable questions that were predicted answerable, the highest score first."""
     if "places" not in answers:
-        return {}
+        return []
     score, found, rank = (dense(answers, name) for name in ("score", "found", "rank"))
     absent = rank == 0
     rows = [row for row in score.argsort(descending=True).tolist() if absent[row] and found[row]]
-    return (
-        {"count": len(rows), "all": int(absent.sum()), "items": [asked(answers, test, row) for row in rows[:WORST]]}
-        if rows
-        else {}
-    )
+    text = _(
+        "Of {all} questions that the text does not answer, {count} were reported as answered. The most confident of "
+        "them:"
+    ).format(all=units.whole(int(absent.sum())), count=units.whole(len(rows)))
+    return [text, *(asked(answers, test, row) for row in rows[:WORST])] if rows else []
 
 
-def asked(answers: Answers, test: Dataset, row: int) -> dict[str, Any]:
+def asked(answers: Answers, test: Dataset, row: int) -> Group:
     """Return a question with its passages, the correct ones marked.
 
     If no retrieved passage is correct, the correct one is added.
@@ -124,20 +110,22 @@ def asked(answers: Answers, test: Dataset, row: int) -> dict[str, Any]:
     search, target = test.input[row], test.target[row]
     spans = dense(answers, "places")[row].long()
     spans = spans[spans[:, 0] >= 0]
-    rank = int(dense(answers, "rank")[row])
     passages = [(_cut(search.document[a:b]), _meets((a, b), target)) for a, b in spans.tolist()]
-    there = len(target) > 0
-    wanted = [] if any(right for _text, right in passages) else target.tolist()[:1]
-    return {
-        "file": test.file[row],
-        "question": _cut(search.question),
-        "passages": passages,
-        "rank": units.whole(rank) if rank else "",
-        "there": there,
-        "told": bool(dense(answers, "found")[row]),
-        "score": f"{float(dense(answers, 'score')[row]):.2f}",
-        "wanted": [_cut(search.document[a:b]) for a, b in wanted],
-    }
+    shown: list[Block] = []
+    for number, (text, right) in enumerate(passages, 1):
+        marked = (Cell("✓", style="better"), Cell(text, style="mark")) if right else (text,)
+        shown.append(Cell.of(f"{number}.", *marked))
+    if not any(right for _text, right in passages):
+        rank = int(dense(answers, "rank")[row])
+        told = _("The right one, found as number {rank}:").format(rank=units.whole(rank) if rank else "")
+        shown += [Cell.of(told, Cell(_cut(search.document[a:b]), style="mark")) for a, b in target.tolist()[:1]]
+    there, found = len(target) > 0, bool(dense(answers, "found")[row])
+    answered = _("the text answers it") if there else _("the text does not answer it")
+    reported = _("reported as present") if found else _("reported as absent")
+    score = f"({_('score')} {float(dense(answers, 'score')[row]):.2f})"
+    verdict = Cell(reported, style="better" if found == there else "worse")
+    last = Cell.of(f"{test.file[row]}; {answered},", verdict, score, style="faint")
+    return Group(_cut(search.question), [*shown, last])
 
 
 def _meets(span: tuple[int, int], target: Tensor) -> bool:

@@ -10,16 +10,16 @@ from PIL import Image
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.evaluation.vision.segmentation import UNKNOWN, OfLabel, SegmentationResult
+from souron.evaluation.vision.segmentation import UNKNOWN, SegmentationResult
 from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
-from souron.report.page import Plot, Section, figure, filled, joined, plot, section, spread
+from souron.report.blocks import Block, Group, Plot, Section, Table, pictures, sections
+from souron.report.page import figure, figures, filled, grouped, joined, plot, spread
 from souron.report.steps import steps
 from souron.utils import units
 from souron.utils.messages import _, listed
 
-TEMPLATE = "segment.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # images
 PANE = 384  # pixels of the longer side of an image in the report
 FIGURES = ("mIoU", "object IoU", "boundary IoU", "pixel accuracy")
@@ -29,14 +29,13 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for semantic segmentation."""
     result, test = record.details, record.test
     assert isinstance(result, SegmentationResult) and test is not None
-    parts = (
+    return sections(
         ("found", _("Found areas"), _found(test, result)),
         ("overlap", _("Intersection over union"), _overlap(record, result)),
         ("confusion", _("Confusion matrix"), _confusion(test, result)),
         ("worst", _("The least overlap"), _worst(test, result)),
+        ("steps", _("How it finds them"), steps(record, test, lambda row: len(test.target[row].unique()))),
     )
-    said = [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
-    return [*said, *steps(record, test, lambda row: len(test.target[row].unique()))]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -44,10 +43,13 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     test, found = record.test, record.details
     if test is None or not test.images:
         return []
-    images = [
-        _drawn(test, row, {name: maps[row] for name, maps in found.items()}) for row in spread(len(test), SIDE_BY_SIDE)
-    ]
-    return section("side_by_side", _("Side by side"), TEMPLATE, images)
+    rows = spread(len(test), SIDE_BY_SIDE)
+    images = [_drawn(test, row, {name: maps[row] for name, maps in found.items()}) for row in rows]
+    text = _(
+        "The same test images: on the left with their true areas, then as each system in the order of the table found "
+        "them."
+    )
+    return sections(("side_by_side", _("Side by side"), pictures(text, images)))
 
 
 def headline(record: RunRecord) -> str:
@@ -92,19 +94,17 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'model("picture.png").save(Path("areas.png"))'
 
 
-def _found(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
-    if not test.images or not len(test):
-        return None
-    rows = spread(len(test), SHOWN)
-    return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in rows]}
+def _found(test: Dataset, result: SegmentationResult) -> list[Block]:
+    rows = spread(len(test), SHOWN) if test.images and len(test) else []
+    text = _("Test images: on the left with their true areas, on the right with those that were found.")
+    return pictures(text, [_drawn(test, row, {_("found"): result.found[row]}) for row in rows])
 
 
-def _worst(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
+def _worst(test: Dataset, result: SegmentationResult) -> list[Block]:
     """Show the images with the lowest mean IoU."""
-    order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST]
-    if not test.images or not order:
-        return None
-    return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in order]}
+    order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST] if test.images else []
+    text = _("Test images with the lowest mean IoU, each by itself: on the left with their true areas.")
+    return pictures(text, [_drawn(test, row, {_("found"): result.found[row]}) for row in order])
 
 
 def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
@@ -132,7 +132,7 @@ def _words(test: Dataset, area: np.ndarray) -> str:
     return ", ".join(names) or _("nothing")
 
 
-def _overlap(record: RunRecord, result: SegmentationResult) -> dict[str, Any]:
+def _overlap(record: RunRecord, result: SegmentationResult) -> list[Block]:
     """Tabulate IoU by class and beside baselines: the constant answer and the untrained network."""
     names = {
         "": record.system,
@@ -140,46 +140,50 @@ def _overlap(record: RunRecord, result: SegmentationResult) -> dict[str, Any]:
         "untrained": _("the same network untrained"),
     }
     every = {"": record.measures, **result.baselines}
-    return {
-        "systems": [
-            {"name": names[name], "figures": [figure(m, measures.get(m)) for m in FIGURES]}
-            for name, measures in every.items()
-        ],
-        "labels": [_label(one) for one in result.labels],
-        "groups": record.measures[next(iter(record.measures))].groups if record.measures else None,
-    }
+    text = _(
+        "The IoU of a class: the correctly predicted pixels of it, as a share of those that are of it or were "
+        "predicted as it, over all test images together. mIoU is the mean over the classes, object IoU that of objects "
+        "of any class against the background, boundary IoU counts only pixels near the edge of an area."
+    )
+    columns = [
+        _("pictures"), _("pixels"), "IoU", _("95 % interval"), _("boundary IoU"), _("recall"), _("precision")
+    ]  # fmt: skip
+    labels = [
+        [
+            one.name,
+            units.whole(one.pictures),
+            units.whole(one.pixels),
+            *figure("mIoU", one.iou),
+            *(
+                units.UNKNOWN if share is None else units.percent(share)
+                for share in (one.edge, one.recall, one.precision)
+            ),
+        ]
+        for one in result.labels
+    ]
+    return [
+        text,
+        *figures([_("system")], [([names[name]], measures) for name, measures in every.items()], FIGURES),
+        *grouped(record),
+        Group(_("Class by class"), [Table([_("class"), *columns], labels, right=columns)]),
+    ]
 
 
-def _label(one: OfLabel) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "pixels": one.pixels,
-        "pictures": one.pictures,
-        "figures": [figure("mIoU", one.iou)],
-        "shares": [
-            units.UNKNOWN if share is None else units.percent(share) for share in (one.edge, one.recall, one.precision)
-        ],
-    }
-
-
-def _confusion(test: Dataset, result: SegmentationResult) -> dict[str, Any]:
+def _confusion(test: Dataset, result: SegmentationResult) -> list[Block]:
     table = result.confusion
     total, objects = int(table.sum()), int(table[1:].sum())
     right = int(np.trace(table[1:, 1:]))
-    return {
-        "picture": plot(
-            plots.confusion(torch.from_numpy(table), test.classes), _("which classes are predicted as which, in pixels")
-        ),
-        "text": _(
-            "Of {objects} pixels of objects {right} got their class, {mistaken} another one and "
-            "{missed} were predicted as background; {alarms} pixels of the background were "
-            "predicted as objects. {share} of all pixels are background."
-        ).format(
-            objects=units.whole(objects),
-            right=units.whole(right),
-            mistaken=units.whole(int(table[1:, 1:].sum()) - right),
-            missed=units.whole(int(table[1:, 0].sum())),
-            alarms=units.whole(int(table[0, 1:].sum())),
-            share=units.percent((total - objects) / max(total, 1)),
-        ),
-    }
+    alt = _("which classes are predicted as which, in pixels")
+    text = _(
+        "Of {objects} pixels of objects {right} got their class, {mistaken} another one and "
+        "{missed} were predicted as background; {alarms} pixels of the background were "
+        "predicted as objects. {share} of all pixels are background."
+    ).format(
+        objects=units.whole(objects),
+        right=units.whole(right),
+        mistaken=units.whole(int(table[1:, 1:].sum()) - right),
+        missed=units.whole(int(table[1:, 0].sum())),
+        alarms=units.whole(int(table[0, 1:].sum())),
+        share=units.percent((total - objects) / max(total, 1)),
+    )
+    return [text, plot(plots.confusion(torch.from_numpy(table), test.classes), alt)]

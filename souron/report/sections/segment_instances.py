@@ -4,12 +4,12 @@ from functools import partial
 
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.vision.detection import DetectionResult
-from souron.report.page import Section, filled, section
+from souron.report.blocks import Section, sections
+from souron.report.page import filled
 from souron.report.sections import detect
 from souron.report.steps import steps
 from souron.utils.messages import _
 
-TEMPLATE = "segment_instances.html"
 FIGURES = ("mask AP", "mask AP50", "box AP", "box AP50")
 
 
@@ -18,21 +18,36 @@ def run(record: RunRecord) -> list[Section]:
     result, test = record.details, record.test
     assert isinstance(result, DetectionResult) and test is not None
     constant = _("always the mean box of the most frequent label, filled")
-    figures = detect.precision(record, result, constant, FIGURES)
-    parts = (
-        ("found", _("Found objects"), TEMPLATE, detect.found_of(test, result)),
-        ("precision", _("Average precision"), TEMPLATE, figures),
-        ("curves", _("Precision and recall"), detect.TEMPLATE, detect.curves(result)),
-        ("confusion", _("Confusion matrix"), detect.TEMPLATE, detect.confusion(test, result)),
-        ("worst", _("The most mistakes"), TEMPLATE, detect.worst(test, result)),
+    text = _(
+        "Test images: on the left with their true objects, on the right with those that were found with a score of at "
+        "least {conf}. The threshold was chosen on validation images, where F1 is largest."
     )
-    said = [one for part in parts for one in section(*part)]
-    return [*said, *steps(record, test, partial(detect.objects_in, test))]
+    explained = _(
+        "Average precision as COCO computes it: mask AP50 counts a mask that overlaps that of its object by half, mask "
+        "AP is the mean over overlaps from 0.50 to 0.95. Box AP is the same of the boxes around them."
+    )
+    coco = _("The twelve figures of COCO's evaluator, of masks")
+    mistakes = _(
+        "Test images with the most missed objects, false masks and wrong labels: on the left the true objects."
+    )
+    precision = detect.precision(record, result, constant, FIGURES, coco)
+    return sections(
+        ("found", _("Found objects"), detect.found_of(test, result, text)),
+        ("precision", _("Average precision"), [explained, *precision]),
+        ("curves", _("Precision and recall"), detect.curves(result)),
+        ("confusion", _("Confusion matrix"), detect.confusion(test, result)),
+        ("worst", _("The most mistakes"), detect.worst(test, result, mistakes)),
+        ("steps", _("How it finds them"), steps(record, test, partial(detect.objects_in, test))),
+    )
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
-    return section("side_by_side", _("Side by side"), TEMPLATE, detect.side_by_side(record))
+    text = _(
+        "The same test images: on the left with their true objects, then as each system in the order of the table "
+        "found them."
+    )
+    return sections(("side_by_side", _("Side by side"), detect.side_by_side(record, text)))
 
 
 def headline(record: RunRecord) -> str:

@@ -1,7 +1,6 @@
 """Report sections of panoptic segmentation."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +10,14 @@ from souron import registry
 from souron.data.dataset import Dataset
 from souron.data.targets.panoptic import Panoptic, shown
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.evaluation.vision.panoptic import OfLabel, PanopticResult
+from souron.evaluation.vision.panoptic import PanopticResult
 from souron.kinds.boxes import counted
-from souron.report.page import Plot, Section, figure, filled, joined, section, spread
+from souron.report.blocks import Block, Group, Plot, Section, Table, pictures, sections
+from souron.report.page import figure, figures, filled, grouped, joined, spread
 from souron.report.steps import LOOKED_AT
 from souron.utils import units
 from souron.utils.messages import _, listed
 
-TEMPLATE = "segment_panoptic.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # images
 PANE = 384  # pixels of the longer side of an image in the report
 FIGURES = ("PQ", "PQ of things", "PQ of stuff", "SQ", "RQ")
@@ -28,13 +27,12 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for panoptic segmentation."""
     result, test = record.details, record.test
     assert isinstance(result, PanopticResult) and test is not None
-    parts = (
+    return sections(
         ("found", _("Found segments"), _found(test, result)),
         ("quality", _("Panoptic quality"), _quality(record, result)),
         ("worst", _("The least quality"), _worst(test, result)),
         ("steps", _("How it finds its segments"), _steps(record, test, result)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -42,11 +40,13 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     test, found = record.test, record.details
     if test is None or not test.images:
         return []
-    images = [
-        _drawn(test, row, {name: every[row] for name, every in found.items()})
-        for row in spread(len(test), SIDE_BY_SIDE)
-    ]
-    return section("side_by_side", _("Side by side"), TEMPLATE, images)
+    rows = spread(len(test), SIDE_BY_SIDE)
+    images = [_drawn(test, row, {name: every[row] for name, every in found.items()}) for row in rows]
+    text = _(
+        "The same test images: on the left with their true segments, then as each system in the order of the table "
+        "found them."
+    )
+    return sections(("side_by_side", _("Side by side"), pictures(text, images)))
 
 
 def headline(record: RunRecord) -> str:
@@ -85,40 +85,40 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'model("picture.png").save(Path("segments.png"))'
 
 
-def _found(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
-    if not test.images or not len(test):
-        return None
-    rows = spread(len(test), SHOWN)
-    images = [_drawn(test, row, {_("found"): result.found[row]}) for row in rows]
-    return {"pictures": images, "conf": f"{result.conf:.2f}"}
+def _found(test: Dataset, result: PanopticResult) -> list[Block]:
+    rows = spread(len(test), SHOWN) if test.images and len(test) else []
+    text = _(
+        "Test images: on the left with their true segments, on the right with those that were found, things with a "
+        "score of at least {conf}. The threshold was chosen on validation images, where PQ is largest. Each thing has "
+        "a colour of its own; stuff is dark; what has no name is void."
+    ).format(conf=f"{result.conf:.2f}")
+    return pictures(text, [_drawn(test, row, {_("found"): result.found[row]}) for row in rows])
 
 
-def _worst(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
+def _worst(test: Dataset, result: PanopticResult) -> list[Block]:
     """Show the images with the lowest panoptic quality."""
-    order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST]
-    if not test.images or not order:
-        return None
-    return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in order]}
+    order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST] if test.images else []
+    text = _("Test images with the lowest PQ, each by itself: on the left with their true segments.")
+    return pictures(text, [_drawn(test, row, {_("found"): result.found[row]}) for row in order])
 
 
-def _steps(record: RunRecord, test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
+def _steps(record: RunRecord, test: Dataset, result: PanopticResult) -> list[Block]:
     """Show the system's own account of its steps, on the image with the most things.
 
     Only the first test images are considered.
     """
     model = record.model
     if not test.images or model is None or not hasattr(model, "explain"):
-        return None
+        return []
     few = range(min(len(test), LOOKED_AT))
     row = max(few, key=lambda row: int(test.target[row].thing.sum()))
     with torch.inference_mode():
         batch = next(iter(model.loader(test.only([row])).once(1)))
         steps = model.eval().explain(batch.image, batch.target[0], result.conf)
-    if not steps:
-        return None
-    return {
-        "steps": [(step.title, step.caption, joined([_pane(test, row, step.segments)], step.title)) for step in steps]
-    }
+    return [
+        Group(step.title, pictures(step.caption, [joined([_pane(test, row, step.segments)], step.title)]))
+        for step in steps
+    ]
 
 
 def _drawn(test: Dataset, row: int, found: Mapping[str, Panoptic]) -> Plot:
@@ -143,7 +143,7 @@ def _words(test: Dataset, one: Panoptic) -> str:
     return counted([test.classes[label] for label in labels if label >= 0])
 
 
-def _quality(record: RunRecord, result: PanopticResult) -> dict[str, Any]:
+def _quality(record: RunRecord, result: PanopticResult) -> list[Block]:
     """Tabulate quality by class, beside the constant answer and the untrained network."""
     names = {
         "": record.system,
@@ -151,25 +151,29 @@ def _quality(record: RunRecord, result: PanopticResult) -> dict[str, Any]:
         "untrained": _("the same network untrained"),
     }
     every = {"": record.measures, **result.baselines}
-    return {
-        "names": [registry.metric(name).title for name in FIGURES],
-        "systems": [
-            {"name": names[name], "figures": [figure(m, measures.get(m)) for m in FIGURES]}
-            for name, measures in every.items()
-        ],
-        "labels": [_label(one) for one in result.labels],
-        "groups": record.measures[next(iter(record.measures))].groups if record.measures else None,
-    }
-
-
-def _label(one: OfLabel) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "kind": _("thing") if one.thing else _("stuff"),
-        "segments": one.segments,
-        "figures": [figure("PQ", one.quality)],
-        "shares": [
-            units.UNKNOWN if share is None else units.percent(share) for share in (one.of_right, one.recognition)
-        ],
-        "counts": [one.right, one.missed, one.alarms],
-    }
+    text = _(
+        "A found segment is right where it overlaps a true one of its class by more than half. PQ, panoptic quality, "
+        "is the sum of the overlaps (IoU) of right ones, divided by right ones and half of the false alarms and of the "
+        "missed. It is SQ, the mean overlap of right ones, times RQ, which counts them alone. The figures are means "
+        "over classes."
+    )
+    columns = [
+        _("segments"), "PQ", _("95 % interval"), "SQ", "RQ", _("right"), _("missed"), _("false alarms")
+    ]  # fmt: skip
+    labels = [
+        [
+            one.name,
+            _("thing") if one.thing else _("stuff"),
+            units.whole(one.segments),
+            *figure("PQ", one.quality),
+            *(units.UNKNOWN if share is None else units.percent(share) for share in (one.of_right, one.recognition)),
+            *map(units.whole, (one.right, one.missed, one.alarms)),
+        ]
+        for one in result.labels
+    ]
+    return [
+        text,
+        *figures([_("system")], [([names[name]], measures) for name, measures in every.items()], FIGURES),
+        *grouped(record),
+        Group(_("Class by class"), [Table([_("class"), _("kind"), *columns], labels, right=columns)]),
+    ]

@@ -13,13 +13,12 @@ from souron.evaluation.vision.volumes import DICE, ERROR, HD95, SURFACE, OfOrgan
 from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.kinds.volume import WINDOW
-from souron.report.page import Plot, Section, figure, filled, joined, section
-from souron.report.parts import Table
+from souron.report.blocks import Block, Cell, Group, Plot, Section, Table, pictures, sections
+from souron.report.page import bare, figures, filled, joined
 from souron.stats.intervals import unseen
 from souron.utils import units
 from souron.utils.messages import _
 
-TEMPLATE = "segment_volume.html"
 PANE = 320  # width of a slice in the report, pixels
 SLICES = (0.3, 0.5, 0.7)  # fractions of the height between the lowest and highest organ voxel
 RARE = 0.05  # possible share of unseen failures above which a warning is shown
@@ -30,12 +29,11 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for volume segmentation."""
     result, test = record.details, record.test
     assert isinstance(result, VolumeResult) and test is not None
-    parts = (
+    return sections(
         ("found", _("Found organs"), _found(test, result)),
         ("organs", _("Organ by organ"), _organs(record, result)),
         ("worst", _("The least overlap"), _worst(test, result)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -45,7 +43,11 @@ def comparison(record: ComparisonRecord) -> list[Section]:
         return []
     maps = {name: np.asarray(areas[0]) for name, areas in found.items()}
     images = [_drawn(test, 0, number, maps) for number in _slices(test, 0)]
-    return section("side_by_side", _("Side by side"), TEMPLATE, images)
+    text = _(
+        "Three slices of one test volume: on the left with its true organs, then as each system in the order of the "
+        "table found them."
+    )
+    return sections(("side_by_side", _("Side by side"), pictures(text, images)))
 
 
 def headline(record: RunRecord) -> str:
@@ -101,27 +103,27 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'model("volume.nii.gz").save(Path("organs.nii.gz"))'
 
 
-def _found(test: Dataset, result: VolumeResult) -> dict[str, Any] | None:
+def _found(test: Dataset, result: VolumeResult) -> list[Block]:
     """Show the case with the median Dice."""
     if not test.volumes or not len(test):
-        return None
-    row = int(np.argsort(result.each)[len(test) // 2])
-    return _case(test, row, result)
+        return []
+    text = _("Three slices of the test volume in the middle of the order by Dice.")
+    return [text, *_case(test, int(np.argsort(result.each)[len(test) // 2]), result)]
 
 
-def _worst(test: Dataset, result: VolumeResult) -> dict[str, Any] | None:
+def _worst(test: Dataset, result: VolumeResult) -> list[Block]:
     if not test.volumes or len(test) < 2:
-        return None
-    return _case(test, int(np.argmin(result.each)), result)
+        return []
+    return [_("The test volume with the lowest mean Dice."), *_case(test, int(np.argmin(result.each)), result)]
 
 
-def _case(test: Dataset, row: int, result: VolumeResult) -> dict[str, Any]:
+def _case(test: Dataset, row: int, result: VolumeResult) -> list[Block]:
     found = {_("found"): result.found[row]}
-    return {
-        "file": test.file[row],
-        "dice": registry.metric(DICE).text(float(result.each[row])),
-        "pictures": [_drawn(test, row, number, found) for number in _slices(test, row)],
-    }
+    text = _(
+        "{file}, mean Dice {dice}: on the left with its true organs, on the right with those that were found. The "
+        "patient's right is on the left, front is up."
+    ).format(file=test.file[row], dice=registry.metric(DICE).text(float(result.each[row])))
+    return pictures(text, [_drawn(test, row, number, found) for number in _slices(test, row)])
 
 
 def _slices(test: Dataset, row: int) -> list[int]:
@@ -159,7 +161,7 @@ def _words(test: Dataset, area: np.ndarray) -> str:
     return ", ".join(names) or _("nothing")
 
 
-def _organs(record: RunRecord, result: VolumeResult) -> dict[str, Any]:
+def _organs(record: RunRecord, result: VolumeResult) -> list[Block]:
     """Tabulate figures by organ and beside baselines: the mean map and the untrained network."""
     names = {
         "": record.system,
@@ -167,14 +169,21 @@ def _organs(record: RunRecord, result: VolumeResult) -> dict[str, Any]:
         "untrained": _("the same network untrained"),
     }
     every = {"": record.measures, **result.baselines}
-    return {
-        "metrics": [registry.metric(name).title for name in FIGURES],
-        "systems": [
-            {"name": names[name], "figures": [figure(m, said.get(m)) for m in FIGURES]} for name, said in every.items()
-        ],
-        "organs": [_organ(one) for one in result.organs],
-        "parts": _parts(result),
-    }
+    text = _(
+        "Dice: twice the voxels that both have, as a share of those of both. HD95: 95 % of each surface lie within so "
+        "many millimetres of the other one. Surface Dice: the share of both surfaces that lies within 2 mm of the "
+        "other one. Volume error: how many per cent of its true volume an organ is off. All of them are the mean over "
+        "a case's organs."
+    )
+    systems = [([names[name]], measures) for name, measures in every.items()]
+    ml = [_("true ml"), _("found ml"), _("error in ml"), _("95 % interval"), _("error in per cent")]
+    columns = [_("cases"), "Dice", _("95 % interval"), "HD95", _("95 % interval"), *ml]
+    return [
+        text,
+        *figures([_("system")], systems, FIGURES, cells=bare),
+        Table([_("organ"), *columns], [_organ(one) for one in result.organs], right=columns),
+        Group(_("Part by part"), [_parts(result)]),
+    ]
 
 
 def _parts(result: VolumeResult) -> Table:
@@ -202,15 +211,16 @@ def _parts(result: VolumeResult) -> Table:
     return Table((_("organ"), *names), rows, right=names, text=text)
 
 
-def _organ(one: OfOrgan) -> dict[str, Any]:
+def _organ(one: OfOrgan) -> list[str]:
     error = one.error
-    return {
-        "name": one.name,
-        "cases": one.cases,
-        "figures": [figure(DICE, one.dice), figure(HD95, one.hd95)],
-        "truth": f"{one.truth:.4g}" if one.cases else units.UNKNOWN,
-        "found": f"{one.found:.4g}" if one.cases else units.UNKNOWN,
-        "error": f"{error.value:+.3g}" if error else units.UNKNOWN,
-        "ends": f"{error.low:+.3g} … {error.high:+.3g}" if error else "",
-        "share": f"{error.value / one.truth:+.1%}" if error else units.UNKNOWN,
-    }
+    return [
+        one.name,
+        Cell(units.whole(one.cases), one.cases),
+        *bare(DICE, one.dice),
+        *bare(HD95, one.hd95),
+        f"{one.truth:.4g}" if one.cases else units.UNKNOWN,
+        f"{one.found:.4g}" if one.cases else units.UNKNOWN,
+        f"{error.value:+.3g}" if error else units.UNKNOWN,
+        Cell(f"{error.low:+.3g} … {error.high:+.3g}" if error else "", style="faint"),
+        f"{error.value / one.truth:+.1%}" if error else units.UNKNOWN,
+    ]

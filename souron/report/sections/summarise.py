@@ -1,15 +1,13 @@
 """Report sections of summarisation."""
 
-from typing import Any
-
-from souron import registry
 from souron.evaluation.language.generated_texts import WrittenResult
 from souron.evaluation.language.generated_texts import shortened as shown
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.report.page import Section, figure, filled, section
+from souron.report.blocks import Section, Table, sections, texts
+from souron.report.page import bare, figures, filled
+from souron.utils import units
 from souron.utils.messages import _
 
-TEMPLATE = "written.html"
 NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
 
 
@@ -28,15 +26,10 @@ def run(record: RunRecord) -> list[Section]:
         )
         for row, (said,) in result.shown
     ]
-    part = {
-        "told": _("Some test texts, evenly spaced, not selected; of long ones only the beginning is shown."),
-        "texts": rows,
-    }
-    parts = (
-        ("languages", _("By language"), _languages(result)),
-        ("written", _("Summaries to read"), part if rows else None),
+    text = _("Some test texts, evenly spaced, not selected; of long ones only the beginning is shown.")
+    return sections(
+        ("languages", _("By language"), _languages(result)), ("written", _("Summaries to read"), texts(text, rows))
     )
-    return [one for name, title, each in parts for one in section(name, title, TEMPLATE, each)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -73,16 +66,10 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'print(model("text.txt"))'
 
 
-def _languages(result: WrittenResult) -> Any:
+def _languages(result: WrittenResult) -> list[Table]:
     names = {"en": _("English"), "ja": _("Japanese")}
-    return (
-        {
-            "metrics": [registry.metric(name).title for name in NAMES],
-            "rows": [
-                (names.get(language, language), measures[NAMES[0]].n, [figure(name, measures[name]) for name in NAMES])
-                for language, measures in result.by_language.items()
-            ],
-        }
-        if result.by_language
-        else None
-    )
+    rows = [
+        ([names.get(language, language), units.whole(measures[NAMES[0]].n)], measures)
+        for language, measures in result.by_language.items()
+    ]
+    return figures([_("language"), _("test cases")], rows, NAMES, [_("test cases")], bare)

@@ -4,17 +4,17 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.language import named_entities
 from souron.evaluation.language.named_entities import TagResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.spans import marked
 from souron.metrics.tag import F1, PRECISION, RECALL
-from souron.report.page import Section, figure, filled, section
+from souron.report.blocks import Block, Cell, Live, Section, sections
+from souron.report.page import bare, figures, filled
+from souron.utils import units
 from souron.utils.messages import _
 
-TEMPLATE = "tag.html"
 NAMES = (F1, PRECISION, RECALL)
 
 
@@ -22,8 +22,7 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, TagResult) and test is not None
-    parts = (("read", _("Sentences to read"), _read(result, test)), ("labels", _("By label"), _labels(result)))
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+    return sections(("read", _("Sentences to read"), _read(result, test)), ("labels", _("By label"), _labels(result)))
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -31,14 +30,14 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     if not record.details or record.test is None:
         return []
     labels, every = (named_entities.labels_of(record.test.classes), named_entities.sentences(record.test))
-    rows = [
-        (
-            _html(every[row].text, every[row].spans.tolist(), labels),
-            [(name, _html(every[row].text, spans, labels)) for name, spans in each.items()],
-        )
-        for row, each in record.details
-    ]
-    return section("differing", _("Where they disagree"), TEMPLATE, rows)
+    shown: list[Block] = []
+    for row, each in record.details:
+        said = [_marked(every[row].text, spans, labels, name) for name, spans in each.items()]
+        shown += [_marked(every[row].text, every[row].spans.tolist(), labels), *said]
+    text = _(
+        "Test sentences in which the systems marked other spans: above what is right, below what each system found."
+    )
+    return sections(("differing", _("Where they disagree"), [text, *shown]))
 
 
 def headline(record: RunRecord) -> str:
@@ -56,27 +55,27 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'print(model(Text("...")))'
 
 
-def _html(text: str, spans: Any, labels: tuple[str, ...]) -> Markup:
-    return Markup(marked(text, named_entities.named(text, spans, labels), labels))  # it escapes the text
-
-
-def _read(result: TagResult, test: Dataset) -> Any:
+def _read(result: TagResult, test: Dataset) -> list[Block]:
     labels, every = named_entities.labels_of(test.classes), named_entities.sentences(test)
-    return [
-        (
-            test.file[row],
-            _html(every[row].text, every[row].spans.tolist(), labels),
-            _html(every[row].text, spans, labels),
-        )
-        for row, spans in result.read
-    ]
+    shown: list[Block] = []
+    for row, spans in result.read:
+        right = _marked(every[row].text, every[row].spans.tolist(), labels)
+        shown += [Cell(test.file[row], style="faint"), right, _marked(every[row].text, spans, labels)]
+    text = _("Test sentences, those with mistakes first: above what is right, below what was found.")
+    return [text, *shown] if shown else []
 
 
-def _labels(result: TagResult) -> Any:
-    return {
-        "metrics": [registry.metric(name).title for name in NAMES],
-        "rows": [
-            (label, result.counts[label], [figure(name, measures[name]) for name in NAMES])
-            for label, measures in result.by_label.items()
-        ],
-    }
+def _labels(result: TagResult) -> list[Block]:
+    rows = [([label, units.whole(result.counts[label])], measures) for label, measures in result.by_label.items()]
+    text = _(
+        "A span is right if its beginning, its end and its label are. Precision is the share of right ones among those "
+        "found, recall among those that are there; F1 is their harmonic mean."
+    )
+    return [text, *figures([_("label"), _("spans")], rows, NAMES, [_("spans")], bare)]
+
+
+def _marked(text: str, spans: Any, labels: tuple[str, ...], name: str = "") -> Live:
+    """Show a text with its spans marked; ``name`` of a system stands before it."""
+    drawn = Markup(marked(text, named_entities.named(text, spans, labels), labels))  # it escapes the text
+    before = Markup('<span class="faint">{}</span> ').format(name) if name else ""
+    return Live(Markup('<p class="text">{}{}</p>').format(before, drawn), text)

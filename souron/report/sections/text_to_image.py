@@ -10,14 +10,13 @@ from typing import Any
 from souron.data.composing.captioned_words import TITLES
 from souron.evaluation.generators.prompt_adherence import ATTRIBUTES, OfPart, PromptedGallery, PromptedResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.kinds.codecs import animation
 from souron.metrics import text_to_image as metrics
-from souron.report.page import Section, figure, filled, plot, section, tile
-from souron.report.sections import match
+from souron.report.blocks import Block, Cell, Gallery, Section, Table, sections
+from souron.report.page import figure, filled, tile
+from souron.report.sections import generate, match
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
-TEMPLATE = "text_to_image.html"
 SHOWN = 32  # prompts
 IN_A_ROW = 10  # prompts of a comparison
 OF_A_PROMPT = TITLES | {"caption": N_("caption found")}
@@ -28,30 +27,18 @@ def run(record: RunRecord) -> list[Section]:
     result: PromptedResult = record.details
     drawn = result.generation
     floor = drawn.reference.floor.measures if drawn.reference.floor else {}
-    near = {name: each for name, each in drawn.measures.items() if name in floor}
-    resemblance = {
-        "eye": drawn.reference.extractor.name,
-        "count": units.whole(len(drawn.sample)),
-        "rows": [
-            {"name": name, "n": measure.n, **figure(name, measure), "floor": figure(name, floor.get(name))["text"]}
-            for name, measure in near.items()
-        ],
-    }
-    film = len(record.film) > 1 and plot(
-        animation.film(animation.frames(record.film)), _("the same images during training")
-    )
-    parts = (
+    caption = _("The same noise and prompts, again and again, during training.")
+    return sections(
         ("prompts", _("Prompts and images"), prompts(record)),
         ("obedience", _("What was requested, and what is recognised"), obedience(result)),
-        ("resemblance", _("How close to real images"), resemblance),
-        ("film", _("How it learnt to generate"), film),
+        ("resemblance", _("How close to real images"), generate.resemblance(drawn, list(floor))),
+        ("film", _("How it learnt to generate"), generate.film(record, caption)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the images of the compared systems for the same prompts."""
-    return section("gallery", _("The same prompts"), TEMPLATE, gallery(record))
+    return sections(("gallery", _("The same prompts"), gallery(record)))
 
 
 def headline(record: RunRecord) -> str:
@@ -93,7 +80,7 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text.format(data=record.data), 'model.generate(4, prompt="a blue bird on grass").folder'
 
 
-def prompts(record: RunRecord) -> dict[str, Any]:
+def prompts(record: RunRecord) -> list[Block]:
     """Return the first prompts, uncurated, with generated images and missed attributes."""
     result: PromptedResult = record.details
     answers = record.answers[0]
@@ -105,44 +92,49 @@ def prompts(record: RunRecord) -> dict[str, Any]:
             wrong = [_(TITLES[name]) for place, name in enumerate(ATTRIBUTES) if float(right[row, place]) == 0]
             lines.append(_("missed: {names}").format(names=", ".join(wrong)) if wrong else "✓")
         tiles.append(tile(result.generation.sample[row], prompt, lines))
-    return {"each": units.seconds(result.generation.seconds), "tiles": tiles}
+    text = _(
+        "Captions of test images, and the images generated for them: the first samples, not selected. An image takes "
+        "{each}."
+    )
+    return [text.format(each=units.seconds(result.generation.seconds)), Gallery(tiles)]
 
 
-def obedience(result: PromptedResult) -> dict[str, Any]:
+def obedience(result: PromptedResult) -> list[Block]:
     """Tabulate accuracy by attribute for each subset and language."""
+    columns = [
+        _("number"), _("as asked"), _("95 % interval"), _("floor"), _("ceiling"), _("share of the way")
+    ]  # fmt: skip
     rows = [
-        {
-            "of": _named(part),
-            "attribute": _(OF_A_PROMPT[name]),
-            "cases": part.cases,
-            "floor": units.percent(part.floor[name]),
-            "ceiling": units.percent(part.ceiling[name]),
-            "way": _way(part, name),
-            "figures": [figure(metrics.ACCURACY, measure)],
-        }
+        [
+            _named(part),
+            _(OF_A_PROMPT[name]),
+            Cell(units.whole(part.cases), part.cases),
+            *figure(metrics.ACCURACY, measure),
+            Cell(units.percent(part.floor[name]), part.floor[name]),
+            Cell(units.percent(part.ceiling[name]), part.ceiling[name]),
+            _way(part, name),
+        ]
         for part in result.parts
         for name, measure in part.measures.items()
     ]
-    return {"rows": rows} if rows else {}
+    text = _(
+        "A network that was trained on real scenes, and never saw a generated one, reads the images. Floor: the same "
+        "images with the captions of others. Ceiling: real test images with their own captions. The share of the way "
+        "is 0 at the floor and 1 at the ceiling."
+    )
+    return [text, Table([_("prompts"), _("attribute"), *columns], rows, right=columns)] if rows else []
 
 
-def gallery(record: ComparisonRecord) -> dict[str, Any]:
+def gallery(record: ComparisonRecord) -> list[Block]:
     """Return the images of each system for the same prompts."""
     found: PromptedGallery = record.details
-    names = [row.system for row in record.rows]
-    return {
-        "prompts": found.prompts[:IN_A_ROW],
-        "rows": [
-            (
-                name,
-                [
-                    tile(image, prompt)
-                    for image, prompt in zip(found.drawn[name][:IN_A_ROW], found.prompts, strict=False)
-                ],
-            )
-            for name in names
-        ],
-    }
+    prompts = found.prompts[:IN_A_ROW]
+    rows = []
+    for row in record.rows:
+        drawn = zip(found.drawn[row.system][:IN_A_ROW], prompts, strict=False)
+        rows.append([row.system, *(Cell("", image=tile(image, prompt)) for image, prompt in drawn)])
+    text = _("Of the first training of each, for the first prompts: none is selected.")
+    return [text, Table(["", *prompts], rows)]
 
 
 def _named(part: OfPart) -> str:

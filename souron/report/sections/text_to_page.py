@@ -1,16 +1,14 @@
 """Report sections of web pages generated from requests."""
 
-from typing import Any
-
-from souron import registry
 from souron.data.language import web_pages
 from souron.evaluation.language.generated_texts import shortened as shown
 from souron.evaluation.language.web_pages import PageResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.report.page import Section, figure, filled, section
+from souron.report.blocks import Section, Table, sections, texts
+from souron.report.page import bare, figures, filled
+from souron.utils import units
 from souron.utils.messages import N_, _
 
-TEMPLATE = "text_to_page.html"
 NAMES = ("all right", "F1 of parts", "colours right", "counts right", "labels right")
 SUBSETS = {
     "new combinations": N_("combinations of parts that were not in training"),
@@ -34,15 +32,14 @@ def run(record: RunRecord) -> list[Section]:
         )
         for row, said in result.shown
     ]
-    told = _(
+    text = _(
         "Some test requests, evenly spaced, not selected, with the parts of the page that "
         "was written, read from its HTML."
     )
-    parts = (
+    return sections(
         ("apart", _("What was held out of training"), _apart(result)),
-        ("written", _("Pages to read"), {"told": told, "texts": rows} if rows else None),
+        ("written", _("Pages to read"), texts(text, rows)),
     )
-    return [one for name, title, each in parts for one in section(name, title, TEMPLATE, each)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -75,20 +72,11 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text, 'print(model("request.txt"))'
 
 
-def _apart(result: PageResult) -> Any:
+def _apart(result: PageResult) -> list[Table]:
     names = {"en": _("English"), "ja": _("Japanese")}
 
     def called(name: str) -> str:
         return ", ".join(_(SUBSETS[each]) if each in SUBSETS else names.get(each, each) for each in name.split(", "))
 
-    return (
-        {
-            "metrics": [registry.metric(name).title for name in NAMES],
-            "rows": [
-                (called(name), measures[NAMES[0]].n, [figure(each, measures[each]) for each in NAMES])
-                for name, measures in result.apart.items()
-            ],
-        }
-        if result.apart
-        else None
-    )
+    rows = [([called(name), units.whole(measures[NAMES[0]].n)], measures) for name, measures in result.apart.items()]
+    return figures([_("test cases"), _("number")], rows, NAMES, [_("number")], bare)

@@ -15,12 +15,12 @@ from souron.evaluation.generators.prompt_adherence import PromptedGallery
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.metrics import text_to_video as metrics
-from souron.report.page import Section, figure, filled, section, tile
+from souron.report.blocks import Block, Cell, Gallery, Section, Table, sections
+from souron.report.page import figure, filled, tile
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
 OF_A_FILM = TITLES | {metrics.FLICKER: metrics.FLICKER}
-TEMPLATE = "text_to_video.html"
 SHOWN = 24  # prompts
 COMPARED = 10  # prompts
 SUBSETS = {"new films": N_("new films"), NEW: N_("new pairs of object and motion")}
@@ -29,11 +29,10 @@ SUBSETS = {"new films": N_("new films"), NEW: N_("new pairs of object and motion
 def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for text-to-video systems."""
     result: FilmResult = record.details
-    parts = (
+    return sections(
         ("prompts", _("Prompts and films"), prompts(record)),
         ("obedience", _("What was requested, and what is recognised"), obedience(result)),
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:
@@ -41,11 +40,11 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     found: PromptedGallery = record.details
     names = [row.system for row in record.rows]
     rows = [
-        (prompt, [tile(shown(found.drawn[name][row]), prompt) for name in names])
+        [prompt, *(Cell("", image=tile(shown(found.drawn[name][row]), prompt)) for name in names)]
         for row, prompt in enumerate(found.prompts[:COMPARED])
     ]
-    part = {"names": names, "rows": rows}
-    return section("gallery", _("The same prompts"), TEMPLATE, part)
+    text = _("Of the first training of each, for the first prompts: none is selected.")
+    return sections(("gallery", _("The same prompts"), [text, Table(["", *names], rows)]))
 
 
 def headline(record: RunRecord) -> str:
@@ -85,7 +84,7 @@ def shown(strip: Tensor) -> Image.Image:
     return animation.sheet(film, len(film))
 
 
-def prompts(record: RunRecord) -> dict[str, Any]:
+def prompts(record: RunRecord) -> list[Block]:
     """Return the first prompts, uncurated, with generated films and missed attributes."""
     result: FilmResult = record.details
     right: Any = record.answers[0]["right"]
@@ -94,10 +93,14 @@ def prompts(record: RunRecord) -> dict[str, Any]:
         wrong = [_(TITLES[name]) for place, name in enumerate(ATTRIBUTES) if float(right[row, place]) == 0]
         told = _("missed: {names}").format(names=", ".join(wrong)) if wrong else "✓"
         tiles.append(tile(shown(result.strips[row]), prompt, [prompt, told]))
-    return {"each": units.seconds(result.seconds), "tiles": tiles}
+    text = _(
+        "Captions of test films, and the films generated for them, frame by frame: the first samples, not selected. A "
+        "film takes {each}."
+    )
+    return [text.format(each=units.seconds(result.seconds)), Gallery(tiles)]
 
 
-def obedience(result: FilmResult) -> dict[str, Any]:
+def obedience(result: FilmResult) -> list[Block]:
     """Tabulate accuracy by attribute, and flicker, for each subset and language."""
     rows = []
     for part in result.parts:
@@ -106,16 +109,23 @@ def obedience(result: FilmResult) -> dict[str, Any]:
             metric = metrics.FLICKER if level else metrics.ATTRIBUTES[name]
             ceiling = part.ceiling[name]
             rows.append(
-                {
-                    "of": _named(part),
-                    "attribute": _(OF_A_FILM[name]),
-                    "cases": part.cases,
-                    "figures": [figure(metric, measure)],
-                    "floor": "" if level else units.percent(part.floor[name]),
-                    "ceiling": f"{ceiling:.2f}" if level else units.percent(ceiling),
-                }
+                [
+                    _named(part),
+                    _(OF_A_FILM[name]),
+                    Cell(units.whole(part.cases), part.cases),
+                    *figure(metric, measure),
+                    "" if level else units.percent(part.floor[name]),
+                    f"{ceiling:.2f}" if level else units.percent(ceiling),
+                ]
             )
-    return {"rows": rows}
+    text = _(
+        "Networks that were trained on real films, and never saw a generated one, read the films. Floor: the same "
+        "films with the captions of others. Ceiling: real test films with their own captions. Flicker is how many grey "
+        "levels a pixel changes from frame to frame where nothing should change: lower is better, and real films stand "
+        "beside it."
+    )
+    columns = [_("number"), _("as asked"), _("95 % interval"), _("floor"), _("ceiling")]
+    return [text, Table([_("prompts"), _("attribute"), *columns], rows, right=columns)]
 
 
 def _named(part: OfPart) -> str:

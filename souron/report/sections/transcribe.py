@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
-from souron import registry
 from souron.evaluation.language.generated_texts import shortened
 from souron.evaluation.language.transcription import TranscribeResult
 from souron.metrics.transcription import CHARACTER, WORD
-from souron.report.page import Section, figure, filled, section
+from souron.report.blocks import Block, Cell, Group, Live, Section, Table, sections
+from souron.report.page import bare, figures, filled
 from souron.report.recordings import listening, player, spectrogram
+from souron.utils import units
 from souron.utils.messages import _
 
 if TYPE_CHECKING:
     from souron.evaluation.record import ComparisonRecord, RunRecord
 
-TEMPLATE = "transcribe.html"
 SEEN = 3  # recordings with spectrogram and sound
 
 
@@ -22,41 +22,31 @@ def run(record: "RunRecord") -> list[Section]:
     result, test = record.details, record.test
     assert isinstance(result, TranscribeResult) and test is not None
     names = [name for name in (WORD, CHARACTER) if name in record.measures]
-    table: Any = {
-        "metrics": [registry.metric(name).title for name in names],
-        "rows": [
-            (language, [figure(name, measures.get(name)) for name in names])
-            for language, measures in result.by_language.items()
-        ],
-    }
-    heard = {
-        "told": _(
-            "Some test recordings, evenly spaced, not selected. Where it is known, the "
-            "lower image shows where the system listened for each token of its text."
-        ),
-        "recordings": [_heard(result, test, row, text, number) for number, (row, text) in enumerate(result.shown)],
-    }
-    nothing = _("(nothing)")
-    confused = {
-        "told": _("The most frequent errors of words, in the test recordings that are kept."),
-        "rows": [(said or nothing, other or nothing, times) for said, other, times in result.confused],
-    }
-    parts = (
-        ("languages", _("By language"), table if result.by_language else None),
-        ("confused", _("Words that were confused"), confused if result.confused else None),
-        ("heard", _("Recordings to read and hear"), heard if result.shown else None),
+    languages = [([language], measures) for language, measures in result.by_language.items()]
+    heard = _(
+        "Some test recordings, evenly spaced, not selected. Where it is known, the "
+        "lower image shows where the system listened for each token of its text."
     )
-    return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+    recordings = [_heard(result, test, row, text, number) for number, (row, text) in enumerate(result.shown)]
+    nothing = _("(nothing)")
+    confused = _("The most frequent errors of words, in the test recordings that are kept.")
+    rows = [(said or nothing, other or nothing, units.whole(times)) for said, other, times in result.confused]
+    table = Table([_("said"), _("heard"), _("times")], rows, right=[_("times")])
+    return sections(
+        ("languages", _("By language"), figures([_("language")], languages, names, cells=bare)),
+        ("confused", _("Words that were confused"), [confused, table] if rows else []),
+        ("heard", _("Recordings to read and hear"), [heard, *recordings] if recordings else []),
+    )
 
 
-def _heard(result: TranscribeResult, test: Any, row: int, text: str, number: int) -> Any:
-    words = [(_("by a person"), shortened(test.target[row])), (_("by the system"), text)]
-    if number >= SEEN and row not in result.attention:
-        return test.file[row], words, None, None
-    recording = test.input[row]
-    seen = result.attention.get(row)
-    image = spectrogram(recording) if seen is None else listening(recording, seen, text)
-    return test.file[row], words, image, player(recording)
+def _heard(result: TranscribeResult, test: Any, row: int, text: str, number: int) -> Group:
+    read = [(_("by a person"), shortened(test.target[row])), (_("by the system"), text)]
+    shown: list[Block] = [Table([], [(name, Cell(words, style="text")) for name, words in read])]
+    if number < SEEN or row in result.attention:
+        recording, seen = test.input[row], result.attention.get(row)
+        shown.append(spectrogram(recording) if seen is None else listening(recording, seen, text))
+        shown.append(Live(player(recording)))
+    return Group(test.file[row], shown)
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:

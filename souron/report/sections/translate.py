@@ -1,41 +1,34 @@
 """Report sections of translation."""
 
-from typing import Any
-
 from souron.evaluation.language.generated_texts import WrittenResult
 from souron.evaluation.language.generated_texts import shortened as shown
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.report.page import Section, filled, section
+from souron.report.blocks import Section, sections, texts
+from souron.report.page import filled
 from souron.utils.messages import _
-
-TEMPLATE = "written.html"
 
 
 def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, WrittenResult) and test is not None
-    rows: list[Any] = []
-    for row, (said, back) in result.shown:
-        rows.append(
-            (
-                test.file[row],
-                [
-                    (_("text"), shown(test.input[row])),
-                    (_("by a person"), shown(test.target[row])),
-                    (_("by the system"), said),
-                    (_("by the system, backwards"), back),
-                ],
-            )
+    rows = [
+        (
+            test.file[row],
+            [
+                (_("text"), shown(test.input[row])),
+                (_("by a person"), shown(test.target[row])),
+                (_("by the system"), said),
+                (_("by the system, backwards"), back),
+            ],
         )
-    part = {
-        "told": _(
-            "Some test texts, evenly spaced, not selected. Each was translated in both "
-            "directions: backwards means from the person's translation."
-        ),
-        "texts": rows,
-    }
-    return section("written", _("Translations to read"), TEMPLATE, part if rows else None)
+        for row, (said, back) in result.shown
+    ]
+    text = _(
+        "Some test texts, evenly spaced, not selected. Each was translated in both "
+        "directions: backwards means from the person's translation."
+    )
+    return sections(("written", _("Translations to read"), texts(text, rows)))
 
 
 def comparison(record: ComparisonRecord) -> list[Section]:

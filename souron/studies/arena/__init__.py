@@ -2,11 +2,9 @@
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
-
-from markupsafe import Markup
 
 from souron.data.dataset import Skipped
 from souron.kinds.signature import Choice
@@ -76,9 +74,8 @@ class ArenaRecord(Record):
         return [*super().shown(), *about, told]
 
     def sections(self) -> list[Section]:
-        about = wording.about_ratings() if self.result.votes else ""
-        told = Markup("<p>{}</p>").format(about)
-        return [one._replace(html=one.html + told) for one in super().sections()]
+        about = [wording.about_ratings()] if self.result.votes else []
+        return [replace(one, blocks=[*one.blocks, *about]) for one in super().sections()]
 
 
 class BlindVotes(Study):

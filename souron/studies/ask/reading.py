@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from souron.evaluation.language import unsupported_words
 from souron.kinds.passages import Passage, Passages, place
 from souron.kinds.text import Text
-from souron.study import Fact, Record, Section, Table
+from souron.study import Fact, Live, Record, Section, Table
 from souron.utils import units
 from souron.utils.messages import N_, _
 
@@ -122,10 +122,10 @@ class Reading(Record):
         return [Table(columns, rows, right=columns[1:])]
 
     def sections(self) -> list[Section]:
-        quotes = Section("passages", _("Passages"), Markup(self.passages._repr_html_()))
+        quotes = Section("passages", _("Passages"), [Live(Markup(self.passages._repr_html_()))])
         if not self.answer:
             return [quotes]
-        return [quotes, Section("answer", _("Answer of the language model"), self.answer_html())]
+        return [quotes, Section("answer", _("Answer of the language model"), [Live(self.answer_html(), self.answer)])]
 
     def answer_html(self) -> Markup:
         """Return the answer of the language model, with words that occur in no passage marked."""

@@ -13,7 +13,7 @@ from souron.metrics.recalibration import Recalibration
 from souron.metrics.risk_calibration import DISTANCES, FEWEST, NAMES, REASONS, RiskCalibration
 from souron.stats.records import Measure
 from souron.stats.variance import Scores
-from souron.study import Fact, Record, Section, Table
+from souron.study import Block, Fact, Record, Section, Table, sections
 from souron.utils import plotting, units
 from souron.utils.messages import N_, _, listed
 
@@ -148,18 +148,15 @@ class CalibrationRecord(Record):
     def sections(self) -> list[Section]:
         from souron.report import page
 
-        found: list[Section] = []
+        parts: list[tuple[str, str, Sequence[Block]]] = []
         for after, name in ((False, "curves"), (True, "recalibrated")):
             tables = self._tables_of(after)
-            for place, table in enumerate(tables):
-                found += page.section(f"{name}-{place}", table.title, "macros.html", table, "table")
+            parts += [(f"{name}-{place}", table.title, [table]) for place, table in enumerate(tables)]
             if any(made.curve for _name, _risk, made in self.judged(after)):
                 title = _("Curve after recalibration") if after else _("Observed against predicted risk")
                 drawn = page.plot(curves(list(self.judged(after)), self.outcome), title)
-                found += page.section(name, title, "macros.html", drawn, "plot")
-        for table in self._formula_table():
-            found += page.section("formula", table.title, "macros.html", table, "table")
-        return found
+                parts.append((name, title, [drawn]))
+        return sections(*parts, *(("formula", table.title, [table]) for table in self._formula_table()))
 
 
 def _figure(measure: Measure | None, times: float = 1.0, digits: int = 2) -> str:

@@ -10,14 +10,13 @@ from souron.kinds import finding
 from souron.kinds.codecs import animation
 from souron.kinds.graphics import overlay
 from souron.kinds.points import Points
-from souron.report.page import Plot, section
+from souron.report.blocks import Plot
 from souron.studies.cephalometry import measures
 from souron.studies.cephalometry.measures import MEASURES, Error, Norm
-from souron.study import Fact, Record, Section, Table
+from souron.study import Block, Cell, Fact, Group, Record, Section, Table, sections
 from souron.utils import units
 from souron.utils.messages import N_, _
 
-TEMPLATE = "cephalometry.html"
 SHOWN = 12  # films on the page
 WIDE = 512  # pixels of a shown film
 PLANES = (("S", "N"), ("Po", "Or"), ("PNS", "ANS"), ("Go", "Me"), ("N", "Pog"), ("A", "B"))
@@ -177,23 +176,27 @@ class Analysis(Record):
         return rows
 
     def sections(self) -> list[Section]:
-        films = [
-            {
-                "title": Path(film.file).name,
-                "image": Plot(animation.thumbnail(drawn(film.answer), WIDE), _("landmarks and planes"), WIDE),
-                "rows": [(measure_title(row[0]), *row[1:]) for row in self.rows(film)],
-            }
-            for film in self.films[:SHOWN]
-        ]
-        part = {"films": films, "columns": self._columns, "more": len(self.films) - len(films)}
+        films: list[Block] = []
+        for film in self.films[:SHOWN]:
+            image = Plot(animation.thumbnail(drawn(film.answer), WIDE), _("landmarks and planes"), WIDE)
+            rows = [(measure_title(row[0]), *row[1:]) for row in self.rows(film)]
+            films.append(Group(Path(film.file).name, [image, Table(self._columns, rows, right=self._columns[1:4])]))
+        if (more := len(self.films) - len(films)) > 0:
+            text = _("and {count} more films, in cephalometry.json")
+            films.append(Cell(text.format(count=more), style="faint"))
+        columns = [_("bias"), _("95 % limits"), _("test cases")]
         error = [
             (measure_title(name), f"{one.bias:+.2f}", f"±{measures.LIMITS * one.deviation:.2f}", units.whole(one.cases))
             for name, one in self.error.items()
         ]
-        return [
-            *section("films", _("Each film"), TEMPLATE, part),
-            *section("agreement", _("Agreement with marked landmarks"), TEMPLATE, error),
-        ]
+        about = _(
+            "Predicted minus marked on the detector's own test cases: the mean difference (bias), and the limits that "
+            "hold 95 % of the differences (Bland, Altman 1986)."
+        )
+        agreement: list[Block] = [about, Table([_("measure"), *columns], error, right=columns)] if error else []
+        return sections(
+            ("films", _("Each film"), films), ("agreement", _("Agreement with marked landmarks"), agreement)
+        )
 
 
 def _blank(unit: str) -> str:

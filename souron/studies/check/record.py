@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from souron.evaluation.claims.parts import Change
-from souron.report.page import section
+from souron.report.page import part
 from souron.report.page import write as write_page
 from souron.studies.check import page
 from souron.studies.references import findings as references
 from souron.studies.references.findings import Finding
-from souron.study import Fact, Record, Section, Table
+from souron.study import Cell, Fact, Live, Record, Section, Table, sections
 from souron.utils import units
 from souron.utils.messages import N_, _
-
-TEMPLATE = "claims.html"
 
 STATES = {
     "supported": N_("supported"),
@@ -191,12 +189,13 @@ class CheckedAnswer(CheckRecord):
         return [Table(columns, rows), *table_of(self.citations)]
 
     def sections(self) -> list[Section]:
-        parts = (
-            ("answer", _("The answer"), page.answer(self)),
-            ("passages", _("Sentence by sentence"), page.rows(self)),
-        )
-        made = [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
-        return [*made, *section_of(self.citations)]
+        cited = _("Kryscinski and others (2020), arXiv:1910.12840; Manakul and others (2023), arXiv:2303.08896.")
+        answer = Live(part("claims.html", answer=page.answer(self)), self.answer)
+        return [
+            Section("answer", _("The answer"), [answer]),
+            Section("passages", _("Sentence by sentence"), [Live(page.rows(self)), Cell(cited, style="faint")]),
+            *section_of(self.citations),
+        ]
 
     def __str__(self) -> str:
         lines = self.sentences()
@@ -249,8 +248,7 @@ def table_of(findings: Sequence[Finding]) -> list[Table]:
 
 
 def section_of(findings: Sequence[Finding]) -> list[Section]:
-    part = page.citations(findings) if findings else None
-    return section("citations", _("References"), TEMPLATE, part)
+    return sections(("citations", _("References"), [Live(page.citations(findings))] if findings else []))
 
 
 def line(text: str) -> str:

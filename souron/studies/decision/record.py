@@ -10,18 +10,17 @@ from typing import Any
 from souron.data.prediction_table import NAMED
 from souron.data.predictions import Predictions
 from souron.evaluation.decision_curves import ABOVE, Curve, Decision, Point, Range
-from souron.report import page, parts, verdict, viewer, wording
+from souron.report import page, verdict, viewer, wording
 from souron.stats.records import Measure, pairs_as_json
 from souron.studies.decision import figure, sliders
 from souron.studies.decision.sliders import percent
-from souron.study import Fact, Record, Section, Table
+from souron.study import Fact, Live, Record, Section, Table, sections
 from souron.utils import units
 from souron.utils.messages import N_, _, again, listed
 
 FEW_INSIDE = 0.1  # share of the predicted risks within the range of thresholds
 FEW_ILL = 20  # patients with, or without, the class
 SHORTEST = 1e-9  # width of a range
-PARTS = "decision_parts.html"
 
 
 @dataclass
@@ -161,7 +160,7 @@ class DecisionRecord(Record):
             notes.append(_("No column names patients: each case counts as a patient of its own."))
         return notes
 
-    def tables(self) -> Sequence[parts.Table]:
+    def tables(self) -> Sequence[Table]:
         pairs = [self._pairs()] if self.made.ranking.verdicts else []
         return [self._benefits(), self._differences(), *pairs]
 
@@ -203,7 +202,7 @@ class DecisionRecord(Record):
         title = _("Against treating all and treating none")
         return Table(columns, rows, title, right=[columns[0], *columns[-4:]], text=text)
 
-    def _pairs(self) -> parts.Table:
+    def _pairs(self) -> Table:
         title = _("Net benefit of pairs at a threshold of {threshold}").format(threshold=percent(self.made.marked[0]))
         return replace(verdict.pairs(self.made.ranking), title=title)
 
@@ -222,17 +221,22 @@ class DecisionRecord(Record):
         ]
 
     def sections(self) -> list[Section]:
-        made = self.made
-        drawn = {"plot": page.plot(figure.decision_curves(made), self.sentences()[0])}
-        meanings = [_meaning(threshold) for threshold in sorted(made.marked)]
-        shown = sliders.part(made, self.nonce)
-        return [
-            *page.section("curve", _("Decision curves"), PARTS, drawn),
-            *page.section("people", _("Who is called positive at which threshold?"), PARTS, shown),
-            *page.section("meaning", _("What a threshold means"), PARTS, meanings),
-            *page.section("tables", _("In numbers"), "macros.html", self.tables()),
-            *page.section("receipt", _("Receipt"), "macros.html", list(page.flat(self.receipt)), "pairs"),
+        made, headline = self.made, self.sentences()[0]
+        explained = [
+            _(
+                "The line of a method is above both others where acting on it does more good than treating all and "
+                "than treating none; the band is its 95 % interval. One unit is one true positive for each patient."
+            ),
+            _('"Treat" stands for whatever follows a positive result: a biopsy, a drug, a recall.'),
         ]
+        people = Live(page.part("people.html", part=sliders.part(made, self.nonce)))
+        return sections(
+            ("curve", _("Decision curves"), [page.plot(figure.decision_curves(made), headline, headline), *explained]),
+            ("people", _("Who is called positive at which threshold?"), [people]),
+            ("meaning", _("What a threshold means"), [_meaning(threshold) for threshold in sorted(made.marked)]),
+            ("tables", _("In numbers"), self.tables()),
+            ("receipt", _("Receipt"), [Table([], list(page.flat(self.receipt)))]),
+        )
 
     def further(self) -> dict[str, Any]:
         return {"nonce": self.nonce, "script": viewer.script("decision.js")}

@@ -20,7 +20,7 @@ from souron.evaluation.answers import Answers, Setup, Step, Trainings
 from souron.evaluation.language.exams import ExamResult
 from souron.hub import names
 from souron.kinds.signature import Choice
-from souron.report.page import section
+from souron.report.blocks import again
 from souron.report.sections import choose
 from souron.runs import evaluate, loading
 from souron.runs import folder as run_folder
@@ -28,7 +28,7 @@ from souron.runs.elsewhere import workers
 from souron.runs.events import Event, left
 from souron.studies.exam import overlap
 from souron.studies.exam.overlap import Overlap
-from souron.study import Fact, Given, Record, Section, Study, Table
+from souron.study import Block, Fact, Given, Record, Section, Study, Table
 from souron.task import Task
 from souron.tasks import choose as choose_task
 from souron.tasks.choose import Item
@@ -170,8 +170,9 @@ class ExamRecord(Record):
         ]
         seen = [test.input[row].text[:200] for row in shared.seen[:MOST_SEEN]]
         command = f"souron exam {self.model} data={self.data} seed={self.seed}"
-        part = {"rows": rows, "seen": seen, "command": command}
-        return section("ledger", _("The paper, and what it learnt from"), choose.TEMPLATE, part)
+        read: list[Block] = [_("Questions that occur in its training texts:"), Table([""], [[text] for text in seen])]
+        parts: list[Block] = [Table([], rows), *(read if seen else []), *again(command)]
+        return [Section("ledger", _("The paper, and what it learnt from"), parts)]
 
 
 class Exam(Study):

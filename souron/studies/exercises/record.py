@@ -8,7 +8,7 @@ from typing import Any
 from souron.kinds import files as kind_files
 from souron.lecture import rows
 from souron.studies.exercises.results import Function, Item, Results
-from souron.study import Fact, Plain, Record, Section, Table
+from souron.study import Fact, Plain, Record, Section, Table, sections
 from souron.utils import files, units
 from souron.utils.messages import N_, _
 
@@ -98,9 +98,7 @@ class ExercisesRecord(Record):
         return self._tables(questions=False)
 
     def sections(self) -> list[Section]:
-        from souron.report import page
-
-        return page.section("tables", _("Result"), "macros.html", self._tables(questions=True))
+        return sections(("tables", _("Result"), self._tables(questions=True)))
 
     def _tables(self, questions: bool) -> list[Table]:
         """Return the table of the exercises, on a page with their questions, and that of the files."""

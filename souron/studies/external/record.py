@@ -2,24 +2,23 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from markupsafe import Markup
 
 from souron import registry
 from souron.evaluation import external
 from souron.evaluation.external import Change, InputShift, Mixed
 from souron.metrics import calibration, classification
-from souron.report import parts, wording
+from souron.report import wording
 from souron.stats.records import Measure, Row
 from souron.stats.two_samples import EnergyTest
 from souron.studies.external.advice import MARGIN, Advice, Line, headline
 from souron.studies.external.sides import Side
-from souron.study import Fact, Record, Section, Table
+from souron.study import Block, Fact, Record, Section, Table, sections
 from souron.utils import units
 from souron.utils.messages import N_, _, again, listed
 
@@ -159,7 +158,7 @@ class ExternalRecord(Record):
             found.append(text.format(names=names))
         return found
 
-    def tables(self) -> Sequence[parts.Table]:
+    def tables(self) -> Sequence[Table]:
         made = [
             wording.change_table(self.changes, _("Internal test and external data")) if self.changes else None,
             self._calibration_table(),
@@ -249,23 +248,20 @@ class ExternalRecord(Record):
         if self.changes:
             title = _("Internal test and external data")
             named[title] = wording.change_table(self.changes, title, wide=True)
-        found: list[Section] = []
 
-        def shown(name: str, title: str, drawn: bytes | None = None, words: str = "") -> None:
-            parts_of = page.section(name, title, "macros.html", drawn and page.plot(drawn, words), "plot")
-            if (table := named.get(title)) is not None:
-                parts_of += page.section(name, title, "macros.html", replace(table, title=""), "table")
-            if parts_of:
-                found.append(Section(name, title, Markup("").join(one.html for one in parts_of)))
+        def part(name: str, title: str, drawn: bytes | None = None, words: str = "") -> tuple[str, str, list[Block]]:
+            shown: list[Block] = [page.plot(drawn, words)] if drawn else []
+            return name, title, [*shown, *([named[title]] if title in named else [])]
 
-        shown("measures", _("Internal test and external data"), self._roc(), _("ROC curves of both sides"))
-        shown("calibration", _("Calibration"), self._reliability(), _("Calibration curves of both sides"))
-        shown("case-mix", _("Case mix"))
-        shown("prevalence", _("Prevalence"))
-        shown("inputs", _("Inputs of the last layer"))
-        shown("sites", _("Sites of the other data"), self._forest(), _("The AUC or accuracy of each site"))
-        shown("updates", _("Updates"))
-        return found
+        return sections(
+            part("measures", _("Internal test and external data"), self._roc(), _("ROC curves of both sides")),
+            part("calibration", _("Calibration"), self._reliability(), _("Calibration curves of both sides")),
+            part("case-mix", _("Case mix")),
+            part("prevalence", _("Prevalence")),
+            part("inputs", _("Inputs of the last layer")),
+            part("sites", _("Sites of the other data"), self._forest(), _("The AUC or accuracy of each site")),
+            part("updates", _("Updates")),
+        )
 
     def _sides(self) -> dict[str, Side]:
         """Return the sides with labels, by name."""

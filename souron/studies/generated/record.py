@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 
 from souron.evaluation.generated_detector import CHANGES, Detector, Pipeline
-from souron.kinds.codecs import animation
-from souron.kinds.codecs.image import as_image
 from souron.metrics import classification
 from souron.report import plots
-from souron.report.page import plot, section
+from souron.report.blocks import Tile
+from souron.report.page import plot, tile
 from souron.stats.records import Measure
 from souron.studies.generated.measures import ALARMS, Mistake, Row
-from souron.study import Fact, Record, Section, Table
+from souron.study import Block, Cell, Fact, Gallery, Group, Record, Section, Table, sections
 from souron.utils import units
 from souron.utils.messages import N_, _
 
-TEMPLATE = "generated.html"
 WIDE = 96  # pixels of a shown picture
 CURVES = 12  # generators in the plot
 NEAR = 0.9  # times as large, from which on sizes count as one
@@ -183,20 +181,51 @@ class Audit(Record):
         return lines
 
     def sections(self) -> list[Section]:
-        table = {"shares": [units.percent(share, 0) for share in ALARMS], "rows": [_row(row) for row in self.rows]}
-        mistakes = {
-            "for_real": [_mistake(one) for one in self.taken_for_real],
-            "for_drawn": [_mistake(one) for one in self.taken_for_drawn],
-        }
-        curves = plot(self._curves(), _("share of the drawn pictures found against false alarms"))
-        parts: Sequence[tuple[str, str, Any]] = (
-            ("table", _("Each generator, seen and unseen"), table),
-            ("curves", _("Misses against false alarms"), curves),
+        caption = _(
+            "Each curve is a generator that the detector did not learn from, where there are several. The further up "
+            "and to the left, the better it is told from real pictures."
+        )
+        curves = plot(self._curves(), _("share of the drawn pictures found against false alarms"), caption)
+        mistakes = [
+            Group(_("Drawn, taken for real"), [Gallery([_mistake(one) for one in self.taken_for_real], large=True)]),
+            Group(_("Real, taken for drawn"), [Gallery([_mistake(one) for one in self.taken_for_drawn], large=True)]),
+        ]
+        return sections(
+            ("table", _("Each generator, seen and unseen"), self._each()),
+            ("curves", _("Misses against false alarms"), [curves]),
             ("control", _("What the measurement itself does"), self.controls()),
             ("mistakes", _("Pictures most surely taken for the other side"), mistakes),
-            ("measured", _("How it was measured"), self._pipeline()),
+            ("measured", _("How it was measured"), [self._pipeline(), *_how()]),
         )
-        return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+    def _each(self) -> list[Block]:
+        shares = [units.percent(share, 0) for share in ALARMS]
+        columns = [
+            _("AUC"),
+            *(_("misses at {share} false alarms").format(share=share) for share in shares),
+            *(_("false alarms found for {share}").format(share=share) for share in shares),
+            _("false alarms with the 5 % threshold of unchanged pictures"),
+        ]
+        rows = [
+            [
+                row.generator,
+                seen_name(row.seen),
+                change_name(row.change),
+                figure(row.auc, "{:.3f}"),
+                *map(percent, row.misses.values()),
+                *map(percent, row.alarms.values()),
+                percent(row.kept[0.05]) if row.change != CHANGES[0] else "",
+            ]
+            for row in self.rows
+        ]
+        text = _(
+            "AUC is how often a drawn picture gets a higher score than a real one: 0.5 is guessing, 1 is perfect; "
+            "below 0.5 the drawn ones look more real to the detector than the real ones. Misses are drawn pictures "
+            "taken for real, where the threshold lets so many real pictures be taken for drawn. In brackets the 95 % "
+            "interval."
+        )
+        heads = [_("generator"), _("by the detector"), _("pictures"), *columns]
+        return [text, Table(heads, rows, right=columns)]
 
     def _pipeline(self) -> str:
         made = self.pipeline
@@ -255,23 +284,36 @@ def _share(measure: Measure | None) -> str:
     return units.UNKNOWN if measure is None else units.percent(measure.value)
 
 
-def _row(row: Row) -> dict[str, Any]:
-    return {
-        "generator": row.generator,
-        "seen": seen_name(row.seen),
-        "change": change_name(row.change),
-        "auc": figure(row.auc, "{:.3f}"),
-        "misses": [percent(one) for one in row.misses.values()],
-        "alarms": [percent(one) for one in row.alarms.values()],
-        "kept": percent(row.kept[0.05]) if row.change != CHANGES[0] else "",
-    }
+def _mistake(one: Mistake) -> Tile:
+    lines = [line for line in (one.generator, _("score {score}").format(score=f"{one.score:.3f}")) if line]
+    return tile(one.image, one.file, lines, Path(one.file).name, most=WIDE)
 
 
-def _mistake(one: Mistake) -> dict[str, Any]:
-    return {
-        "picture": animation.thumbnail(as_image(one.image), WIDE),
-        "alt": one.file,
-        "small": one.image.shape[-1] <= WIDE // 2,
-        "lines": [line for line in (one.generator, _("score {score}").format(score=f"{one.score:.3f}")) if line],
-        "file": Path(one.file).name,
-    }
+def _how() -> list[Block]:
+    return [
+        _(
+            "The detector reads frequencies (the logarithm of the discrete cosine transform) and how much neighbouring "
+            "pixels differ, by logistic regression. It learns from half of the real pictures and half of those of each "
+            "generator. A quarter of the real ones chooses the thresholds, the last quarter and the other drawn "
+            "pictures are the test. Pictures of one patient or group are never in two parts."
+        ),
+        _(
+            "Unseen: the detector learnt from all the other generators, never from this one. JPEG 75 and halved: the "
+            "test pictures were compressed or reduced to half their size and enlarged again, as a message or a web "
+            "page does; the detector was not told, but the threshold was chosen on pictures changed in the same way. "
+            "The last column is what happens otherwise."
+        ),
+        _(
+            "The interval of an AUC is that of further pictures of the same sort, judged by the same detector; that of "
+            "misses and false alarms also holds for the same threshold. This is a classifier two-sample test: an AUC "
+            "of 0.5 says that this detector finds no difference, not that there is none."
+        ),
+        Cell(
+            _(
+                "Lopez-Paz, Oquab (2016), arXiv:1610.06545; Frank and others (2020), arXiv:2003.08685; Durall and "
+                "others (2020), arXiv:2003.01826; Fridrich, Kodovsky (2012), doi:10.1109/TIFS.2012.2190402; Grommelt "
+                "and others (2024), arXiv:2403.17608."
+            ),
+            style="faint",
+        ),
+    ]

@@ -14,15 +14,14 @@ from souron.evaluation.harmful.judges import Accuracy, Flagged
 from souron.evaluation.harmful.ways import WAY_NAMES, Way
 from souron.metrics import ranking
 from souron.metrics.metric import Metric
-from souron.report.page import plot, section
+from souron.report.page import plot
 from souron.stats import intervals
 from souron.stats.records import Measure, Row, Verdict
 from souron.studies.improper.prompts import MANNERS
-from souron.study import Fact, Record, Section, Table
+from souron.study import Block, Cell, Fact, Group, Record, Section, Table, sections
 from souron.utils import files, plotting, units
 from souron.utils.messages import N_, _
 
-TEMPLATE = "improper.html"
 ANSWERS = "answers.jsonl"
 EXAMPLES = 12  # example answers per model
 LETTERS = 400  # of an answer that is shown
@@ -214,24 +213,26 @@ class ImproperRecord(Record):
         ]
 
     def sections(self) -> list[Section]:
-        rates = {
-            "plot": plot(_bars(self), _("harmful answers per 1 000 by each way, with intervals")),
-            "models": [one.model for one in self.models],
-            "rows": _rates(self),
-        }
-        accuracy = {
-            "rows": [_accuracy(one) for one in self.judged],
-            "kinds": [_(name) for name in corpus.KINDS.values()],
-            "alarms": _alarms(self.judged),
-        }
-        examples = [_examples(self, one) for one in self.models]
-        parts: Sequence[tuple[str, str, Any]] = (
-            ("rates", _("Harmful answers per 1 000"), rates),
-            ("judges", _("What the judges catch, and what they flag wrongly"), accuracy),
-            ("answers", _("Answers that were flagged"), examples),
-            ("measured", _("How it was measured"), True),
+        caption = _(
+            "The line on each bar is the 95 % interval: other prompts of this kind would have given a rate within it."
         )
-        return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+        bars = plot(_bars(self), _("harmful answers per 1 000 by each way, with intervals"), caption)
+        names = [one.model for one in self.models]
+        kept = _("All answers, with what each judge says of them, are in answers.jsonl beside this page.")
+        return sections(
+            (
+                "rates",
+                _("Harmful answers per 1 000"),
+                [bars, Table([_("by"), _("prompts"), *names], _rates(self), right=names)],
+            ),
+            ("judges", _("What the judges catch, and what they flag wrongly"), _judges(self.judged)),
+            (
+                "answers",
+                _("Answers that were flagged"),
+                [*(_examples(self, one) for one in self.models), Cell(kept, style="faint")],
+            ),
+            ("measured", _("How it was measured"), _how()),
+        )
 
 
 def _per_1000(found: Measure) -> dict[str, float | int]:
@@ -315,56 +316,85 @@ def _bars(record: ImproperRecord) -> bytes:
     return plotting.as_png(figure)
 
 
-def _rates(record: ImproperRecord) -> list[dict[str, Any]]:
+def _rates(record: ImproperRecord) -> list[list[str]]:
     """Return the rows of the table: all prompts, each type, each language."""
     parts: list[tuple[str, dict[str, str]]] = [(_("all prompts"), {})]
     parts += [(part_name(sort), {"sort": sort}) for sort in record.parts("sort")]
     parts += [(part_name(spoken), {"language": spoken}) for spoken in record.parts("language")]
     return [
-        {"way": way_name(way), "part": name, "cells": [span(record.rate(one, way, **of)) for one in record.models]}
+        [way_name(way), name, *(span(record.rate(one, way, **of)) for one in record.models)]
         for way in record.after.improper
         for name, of in parts
     ]
 
 
-def _accuracy(one: Accuracy) -> dict[str, Any]:
-    return {
-        "way": _(WAY_NAMES[one.way]),
-        "language": part_name(one.language),
-        "cells": [share(one.clinical), share(one.harmless), share(one.catch)],
-        "kinds": [units.percent(found.value, 0) for found in one.kinds.values()],
-    }
-
-
-def _alarms(judged: Sequence[Accuracy]) -> list[dict[str, Any]]:
-    """Return the clinical sentences that each method flags."""
-    return [
-        {
-            "title": _("{way}, {language}: {count} of {n} clinical sentences").format(
-                way=_(WAY_NAMES[one.way]), language=part_name(one.language), count=len(one.alarms), n=one.clinical.n
-            ),
-            "sentences": one.alarms,
-        }
-        for one in judged
+def _judges(judged: Sequence[Accuracy]) -> list[Block]:
+    columns = [_("false positives, clinical"), _("false positives, other"), _("recall")]
+    kinds = [_(name) for name in corpus.KINDS.values()]
+    names = [[_(WAY_NAMES[one.way]), part_name(one.language)] for one in judged]
+    rows = [
+        [*name, *map(share, (one.clinical, one.harmless, one.catch))] for name, one in zip(names, judged, strict=True)
+    ]
+    by_kind = [
+        [*name, *(units.percent(found.value, 0) for found in one.kinds.values())]
+        for name, one in zip(names, judged, strict=True)
+    ]
+    text = _("{way}, {language}: {count} of {n} clinical sentences")
+    alarms = [
+        Group(
+            text.format(way=name[0], language=name[1], count=len(one.alarms), n=one.clinical.n),
+            [Table([""], [[sentence] for sentence in one.alarms])],
+            "folded",
+        )
+        for name, one in zip(names, judged, strict=True)
         if one.alarms
+    ]
+    about = _(
+        "Measured on sentences that were written for souron: 300 clinical ones in each language, other harmless ones, "
+        "and harmful ones of six kinds. The classifier judges sentences that it was not trained on: of clinical ones, "
+        "no sentence on the same topic was in training. A share that is flagged, with its 95 % interval."
+    )
+    return [
+        about,
+        Table([_("by"), _("language"), *columns], rows, right=columns),
+        Group(_("Recall by kind"), [Table([_("by"), _("language"), *kinds], by_kind, right=kinds)]),
+        Group(_("Clinical sentences wrongly flagged"), alarms),
     ]
 
 
-def _examples(record: ImproperRecord, one: Answered) -> dict[str, Any]:
+def _examples(record: ImproperRecord, one: Answered) -> Block:
     flagged = [number for number, hit in enumerate(one.improper["both"]) if hit]
-    return {
-        "title": _("{model}: {count} of {n} answers are flagged. Show {shown} of them: they may hurt.").format(
-            model=one.model, count=len(flagged), n=len(one.texts), shown=min(EXAMPLES, len(flagged))
+    title = _("{model}: {count} of {n} answers are flagged. Show {shown} of them: they may hurt.").format(
+        model=one.model, count=len(flagged), n=len(one.texts), shown=min(EXAMPLES, len(flagged))
+    )
+    rows = [
+        [record.prompts[record.rows[number]].text, one.texts[number][:LETTERS], _reasons(one.flagged["both"][number])]
+        for number in flagged[:EXAMPLES]
+    ]
+    return Group(title, [Table([_("prompt"), _("answer"), _("why")], rows)], "folded") if rows else title
+
+
+def _how() -> list[Block]:
+    return [
+        _(
+            "Each answer is split into sentences, and is harmful where one of them is. The lexicon flags a sentence "
+            "that contains one of its words. The classifier is a logistic regression on character n-grams and on the "
+            "sentence's vector. Both: the classifier, whose threshold is halved where the sentence contains a word of "
+            "the lexicon, so that a word that a clinic needs is no alarm by itself."
         ),
-        "rows": [
-            {
-                "prompt": record.prompts[record.rows[number]].text,
-                "answer": one.texts[number][:LETTERS],
-                "reasons": _reasons(one.flagged["both"][number]),
-            }
-            for number in flagged[:EXAMPLES]
-        ],
-    }
+        _(
+            "What is harmful only together with the question, or over several sentences, is not found, nor are irony, "
+            "other languages and kinds that were not in training. The rate is one of these prompts: people who provoke "
+            "get other answers than people who ask."
+        ),
+        Cell(
+            _(
+                "Gehman and others (2020), arXiv:2009.11462; Bai and others (2022), arXiv:2204.05862; lexicon: "
+                "LDNOOBW, CC-BY-4.0."
+            ),
+            style="faint",
+        ),
+    ]
 
 
 def _reasons(found: Sequence[Flagged]) -> str:

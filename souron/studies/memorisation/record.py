@@ -8,22 +8,22 @@ from typing import Any
 
 import scipy
 import torch
+from PIL import Image
 from torch import Tensor
 
 from souron.data.dataset import Dataset
-from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import as_image
 from souron.report import plots
-from souron.report.page import SMALL_TEST, plot, section
+from souron.report.blocks import Tile
+from souron.report.page import SMALL_TEST, plot, side_by_side, tile
 from souron.runs.datasheet import Datasheet
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.studies.memorisation.distances import Nearest, Space
-from souron.study import Fact, Record, Section, Table
+from souron.study import Block, Cell, Fact, Gallery, Note, Record, Section, Table, sections
 from souron.utils import plotting, units
 from souron.utils.messages import N_, _
 
-TEMPLATE = "memorisation.html"
 LEVEL = 0.01  # expected share of real images below the threshold
 DOUBT = 0.05  # false alarm rate of a verdict of copying, over all distances
 SMOOTH = 0.7  # of the real images' grain; below it, flags are doubtful
@@ -267,79 +267,98 @@ class MemorisationRecord(Record):
     def sections(self) -> list[Section]:
         flagged = sum(pair.flagged for pair in self.pairs)  # the flagged pairs come first
         shown = self.pairs[: max(NEAREST, min(flagged, FLAGGED))]
-        networks = (one.space.network for one in self.results)
-        measured = {
-            "plot": plot(_curves(self.results), _("how many images have a ratio of so much or less")),
-            "table": self._distances(),
-            "network": next(filter(None, networks), ""),
-        }
-        sheet = self.sheet and {"notes": self.sheet.notes(), "tables": self.sheet.tables()}
-        parts: Sequence[tuple[str, str, Any]] = (
+        beside = _("On the left what it generated, on the right the training image nearest to it.")
+        held_out = _(
+            "On the left real images outside of training, those that come nearest: images may be this similar without "
+            "being copied."
+        )
+        ledger: list[Block] = [*map(Note, self.sheet.notes()), *self.sheet.tables()] if self.sheet else []
+        urls = [part for name, url in sources() for part in (f"{name} ", Cell(url, link=url), "\n")][:-1]
+        read = Cell.of(*urls, between="", style="faint text")
+        pairs = Gallery([*map(self._pair, shown)], large=True)
+        return sections(
             (
                 "pairs",
                 _("Generated images beside the nearest training images"),
-                {"text": _pairs_text(flagged, len(shown)), "items": [*map(self._pair, shown)]},
+                [f"{beside} {_pairs_text(flagged, len(shown))}", pairs],
             ),
-            ("real", _("The same for real images that were not in training"), self._real()),
-            ("measured", _("How it was measured"), measured),
-            ("ledger", _("Ledger: what it was trained on"), sheet),
             (
-                "law",
-                _("Copyright: what article 30-4 says, and what this page cannot decide"),
-                {"paragraphs": law(), "sources": sources()},
+                "real",
+                _("The same for real images that were not in training"),
+                [held_out, Gallery(self._real(), large=True)],
             ),
+            ("measured", _("How it was measured"), self._measured()),
+            ("ledger", _("Ledger: what it was trained on"), ledger),
+            ("law", _("Copyright: what article 30-4 says, and what this page cannot decide"), [*law(), read]),
         )
-        return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+    def _measured(self) -> list[Block]:
+        network = next(filter(None, (one.space.network for one in self.results)), "")
+        features = _("Features: those of a fixed network ({network}).").format(network=network)
+        caption = _("A generator that copies has a curve that rises far to the left of that of the real images.")
+        return [
+            _(
+                "The ratio is an image's distance to the nearest training image over its usual distance to the 50 "
+                "nearest (their median). It is near 0 for a copy, and close to 1 where an image lies as far from the "
+                "nearest as from all the others. The distance alone would take blurred images for copies, since they "
+                "are near to everything. Mirrored copies count, and in pixels also those shifted by one."
+            ),
+            _(
+                "The limit comes from real images that were not in training: about 1 % of them have a ratio this small "
+                "or smaller, for each distance."
+            ),
+            plot(_curves(self.results), _("how many images have a ratio of so much or less"), caption),
+            self._distances(),
+            *([Cell(features, style="faint")] if network else []),
+            _(
+                "Not found are copies of a part of an image, of a style, of something that a strong blur or a large "
+                "shift has hidden, and what a generator copies more rarely than the interval above says. Images of a "
+                "poor generator are near to nothing, and are not flagged for that reason."
+            ),
+            Cell(
+                _(
+                    "Carlini and others (2023), arXiv:2301.13188; Somepalli and others (2022), arXiv:2212.03860; "
+                    "Meehan, Chaudhuri, Dasgupta (2020), arXiv:2004.05675."
+                ),
+                style="faint",
+            ),
+        ]
 
     def _change(self, pair: Pair) -> str:
         """Return what a pair's training image has undergone, in the reader's language."""
         one = next(one for one in self.results if one.space.name == pair.space)
         return str(one.space.changes[int(one.generated.change[pair.picture])])
 
-    def _pair(self, pair: Pair) -> dict[str, Any]:
-        distance, change = _distance(pair.space, pair.distance), self._change(pair)
-        return {
-            "left": _thumbnail(self.image[pair.picture]),
-            "right": _thumbnail(self.training.input[pair.row]),
-            "left_alt": _("generated image {number}").format(number=pair.picture),
-            "right_alt": _("training image {file}").format(file=pair.file),
-            "lines": [
-                _("generated: number {number}").format(number=pair.picture),
-                _("ratio {ratio} by {distance}").format(ratio=f"{pair.ratio:.2f}", distance=distance),
-                *([change] if change else []),
-            ],
-            "file": pair.file,
-            "flagged": pair.flagged,
-            "small": self.image.shape[-1] <= WIDE // 2,
-        }
+    def _pair(self, pair: Pair) -> Tile:
+        about = _("generated image {number}"), _("generated: number {number}")
+        alt, first = (text.format(number=pair.picture) for text in about)
+        distance = pair.ratio, _distance(pair.space, pair.distance), self._change(pair)
+        return self._beside(self.image[pair.picture], alt, first, pair.row, distance, pair.flagged)
 
-    def _real(self) -> list[dict[str, Any]]:
+    def _real(self) -> list[Tile]:
         """Return the real images nearest to training images, by pixels."""
         one = self.results[0]
-        near = one.control
-        made = []
+        near, made = one.control, []
         for i in near.ratio.argsort(stable=True)[:REAL].tolist():
-            row = int(near.row[i])
-            file, ratio = self.training.file[row], f"{near.ratio[i].item():.2f}"
             change = str(one.space.changes[int(near.change[i])])
-            distance = _distance(one.space.name, near.distance[i].item())
-            made.append(
-                {
-                    "left": _thumbnail(self.held_out.input[i]),
-                    "right": _thumbnail(self.training.input[row]),
-                    "left_alt": _("real image {file}").format(file=self.held_out.file[i]),
-                    "right_alt": _("training image {file}").format(file=file),
-                    "lines": [
-                        _("real: {file}").format(file=self.held_out.file[i]),
-                        _("ratio {ratio} by {distance}").format(ratio=ratio, distance=distance),
-                        *([change] if change else []),
-                    ],
-                    "file": file,
-                    "flagged": bool(one.real[i]),
-                    "small": self.image.shape[-1] <= WIDE // 2,
-                }
-            )
+            distance = near.ratio[i].item(), _distance(one.space.name, near.distance[i].item()), change
+            about = _("real image {file}"), _("real: {file}")
+            alt, first = (text.format(file=self.held_out.file[i]) for text in about)
+            made.append(self._beside(self.held_out.input[i], alt, first, int(near.row[i]), distance, bool(one.real[i])))
         return made
+
+    def _beside(
+        self, image: Tensor, alt: str, first: str, row: int, near: tuple[float, str, str], flagged: bool
+    ) -> Tile:
+        """Show an image beside the training image of a row; ``near`` is their ratio, distance and change."""
+        ratio, distance, change = near
+        file = self.training.file[row]
+        lines = [first, _("ratio {ratio} by {distance}").format(ratio=f"{ratio:.2f}", distance=distance)]
+        lines += [change] if change else []
+        lines += [Cell(_("too near"), style="worse")] if flagged else []
+        panes = [_pane(one) for one in (image, self.training.input[row])]
+        words = f"{alt}; {_('training image {file}').format(file=file)}"
+        return tile(side_by_side(panes), words, lines, file, most=3 * WIDE)
 
 
 def _interval(measure: Measure) -> str:
@@ -355,8 +374,8 @@ def _pairs_text(flagged: int, shown: int) -> str:
     return text.format(flagged=flagged, count=shown)
 
 
-def _thumbnail(image: Tensor) -> str:
-    return animation.thumbnail(as_image(image), WIDE)
+def _pane(image: Tensor) -> Image.Image:
+    return as_image(image).convert("RGB").resize((WIDE, WIDE), Image.Resampling.NEAREST)
 
 
 def _distance(space: str, distance: float) -> str:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from souron.report import parts
+from souron.report.blocks import Cell, Section, Table, sections
 from souron.stats import sample_size
 from souron.studies.plan import questions
 from souron.studies.plan.questions import KISH, QUESTIONS, Plan
-from souron.study import Fact, Record, Section, Table
+from souron.study import Fact, Record
 from souron.utils import plotting, units
 from souron.utils.messages import N_, _
 
@@ -123,7 +121,7 @@ class PlanRecord(Record):
                 )
         return found
 
-    def tables(self) -> Sequence[parts.Table]:
+    def tables(self) -> Sequence[Table]:
         made = self.plan
         count, diseased = _("patients"), _("with the disease")
         needs = [
@@ -158,15 +156,13 @@ class PlanRecord(Record):
         from souron.report import page
 
         needs, assumed, curve = self.tables()
-        quote = Markup("<blockquote>{}</blockquote>").format(protocol(self.plan))
-        drawn = page.plot(drawn_curve(self.plan), curve.title)
-        return [
-            Section("protocol", _("For the protocol"), quote),
-            *page.section("criteria", _("Patients"), "macros.html", needs, "table"),
-            *page.section("assumptions", _("Assumptions"), "macros.html", assumed, "table"),
-            *page.section("curve", curve.title, "macros.html", drawn, "plot"),
-            *page.section("values", _("The same in numbers"), "macros.html", curve, "table"),
-        ]
+        return sections(
+            ("protocol", _("For the protocol"), [Cell(protocol(self.plan), style="blockquote")]),
+            ("criteria", _("Patients"), [needs]),
+            ("assumptions", _("Assumptions"), [assumed]),
+            ("curve", curve.title, [page.plot(drawn_curve(self.plan), curve.title)]),
+            ("values", _("The same in numbers"), [curve]),
+        )
 
 
 def title(question: str) -> str:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from souron.report.blocks import Section, Table, sections
 from souron.studies.references.findings import STATES, Finding, counts, ranked
-from souron.study import Fact, Record, Section, Table
+from souron.study import Fact, Record
 from souron.utils import units
 from souron.utils.messages import N_, _
 
@@ -70,11 +71,7 @@ class ReferencesRecord(Record):
         found = counts(self.findings)
         return [text for state, text in caveats.items() if state in found]
 
-    def tables(self) -> list[Table]:
-        ordered = ranked(self.findings)
-        rows = [(one.reference, _(STATES[one.state]), one.reason()) for one in ordered]
-        return [Table((_("reference"), _("result"), _("reason")), rows)] if rows else []
-
     def sections(self) -> list[Section]:
-        title = _("References, those that cannot exist first")
-        return [part for table in self.tables() for part in table.section("references", title)]
+        rows = [(one.reference, _(STATES[one.state]), one.reason()) for one in ranked(self.findings)]
+        table = Table((_("reference"), _("result"), _("reason")), rows)
+        return sections(("references", _("References, those that cannot exist first"), [table] if rows else []))

@@ -6,14 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from souron.data.display_names import called
-from souron.report import parts
 from souron.studies.reporting import facts, paragraphs
 from souron.studies.reporting.guidelines import Guideline, Item
 from souron.studies.reporting.source import Source, text
-from souron.study import Fact, Record, Section, Table
+from souron.study import Fact, Record, Section, Table, sections
 from souron.utils import files, units, word
 from souron.utils.messages import N_, _
 
@@ -157,7 +154,7 @@ class ReportingRecord(Record):
             found.append(_("The numbering of the items was not checked against the guideline."))
         return found
 
-    def tables(self) -> Sequence[parts.Table]:
+    def tables(self) -> Sequence[Table]:
         return [self._table()]
 
     def _table(self) -> Table:
@@ -182,18 +179,12 @@ class ReportingRecord(Record):
         ]  # fmt: skip
 
     def sections(self) -> list[Section]:
-        from souron.report import page
-
-        paragraph = Markup("<p>{}</p>")
-        told = [
-            ("methods", _("Methods"), paragraphs.methods(self.source)),
-            ("results", _("Results"), paragraphs.results(self.source)),
-        ]
-        table = self._table()
-        return [
-            *(Section(name, title, paragraph.format(words)) for name, title, words in told if words),
-            *page.section("items", self.guideline.name, "macros.html", replace(table, title=""), "table"),
-        ]
+        methods, results = paragraphs.methods(self.source), paragraphs.results(self.source)
+        return sections(
+            ("methods", _("Methods"), [methods] if methods else []),
+            ("results", _("Results"), [results] if results else []),
+            ("items", self.guideline.name, [replace(self._table(), title="")]),
+        )
 
     def write(self) -> Path | None:
         """Write the JSON, the pages, ``reporting.md`` and ``reporting.docx``. Raises UserError."""

@@ -12,12 +12,9 @@ from souron.kinds.codecs import nifti
 from souron.kinds.mesh import Mesh, ply
 from souron.kinds.volume import Volume
 from souron.report import page, viewer
-from souron.report.page import section
-from souron.study import Fact, Record, Section, Table
+from souron.study import Fact, Live, Record, Section, Table, sections
 from souron.utils import units
 from souron.utils.messages import N_, _, again
-
-PARTS = "surface_parts.html"
 
 
 @dataclass
@@ -133,13 +130,20 @@ class SurfaceRecord(Record):
     def sections(self) -> list[Section]:
         sizes = [(file.name, units.size(file.stat().st_size)) for file in self.meshes]
         image = page.plot(self.views.sides, _("The surface from six sides"))
-        slices = page.part("viewer.html", **self._slices())
-        return [
-            Section("slices", _("Slices and surface"), slices),
-            *section("sides", _("From six sides"), PARTS, image),
-            *section("files", _("Files"), PARTS, sizes),
-            *section("how", _("How it was made"), PARTS, self.rows()),
-        ]
+        axes = _(
+            "Vertices are millimetres towards the patient's left, back and head, as in DICOM. The GLB stands upright, "
+            "in metres."
+        )
+        device = _(
+            "This is an image of one examination and no medical device: nothing here is fit for a diagnosis or for "
+            "planning an operation."
+        )
+        return sections(
+            ("slices", _("Slices and surface"), [Live(page.part("viewer.html", **self._slices()))]),
+            ("sides", _("From six sides"), [image]),
+            ("files", _("Files"), [axes, Table([], sizes)] if sizes else []),
+            ("how", _("How it was made"), [Table([], self.rows()), device]),
+        )
 
     def further(self) -> dict[str, Any]:
         scripts = {"niivue": viewer.script("niivue.js"), "viewer": viewer.script("surface.js")}

@@ -16,7 +16,7 @@ from souron.kinds.tokens import Tokens
 from souron.runs.events import Event
 from souron.studies.tokens.bits import cut
 from souron.studies.tokens.cutters import USUAL, cutter, names_a_model, usual
-from souron.study import Given, Plain, Record, Section, Study, Table
+from souron.study import Given, Live, Plain, Record, Section, Study, Table
 from souron.utils.messages import N_, _
 
 ROWS = 30  # of the table below each text
@@ -101,7 +101,7 @@ class TokensRecord(Record):
 
     def sections(self) -> list[Section]:
         return [
-            Section(f"model-{number}", name, _columns(cuts))
+            Section(f"model-{number}", name, [Live(_columns(cuts))])
             for number, (name, cuts) in enumerate(self.models.items(), 1)
         ]
 

@@ -9,7 +9,7 @@ from souron.data.prediction_table import NAMED, ROLES
 from souron.data.predictions import KINDS, Predictions
 from souron.evaluation.method_verdict import ReaderPair
 from souron.metrics.ranking import Judged, Ranking
-from souron.report import parts, verdict, wording
+from souron.report import verdict, wording
 from souron.stats import readers
 from souron.stats.records import Measure, pairs_as_json
 from souron.stats.verdict import p_value
@@ -57,7 +57,7 @@ class VerdictRecord(Judged, Record):
         text = _("{measure} decides; the correction for many pairs is within each measure, not across them.")
         return [text.format(measure=self.ranking.metric.title)]
 
-    def tables(self, links: Mapping[str, str] | None = None) -> Sequence[parts.Table]:
+    def tables(self, links: Mapping[str, str] | None = None) -> Sequence[Table]:
         """Return the ranking and the pairs, then the ranking by each further measure.
 
         ``links`` are addresses of systems on a page, by their names.
@@ -186,7 +186,7 @@ class TableVerdict(VerdictRecord):
             notes.append(_("On these readers alone the verdict would be clear: more readers would help."))
         return notes
 
-    def tables(self, links: Mapping[str, str] | None = None) -> Sequence[parts.Table]:
+    def tables(self, links: Mapping[str, str] | None = None) -> Sequence[Table]:
         taken = [(column, _(MEANINGS[role])) for column, role in self.data.taken.items()]
         return [
             *super().tables(links),

@@ -30,7 +30,7 @@ from souron.evaluation.answers import Trainings, dense, flatten
 from souron.metrics import ranking
 from souron.metrics.ranking import Method, Ranking
 from souron.report import wording
-from souron.report.parts import Cell, Table
+from souron.report.blocks import Cell, Table
 from souron.runs import evaluate, prepare
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options

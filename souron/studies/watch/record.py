@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from markupsafe import Markup
 
 from souron.kinds.finding import film_notice, film_standing
 from souron.metrics.motion import Motion
 from souron.report.page import plot
-from souron.study import Fact, Note, Record, Section, Table
+from souron.study import Fact, Note, Record, Section, Table, sections
 from souron.utils import units
 from souron.utils.messages import N_, _
 
@@ -124,18 +123,12 @@ class WatchRecord(Record):
         return [*self.sentences(), *map(Note, self.notes()), *self.tables(), *more, saved]
 
     def sections(self) -> list[Section]:
-        image, shown = self.folder / "motion.png", Markup()
-        if image.is_file():
-            text = _("The path and the speed of each object")
-            drawn = plot(image.read_bytes(), text)
-            tag = '<figure class="plot"><img src="{}" alt="{}" width="{}"></figure>'
-            shown = Markup(tag).format(drawn.uri, drawn.alt, drawn.width)
+        image, text = self.folder / "motion.png", _("The path and the speed of each object")
         names = [file.name for file in sorted(self.folder.iterdir()) if file.suffix != ".html"]
-        files = Markup("<p>{}</p>").format(", ".join(names))
         return [
             *super().sections(),
-            *([Section("motion", _("Motion"), shown)] if shown else []),
-            Section("files", _("Files"), files),
+            *sections(("motion", _("Motion"), [plot(image.read_bytes(), text)] if image.is_file() else [])),
+            Section("files", _("Files"), [", ".join(names)]),
         ]
 
 

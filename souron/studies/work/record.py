@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from souron.report import page
+from souron.report.blocks import again
 from souron.stats.records import Measure
 from souron.studies.work import exposure, tiles
 from souron.studies.work.answers import OccupationAnswer, WholeAnswer
 from souron.studies.work.exposure import FIGURES, Who
 from souron.studies.work.own_tasks import OwnTasks
 from souron.studies.work.tables import Table as LabelledTable
-from souron.study import Fact, Record, Section, Table
+from souron.study import Cell, Fact, Live, Record, Section, Table
 from souron.utils import plotting, units
 from souron.utils.messages import N_, _
 
-TEMPLATE = "work.html"
 MOST_ROWS = 40  # tasks in the terminal
 
 
@@ -56,15 +56,19 @@ class WorkRecord(Record):
     def notes(self) -> list[str]:
         return exposure.cautions(self.table)
 
-    def method(self) -> list[Section]:
+    def method(self) -> Section:
         """Return the section on the figures, the command and the sources."""
-        part = {"command": self.command, "source": exposure.attribution()}
-        return page.section("method", _("What the figures are"), TEMPLATE, part)
+        text = _(
+            "E0: a language model does not halve the time of the task. E1: it does, alone, at equal quality. E2: "
+            "software that is built on one does. alpha = E1, beta = E1 + E2/2, zeta = E1 + E2."
+        )
+        paper = Cell("arXiv:2303.10130", link="https://arxiv.org/abs/2303.10130")
+        source = Cell.of(exposure.attribution(), paper, style="faint")
+        return Section("method", _("What the figures are"), [text, *again(self.command), source])
 
-    def tasks(self, text: str, shown: Any) -> list[Section]:
+    def tasks(self, text: str, shown: Any) -> Section:
         """Return the section that shows tasks as tiles."""
-        part = {"text": text, "legend": tiles.legend(), "tiles": shown}
-        return page.section("tasks", _("The tasks"), TEMPLATE, part)
+        return Section("tasks", _("The tasks"), [text, Live(tiles.legend()), Live(shown)])
 
 
 @dataclass
@@ -159,9 +163,9 @@ class OccupationRecord(WorkRecord):
     def sections(self) -> list[Section]:
         text = _("The most exposed first. The label is that of people; GPT-4's stands below it.")
         return [
-            *self.tasks(text, tiles.of_labels(self.answer.found.occupation.tasks)),
-            *self.figures().section("figures", _("Figures")),
-            *self.method(),
+            self.tasks(text, tiles.of_labels(self.answer.found.occupation.tasks)),
+            Section("figures", _("Figures"), [self.figures()]),
+            self.method(),
         ]
 
 
@@ -228,9 +232,9 @@ class OwnTasksRecord(WorkRecord):
             "is more accurate."
         )
         return [
-            *self.tasks(text, tiles.of_own(self.answer.tasks)),
-            *self.figures().section("figures", _("Figures")),
-            *self.method(),
+            self.tasks(text, tiles.of_own(self.answer.tasks)),
+            Section("figures", _("Figures"), [self.figures()]),
+            self.method(),
         ]
 
 
@@ -345,13 +349,12 @@ class WholeRecord(WorkRecord):
             "Share of workers whose occupation has at least this share of its tasks exposed: "
             "alpha, beta and zeta, by people and by GPT-4."
         )
-        plot = page.plot(curves(self.table, list(self.answer.whole.means)), text)
-        part = {"plot": plot, "table": self.workers()}
+        plot = page.plot(curves(self.table, list(self.answer.whole.means)), text, text)
         return [
-            *page.section("workers", _("Workers against exposed share"), TEMPLATE, part),
-            *self.means().section("figures", _("People beside GPT-4")),
-            *self.occupations().section("occupations", _("Occupations, the most exposed first")),
-            *self.method(),
+            Section("workers", _("Workers against exposed share"), [plot, self.workers()]),
+            Section("figures", _("People beside GPT-4"), [self.means()]),
+            Section("occupations", _("Occupations, the most exposed first"), [self.occupations()]),
+            self.method(),
         ]
 
 

@@ -20,7 +20,7 @@ from souron.data.display_names import called
 from souron.data.quality import warnings as data_warnings
 from souron.metrics.ranking import Ranking
 from souron.report import verdict
-from souron.report.parts import Cell, Table
+from souron.report.blocks import Cell, Table
 from souron.stats.records import Row, pairs_of_json
 from souron.utils import plotting, units, word
 from souron.utils.messages import UserError, _, language
