@@ -34,11 +34,11 @@ class Norm(nn.BatchNorm2d):
             self.folded = int(batches) == FOLDED
 
 
-def named(network: nn.Module, layers: Iterable[tuple[str, str]], held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def named(network: nn.Module, layers: Iterable[tuple[str, str]], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of a file to those of a network.
 
     ``layers`` are pairs of a layer of the network, a convolution or a module with ``conv`` and
-    ``bn``, and its name in the file; ``held`` has ``NAME.weight`` and ``NAME.bias``. Raises
+    ``bn``, and its name in the file; ``tensors`` has ``NAME.weight`` and ``NAME.bias``. Raises
     KeyError for a name that the file lacks.
     """
     state = {}
@@ -46,13 +46,13 @@ def named(network: nn.Module, layers: Iterable[tuple[str, str]], held: Mapping[s
         part = network.get_submodule(layer)
         norm = getattr(part, "bn", None)
         if isinstance(norm, Norm):
-            state[f"{layer}.conv.weight"] = held[f"{name}.weight"]
-            folded = _folded(norm, held[f"{name}.bias"])
-            state |= {f"{layer}.bn.{key}": value for key, value in folded.items()}
+            state[f"{layer}.conv.weight"] = tensors[f"{name}.weight"]
+            norm_state = _folded(norm, tensors[f"{name}.bias"])
+            state |= {f"{layer}.bn.{key}": value for key, value in norm_state.items()}
             continue
-        state[f"{layer}.weight"] = held[f"{name}.weight"]
+        state[f"{layer}.weight"] = tensors[f"{name}.weight"]
         if getattr(part, "bias", None) is not None:
-            state[f"{layer}.bias"] = held[f"{name}.bias"]
+            state[f"{layer}.bias"] = tensors[f"{name}.bias"]
     return state
 
 

@@ -44,11 +44,11 @@ class Features(nn.Module):
             self.maps.append(wide)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        seen = self.network(2 * image - 1)
-        found = [seen.widened, seen.last]
+        maps = self.network(2 * image - 1)
+        features = [maps.widened, maps.last]
         for block in self.extra:
-            found.append(block(found[-1]))
-        return found
+            features.append(block(features[-1]))
+        return features
 
     def layers(self) -> Iterator[tuple[str, str]]:
         """Yield the name of each convolution here, and in the published file."""
@@ -65,25 +65,25 @@ class Features(nn.Module):
 
 def shapes() -> list[list[tuple[float, float]]]:
     """Return the width and height of a cell's default boxes on each map, as shares of the side."""
-    found = [list(LOWEST)]
+    levels = [list(LOWEST)]
     for scale, following in pairwise(SCALES[1:]):
         square = ((scale * following) ** 0.5, 1.0)
-        found.append([*((scale, aspect) for aspect in ASPECTS), square])
-    return [[(s * aspect**0.5, s / aspect**0.5) for s, aspect in level] for level in found]
+        levels.append([*((scale, aspect) for aspect in ASPECTS), square])
+    return [[(s * aspect**0.5, s / aspect**0.5) for s, aspect in level] for level in levels]
 
 
-def renamed(features: Features, head: nn.ModuleDict, held: Mapping[str, Tensor]) -> dict:
+def renamed(features: Features, head: nn.ModuleDict, tensors: Mapping[str, Tensor]) -> dict:
     """Return the weights of the published file under the names of ``ssd``.
 
     The file has the offsets of a box as y, x, height, width; here x is first.
     """
-    own = named(features, features.layers(), held)
+    own = named(features, features.layers(), tensors)
     state = {f"backbone.{key}": value for key, value in own.items()}
     for branch, part in (("classification_head", "ClassPredictor"), ("regression_head", "BoxEncodingPredictor")):
         layers = [
             (f"module_list.{level}", f"BoxPredictor_{level}/{part}/BiasAdd") for level in range(len(features.maps))
         ]
-        for key, value in named(head[branch], layers, held).items():
+        for key, value in named(head[branch], layers, tensors).items():
             if branch == "regression_head":
                 value = value[torch.arange(len(value)).view(-1, 4)[:, [1, 0, 3, 2]].flatten()]
             state[f"head.{branch}.{key}"] = value

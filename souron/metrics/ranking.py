@@ -78,10 +78,19 @@ def rank_by(
     ordered = sorted(rows, key=lambda row: row.value, reverse=metric.higher_is_better)
     pairs = combinations([row.system for row in ordered], 2)
     differences = verdict.corrected({pair: difference(*pair) for pair in pairs}, level)
-    verdicts = [verdict.verdict_of(*pair, one, cases_per_unit) for pair, one in differences.items()]
-    against = [margins.against(one, margin, cases_per_unit) for one in differences.values()] if margin else []
+    verdicts = [
+        verdict.verdict_of(*pair, pair_difference, cases_per_unit) for pair, pair_difference in differences.items()
+    ]
+    against = (
+        [margins.against(pair_difference, margin, cases_per_unit) for pair_difference in differences.values()]
+        if margin
+        else []
+    )
     if units < FEWEST:
         more = math.ceil((FEWEST - units) * cases_per_unit)  # before there is any verdict
-        verdicts = [replace(one, verdict="cannot tell", cases_needed=more, seeds_needed=None) for one in verdicts]
+        verdicts = [
+            replace(pair_difference, verdict="cannot tell", cases_needed=more, seeds_needed=None)
+            for pair_difference in verdicts
+        ]
         against = [Margin("cannot tell", more) for _one in against]
     return Ranking(ordered, verdicts, against, differences)

@@ -82,12 +82,12 @@ class RSU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        y, seen = x, []
+        y, skips = x, []
         for layer, down in enumerate(self.down):
             y = down(y if self.deep or not layer else halved(y))
-            seen.append(y)
+            skips.append(y)
         y = self.bottom(y)
-        for up, fine in zip(self.up, reversed(seen), strict=True):
+        for up, fine in zip(self.up, reversed(skips), strict=True):
             y = up(torch.cat([resized(y, fine), fine], 1))
         return x + y
 
@@ -143,23 +143,23 @@ class U2Net(Segmenter):
     def published_spec(cls, size: str) -> Spec | None:
         return Spec(3, 320, ("background", "object")) if size in cls.WEIGHTS else None
 
-    def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def renamed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of the published file, whose convolutions are numbered as computed."""
         body = [name for name, part in self.named_modules() if isinstance(part, Convolution)]
-        layers = [(name, str(FIRST + NEXT * place)) for place, name in enumerate(body)]
+        layers = [(name, str(FIRST + NEXT * rank)) for rank, name in enumerate(body)]
         ends = [*(f"side.{stage}" for stage in range(len(LAYERS))), "fuse"]
         layers += [(name, str(number)) for name, number in zip(ends, SIDES, strict=True)]
-        return named(self, layers, held)
+        return named(self, layers, tensors)
 
     def outputs(self, image: Tensor) -> list[Tensor]:
         """Return the logits (B, labels, H, W) of all maps together, then of each, finest first."""
         bright = image.amax((1, 2, 3), keepdim=True).clamp(min=1 / 255)
-        x, seen = (image / bright - self.mean) / self.std, []
+        x, skips = (image / bright - self.mean) / self.std, []
         for stage, down in enumerate(self.down):
             x = down(halved(x) if stage else x)
-            seen.append(x)
+            skips.append(x)
         maps = [x]
-        for up, fine in zip(self.up, reversed(seen[:-1]), strict=True):
+        for up, fine in zip(self.up, reversed(skips[:-1]), strict=True):
             x = up(torch.cat([resized(x, fine), fine], 1))
             maps.insert(0, x)
         side = [resized(layer(x), image) for layer, x in zip(self.side, maps, strict=True)]
@@ -169,8 +169,8 @@ class U2Net(Segmenter):
         return self.outputs(image)[0]
 
     def loss(self, batch: Batch) -> Tensor:
-        each = [cross_entropy(logits.float(), batch.target) for logits in self.outputs(batch.image)]
-        return torch.stack(each).sum()
+        losses = [cross_entropy(logits.float(), batch.target) for logits in self.outputs(batch.image)]
+        return torch.stack(losses).sum()
 
     def portable(self) -> Portable:
         side, channels = self.spec.side, self.spec.channels
