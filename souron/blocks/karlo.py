@@ -183,7 +183,7 @@ class Karlo(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.sizes, self.kept = sizes, cosine().tolist()  # a_t^2
+        self.sizes, self.alpha_bars = sizes, cosine().tolist()  # a_t^2
         (_layers, dims, _heads), (depth, width, heads), widths = sizes.text, sizes.prior, sizes.widths
         self.text_encoder = TextTransformer(TOKENS, *sizes.text, dims)
         self.prior = PriorTransformer(dims, dims, CONTEXT, width, heads, depth)
@@ -205,13 +205,13 @@ class Karlo(nn.Module):
 
     def clean(self, noisy: Tensor, noise: Tensor, t: int) -> Tensor:
         """Return the clean image from the noise that a network predicts."""
-        return ((noisy - math.sqrt(1 - self.kept[t]) * noise) / math.sqrt(self.kept[t])).clamp(-1, 1)
+        return ((noisy - math.sqrt(1 - self.alpha_bars[t]) * noise) / math.sqrt(self.alpha_bars[t])).clamp(-1, 1)
 
     def way(self, sampler: str, find: Callable, steps: int, normal: Callable[[], Tensor]) -> Iterator[Tensor]:
         """Generate with ``find``: x_t, t -> x_0, position of the variance. ``ddpm`` is Karlo's own."""
         if sampler == "ddpm":
-            return ancestral(find, self.kept, end_to_end(self.kept, steps), normal(), normal)
-        return SAMPLERS[sampler](lambda x, t: find(x, t)[0], self.kept, steps, normal(), normal)
+            return ancestral(find, self.alpha_bars, end_to_end(self.alpha_bars, steps), normal(), normal)
+        return SAMPLERS[sampler](lambda x, t: find(x, t)[0], self.alpha_bars, steps, normal(), normal)
 
     def points(self, text: Text, sampler: str, steps: int, normal: Callable[..., Tensor]) -> Tensor:
         """Generate image embeddings (B, dims); ``text`` are B negative prompts, then the prompts."""

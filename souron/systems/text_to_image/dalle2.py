@@ -94,7 +94,7 @@ class DALLE2(PromptedGenerator):
             message = _("{name}={value} is not understood").format(name="prior", value=config.prior)
             raise UserError("value", message, expected="diffusion, none")
         dims, pixels = config.dims, spec.channels * PATCH**2
-        self.kept = cosine().tolist()  # a_t^2
+        self.alpha_bars = cosine().tolist()  # a_t^2
         self.low = max(1, min(config.low, spec.side // 2))
         text, width = (TEXT_LAYERS, dims, HEADS), max(8, dims * 3 // 16)
         self.network = CLIP(spec.channels, spec.side, config.depths, width, 0, spec.vocabulary, text, dims)
@@ -189,7 +189,7 @@ class DALLE2(PromptedGenerator):
             for prior in (self.prior, self.averages[PRIOR]):
                 prior.learn(image_embedding, 1 / (1 + count))
         clean = self.prior.normal(image_embedding)
-        step, noisy, _target = mixed(clean, self.kept)
+        step, noisy, _target = mixed(clean, self.alpha_bars)
         keep_text = torch.rand(len(image_embedding), 1, device=image_embedding.device) >= HIDDEN_TEXT
         text = Text(text.point * keep_text, text.words, text.known & keep_text)
         return F.mse_loss(self.prior(noisy, step, text).float(), clean)
@@ -199,7 +199,7 @@ class DALLE2(PromptedGenerator):
         point = text.point if self.prior is None else self.prior.normal(image_embedding)
         point_draw, text_draw = torch.rand(2, len(image_embedding), device=image_embedding.device)
         mask = text.known & (text_draw >= HIDDEN_WORDS)[:, None]
-        step, noisy, target = mixed(resized(image, self.low), self.kept)
+        step, noisy, target = mixed(resized(image, self.low), self.alpha_bars)
         condition = Condition(point, point_draw >= HIDDEN_POINT, text.words, mask)
         noise_pred = in_patches(PATCH, self.decoder, noisy, step, condition)
         return F.mse_loss(noise_pred.float(), target)
@@ -210,7 +210,7 @@ class DALLE2(PromptedGenerator):
         side = math.ceil(self.spec.side / 2)
         y0, x0 = torch.randint(self.spec.side - side + 1, (2,)).tolist()
         part = ..., slice(y0, y0 + side), slice(x0, x0 + side)
-        step, noisy, target = mixed(image[part], self.kept)
+        step, noisy, target = mixed(image[part], self.alpha_bars)
         inputs = torch.cat([noisy, coarse[part]], 1)
         noise_pred = in_patches(PATCH, self.enlarger, inputs, step)
         return F.mse_loss(noise_pred.float(), target)
@@ -223,7 +223,7 @@ class DALLE2(PromptedGenerator):
         point = text.point
         if self.prior:
             prior: Any = self.averages[PRIOR]
-            point = drawn_points(prior, self.kept, start, text, guidance)
+            point = drawn_points(prior, self.alpha_bars, start, text, guidance)
         return Condition(point, torch.ones_like(text.known[:, 0]), text.words, text.known)
 
     def varied(self, text: Condition, image: Tensor, strength: float) -> Condition:
@@ -271,7 +271,7 @@ class DALLE2(PromptedGenerator):
             return noise.normal(self.spec.channels, side, side)
 
         every = max(1, round(steps / SHOWN_STOPS))
-        way = drawn(find, self.kept, sampler, steps, partial(normal, self.low))
+        way = drawn(find, self.alpha_bars, sampler, steps, partial(normal, self.low))
         for stop, small in enumerate(way):
             if stop % every == 0:
                 yield resized(small, self.spec.side)
@@ -281,7 +281,7 @@ class DALLE2(PromptedGenerator):
         def finer(noisy: Tensor, step: Tensor) -> Tensor:
             return enlarger(torch.cat([noisy, coarse], 1), step)
 
-        way = drawn(finer, self.kept, "dpm", ENLARGER_STEPS, partial(normal, self.spec.side))
+        way = drawn(finer, self.alpha_bars, "dpm", ENLARGER_STEPS, partial(normal, self.spec.side))
         yield from deque(way, maxlen=1)
 
     def example(self) -> None:

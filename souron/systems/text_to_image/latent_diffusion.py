@@ -112,7 +112,7 @@ class LatentDiffusion(PromptedGenerator):
         self.unet = text_network(LATENT, config.widths, config.layers, config.attended, width, not self.of_sd)
         if not self.of_sd:
             self.average = follower(self.unet)
-        self.kept = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
+        self.alpha_bars = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
         self.finest = config.patch * 2 ** (len(coder) - 1)  # pixels a side of a cell of z
         ones = torch.ones(1, LATENT, 1, 1, device="cpu")
         self.register_buffer("shift", torch.zeros_like(ones))
@@ -183,9 +183,9 @@ class LatentDiffusion(PromptedGenerator):
             z = (z - self.shift) / self.spread
         hidden = (torch.rand(len(texts)) < HIDDEN).tolist()
         words = self.read(["" if hide else text for text, hide in zip(texts, hidden, strict=True)])
-        step = torch.randint(len(self.kept), (len(z),), device=z.device)
+        step = torch.randint(len(self.alpha_bars), (len(z),), device=z.device)
         # the schedule in float32: bfloat16 cannot resolve the first steps
-        alpha_bar = torch.tensor(self.kept, device=z.device, dtype=z.dtype)[step].view(-1, 1, 1, 1)
+        alpha_bar = torch.tensor(self.alpha_bars, device=z.device, dtype=z.dtype)[step].view(-1, 1, 1, 1)
         noise = torch.randn_like(z)
         noisy = alpha_bar.sqrt() * z + (1 - alpha_bar).sqrt() * noise
         target = noise if self.of_sd else alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * z
@@ -241,7 +241,7 @@ class LatentDiffusion(PromptedGenerator):
         step = torch.full((times * len(noisy),), t, device=noisy.device)
         network = self.unet if self.of_sd else self.average
         cond, *uncond = network(noisy.repeat(times, 1, 1, 1).to(self.kind), step, *words).float().chunk(times)
-        pred, alpha_bar = uncond[0] + guidance * (cond - uncond[0]) if uncond else cond, self.kept[t]
+        pred, alpha_bar = uncond[0] + guidance * (cond - uncond[0]) if uncond else cond, self.alpha_bars[t]
         a, s = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
         return (noisy - s * pred) / a if self.of_sd else a * noisy - s * pred
 
@@ -268,7 +268,7 @@ class LatentDiffusion(PromptedGenerator):
         side, places = self.spec.side, -(-self.spec.side // self.finest)
         words = self.read([*condition, *([negative] * len(condition) if guidance != 1 else [])])
         shape = (LATENT, places, places)
-        x, alpha_bars, start = noise.normal(*shape), self.kept, None
+        x, alpha_bars, start = noise.normal(*shape), self.alpha_bars, None
         if image is not None and strength == 0:
             yield image
             return

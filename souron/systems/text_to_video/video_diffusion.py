@@ -182,7 +182,7 @@ class VideoDiffusion(FilmGenerator):
         self.unet = FilmUNet(inner + 1, inner, spec.frames, config)
         self.average = follower(self.unet)
         odds = cosine() / (1 - cosine()) / NOISIER
-        self.kept = (odds / (1 + odds)).tolist()  # a_t^2
+        self.alpha_bars = (odds / (1 + odds)).tolist()  # a_t^2
         self.register_buffer("drawn", torch.tensor(0, device="cpu"))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -205,11 +205,11 @@ class VideoDiffusion(FilmGenerator):
             "" if hide < HIDDEN else captions[int(chance * len(captions))].text
             for captions, chance, hide in zip(batch.captions, choice, hidden, strict=True)
         ]
-        levels = len(self.kept)
+        levels = len(self.alpha_bars)
         lowest = round((levels - 1) * max(0.0, 1 - self.used / WIDENED))
         step = torch.randint(lowest, levels, (count,), device=film.device)
         # the schedule in float32: bfloat16 cannot resolve the first steps
-        alpha_bar = film.new_tensor(self.kept)[step, None, None, None, None]
+        alpha_bar = film.new_tensor(self.alpha_bars)[step, None, None, None, None]
         noise = torch.randn_like(film)
         noisy = alpha_bar.sqrt() * film + (1 - alpha_bar).sqrt() * noise
         weight = (1 / (1 - alpha_bar)).clamp(max=HEAVIEST)
@@ -285,7 +285,7 @@ class VideoDiffusion(FilmGenerator):
                 clean[:, 0] = first
             return clean
 
-        way = SAMPLERS[sampler](denoise, self.kept, steps, x, lambda: noise.normal(*shape))
+        way = SAMPLERS[sampler](denoise, self.alpha_bars, steps, x, lambda: noise.normal(*shape))
         every = max(1, steps // 10)
         for stop, film in enumerate(way):
             if stop % every == 0 or stop == steps:
