@@ -43,7 +43,7 @@ class Reader(Protocol):
         ...
 
     def read_many(self, tokens: Tensor, cache: Any) -> Tensor:
-        """Do the same for a batch, (rows, T) -> logits (rows, vocabulary)."""
+        """Read a batch, (rows, T) -> next-token logits (rows, vocabulary)."""
         ...
 
 
