@@ -117,7 +117,7 @@ def speed(name: str) -> None:
 
 def alone_rate(model: OpenModel, prompt: list[int]) -> float:
     """Tokens a second of ``llama_decode`` and nothing else; the tokens do not matter."""
-    decoder, memory = model.held[2], model.memory()
+    decoder, memory = model.held[2], model.kv_cache()
     decoder(torch.tensor([prompt]), memory, last=True)
     context, length = memory.contexts[0], WRITTEN
     token = torch.tensor([5], dtype=torch.int32)
@@ -152,7 +152,7 @@ def agree(name: str) -> None:
         part = row[None, : int(torch.randint(8, 41, (), generator=generator))]
         true = exactly(part)[0, -1].log_softmax(-1)
         for label, model in models.items():
-            memory = model.memory()
+            memory = model.kv_cache()
             model.read_many(part[:, :-1], memory)
             told = model.read_many(part[:, -1:], memory)[0].float().log_softmax(-1)
             nats[label].append(float((true.exp() * (true - told)).sum()))

@@ -373,12 +373,12 @@ def metric(name: str) -> Metric:
 def load_task(name: str) -> Any:
     """Return an instance of the task of that name. Imports torch."""
     module = importlib.import_module(f"souron.tasks.{name}")
-    [kind] = (
+    [task_class] = (
         thing
         for thing in vars(module).values()
         if inspect.isclass(thing) and thing.__module__ == module.__name__ and hasattr(thing, "metrics")
     )
-    task: Any = kind()
+    task: Any = task_class()
     task.formats = (*formats_for(name), *task.formats)
     return task
 

@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_answer_also_with_the_prefix_in_memory(run,
     text, _reply = whole(first)
     turns = (*first.prompt.turns, Turn("assistant", text), *ask("What is bread?"))
     told, _reply = whole(voice.answer(turns, 20, Sampling(1.0, 1.0, seed=4)))
-    assert voice.writer._known  # else nothing was remembered
+    assert voice.writer._cache_tokens  # else nothing was remembered
     fresh = souron.load(run).voice
     assert whole(fresh.answer(turns, 20, Sampling(1.0, 1.0, seed=4)))[0] == told
     assert whole(voice.answer(turns, 20, Sampling(1.0, 1.0, seed=5)))[0] != told

@@ -181,7 +181,7 @@ def test_another_decoder_runs_by_transformers(tokenizer, tmp_path, monkeypatch):
     assert open_models.describe(tmp_path / "qwen3").structure is None
     tokens = torch.tensor([model.tokenizer.encode("The patient takes a tablet.")])
     expected = reference(tokens).logits[0, -1]
-    assert torch.allclose(model.read(tokens[0], model.memory()).float(), expected, atol=0.5)
+    assert torch.allclose(model.read(tokens[0], model.kv_cache()).float(), expected, atol=0.5)
     writer, how = Writer(model), Sampling(0)
     first = [each.token for each in writer.write(tokens[0].tolist(), 6, how, stop=False)]
     again = [each.token for each in writer.write(tokens[0].tolist(), 6, how, stop=False)]
@@ -199,7 +199,7 @@ def test_prompts_are_read_in_16_bits_and_single_tokens_in_8(tokenizer, tmp_path,
     tokens = torch.arange(12)[None]
     for bits in (8, 16):
         model = kind(replace(config, bits=bits), None)
-        read, exact = model.memory(), model.memory()
+        read, exact = model.kv_cache(), model.kv_cache()
         prompt = model.held[2](tokens[:, :11], exact, last=True)[:, -1]
         assert torch.equal(model.read_many(tokens[:, :11], read), prompt)
         last = model.held[2](tokens[:, 11:], exact, last=True)[:, -1]
@@ -215,7 +215,7 @@ def test_the_shorter_context_counts(tokenizer, tmp_path, monkeypatch):
     kind, config = registry.load_system("open_model")
     for asked, expected in ((2048, 64), (40, 40)):
         model = kind(replace(config, model=str(tmp_path / "llama"), context=asked), None)
-        assert model.context == expected and model.memory().keys.shape[3] == expected
+        assert model.context == expected and model.kv_cache().keys.shape[3] == expected
 
 
 @torch.inference_mode()
@@ -535,7 +535,7 @@ def test_the_same_seed_writes_the_same_text_also_with_what_it_has_read(tiny):
 @torch.inference_mode()
 def test_what_follows_depends_on_all_that_was_read(tiny):
     tokens = torch.randint(200, (2, 20))
-    memory = tiny.memory(2)
+    memory = tiny.kv_cache(2)
     for part in tokens.split([13, 1, 6], 1):
         last = tiny.read_many(part, memory)
     assert torch.allclose(last, tiny(tokens)[:, -1], atol=1e-4)
@@ -573,14 +573,14 @@ def test_the_likeliest_token_is_taken_at_temperature_0(tiny):
 
 
 def test_only_the_likeliest_are_drawn_among():
-    draws = Sampling(temperature=1, top=0.6, seed=0).draws()
+    draws = Sampling(temperature=1, top=0.6, seed=0).sampler()
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
-    assert {draws.pick(logits) for _number in range(200)} == {0, 1}
+    assert {draws.sample(logits) for _number in range(200)} == {0, 1}
 
 
 def test_a_broken_model_is_told():
     with pytest.raises(UserError, match="not a number"):
-        Sampling().draws().pick(torch.tensor([0.0, math.nan]))
+        Sampling().sampler().sample(torch.tensor([0.0, math.nan]))
 
 
 def test_letters_of_several_tokens_are_told_whole(tokenizer):
@@ -703,7 +703,7 @@ def test_counts_write_as_if_they_read_all(tokenizer):
     model, texts = counted(tokenizer)
     text = texts[0][None, :12]
     with torch.inference_mode():
-        memory = model.memory()
+        memory = model.kv_cache()
         for part in text.split(3, 1):
             last = model.read_many(part, memory)
         assert torch.allclose(last, model(text)[:, -1], atol=1e-5)
@@ -740,7 +740,7 @@ def test_lora_writes_with_what_it_learnt(tokenizer, tmp_path, monkeypatch):
     for weight in model.b.values():
         torch.nn.init.normal_(weight, std=0.1)
     tokens = torch.randint(50, (2, 10))
-    memory = model.memory(2)
+    memory = model.kv_cache(2)
     for part in tokens.split([6, 1, 3], 1):
         last = model.read_many(part, memory)
     assert torch.allclose(last, model(tokens)[:, -1], atol=1e-4)

@@ -398,7 +398,7 @@ def test_errors_weigh_as_those_of_v_but_five_times_at_most(kept, weight, monkeyp
     model = VideoDiffusion(VideoDiffusion.SIZES["tiny"], TASK.spec(LEARNT))
     torch.nn.init.zeros_(model.unet.leave.weight)
     torch.nn.init.zeros_(model.unet.leave.bias)  # it says 0
-    model.kept = [kept] * len(model.kept)
+    model.alpha_bars = [kept] * len(model.alpha_bars)
     batch = TASK.batch(Rows(LEARNT.input[:4], LEARNT.target[:4]), model.spec)
     expected = weight * float(model.folded(batch.film).square().mean())
     assert model.loss(batch).item() == pytest.approx(expected, rel=1e-4)
@@ -418,7 +418,7 @@ def test_training_begins_with_pure_noise_and_widens_to_all_levels(used, lowest, 
 
 def test_there_is_four_times_the_noise_of_images(monkeypatch):
     model, _batch = learning(monkeypatch)
-    kept, image = torch.tensor(model.kept, dtype=torch.float64), cosine()
+    kept, image = torch.tensor(model.alpha_bars, dtype=torch.float64), cosine()
     torch.testing.assert_close((1 - kept) / kept, 4 * (1 - image) / image)
 
 

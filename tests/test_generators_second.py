@@ -97,7 +97,7 @@ def change_by_autograd(layer, x):
 
 
 @pytest.mark.parametrize(
-    "layer", [glow.Actnorm(4), glow.Mixing(4), glow.Coupling(4, 8)], ids=lambda x: type(x).__name__
+    "layer", [glow.Actnorm(4), glow.InvertibleConv1x1(4), glow.Coupling(4, 8)], ids=lambda x: type(x).__name__
 )
 def test_a_layer_of_the_flow_runs_backwards_and_counts_its_change_of_volume(layer):
     torch.manual_seed(0)
@@ -110,12 +110,12 @@ def test_a_layer_of_the_flow_runs_backwards_and_counts_its_change_of_volume(laye
     assert abs(expected) > 0.1 and not torch.allclose(y, x)
 
 
-@pytest.mark.parametrize("layer", [glow.Rest(2), glow.Edge(2)], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("layer", [glow.SplitPrior(2), glow.Edge(2)], ids=lambda x: type(x).__name__)
 def test_what_leaves_the_flow_is_a_normal_distribution_told_by_what_stays(layer):
     torch.manual_seed(0)
     disturbed(layer.double())
     stays = torch.randn(1, 2, 3, 3, dtype=torch.float64)
-    leaves = torch.randn(1, 2, 3, 3) if type(layer) is glow.Rest else torch.randn(1, 2, 7)
+    leaves = torch.randn(1, 2, 3, 3) if type(layer) is glow.SplitPrior else torch.randn(1, 2, 7)
     leaves = leaves.double()
     normal, change = layer(leaves, stays)
     torch.testing.assert_close(layer.inverse(normal, stays), leaves, atol=1e-10, rtol=0)
@@ -227,9 +227,9 @@ def test_glow_fills_each_step_of_grey_evenly():
 
 def test_what_scales_in_the_flow_is_bounded():
     """Else noise far from the training pictures would grow without end."""
-    coupling, rest, x = glow.Coupling(4, 8).eval(), glow.Rest(2), torch.randn(1, 2, 3, 3)
+    coupling, rest, x = glow.Coupling(4, 8).eval(), glow.SplitPrior(2), torch.randn(1, 2, 3, 3)
     for layer, conv, most in ((coupling, coupling.conv3, 2.0), (rest, rest.conv, 4.0)):
-        scales = {glow.Coupling: 0, glow.Rest: 1}[type(layer)]
+        scales = {glow.Coupling: 0, glow.SplitPrior: 1}[type(layer)]
         for sign in (-1, 1):
             nn.init.constant_(conv.bias, 1000.0 * sign)
             log_scale = layer.estimate(x)[scales]
@@ -241,9 +241,9 @@ def test_the_flow_begins_with_rotations_of_the_channels_and_changes_nothing_else
     x = torch.randn(2, 4, 3, 3)
     y, change = glow.Coupling(4, 8)(x)
     assert torch.equal(y, x) and not change.any()
-    normal, change = glow.Rest(2)(x[:, :2], x[:, 2:])
+    normal, change = glow.SplitPrior(2)(x[:, :2], x[:, 2:])
     assert torch.equal(normal, x[:, :2]) and not change.any()
-    weight = glow.Mixing(12).weight.detach()
+    weight = glow.InvertibleConv1x1(12).weight.detach()
     torch.testing.assert_close(weight @ weight.T, torch.eye(12), atol=1e-5, rtol=0)
     assert weight.abs().max() < 0.95  # no channel is left as it is
 

@@ -113,14 +113,14 @@ def test_the_schedules_are_the_published_ones():
 def test_ddpms_published_size_has_the_betas_of_its_paper():
     """0.0001 to 0.02 in even steps, 1000 of them; the others have a cosine's."""
     with torch.device("meta"):
-        published = make("ddpm_paper", Spec(3, 32)).kept
+        published = make("ddpm_paper", Spec(3, 32)).alpha_bars
     square, expected = 1.0, []
     for t in range(1000):
         square *= 1 - (1e-4 + (0.02 - 1e-4) * t / 999)
         expected.append(square)
     assert published == pytest.approx(expected)
     for size in ("tiny", "small"):
-        assert make(f"ddpm_{size}", GREY).kept == cosine().tolist()
+        assert make(f"ddpm_{size}", GREY).alpha_bars == cosine().tolist()
 
 
 @pytest.mark.parametrize("options", [{"guidance": 0.0}, {"guidance": 2.0}])
@@ -185,7 +185,7 @@ def test_the_noisy_picture_has_the_closed_forms_mean_and_variance():
     torch.manual_seed(0)
     clean = torch.full((1, 1, 200, 200), 0.5)
     for t in (0, 300, 999):
-        kept = model.kept[t]
+        kept = model.alpha_bars[t]
         noisy = model.noisy(clean, t)
         assert noisy.mean().item() == pytest.approx(math.sqrt(kept) * 0.5, abs=0.02)
         assert noisy.var().item() == pytest.approx(1 - kept, rel=0.03)
@@ -200,7 +200,7 @@ def test_the_loss_is_of_the_noise_that_was_added(monkeypatch):
     def knows(network, noisy, step, label):
         labels.append(label)
         steps.append(step)
-        kept = torch.tensor(model.kept)[step].view(-1, 1, 1, 1)
+        kept = torch.tensor(model.alpha_bars)[step].view(-1, 1, 1, 1)
         return (noisy - kept.sqrt() * image) / (1 - kept).sqrt()
 
     monkeypatch.setattr(model, "find", knows)
@@ -219,12 +219,12 @@ def test_the_bound_of_a_network_that_knows_the_picture_is_the_closed_form(monkey
     label = torch.tensor([0, 1, 2])
     monkeypatch.setattr(model, "clean", lambda noisy, t, label: image)
     found = torch.stack([model.bits(Batch(image, label)) for _ in range(200)]).mean(0)
-    kept = torch.tensor(model.kept, dtype=torch.float64)
+    kept = torch.tensor(model.alpha_bars, dtype=torch.float64)
     now, after = kept[1:], kept[:-1]
     share = (1 - after) / (1 - now)  # of beta, the variance of what lies between
     between = ((share - 1 - share.log()) / 2).sum()  # KL of two normals with one mean
     end = (kept[-1] * image.square() - kept[-1] - (1 - kept[-1]).log()).flatten(1).mean(1) / 2
-    piece = math.erf(1 / 255 / math.sqrt(2 * (1 - model.kept[0])))
+    piece = math.erf(1 / 255 / math.sqrt(2 * (1 - model.alpha_bars[0])))
     label_costs = -torch.tensor(model.spec.shares)[label].log() / 64
     expected = (between + end.double() - math.log(piece) + label_costs) / math.log(2)
     assert torch.allclose(found.double(), expected, rtol=0.02)
@@ -242,11 +242,11 @@ def test_a_label_half_as_frequent_costs_one_bit_more(monkeypatch):
 
 def test_the_sampled_bound_is_that_of_all_steps():
     model = make("ddpm_tiny", Spec(1, 8))
-    model.kept = cosine(50).tolist()
+    model.alpha_bars = cosine(50).tolist()
     torch.nn.init.normal_(model.average.conv_out.weight, std=0.2)
     image = torch.rand(32, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
     label = torch.zeros(32, dtype=torch.long)
-    last = model.kept[-1]
+    last = model.alpha_bars[-1]
     end = (last * image.square() - last - math.log(1 - last)).flatten(1).sum(1) / 2
     with torch.no_grad():
         torch.manual_seed(0)
@@ -299,7 +299,7 @@ def test_the_decoder_shares_out_all_of_the_chance(monkeypatch):
 
 def test_guidance_leads_away_from_pictures_of_no_class(monkeypatch):
     model = make("ddpm_tiny", GREY)
-    kept = model.kept[500]
+    kept = model.alpha_bars[500]
     monkeypatch.setattr(model, "find", lambda network, noisy, step, label: label.view(-1, 1, 1, 1) / 10 + 0 * noisy)
     noisy, label = torch.zeros(1, 1, 8, 8), torch.tensor([1])
 

@@ -150,7 +150,7 @@ def test_the_way_back_is_the_systems_own_and_so_are_its_arrows(learnt):
     assert len(found["points"]) == len(found["kept"]) == drawing.STOPS + 1
     np.testing.assert_allclose(last, own[:, :, 0, 0], atol=2 * drawing.REACH / 255)
     where = drawing.places()
-    step, kind = torch.full((len(where),), len(system.kept) - 1), torch.full((len(where),), 1)
+    step, kind = torch.full((len(where),), len(system.alpha_bars) - 1), torch.full((len(where),), 1)
     with torch.no_grad():
         noise = system.find(system.average, where[..., None, None], step, kind)[:, :, 0, 0]
     shown = unpacked(found["noise"][0][0], -drawing.NOISE, drawing.NOISE)

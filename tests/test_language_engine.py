@@ -94,7 +94,7 @@ def test_packed_matrices_say_nearly_the_same(name, form):
     said = packed(tokens)[0].double().log_softmax(-1)
     divergence = (truth.exp() * (truth - said)).sum(-1)
     assert 0 < divergence.mean() < {FbgemmLinear: 0.01, Int8Linear: 0.02, Fp16Linear: 1e-4}[form]
-    memory = decoder.memory()
+    memory = decoder.kv_cache()
     packed(tokens[:, :49], memory)
     last = packed(tokens[:, 49:], memory)[0, 0].double().log_softmax(-1)
     assert (truth[49].exp() * (truth[49] - last)).sum() < 0.02, "with the cache, which is in bf16"
@@ -132,12 +132,12 @@ def test_4_bits_are_kept_where_they_are_fast(capability, monkeypatch):
 
 def test_sampling_sorts_few_tokens_and_forgets_none():
     """The nucleus of a flat distribution is larger than what is sorted first."""
-    flat = Sampling(1.0, 0.9).draws()
-    picked = {flat.pick(torch.linspace(0, 0.1, 2000)) for _draw in range(200)}
+    flat = Sampling(1.0, 0.9).sampler()
+    picked = {flat.sample(torch.linspace(0, 0.1, 2000)) for _draw in range(200)}
     assert min(picked) < 1000
-    steep = Sampling(1.0, 0.9).draws()
+    steep = Sampling(1.0, 0.9).sampler()
     logits = torch.arange(2000.0).div(10)
-    picked = [steep.pick(logits) for _draw in range(2000)]
+    picked = [steep.sample(logits) for _draw in range(2000)]
     chances = logits.softmax(0)[-30:].flip(0)
     kept = chances[chances.cumsum(0) - chances <= 0.9]
     assert min(picked) == 2000 - len(kept)
@@ -216,7 +216,7 @@ def test_reading_ahead_makes_way_for_a_question(run, monkeypatch):
         stopped.stop()
         list(stopped)  # it was asked for, which is enough
     thread.join(waiting.LIMIT)
-    assert not thread.is_alive() and not voice.writer._known
+    assert not thread.is_alive() and not voice.writer._cache_tokens
     thread = voice.read_ahead(turns)
     text = "".join(voice.answer(question, 6))
     thread.join(waiting.LIMIT)
@@ -262,9 +262,9 @@ def test_llama_says_what_souron_says_of_20_prompts(file, tokenizer):
         tokens = torch.randint(len(tokenizer), (1, length))
         expected = own(tokens).log_softmax(-1)
         assert torch.allclose(other(tokens).log_softmax(-1), expected, atol=0.02)
-        memory = other.memory()
+        memory = other.kv_cache()
         other.read_many(tokens, memory)
-        memory.back_to(length // 2)
+        memory.truncate(length // 2)
         again = other.read_many(tokens[:, length // 2 :], memory)
         assert torch.allclose(again.log_softmax(-1), expected[:, -1], atol=0.02)
 
@@ -308,7 +308,7 @@ def test_the_template_is_rendered_here(file, monkeypatch):
 @llama
 def test_a_text_longer_than_the_context_is_refused(file):
     model = model_of(file, engine="llama", context=40)
-    memory = model.memory()
+    memory = model.kv_cache()
     model.read_many(torch.arange(30)[None], memory)
     with pytest.raises(UserError, match="45 tokens") as trouble:
         model.read_many(torch.arange(15)[None], memory)

@@ -184,7 +184,7 @@ def test_the_denoiser_learns_v_of_numbers_around_zero(cases, monkeypatch):
     )
     loss = model.unet_loss(torch.zeros(8, 3, 32, 32), ["a coin"] * 8)
     [(noisy, step)] = seen
-    square = torch.tensor(model.kept)[step].float().view(-1, 1, 1, 1)
+    square = torch.tensor(model.alpha_bars)[step].float().view(-1, 1, 1, 1)
     a, s, z = square.sqrt(), (1 - square).sqrt(), (mean - 0.5) / 2
     noise = (noisy - a * z) / s
     assert float(noise.std()) == pytest.approx(1, abs=0.1)
@@ -248,7 +248,7 @@ def test_every_sampler_finds_a_picture_that_the_network_knows(learnt, sampler, m
 
     class Finds(torch.nn.Module):
         def forward(self, noisy, step, words, mask):
-            kept = torch.tensor(learnt.kept)[step].float().view(-1, 1, 1, 1)
+            kept = torch.tensor(learnt.alpha_bars)[step].float().view(-1, 1, 1, 1)
             noise = (noisy - kept.sqrt() * known) / (1 - kept).sqrt()
             return kept.sqrt() * noise - (1 - kept).sqrt() * known
 
@@ -308,7 +308,7 @@ def test_stable_diffusion_has_its_betas_and_its_text_encoder():
     }
     assert counts == {"network": 123_060_480, "coder": 83_653_863, "unet": 859_520_964}
     theirs = diffusers.DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    assert torch.allclose(torch.tensor(model.kept).float(), theirs.alphas_cumprod, atol=1e-6)
+    assert torch.allclose(torch.tensor(model.alpha_bars).float(), theirs.alphas_cumprod, atol=1e-6)
 
 
 def test_a_text_encoder_of_another_run_is_taken_over_and_its_stage_left_out(cases, tmp_path):

@@ -365,8 +365,8 @@ def test_passages_that_do_not_fit_are_left_out_whole():
     tokenizer = Tokenizer.learn(["The ward is open."], 300)
 
     class Reader(SimpleNamespace):
-        def memory(self):
-            return SimpleNamespace(length=0, back_to=lambda length: None)
+        def kv_cache(self):
+            return SimpleNamespace(length=0, truncate=lambda length: None)
 
         def read(self, tokens, memory):
             self.seen += tokens.tolist()

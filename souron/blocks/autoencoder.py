@@ -160,9 +160,9 @@ def autoencoder_name(name: str, levels: int = 4) -> str:
     ``name`` is the part after ``first_stage_model.`` in a single file, or an older name of
     diffusers; other names are unchanged.
     """
-    found = re.fullmatch(r"(\w+)\.(down|up)\.(\d+)\.(block\.(\d+)|downsample|upsample)\.(.+)", name)
-    if found is not None:
-        part, way, level, what, block, inner = found.groups()
+    match = re.fullmatch(r"(\w+)\.(down|up)\.(\d+)\.(block\.(\d+)|downsample|upsample)\.(.+)", name)
+    if match is not None:
+        part, way, level, what, block, inner = match.groups()
         number = int(level) if way == "down" else levels - 1 - int(level)
         where = f"{part}.{way}_blocks.{number}"
         if block is None:
@@ -171,9 +171,9 @@ def autoencoder_name(name: str, levels: int = 4) -> str:
     name = re.sub(r"\.mid\.block_(\d)\.", lambda m: f".mid_block.resnets.{int(m[1]) - 1}.", name)
     name = name.replace(".mid.attn_1.", ".mid_block.attentions.0.")
     name = re.sub(r"^(\w+)\.norm_out\.", r"\1.conv_norm_out.", name)
-    found = re.fullmatch(r"(.+\.attentions\.0)\.(\w+)\.(\w+)", name)
-    if found is not None and found[2] in ATTENTION:
-        return f"{found[1]}.{ATTENTION[found[2]]}.{found[3]}"
+    match = re.fullmatch(r"(.+\.attentions\.0)\.(\w+)\.(\w+)", name)
+    if match is not None and match[2] in ATTENTION:
+        return f"{match[1]}.{ATTENTION[match[2]]}.{match[3]}"
     return name
 
 

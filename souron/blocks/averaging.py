@@ -48,6 +48,6 @@ def follower(network: Network) -> Network:
 @torch.no_grad()
 def lead(average: nn.Module, network: nn.Module, most: float, step: int) -> None:
     """Update the averaged weights in place with decay ``most``, smaller at first."""
-    kept = min(most, (1 + step) / (10 + step))
+    decay = min(most, (1 + step) / (10 + step))
     for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-        slow.lerp_(fast, 1 - kept)
+        slow.lerp_(fast, 1 - decay)

@@ -21,13 +21,13 @@ LARGEST = log(1000 / 16)  # limit of a log size, so that its exponential stays f
 MOST_AT_ONCE = 1000  # boxes of all labels; above this, one label at a time is faster
 
 
-def overlaps(one: Tensor, other: Tensor) -> Tensor:
+def overlaps(box: Tensor, other: Tensor) -> Tensor:
     """Compute the intersection over union of boxes (n, 4) with boxes (m, 4), (n, m)."""
-    area, other_area = ((box[:, 2:] - box[:, :2]).prod(1) for box in (one, other))
-    start = torch.maximum(one[:, None, :2], other[:, :2])
-    end = torch.minimum(one[:, None, 2:], other[:, 2:])
-    shared = (end - start).clamp(min=0).prod(2)
-    return shared / (area[:, None] + other_area - shared)
+    area, other_area = ((edges[:, 2:] - edges[:, :2]).prod(1) for edges in (box, other))
+    start = torch.maximum(box[:, None, :2], other[:, :2])
+    end = torch.minimum(box[:, None, 2:], other[:, 2:])
+    intersection = (end - start).clamp(min=0).prod(2)
+    return intersection / (area[:, None] + other_area - intersection)
 
 
 def giou(box: Tensor, true: Tensor) -> Tensor:
@@ -37,10 +37,10 @@ def giou(box: Tensor, true: Tensor) -> Tensor:
     https://arxiv.org/abs/1902.09630
     """
     low, high = box[:, :2].maximum(true[:, :2]), box[:, 2:].minimum(true[:, 2:])
-    shared = (high - low).clamp(min=0).prod(1)
-    union = sum((each[:, 2:] - each[:, :2]).prod(1) for each in (box, true)) - shared
+    intersection = (high - low).clamp(min=0).prod(1)
+    union = sum((edges[:, 2:] - edges[:, :2]).prod(1) for edges in (box, true)) - intersection
     hull = (box[:, 2:].maximum(true[:, 2:]) - box[:, :2].minimum(true[:, :2])).prod(1)
-    return shared / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
+    return intersection / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
 
 
 def local_maxima(box: Tensor, score: Tensor, label: Tensor, overlap: float) -> Tensor:
@@ -51,17 +51,17 @@ def local_maxima(box: Tensor, score: Tensor, label: Tensor, overlap: float) -> T
     """
     suppress = _operators().nms
     if len(box) > MOST_AT_ONCE:
-        kept = (
+        rows = (
             torch.cat(
                 [
-                    rows[suppress(box[rows], score[rows], overlap)]
-                    for rows in ((label == one).nonzero().flatten() for one in label.unique())
+                    group[suppress(box[group], score[group], overlap)]
+                    for group in ((label == value).nonzero().flatten() for value in label.unique())
                 ]
             )
             .sort()
             .values
         )
-        return kept[score[kept].argsort(descending=True)]
+        return rows[score[rows].argsort(descending=True)]
     if not len(box):
         return label.new_empty(0, dtype=torch.long)
     apart = label.to(box) * (box.max() + 1)  # boxes of two labels never meet

@@ -48,10 +48,10 @@ class Attention(nn.Module):
         nn.init.normal_(self.in_proj_weight, std=width**-0.5)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        stacked = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, T, 3 width)
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, T, 3 width)
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, d)
-            for part in stacked.chunk(3, -1)
+            for part in qkv.chunk(3, -1)
         )
         return self.out_proj(attended(q, k, v, mask).transpose(1, 2).flatten(2))
 
@@ -90,8 +90,8 @@ class Transformer(nn.Module):
 
     def __init__(self, width: int, heads: int, layers: int, quick: bool) -> None:
         super().__init__()
-        made = (Block(width, heads, layers, quick) for _layer in range(layers))
-        self.resblocks = nn.ModuleList(made)
+        blocks = (Block(width, heads, layers, quick) for _layer in range(layers))
+        self.resblocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         for block in self.resblocks:
@@ -275,8 +275,8 @@ class ModifiedResNet(nn.Module):
             stride = 2 if stage and grid >= 4 else 1
             grid //= stride
             layer = nn.Sequential()
-            for place in range(depth):
-                layer.append(Bottleneck(inward, width << stage, 1 if place else stride))
+            for index in range(depth):
+                layer.append(Bottleneck(inward, width << stage, 1 if index else stride))
                 inward = Bottleneck.widens * width << stage
             self.add_module(f"layer{stage + 1}", layer)
         self.stages = [f"layer{stage + 1}" for stage in range(len(depths))]
@@ -346,7 +346,7 @@ def published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Accepted names are those, open_clip's, and those of the transformers library, whose q, k and v
     are concatenated.
     """
-    found: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         name = name.removeprefix("module.")
         if name in UNUSED or name.endswith("position_ids"):
@@ -361,11 +361,11 @@ def published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if "resblocks." in new:
             for theirs, ours in INSIDE:
                 new = new.replace(theirs, ours)
-        found[new] = tensor.float() if tensor.is_floating_point() else tensor
-    for name in [*found]:
+        renamed[new] = tensor.float() if tensor.is_floating_point() else tensor
+    for name in [*renamed]:
         if match := QUERY.fullmatch(name):
             start, sort = match.groups()
             parts = [f"{start}{letter}_proj.{sort}" for letter in "qkv"]
-            if all(part in found for part in parts):
-                found[f"{start}in_proj_{sort}"] = torch.cat([found.pop(part) for part in parts])
-    return found
+            if all(part in renamed for part in parts):
+                renamed[f"{start}in_proj_{sort}"] = torch.cat([renamed.pop(part) for part in parts])
+    return renamed

@@ -86,11 +86,11 @@ class CSPBackbone(nn.Module):
         self.maps = [c3, c4, c5][:levels]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        found = [self.stage3(self.stem(image))]
-        found.append(self.stage4(found[-1]))
+        features = [self.stage3(self.stem(image))]
+        features.append(self.stage4(features[-1]))
         if len(self.maps) > 2:
-            found.append(self.stage5(found[-1]))
-        return found
+            features.append(self.stage5(features[-1]))
+        return features
 
 
 def own_backbone(width: float, depth: float, channels: int, levels: int = 3) -> CSPBackbone:

@@ -23,7 +23,7 @@ Change = Callable[[int, str, Tensor, Tensor], Tensor]  # layer, name of a matrix
 # output -> changed output
 
 
-def unchanged(layer: int, name: str, given: Tensor, out: Tensor) -> Tensor:
+def unchanged(layer: int, name: str, x: Tensor, out: Tensor) -> Tensor:
     return out
 
 
@@ -79,7 +79,7 @@ class Cache:
         self.keys, self.values = (like.new_zeros(shape) for _each in range(2))
         self.length = 0
 
-    def back_to(self, length: int) -> None:
+    def truncate(self, length: int) -> None:
         """Discard all but the first ``length`` tokens."""
         self.length = min(self.length, length)
 
@@ -111,37 +111,37 @@ class Attention(nn.Module):
         if s.norm_queries:
             q, k = (F.rms_norm(part, (s.head_width,), eps=s.epsilon) for part in (q, k))
         if cache is None:
-            mixed = attended(q, k.to(q.dtype), v.to(q.dtype))
+            context = attended(q, k.to(q.dtype), v.to(q.dtype))
         else:
             end = cache.length + tokens
             cache.keys[layer, :, :, cache.length : end] = k
             cache.values[layer, :, :, cache.length : end] = v
             k, v = cache.keys[layer, :, :, :end], cache.values[layer, :, :, :end]
             kind = k.dtype if tokens == 1 else q.dtype  # a token's step does not copy the cache
-            mixed = attended(q.to(kind), k.to(kind), v.to(kind)).to(q.dtype)
-        mixed = mixed.transpose(1, 2).reshape(rows, tokens, width)
-        return change(layer, "out", mixed, self.out(mixed))
+            context = attended(q.to(kind), k.to(kind), v.to(kind)).to(q.dtype)
+        context = context.transpose(1, 2).reshape(rows, tokens, width)
+        return change(layer, "out", context, self.out(context))
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attend with queries (B, heads, T, d) of the last T positions to all (B, groups, S, d)."""
     rows, heads, tokens, width = q.shape
-    groups, seen = k.shape[1], k.shape[2]
+    groups, length = k.shape[1], k.shape[2]
     if tokens == 1:  # the queries of a group become rows of one product
         alike = q.view(rows, groups, heads // groups, width)
         return F.scaled_dot_product_attention(alike, k, v).view(rows, heads, 1, width)
     if groups != heads:
         k, v = (part.repeat_interleave(heads // groups, 1) for part in (k, v))
-    if tokens == seen:
+    if tokens == length:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    before = torch.ones(tokens, seen, dtype=torch.bool, device=q.device).tril(seen - tokens)
+    before = torch.ones(tokens, length, dtype=torch.bool, device=q.device).tril(length - tokens)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=before)
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply rotary position embeddings: rotate each pair of features by its position's angle."""
-    left, right = x.chunk(2, -1)
-    return torch.cat([(left * cos).addcmul(right, sin, value=-1), (right * cos).addcmul(left, sin)], -1)
+    first, second = x.chunk(2, -1)
+    return torch.cat([(first * cos).addcmul(second, sin, value=-1), (second * cos).addcmul(first, sin)], -1)
 
 
 class MLP(nn.Module):
@@ -213,21 +213,21 @@ class Decoder(nn.Module):
     def features(self, tokens: Tensor, cache: Cache | None = None, change: Change = unchanged) -> Tensor:
         """Compute the input of the head, (B, T, width)."""
         begin = cache.length if cache is not None else 0
-        place = torch.arange(begin, begin + tokens.shape[1], device=tokens.device)
-        x = self.embedded(tokens, place)
-        turn = self.turn(place, x.dtype) if self.structure.rotary else None
+        position = torch.arange(begin, begin + tokens.shape[1], device=tokens.device)
+        x = self.embedded(tokens, position)
+        turn = self.turn(position, x.dtype) if self.structure.rotary else None
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, cache, layer, change)
         if cache is not None:
             cache.length += tokens.shape[1]
         return self.norm(x)
 
-    def embedded(self, tokens: Tensor, place: Tensor) -> Tensor:
+    def embedded(self, tokens: Tensor, position: Tensor) -> Tensor:
         """Look up tokens (B, T), and position embeddings where they are learnt: (B, T, width)."""
         x = self.embedding(tokens)
-        return x if self.structure.rotary else x + self.places(place)
+        return x if self.structure.rotary else x + self.places(position)
 
-    def memory(self, rows: int = 1, context: int = 0) -> Cache:
+    def kv_cache(self, rows: int = 1, context: int = 0) -> Cache:
         """Return an empty cache for ``rows`` texts, with a shorter context if given."""
         context = context or self.structure.context
         return Cache(replace(self.structure, context=context), rows, self.embedding.weight)
@@ -237,13 +237,13 @@ class Decoder(nn.Module):
             return F.linear(features, self.embedding.weight)
         return self.head(features)
 
-    def turn(self, place: Tensor, dtype: torch.dtype) -> Turn:
+    def turn(self, position: Tensor, dtype: torch.dtype) -> Turn:
         """Compute cosine and sine (T, head width / 2) of the RoPE angles of each position."""
         half = self.structure.head_width // 2
-        speed = self.structure.rotary ** (-torch.arange(half, device=place.device) / half)
+        speed = self.structure.rotary ** (-torch.arange(half, device=position.device) / half)
         if self.structure.slowing:
-            speed = speed / torch.tensor(self.structure.slowing, device=place.device)
-        angle = place[:, None] * speed
+            speed = speed / torch.tensor(self.structure.slowing, device=position.device)
+        angle = position[:, None] * speed
         return angle.cos().to(dtype), angle.sin().to(dtype)
 
     def matrices(self) -> Iterator[nn.Parameter]:

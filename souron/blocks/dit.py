@@ -107,14 +107,14 @@ class TextDiT(nn.Module):
         c = F.silu(self.t_embedder(waves(step, STEP).to(x.dtype)))  # (B, width)
         x = self.x_embedder(F.pad(x, (0, -wide % self.patch, 0, -high % self.patch)))
         grid = x.shape[2:]
-        known = sine_places(grid[0], grid[1], self.width, x.device).to(x.dtype)
-        x = x.flatten(2).transpose(1, 2) + known  # (B, N, width)
+        position = sine_places(grid[0], grid[1], self.width, x.device).to(x.dtype)
+        x = x.flatten(2).transpose(1, 2) + position  # (B, N, width)
         for block in self.blocks:
             x = block(x, c, words)
         shift, scale = self.modulation_final(c).chunk(2, 1)
         x = self.linear_final(modulated(self.norm_final(x), shift, scale))
-        drawn = F.pixel_shuffle(x.transpose(1, 2).unflatten(2, grid), self.patch)
-        return drawn[..., :high, :wide]
+        image = F.pixel_shuffle(x.transpose(1, 2).unflatten(2, grid), self.patch)
+        return image[..., :high, :wide]
 
 
 def plain_norm(width: int) -> nn.LayerNorm:

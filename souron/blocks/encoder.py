@@ -29,8 +29,8 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         nothing = tokens < 0  # (B, T)
-        place = torch.arange(tokens.shape[1], device=tokens.device)
-        x = self.drop(self.norm(self.token(tokens.clamp(min=0)) + self.place(place)))
+        position = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.drop(self.norm(self.token(tokens.clamp(min=0)) + self.place(position)))
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=nothing)
         return x

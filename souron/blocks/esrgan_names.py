@@ -13,11 +13,11 @@ from torch import Tensor
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename weights to the convention of the authors' later program."""
-    found = dict(weights)
+    tensors = dict(weights)
     for outer in ("params_ema.", "params."):
-        inside = {n.removeprefix(outer): w for n, w in found.items() if n.startswith(outer)}
-        found = inside or found
-    ends = sorted(int(m[1]) for name in found if (m := re.fullmatch(r"model\.(\d{1,2})\.weight", name)))
+        inside = {n.removeprefix(outer): w for n, w in tensors.items() if n.startswith(outer)}
+        tensors = inside or tensors
+    ends = sorted(int(m[1]) for name in tensors if (m := re.fullmatch(r"model\.(\d{1,2})\.weight", name)))
     names = (
         dict(
             zip(
@@ -29,13 +29,13 @@ def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if len(ends) > 2
         else {}
     )
-    made = {}
-    for name, weight in found.items():
+    state_dict = {}
+    for name, weight in tensors.items():
         name = re.sub(r"^model\.1\.sub\.(\d{1,3})\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3.", name)
         name = re.sub(r"^model\.1\.sub\.\d{1,3}\.(weight|bias)$", r"conv_body.\1", name)
         name = re.sub(r"^model\.(\d{1,2})\.", lambda m: f"{names.get(m[1], m[0])}.", name)
         name = re.sub(r"^RRDB_trunk\.(\d{1,3})\.RDB(\d)\.", r"body.\1.rdb\2.", name)
         name = re.sub(r"^upconv(\d)\.", r"conv_up\1.", name)
         name = re.sub(r"^trunk_conv\.", "conv_body.", name)
-        made[re.sub(r"^HRconv\.", "conv_hr.", name)] = weight
-    return made
+        state_dict[re.sub(r"^HRconv\.", "conv_hr.", name)] = weight
+    return state_dict

@@ -106,7 +106,7 @@ class MobileNetV2(nn.Module):
         self.first = Convolution(channels, inward, 3, 2)
         self.stages = nn.ModuleList()
         outputs: list[int] = []
-        widened = 0
+        expansion_width = 0
         for expansion, maps, count, stride in STAGES:
             blocks = []
             for number in range(count):
@@ -114,20 +114,20 @@ class MobileNetV2(nn.Module):
                 inward = eights(maps * width)
             halving = len(outputs) == HALVING
             self.stages.append(Halving(*blocks) if halving else nn.Sequential(*blocks))
-            widened = blocks[0].wide if halving else widened
+            expansion_width = blocks[0].wide if halving else expansion_width
             outputs.append(inward)
         self.last = Convolution(inward, LAST)
-        seen = (outputs[stage] for stage in (QUARTER, EIGHTH, SIXTEENTH))
-        self.maps = (*seen, widened, LAST)
+        widths = (outputs[stage] for stage in (QUARTER, EIGHTH, SIXTEENTH))
+        self.maps = (*widths, expansion_width, LAST)
 
     def forward(self, image: Tensor) -> Maps:
-        x, seen = self.first(image), []
+        x, features = self.first(image), []
         for number, stage in enumerate(self.stages):
             if number == HALVING:
-                x, widened = stage(x)
+                x, expansion = stage(x)
                 continue
             x = stage(x)
             if number in (QUARTER, EIGHTH, SIXTEENTH):
-                seen.append(x)
-        quarter, eighth, sixteenth = seen
-        return Maps(quarter, eighth, sixteenth, widened, self.last(x))
+                features.append(x)
+        quarter, eighth, sixteenth = features
+        return Maps(quarter, eighth, sixteenth, expansion, self.last(x))

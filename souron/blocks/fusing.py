@@ -25,18 +25,18 @@ def fused(network: Network, ask: Callable[[Network], object]) -> Network:
     that are called more than once are left unchanged.
     """
     copy = deepcopy(network).eval()
-    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # keeps tensors alive, so that ids stay unique
-    asked: dict[nn.Module, int] = {}
+    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # keeps tensors alive, so that ids stay unique
+    calls: dict[nn.Module, int] = {}
     pairs: dict[nn.Module, nn.Conv2d] = {}
 
     def after(layer: nn.Module, _given: tuple, out: Tensor) -> None:
-        asked[layer] = asked.get(layer, 0) + 1
+        calls[layer] = calls.get(layer, 0) + 1
         if isinstance(layer, nn.Conv2d):
-            made[id(out)] = layer, out
+            outputs[id(out)] = layer, out
 
-    def before(norm: nn.Module, given: tuple) -> None:
-        if id(given[0]) in made:
-            pairs[norm] = made[id(given[0])][0]
+    def before(norm: nn.Module, inputs: tuple) -> None:
+        if id(inputs[0]) in outputs:
+            pairs[norm] = outputs[id(inputs[0])][0]
 
     hooks = []
     for layer in copy.modules():
@@ -47,7 +47,7 @@ def fused(network: Network, ask: Callable[[Network], object]) -> Network:
     ask(copy)
     for hook in hooks:
         hook.remove()
-    once = {norm: conv for norm, conv in pairs.items() if asked[norm] == asked[conv] == 1}
+    once = {norm: conv for norm, conv in pairs.items() if calls[norm] == calls[conv] == 1}
     for parent in list(copy.modules()):
         for name, norm in list(parent.named_children()):
             if norm in once and isinstance(norm, nn.BatchNorm2d):

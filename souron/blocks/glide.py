@@ -67,8 +67,8 @@ class Attention(nn.Module):
         k, v = (torch.cat(both, 1) for both in zip(self.kv(tokens).chunk(2, 2), own, strict=True))
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
         mask = F.pad(mask, (0, places.shape[1]))
-        mixed = attended(q, k, v, mask).transpose(1, 2).flatten(2)
-        return x + self.out(mixed).transpose(1, 2).reshape(x.shape)
+        output = attended(q, k, v, mask).transpose(1, 2).flatten(2)
+        return x + self.out(output).transpose(1, 2).reshape(x.shape)
 
 
 class Level(nn.Module):
@@ -80,14 +80,14 @@ class Level(nn.Module):
         self.attentions = nn.ModuleList(Attention(wide, tokens) for _each in inputs if tokens)
 
     def forward(
-        self, x: Tensor, time: Tensor, context: tuple[Tensor, Tensor] | None, kept: list[Tensor], up: bool = False
+        self, x: Tensor, time: Tensor, context: tuple[Tensor, Tensor] | None, skips: list[Tensor], up: bool = False
     ) -> Tensor:
-        """Append skip connections to ``kept``, or with ``up`` take them from there."""
+        """Append skip connections to ``skips``, or with ``up`` take them from there."""
         for i, block in enumerate(self.blocks):
-            x = block(torch.cat([x, kept.pop()], 1) if up else x, time)
+            x = block(torch.cat([x, skips.pop()], 1) if up else x, time)
             x = self.attentions[i](x, *context) if context and self.attentions else x
             if not up:
-                kept.append(x)
+                skips.append(x)
         return x
 
 
@@ -107,17 +107,17 @@ class GlideUNet(nn.Module):
         self.step = nn.Sequential(nn.Linear(first, time), nn.SiLU(), nn.Linear(time, time))
         self.places = tokens > 0
         self.first = nn.Conv2d(channels + 2 * self.places, first, 3, padding=1)
-        kept, now = [first], first
+        skips, now = [first], first
         self.down = nn.ModuleList()
         for i, wide in enumerate(widths):
             inputs = [now] + [wide] * (layers - 1)
             self.down.append(Level(inputs, wide, time, tokens if i else 0))
-            kept += [wide] * layers
+            skips += [wide] * layers
             now = wide
         self.middle = Level([now], now, time, tokens)
         self.up = nn.ModuleList()
         for i, wide in reversed(list(enumerate(widths))):
-            inputs = [kept.pop() + (wide if j else now) for j in range(layers)]
+            inputs = [skips.pop() + (wide if j else now) for j in range(layers)]
             self.up.append(Level(inputs, wide, time, tokens if i else 0))
             now = wide
         self.last = nn.Sequential(norm(2 * first), nn.SiLU(), nothing_at_first(nn.Conv2d(2 * first, out, 3, padding=1)))
@@ -129,17 +129,17 @@ class GlideUNet(nn.Module):
         time = self.step(waves(step, self.width).to(x.dtype))
         time = F.silu(time if vector is None else time + vector)  # (B, 4 width)
         x = self.first(with_places(x) if self.places else x)
-        kept = [x]
+        skips = [x]
         for level in self.down:
-            if len(kept) > 1:
+            if len(skips) > 1:
                 x = F.avg_pool2d(x, 2, ceil_mode=True)
-            x = level(x, time, context, kept)
+            x = level(x, time, context, skips)
         x = self.middle(x, time, context, [])
         for level in self.up:
-            if x.shape[-2:] != kept[-1].shape[-2:]:
-                x = F.interpolate(x, size=kept[-1].shape[-2:])
-            x = level(x, time, context, kept, up=True)
-        return self.last(torch.cat([x, kept.pop()], 1))
+            if x.shape[-2:] != skips[-1].shape[-2:]:
+                x = F.interpolate(x, size=skips[-1].shape[-2:])
+            x = level(x, time, context, skips, up=True)
+        return self.last(torch.cat([x, skips.pop()], 1))
 
 
 class Condition(NamedTuple):
@@ -195,8 +195,8 @@ def blurred(image: Tensor) -> Tensor:
     return image
 
 
-def in_patches(patch: int, network: Callable[..., Tensor], x: Tensor, *given: object) -> Tensor:
+def in_patches(patch: int, network: Callable[..., Tensor], x: Tensor, *conditions: object) -> Tensor:
     """Apply a network to (B, C, H, W) with ``patch`` x ``patch`` pixels folded into channels."""
     height, width = x.shape[-2:]
-    folded = F.pixel_unshuffle(F.pad(x, (0, -width % patch, 0, -height % patch)), patch)
-    return F.pixel_shuffle(network(folded, *given), patch)[..., :height, :width]
+    patches = F.pixel_unshuffle(F.pad(x, (0, -width % patch, 0, -height % patch)), patch)
+    return F.pixel_shuffle(network(patches, *conditions), patch)[..., :height, :width]

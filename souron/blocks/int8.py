@@ -248,8 +248,8 @@ class PackedDecoder(Decoder):
             return RMSNorm(layer)
         return copy.deepcopy(layer).float() if isinstance(layer, nn.LayerNorm) else layer
 
-    def embedded(self, tokens: Tensor, place: Tensor) -> Tensor:
-        x = super().embedded(tokens, place)
+    def embedded(self, tokens: Tensor, position: Tensor) -> Tensor:
+        x = super().embedded(tokens, position)
         return x if self.form is Int8Linear else x.float()
 
     def logits(self, features: Tensor) -> Tensor:

@@ -71,35 +71,35 @@ class AddedAttention(nn.Module):
         own = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, H W, width)
         keys = torch.cat([self.add_k_proj(words.tokens), self.to_k(own)], 1)
         values = torch.cat([self.add_v_proj(words.tokens), self.to_v(own)], 1)
-        q, k, v = (each.unflatten(2, (self.heads, -1)).transpose(1, 2) for each in (self.to_q(own), keys, values))
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.to_q(own), keys, values))
         mask = None if words.mask is None else F.pad(words.mask, (0, own.shape[1])).to(q.dtype)
         few = q.shape[2] * k.shape[2] <= FEW
-        mixed = attended(q, k, v, mask) if few else F.scaled_dot_product_attention(q, k, v, mask)
-        mixed = self.to_out[0](mixed.transpose(1, 2).flatten(2))
-        return x + mixed.transpose(1, 2).reshape(x.shape)
+        output = attended(q, k, v, mask) if few else F.scaled_dot_product_attention(q, k, v, mask)
+        output = self.to_out[0](output.transpose(1, 2).flatten(2))
+        return x + output.transpose(1, 2).reshape(x.shape)
 
 
 class Down(Level):
     downsamplers: nn.ModuleList
 
-    def forward(self, x: Tensor, time: Tensor, words: Words, kept: list[Tensor]) -> Tensor:
-        """Append the skip connections to ``kept``."""
+    def forward(self, x: Tensor, time: Tensor, words: Words, skips: list[Tensor]) -> Tensor:
+        """Append the skip connections to ``skips``."""
         for i in range(len(self.resnets)):
             x = self.block(i, x, time, words)
-            kept.append(x)
+            skips.append(x)
         for halve in self.downsamplers:
             x = halve(x, time)
-            kept.append(x)
+            skips.append(x)
         return x
 
 
 class Up(Level):
     upsamplers: nn.ModuleList
 
-    def forward(self, x: Tensor, time: Tensor, words: Words, kept: list[Tensor]) -> Tensor:
-        """Take the skip connections from ``kept``."""
+    def forward(self, x: Tensor, time: Tensor, words: Words, skips: list[Tensor]) -> Tensor:
+        """Take the skip connections from ``skips``."""
         for i in range(len(self.resnets)):
-            x = self.block(i, torch.cat([x, kept.pop()], 1), time, words)
+            x = self.block(i, torch.cat([x, skips.pop()], 1), time, words)
         for double in self.upsamplers:
             x = double(x, time)
         return x
@@ -123,20 +123,20 @@ class ResizingUNet(nn.Module):
         def attentions(wide: int, count: int) -> list[AddedAttention]:
             return [AddedAttention(wide, text) for _each in range(count if text else 0)]
 
-        self.down_blocks, kept, now = nn.ModuleList(), [first], first
+        self.down_blocks, skips, now = nn.ModuleList(), [first], first
         for i, wide in enumerate(widths):
             inputs = [now] + [wide] * (layers - 1)
-            down = Down([residual(each, wide) for each in inputs], attentions(wide, layers if i else 0))
+            down = Down([residual(width_in, wide) for width_in in inputs], attentions(wide, layers if i else 0))
             deepest = i == len(widths) - 1
             down.downsamplers = nn.ModuleList([] if deepest else [residual(wide, wide, resize=0.5)])
-            kept += [wide] * (layers if deepest else layers + 1)
+            skips += [wide] * (layers if deepest else layers + 1)
             self.down_blocks.append(down)
             now = wide
         self.mid_block = Middle([residual(last, last) for _each in range(2)], attentions(last, 1))
         self.up_blocks = nn.ModuleList()
         for i, wide in reversed(list(enumerate(widths))):
-            inputs = [kept.pop() + (wide if j else now) for j in range(layers + 1)]
-            up = Up([residual(each, wide) for each in inputs], attentions(wide, layers + 1 if i else 0))
+            inputs = [skips.pop() + (wide if j else now) for j in range(layers + 1)]
+            up = Up([residual(width_in, wide) for width_in in inputs], attentions(wide, layers + 1 if i else 0))
             up.upsamplers = nn.ModuleList([residual(wide, wide, resize=2)] if i else [])
             self.up_blocks.append(up)
             now = wide
@@ -148,12 +148,12 @@ class ResizingUNet(nn.Module):
         time = self.time_embedding["linear_2"](F.silu(self.time_embedding["linear_1"](time)))
         time = F.silu(time if vector is None else time + vector)  # (B, 4 width)
         x = self.conv_in(x)
-        words, kept = words or Words(x), [x]  # no words: no level has attention
+        words, skips = words or Words(x), [x]  # no words: no level has attention
         for level in self.down_blocks:
-            x = level(x, time, words, kept)
+            x = level(x, time, words, skips)
         x = self.mid_block(x, time, words)
         for level in self.up_blocks:
-            x = level(x, time, words, kept)
+            x = level(x, time, words, skips)
         return self.conv_out(F.silu(self.conv_norm_out(x)))
 
 
@@ -183,7 +183,7 @@ class Karlo(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.sizes, self.kept = sizes, cosine().tolist()  # a_t^2
+        self.sizes, self.alpha_bars = sizes, cosine().tolist()  # a_t^2
         (_layers, dims, _heads), (depth, width, heads), widths = sizes.text, sizes.prior, sizes.widths
         self.text_encoder = TextTransformer(TOKENS, *sizes.text, dims)
         self.prior = PriorTransformer(dims, dims, CONTEXT, width, heads, depth)
@@ -198,28 +198,30 @@ class Karlo(nn.Module):
 
     def read(self, tokens: Tensor) -> Text:
         """Encode tokens (B, T), padded with ``PAD``."""
-        known = tokens != PAD
+        mask = tokens != PAD
         words = self.text_encoder.features(tokens)
-        end = words[torch.arange(len(tokens), device=tokens.device), known.sum(1) - 1]
-        return Text(end @ self.text_encoder.text_projection, words, known)
+        end = words[torch.arange(len(tokens), device=tokens.device), mask.sum(1) - 1]
+        return Text(end @ self.text_encoder.text_projection, words, mask)
 
     def clean(self, noisy: Tensor, noise: Tensor, t: int) -> Tensor:
         """Return the clean image from the noise that a network predicts."""
-        return ((noisy - math.sqrt(1 - self.kept[t]) * noise) / math.sqrt(self.kept[t])).clamp(-1, 1)
+        return ((noisy - math.sqrt(1 - self.alpha_bars[t]) * noise) / math.sqrt(self.alpha_bars[t])).clamp(-1, 1)
 
     def way(self, sampler: str, find: Callable, steps: int, normal: Callable[[], Tensor]) -> Iterator[Tensor]:
         """Generate with ``find``: x_t, t -> x_0, position of the variance. ``ddpm`` is Karlo's own."""
         if sampler == "ddpm":
-            return ancestral(find, self.kept, end_to_end(self.kept, steps), normal(), normal)
-        return SAMPLERS[sampler](lambda x, t: find(x, t)[0], self.kept, steps, normal(), normal)
+            return ancestral(find, self.alpha_bars, end_to_end(self.alpha_bars, steps), normal(), normal)
+        return SAMPLERS[sampler](lambda x, t: find(x, t)[0], self.alpha_bars, steps, normal(), normal)
 
     def points(self, text: Text, sampler: str, steps: int, normal: Callable[..., Tensor]) -> Tensor:
         """Generate image embeddings (B, dims); ``text`` are B negative prompts, then the prompts."""
 
         def find(noisy: Tensor, t: int) -> tuple[Tensor, float]:
             step = torch.full((2 * len(noisy),), t, device=noisy.device)
-            free, wanted = self.prior(noisy.repeat(2, 1).to(self.kind), step, text).to(noisy.dtype).chunk(2)
-            return (free + PRIOR_GUIDANCE * (wanted - free)).clamp(-MOST_POINT, MOST_POINT), 0.0
+            unconditional, conditional = (
+                self.prior(noisy.repeat(2, 1).to(self.kind), step, text).to(noisy.dtype).chunk(2)
+            )
+            return (unconditional + PRIOR_GUIDANCE * (conditional - unconditional)).clamp(-MOST_POINT, MOST_POINT), 0.0
 
         *_steps, normed = self.way(sampler, find, steps, partial(normal, text.point.shape[1]))
         return self.prior.point(normed)
@@ -250,10 +252,10 @@ class Karlo(nn.Module):
 
         def find(noisy: Tensor, t: int) -> tuple[Tensor, Tensor]:
             step = torch.full((times * len(noisy),), t, device=noisy.device)
-            found = self.decoder(noisy.repeat(times, 1, 1, 1).to(self.kind), step, vector, words).to(noisy.dtype)
-            noise, share = found[-len(noisy) :].chunk(2, 1)
+            output = self.decoder(noisy.repeat(times, 1, 1, 1).to(self.kind), step, vector, words).to(noisy.dtype)
+            noise, share = output[-len(noisy) :].chunk(2, 1)
             if times == 2:
-                free = found[: len(noisy), :3]
+                free = output[: len(noisy), :3]
                 noise = free + guidance * (noise - free)
             return self.clean(noisy, noise, t), (share + 1) / 2
 
@@ -267,8 +269,8 @@ class Karlo(nn.Module):
         def finer(noisy: Tensor, t: int) -> tuple[Tensor, float]:
             network = self.super_res_first if t else self.super_res_last
             step = torch.full((len(noisy),), t, device=noisy.device)
-            found = network(torch.cat([noisy, coarse], 1).to(self.kind), step).to(noisy.dtype)
-            return self.clean(noisy, found, t), 0.0
+            output = network(torch.cat([noisy, coarse], 1).to(self.kind), step).to(noisy.dtype)
+            return self.clean(noisy, output, t), 0.0
 
         *_steps, image = self.way("ddpm", finer, ENLARGING, partial(normal, 3, side, side))
         yield image
@@ -278,8 +280,8 @@ class Karlo(nn.Module):
         device, kind, (_layers, dims, _heads) = self.prior.proj_in.weight.device, self.kind, self.sizes.text
         zeros = partial(torch.zeros, device=device, dtype=kind)
         step = torch.zeros(1, dtype=torch.long, device=device)
-        known = torch.ones(1, CONTEXT, dtype=torch.bool, device=device)
-        text, point = Text(zeros(1, dims), zeros(1, CONTEXT, dims), known), zeros(1, dims)
+        mask = torch.ones(1, CONTEXT, dtype=torch.bool, device=device)
+        text, point = Text(zeros(1, dims), zeros(1, CONTEXT, dims), mask), zeros(1, dims)
         yield 2, self.text_encoder, (torch.zeros(1, CONTEXT, dtype=torch.long, device=device),)
         yield 2 * steps, self.prior, (point, step, text)
         yield 1 + guided, self.text_proj, (text, point)
@@ -292,8 +294,8 @@ class Karlo(nn.Module):
 
 def tokenized(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     """Tokenise texts as CLIP's authors do: (B, CONTEXT), padded with ``PAD``, truncated if too long."""
-    found = [[tokenizer.start, *ids[: CONTEXT - 2], tokenizer.end[0]] for ids in tokenizer.encode_many(list(texts))]
-    return torch.tensor([ids + [PAD] * (CONTEXT - len(ids)) for ids in found])
+    sequences = [[tokenizer.start, *ids[: CONTEXT - 2], tokenizer.end[0]] for ids in tokenizer.encode_many(list(texts))]
+    return torch.tensor([ids + [PAD] * (CONTEXT - len(ids)) for ids in sequences])
 
 
 def refuse_training() -> UserError:

@@ -45,11 +45,11 @@ def bins(width: float, count: int) -> Tensor:
     with torch.device("cpu"):  # also inside a meta-device context
         steps = torch.linspace(0, 1, 33)
         cube = torch.cartesian_prod(steps, steps, steps).T[None, :, None]
-        known = lab(cube)[0, 1:, 0].T * (4 / width)
-        known = known.round().unique(dim=0) * (width / 4)
+        colours = lab(cube)[0, 1:, 0].T * (4 / width)
+        colours = colours.round().unique(dim=0) * (width / 4)
         reach = torch.arange(-12, 13) * width
         centres = torch.cartesian_prod(reach, reach)
-        far = torch.cdist(centres, known).amin(1)
+        far = torch.cdist(centres, colours).amin(1)
         return centres[far.argsort(stable=True)[:count].sort().values]
 
 

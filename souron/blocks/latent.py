@@ -55,7 +55,7 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         inner = F.silu(self.norm1(x))
         if self.resize != 1:
-            x, inner = (resized(each, self.resize) for each in (x, inner))
+            x, inner = (resized(maps, self.resize) for maps in (x, inner))
         inner = self.conv1(inner)
         shift = None if self.time_emb_proj is None else self.time_emb_proj(time)[..., None, None]
         if shift is None:
@@ -76,21 +76,21 @@ def resized(x: Tensor, factor: float) -> Tensor:
 class Attention(nn.Module):
     """Attention of positions (B, N, width) to themselves, or to text tokens (B, T, text)."""
 
-    def __init__(self, width: int, asked: int, heads: int):
+    def __init__(self, width: int, context_width: int, heads: int):
         super().__init__()
         self.heads = heads
         self.to_q = nn.Linear(width, width, bias=False)
-        self.to_k, self.to_v = (nn.Linear(asked, width, bias=False) for _each in range(2))
+        self.to_k, self.to_v = (nn.Linear(context_width, width, bias=False) for _each in range(2))
         self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
-    def forward(self, x: Tensor, asked: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, width / heads)
-            for part in (self.to_q(x), self.to_k(asked), self.to_v(asked))
+            for part in (self.to_q(x), self.to_k(context), self.to_v(context))
         )
         few = q.shape[2] * k.shape[2] <= FEW
-        mixed = attended(q, k, v, mask) if few else F.scaled_dot_product_attention(q, k, v, mask)
-        return self.to_out[0](mixed.transpose(1, 2).flatten(2))
+        output = attended(q, k, v, mask) if few else F.scaled_dot_product_attention(q, k, v, mask)
+        return self.to_out[0](output.transpose(1, 2).flatten(2))
 
 
 class GEGLU(nn.Module):
@@ -174,14 +174,14 @@ class Level(nn.Module):
 class Down(Level):
     downsamplers: nn.ModuleList
 
-    def forward(self, x: Tensor, time: Tensor, words: Words, kept: list[Tensor]) -> Tensor:
-        """Append the skip connections to ``kept``."""
+    def forward(self, x: Tensor, time: Tensor, words: Words, skips: list[Tensor]) -> Tensor:
+        """Append the skip connections to ``skips``."""
         for i in range(len(self.resnets)):
             x = self.block(i, x, time, words)
-            kept.append(x)
+            skips.append(x)
         for shrink in self.downsamplers:
             x = shrink(x)
-            kept.append(x)
+            skips.append(x)
         return x
 
 
@@ -193,12 +193,12 @@ class Middle(Level):
 class Up(Level):
     upsamplers: nn.ModuleList
 
-    def forward(self, x: Tensor, time: Tensor, words: Words, kept: list[Tensor]) -> Tensor:
-        """Take the skip connections from ``kept``."""
+    def forward(self, x: Tensor, time: Tensor, words: Words, skips: list[Tensor]) -> Tensor:
+        """Take the skip connections from ``skips``."""
         for i in range(len(self.resnets)):
-            x = self.block(i, torch.cat([x, kept.pop()], 1), time, words)
+            x = self.block(i, torch.cat([x, skips.pop()], 1), time, words)
         for double in self.upsamplers:
-            x = double(x, kept[-1].shape[-2:])
+            x = double(x, skips[-1].shape[-2:])
         return x
 
 
@@ -235,12 +235,12 @@ class TextUNet(nn.Module):
             looks = [SpatialTransformer(wide, text, heads, groups) for _each in inputs if attends]
             return blocks, looks
 
-        self.down_blocks, kept, now = nn.ModuleList(), [first], first
+        self.down_blocks, skips, now = nn.ModuleList(), [first], first
         for i, wide in enumerate(widths):
             down = Down(*parts([now] + [wide] * (layers - 1), wide, i in attended))
             deepest = i == len(widths) - 1
             down.downsamplers = nn.ModuleList([] if deepest else [Shrink(wide)])
-            kept += [wide] * (layers if deepest else layers + 1)
+            skips += [wide] * (layers if deepest else layers + 1)
             self.down_blocks.append(down)
             now = wide
 
@@ -249,7 +249,7 @@ class TextUNet(nn.Module):
 
         self.up_blocks = nn.ModuleList()
         for i, wide in reversed(list(enumerate(widths))):
-            inputs = [kept.pop() + (wide if j else now) for j in range(layers + 1)]
+            inputs = [skips.pop() + (wide if j else now) for j in range(layers + 1)]
             up = Up(*parts(inputs, wide, i in attended))
             up.upsamplers = nn.ModuleList([Double(wide)] if i else [])
             self.up_blocks.append(up)
@@ -264,12 +264,12 @@ class TextUNet(nn.Module):
         time = self.time_embedding["linear_2"](F.silu(self.time_embedding["linear_1"](time)))
         time = F.silu(time)  # (B, 4 width)
         x = self.conv_in(with_places(x) if self.places else x)
-        kept = [x]
+        skips = [x]
         for level in self.down_blocks:
-            x = level(x, time, words, kept)
+            x = level(x, time, words, skips)
         x = self.mid_block(x, time, words)
         for level in self.up_blocks:
-            x = level(x, time, words, kept)
+            x = level(x, time, words, skips)
         return self.conv_out(F.silu(self.conv_norm_out(x)))
 
 
@@ -311,13 +311,13 @@ def unet_name(name: str, layers: int = 2) -> str:
     module, _dot, kind = name.rpartition(".")
     if module in OUTER:
         return f"{OUTER[module]}.{kind}"
-    found = re.fullmatch(r"(input|output)_blocks\.(\d+)\.(\d+)\.(.+)|middle_block\.(\d)\.(.+)", module)
-    if found is None:
+    match = re.fullmatch(r"(input|output)_blocks\.(\d+)\.(\d+)\.(.+)|middle_block\.(\d)\.(.+)", module)
+    if match is None:
         return ""
-    side, block, part, inner, middle, within = found.groups()
+    side, block, part, inner, middle, within = match.groups()
     if middle is not None:
-        place = {"0": "resnets.0", "1": "attentions.0", "2": "resnets.1"}.get(middle)
-        return f"mid_block.{place}.{RESIDUAL.get(within, within)}.{kind}" if place else ""
+        target = {"0": "resnets.0", "1": "attentions.0", "2": "resnets.1"}.get(middle)
+        return f"mid_block.{target}.{RESIDUAL.get(within, within)}.{kind}" if target else ""
     number = int(block) - (side == "input")
     level, i = divmod(number, layers + 1)
     where = f"{'down' if side == 'input' else 'up'}_blocks.{level}"

@@ -33,7 +33,7 @@ class Index:
         like = (self._weighed(self._counts(texts)) @ self.vectors).toarray()  # (B, N)
         best = like.argmax(1)
         return (
-            [self.translations[place] for place in best.tolist()],
+            [self.translations[number] for number in best.tolist()],
             torch.from_numpy(like[np.arange(len(best)), best]).float(),
         )
 
@@ -48,17 +48,17 @@ class Index:
                 count = len(letters) - n + 1
                 number = number[:count] * np.uint64(1_000_003) + letters[n - 1 :] + np.uint64(1)
                 if n >= self.shortest:
-                    mixed = (number * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
-                    columns.append((mixed % np.uint64(self.numbers)).astype(np.int64))
+                    hashes = (number * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+                    columns.append((hashes % np.uint64(self.numbers)).astype(np.int64))
                     rows.append(np.full(count, row))
-        place = np.concatenate(rows), np.concatenate(columns)
+        index = np.concatenate(rows), np.concatenate(columns)
         shape = (len(texts), self.numbers)
-        found = scipy.sparse.csr_matrix((np.ones(len(place[0]), np.float32), place), shape=shape)
-        found.sum_duplicates()
-        return found
+        matrix = scipy.sparse.csr_matrix((np.ones(len(index[0]), np.float32), index), shape=shape)
+        matrix.sum_duplicates()
+        return matrix
 
     def _weighed(self, counts: Any) -> Any:
-        found = counts.copy()
-        found.data = ((1 + np.log(found.data)) * self.rarity[found.indices]).astype(np.float32)
-        length = np.sqrt(np.asarray(found.multiply(found).sum(1)).ravel())
-        return scipy.sparse.diags(1 / np.maximum(length, 1e-9).astype(np.float32)) @ found
+        weights = counts.copy()
+        weights.data = ((1 + np.log(weights.data)) * self.rarity[weights.indices]).astype(np.float32)
+        length = np.sqrt(np.asarray(weights.multiply(weights).sum(1)).ravel())
+        return scipy.sparse.diags(1 / np.maximum(length, 1e-9).astype(np.float32)) @ weights

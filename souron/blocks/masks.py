@@ -51,13 +51,13 @@ class MaskedRCNN(RCNN):
         logit = self.drawer(part).float()
         return logit[torch.arange(len(label), device=label.device), label]
 
-    def masks(self, levels: Sequence[Tensor], found: Sequence[Tensor], side: Sequence[int]) -> list[Tensor]:
+    def masks(self, levels: Sequence[Tensor], boxes: Sequence[Tensor], side: Sequence[int]) -> list[Tensor]:
         """Predict masks (n, H, W) bool of each image's boxes (n, 5 or more).
 
         Columns are label, left, top, right, bottom; ``side`` is the image's height and width.
         """
         masks = []
-        for row, box in enumerate(found):
+        for row, box in enumerate(boxes):
             mask = torch.zeros((len(box), *side), dtype=torch.bool, device=box.device)
             if len(box):
                 own = [x[row : row + 1] for x in levels]
@@ -73,13 +73,13 @@ class MaskedRCNN(RCNN):
         cropped to the region. ``batch`` holds ``target`` (n, 5), label and box, and ``mask`` (n, H,
         W) of each image.
         """
-        objects, label, wanted = [], [], []
+        objects, label, targets = [], [], []
         for edges, mine, truth, mask in zip(box, owner, batch.target, batch.mask, strict=True):
             on = mine >= 0
             objects.append(edges[on])
             label.append(truth[mine[on], 0].long())
-            wanted.append(cropped(mask[mine[on]], edges[on], 2 * DRAWN) >= 0.5)
+            targets.append(cropped(mask[mine[on]], edges[on], 2 * DRAWN) >= 0.5)
         if not sum(map(len, objects)):
             return levels[0].new_zeros(())
         logit = self.drawn(levels, objects, torch.cat(label))
-        return F.binary_cross_entropy_with_logits(logit, torch.cat(wanted).float())
+        return F.binary_cross_entropy_with_logits(logit, torch.cat(targets).float())

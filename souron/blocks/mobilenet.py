@@ -104,7 +104,7 @@ class InvertedResidual(nn.Module):
 
     def __init__(self, inward: int, setting: Setting) -> None:
         super().__init__()
-        kernel, inner, outward, squeezed, activation, stride, dilation = setting
+        kernel, inner, outward, se_width, activation, stride, dilation = setting
         self.halves = stride > 1
         self.residual = stride == 1 and inward == outward
         layers: list[nn.Module] = []
@@ -112,7 +112,7 @@ class InvertedResidual(nn.Module):
             layers.append(Convolution(inward, inner, activation=activation))
         step = stride if dilation == 1 else 1
         layers.append(Convolution(inner, inner, kernel, step, inner, activation, dilation))
-        if squeezed:
+        if se_width:
             layers.append(SqueezeExcitation(inner))
         layers.append(Convolution(inner, outward))
         self.block = nn.Sequential(*layers)
@@ -143,14 +143,14 @@ def v3(reduced: bool = False, dilated: bool = False) -> list[Setting]:
     1/16 of the side, as for segmentation.
     """
     settings = []
-    for number, (kernel, inner, outward, squeezed, hard, stride) in enumerate(V3, 1):
+    for number, (kernel, inner, outward, se_width, hard, stride) in enumerate(V3, 1):
         tail = number >= TAIL
         if tail and reduced:
             outward //= 2
             inner //= 2 if number > TAIL else 1  # the first one expands what comes before the tail
         activation = nn.Hardswish if hard else nn.ReLU
         dilation = 2 if tail and dilated else 1
-        settings.append(Setting(kernel, inner, outward, squeezed, activation, stride, dilation))
+        settings.append(Setting(kernel, inner, outward, se_width, activation, stride, dilation))
     return settings
 
 
@@ -207,5 +207,5 @@ def norms_in_evaluation(network: nn.Module) -> None:
 
 def eights(maps: float) -> int:
     """Round to the nearest multiple of 8, at least 8 and at least nine tenths of ``maps``."""
-    rounded = max(8, int(maps + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * maps else rounded + 8
+    multiple = max(8, int(maps + 4) // 8 * 8)
+    return multiple if multiple >= 0.9 * maps else multiple + 8

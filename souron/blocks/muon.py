@@ -60,12 +60,12 @@ class MuonAdamW(Optimizer):
             own = groups[: len(part.param_groups)]
             groups = groups[len(own) :]
             count = sum(len(group["params"]) for group in own)
-            held = {
+            states = {
                 number - first: state_dict["state"][number]
                 for number in range(first, first + count)
                 if number in state_dict["state"]
             }
-            shifted = [{**group, "params": [n - first for n in group["params"]]} for group in own]
-            part.load_state_dict({"state": held, "param_groups": shifted})
+            param_groups = [{**group, "params": [n - first for n in group["params"]]} for group in own]
+            part.load_state_dict({"state": states, "param_groups": param_groups})
             first += count
         self._join()

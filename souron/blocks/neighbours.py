@@ -7,25 +7,25 @@ CELLS = 4_000_000  # distances in memory at once
 SPARE = 8  # candidates beyond ``k``, see ``nearest``
 
 
-def nearest(points: Tensor, known: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Find the ``k`` nearest of the ``known`` points (M, D) for each of the ``points`` (N, D).
+def nearest(points: Tensor, reference: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Find the ``k`` nearest of the ``reference`` points (M, D) for each of the ``points`` (N, D).
 
-    Returns distances (N, k), smallest first, and rows of ``known`` (N, k). A point among the known
+    Returns distances (N, k), smallest first, and rows of ``reference`` (N, k). A point among the known
     ones is its own neighbour at distance 0.
     """
-    k = min(k, len(known))
-    centre = known.mean(0)  # centred: less cancellation in |a|^2 + |b|^2 - 2ab
-    around = known - centre
+    k = min(k, len(reference))
+    centre = reference.mean(0)  # centred: less cancellation in |a|^2 + |b|^2 - 2ab
+    around = reference - centre
     squares = around.square().sum(1)
-    found = []
-    for rows in points.split(max(1, CELLS // len(known))):
+    parts = []
+    for rows in points.split(max(1, CELLS // len(reference))):
         rough = torch.addmm(squares, rows - centre, around.T, alpha=-2)  # without the row's |a|^2
-        rank = rough.topk(min(k + SPARE, len(known)), largest=False).indices
+        rank = rough.topk(min(k + SPARE, len(reference)), largest=False).indices
         # recompute the candidates' distances exactly from differences
-        exact = torch.stack([(rows - known[column]).norm(dim=1) for column in rank.T], 1)
+        exact = torch.stack([(rows - reference[column]).norm(dim=1) for column in rank.T], 1)
         distance, order = exact.sort(dim=1, stable=True)
-        found.append((distance[:, :k], rank.gather(1, order)[:, :k]))
-    distances, indices = zip(*found, strict=True)
+        parts.append((distance[:, :k], rank.gather(1, order)[:, :k]))
+    distances, indices = zip(*parts, strict=True)
     return torch.cat(distances), torch.cat(indices)
 
 

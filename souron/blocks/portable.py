@@ -74,7 +74,7 @@ class Portable:
     def sample(self, count: int, seed: int = 0) -> list[Tensor]:
         """Draw random inputs of that many cases."""
         generator = torch.Generator().manual_seed(seed)
-        return [one.sample(count, generator) for one in self.inputs]
+        return [spec.sample(count, generator) for spec in self.inputs]
 
 
 def portable_of(system: Any) -> Portable:

@@ -146,24 +146,24 @@ class PriorTransformer(nn.Module):
 
 
 def drawn_points(
-    prior: PriorTransformer, kept: Sequence[float], start: Tensor, text: Text, guidance: float, steps: int = 20
+    prior: PriorTransformer, alpha_bar: Sequence[float], start: Tensor, text: Text, guidance: float, steps: int = 20
 ) -> Tensor:
     """Sample standardised image embeddings (B, dims) from noise (B, candidates, dims).
 
     Of the candidates of a text, the one nearest to the text embedding is returned.
     """
     rows = torch.arange(len(start), device=start.device).repeat_interleave(start.shape[1])
-    told = text.of(rows)
+    text_rows = text.of(rows)
 
     def clean(noisy: Tensor, t: int) -> Tensor:
         step = torch.full_like(rows, t)
-        free = prior(noisy, step, told.hidden()).float()
-        return free + guidance * (prior(noisy, step, told).float() - free)
+        free = prior(noisy, step, text_rows.hidden()).float()
+        return free + guidance * (prior(noisy, step, text_rows).float() - free)
 
-    [found] = deque(dpm(clean, kept, steps, start.flatten(0, 1), lambda: start), maxlen=1)
-    found = found.view_as(start)
-    near = F.cosine_similarity(prior.point(found), text.point[:, None], dim=2)  # (B, candidates)
-    return found[torch.arange(len(found), device=found.device), near.argmax(1)]
+    [points] = deque(dpm(clean, alpha_bar, steps, start.flatten(0, 1), lambda: start), maxlen=1)
+    points = points.view_as(start)
+    near = F.cosine_similarity(prior.point(points), text.point[:, None], dim=2)  # (B, candidates)
+    return points[torch.arange(len(points), device=points.device), near.argmax(1)]
 
 
 def between(start: Tensor, end: Tensor, way: float) -> Tensor:

@@ -104,13 +104,15 @@ class FPN(nn.Module):
 
     def __init__(self, inward: Sequence[int], maps: int, norms: bool = False) -> None:
         super().__init__()
-        self.inner = nn.ModuleList(normed(each, maps, 1) if norms else nn.Conv2d(each, maps, 1) for each in inward)
+        self.inner = nn.ModuleList(
+            normed(channels, maps, 1) if norms else nn.Conv2d(channels, maps, 1) for channels in inward
+        )
         self.outer = nn.ModuleList(
             normed(maps, maps, 3) if norms else nn.Conv2d(maps, maps, 3, padding=1) for _each in inward
         )
 
-    def forward(self, found: Sequence[Tensor]) -> list[Tensor]:
-        levels = [layer(x) for layer, x in zip(self.inner, found, strict=True)]
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        levels = [layer(x) for layer, x in zip(self.inner, features, strict=True)]
         for fine in range(len(levels) - 2, -1, -1):
             above = levels[fine + 1]
             levels[fine] = levels[fine] + F.interpolate(above, levels[fine].shape[2:])
@@ -137,9 +139,9 @@ class Proposer(nn.Module):
                 nn.init.zeros_(layer.get_parameter("bias"))
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        seen = [F.relu(self.conv(x)) for x in levels]
-        sure = [self.sure(x).permute(0, 2, 3, 1).flatten(1) for x in seen]
-        offset = [self.offset(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in seen]
+        features = [F.relu(self.conv(x)) for x in levels]
+        sure = [self.sure(x).permute(0, 2, 3, 1).flatten(1) for x in features]
+        offset = [self.offset(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4) for x in features]
         return torch.cat(sure, 1).float(), torch.cat(offset, 1).float()
 
 
@@ -218,8 +220,8 @@ def match_anchors(anchor: Tensor, true: Tensor, high: float = OBJECT, low: float
         return owner
     overlap = overlaps(true, anchor)  # (n, A)
     best = (overlap == overlap.amax(1, keepdim=True)) & (overlap > 0)
-    claimed, claimant = overlap.where(best, -1).max(0)
-    return claimant.where(claimed > 0, owner)
+    best_overlap, claimant = overlap.where(best, -1).max(0)
+    return claimant.where(best_overlap > 0, owner)
 
 
 def corner_anchors(levels: Sequence[Tensor], stride: int, sides: Sequence[Sequence[int]]) -> list[Tensor]:
@@ -228,13 +230,13 @@ def corner_anchors(levels: Sequence[Tensor], stride: int, sides: Sequence[Sequen
     ``stride`` is the pixels per cell of the first level, ``sides`` are those of each level's anchors.
     """
     height, width = (count * stride for count in levels[0].shape[2:])
-    found = []
+    anchors = []
     for x, of_level in zip(levels, sides, strict=True):
         sizes = [(side / aspect**0.5, side * aspect**0.5) for aspect in ASPECTS for side in of_level]
         high, wide = x.shape[2:]
         step = wide and width // wide, high and height // high
-        found.append(at_corners(high, wide, step, torch.tensor(sizes, device=x.device)))
-    return found
+        anchors.append(at_corners(high, wide, step, torch.tensor(sizes, device=x.device)))
+    return anchors
 
 
 class RCNN(nn.Module):
@@ -274,8 +276,8 @@ class RCNN(nn.Module):
         """Resize an image as the published networks do, see ``Finder.framed``."""
         if self.as_published and self.published_layout:
             return picture.resized(fitting(picture.size, self.layout.short, self.layout.long))
-        found: tuple[Tensor, Letterbox] = super().framed(picture)  # type: ignore[misc]
-        return found
+        frame: tuple[Tensor, Letterbox] = super().framed(picture)  # type: ignore[misc]
+        return frame
 
     def anchors(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Return the anchors (A, 4) of each level, of every scale and aspect, at each cell."""
@@ -289,10 +291,10 @@ class RCNN(nn.Module):
 
     @torch.no_grad()
     def proposals(
-        self, said: tuple[Tensor, Tensor], anchors: Sequence[Tensor], image: Tensor
+        self, outputs: tuple[Tensor, Tensor], anchors: Sequence[Tensor], image: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
         """Return each image's proposals: boxes (n, 4) and scores (n,), highest first."""
-        sure, offset = said
+        sure, offset = outputs
         layout = self.layout
         box = clipped(decode(offset, torch.cat(list(anchors)), ANCHOR_SCALE), image)
         start, most = 0, []
@@ -300,9 +302,9 @@ class RCNN(nn.Module):
             here = sure[:, start : start + len(level)]
             most.append(start + here.topk(min(layout.most, len(level)), 1).indices)
             start += len(level)
-        kept, of_level = torch.cat(most, 1), [torch.full_like(m[0], i) for i, m in enumerate(most)]
-        found = []
-        for row, places in enumerate(kept):
+        candidates, of_level = torch.cat(most, 1), [torch.full_like(m[0], i) for i, m in enumerate(most)]
+        proposals = []
+        for row, places in enumerate(candidates):
             score, edges, level = sure[row, places], box[row, places], torch.cat(of_level)
             large = ((edges[:, 2:] - edges[:, :2]) >= layout.smallest).all(1)
             large &= score.sigmoid() >= layout.least
@@ -310,8 +312,8 @@ class RCNN(nn.Module):
             best = boxes.local_maxima(edges, score, level[large], OVERLAP)[
                 : layout.proposed or PROPOSED * self.config.regions
             ]
-            found.append((edges[best], score[best].sigmoid()))
-        return found
+            proposals.append((edges[best], score[best].sigmoid()))
+        return proposals
 
     def pooled(self, levels: Sequence[Tensor], regions: Sequence[Tensor], places: int = PLACES) -> Tensor:
         """Pool regions as the size does, see the function of that name."""
@@ -322,8 +324,8 @@ class RCNN(nn.Module):
     def regions(self, image: Tensor) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
         """Return the pyramid, and each image's boxes (n, labels, 4) with scores (n, labels)."""
         levels = self.pyramid(self.backbone(image))
-        proposed = self.proposals(self.proposer(levels), self.anchors(levels), image)
-        regions, counts = [box for box, _sure in proposed], [len(box) for box, _sure in proposed]
+        proposals = self.proposals(self.proposer(levels), self.anchors(levels), image)
+        regions, counts = [box for box, _sure in proposals], [len(box) for box, _sure in proposals]
         logit, offset = self.judge(self.pooled(levels, regions))
         box = clipped(decode(offset, torch.cat(regions)[:, None], REGION_SCALE), image)
         score = logit.softmax(1)[:, 1:]
@@ -334,22 +336,22 @@ class RCNN(nn.Module):
     def first(self, image: Tensor, target: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Return the pyramid, each image's proposals, and the loss of the proposal network."""
         levels = self.pyramid(self.backbone(image))
-        anchors, said = self.anchors(levels), self.proposer(levels)
-        regions = [box for box, _sure in self.proposals(said, anchors, image)]
-        return levels, regions, self.proposing(said, torch.cat(anchors), target)
+        anchors, outputs = self.anchors(levels), self.proposer(levels)
+        regions = [box for box, _sure in self.proposals(outputs, anchors, image)]
+        return levels, regions, self.proposing(outputs, torch.cat(anchors), target)
 
-    def proposing(self, said: tuple[Tensor, Tensor], anchor: Tensor, target: Sequence[Tensor]) -> Tensor:
+    def proposing(self, outputs: tuple[Tensor, Tensor], anchor: Tensor, target: Sequence[Tensor]) -> Tensor:
         """Compute the two losses of the region proposal network."""
-        sure, offset = said
+        sure, offset = outputs
         loss, count = sure.new_zeros(()), 0
         for row, truth in enumerate(target):
             owner = match_anchors(anchor, truth[:, 1:])
             rows = drawn(owner, ANCHORS, ANCHORS_ON)
             on = rows[owner[rows] >= 0]
-            wanted = (owner[rows] >= 0).float()
-            said_sure, said_edges = sure[row, rows], offset[row, on]
+            label = (owner[rows] >= 0).float()
+            objectness, said_edges = sure[row, rows], offset[row, on]
             true = encode(truth[owner[on], 1:], anchor[on], ANCHOR_SCALE)
-            loss = loss + F.binary_cross_entropy_with_logits(said_sure, wanted, reduction="sum")
+            loss = loss + F.binary_cross_entropy_with_logits(objectness, label, reduction="sum")
             loss = loss + F.smooth_l1_loss(said_edges, true, reduction="sum", beta=1 / 9)
             count += len(rows)
         return loss / max(1, count)
@@ -360,28 +362,28 @@ class RCNN(nn.Module):
 
         Background regions have the object NOTHING.
         """
-        chosen, owners = [], []
+        samples, owners = [], []
         for box, truth in zip(regions, target, strict=True):
             every = torch.cat([box, truth[:, 1:]])
             owner = match(every, truth[:, 1:], HALF, HALF)
             rows = drawn(owner, self.config.regions, REGIONS_ON)
-            chosen.append(every[rows])
+            samples.append(every[rows])
             owners.append(owner[rows])
-        return chosen, owners
+        return samples, owners
 
     def judging(
-        self, levels: Sequence[Tensor], chosen: Sequence[Tensor], owners: Sequence[Tensor], target: Sequence[Tensor]
+        self, levels: Sequence[Tensor], samples: Sequence[Tensor], owners: Sequence[Tensor], target: Sequence[Tensor]
     ) -> Tensor:
         """Compute the two losses of the box head on the training regions."""
         mine = []
         for owner, truth in zip(owners, target, strict=True):
             background = truth.new_tensor([[-1.0, 0, 0, 1, 1]])
             mine.append(torch.cat([truth, background])[owner])  # -1 is the last
-        logit, offset = self.judge(self.pooled(levels, chosen))
-        box, true = torch.cat(list(chosen)), torch.cat(mine)
+        logit, offset = self.judge(self.pooled(levels, samples))
+        box, true = torch.cat(list(samples)), torch.cat(mine)
         label, on = true[:, 0].long(), (true[:, 0] >= 0).nonzero().flatten()
-        wanted = encode(true[on, 1:], box[on], REGION_SCALE)
-        edges = F.smooth_l1_loss(offset[on, label[on]], wanted, reduction="sum")
+        deltas = encode(true[on, 1:], box[on], REGION_SCALE)
+        edges = F.smooth_l1_loss(offset[on, label[on]], deltas, reduction="sum")
         return F.cross_entropy(logit, 1 + label) + edges / max(1, len(box))
 
 

@@ -25,16 +25,16 @@ def recoloured(image: Image.Image, ab: Tensor) -> tuple[Image.Image, float]:
     """Apply colours (1, 2, h, w) to an image; also return the fraction of its coloured pixels."""
     wide, high = image.size
     planes = [Image.fromarray(plane.numpy()).resize(image.size, Image.Resampling.BILINEAR) for plane in ab[0]]
-    made = np.empty((high, wide, 3), np.uint8)
+    canvas = np.empty((high, wide, 3), np.uint8)
     vivid = 0
     for top in range(0, high, STRIP):
         box = (0, top, wide, min(top + STRIP, high))
         pixels = _pixels(image.crop(box))
         part = torch.stack([torch.from_numpy(np.array(p.crop(box))) for p in planes])[None]
         rows = (coloured(lab(pixels)[:, :1] / 100, part)[0] * 255).round().byte()
-        made[top : box[3]] = rows.permute(1, 2, 0).numpy()
+        canvas[top : box[3]] = rows.permute(1, 2, 0).numpy()
         vivid += int((pixels.amax(1) - pixels.amin(1) > VIVID / 255).sum())
-    return Image.fromarray(made), vivid / (high * wide)
+    return Image.fromarray(canvas), vivid / (high * wide)
 
 
 def _pixels(image: Image.Image) -> Tensor:

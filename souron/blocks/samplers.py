@@ -44,54 +44,54 @@ def cosine(steps: int = 1000) -> Tensor:
     return (square[1:] / square[:-1]).clamp(min=1 - 0.999).cumprod(0)
 
 
-def evenly(kept: Sequence[float], steps: int) -> list[int]:
+def evenly(alpha_bar: Sequence[float], steps: int) -> list[int]:
     """Return ``steps`` distinct t in descending order, evenly spaced from the last."""
-    return [round(len(kept) * (1 - i / steps)) - 1 for i in range(steps)]
+    return [round(len(alpha_bar) * (1 - i / steps)) - 1 for i in range(steps)]
 
 
-def end_to_end(kept: Sequence[float], steps: int) -> list[int]:
+def end_to_end(alpha_bar: Sequence[float], steps: int) -> list[int]:
     """Return ``steps`` distinct t in descending order, evenly spaced from the last to the first."""
-    apart = (len(kept) - 1) / max(1, steps - 1)
-    return [round((steps - 1 - i) * apart) for i in range(steps)] if steps > 1 else [len(kept) - 1]
+    apart = (len(alpha_bar) - 1) / max(1, steps - 1)
+    return [round((steps - 1 - i) * apart) for i in range(steps)] if steps > 1 else [len(alpha_bar) - 1]
 
 
-def evenly_in_noise(kept: Sequence[float], steps: int) -> list[int]:
+def evenly_in_noise(alpha_bar: Sequence[float], steps: int) -> list[int]:
     """Return ``steps`` distinct t in descending order, evenly spaced in l = log(a_t / s_t).
 
     They start where almost nothing of the image is left (Lu and others 2022: best for small
     images).
     """
-    l = [math.log(now / (1 - now)) / 2 for now in kept]
+    l = [math.log(now / (1 - now)) / 2 for now in alpha_bar]
     first = max(l[-1], LEAST)
     at: list[int] = []
     for i in range(steps):
-        wanted = first + (l[0] - first) * i / max(1, steps - 1)
-        nearest = min(range(len(l)), key=lambda t: abs(l[t] - wanted))
+        target = first + (l[0] - first) * i / max(1, steps - 1)
+        nearest = min(range(len(l)), key=lambda t: abs(l[t] - target))
         highest = at[-1] - 1 if at else len(l) - 1
         at.append(max(steps - 1 - i, min(nearest, highest)))
     return at
 
 
-def way(kept: Sequence[float], at: Sequence[int]) -> Iterator[tuple[int, float, float]]:
+def way(alpha_bar: Sequence[float], at: Sequence[int]) -> Iterator[tuple[int, float, float]]:
     """Yield each t, its a_t^2, and the a^2 of the next t: 1 at the end."""
     for t, after in zip(at, [*at[1:], None], strict=True):
-        yield t, kept[t], 1.0 if after is None else kept[after]
+        yield t, alpha_bar[t], 1.0 if after is None else alpha_bar[after]
 
 
 def ddpm(
-    denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
+    denoise: Denoiser, alpha_bar: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
 ) -> Iterator[Tensor]:
     """Sample each x from the posterior given x_t and the estimate of x_0 (Ho and others 2020, eq.
     7).
 
     Where steps are skipped, beta is that of the whole interval.
     """
-    yield from ancestral(lambda x, t: (denoise(x, t), 0.0), kept, evenly(kept, steps), x, normal)
+    yield from ancestral(lambda x, t: (denoise(x, t), 0.0), alpha_bar, evenly(alpha_bar, steps), x, normal)
 
 
 def ancestral(
     denoise: Callable[[Tensor, int], tuple[Tensor, Tensor | float]],
-    kept: Sequence[float],
+    alpha_bar: Sequence[float],
     at: Sequence[int],
     x: Tensor,
     normal: Callable[[], Tensor],
@@ -103,20 +103,20 @@ def ancestral(
     https://arxiv.org/abs/2102.09672).
     """
     yield x
-    for t, now, after in way(kept, at):
+    for t, now, after in way(alpha_bar, at):
         clean, share = denoise(x, t)
         beta = 1 - now / after
         of_clean = math.sqrt(after) * beta / (1 - now)
         of_noisy = math.sqrt(now / after) * (1 - after) / (1 - now)
         x = of_clean * clean + of_noisy * x
         if after < 1:
-            widened = ((1 - now) / (1 - after)) ** (share / 2)  # beta over the posterior's variance
-            x = x + math.sqrt((1 - after) / (1 - now) * beta) * widened * normal()
+            deviation_factor = ((1 - now) / (1 - after)) ** (share / 2)  # beta over the posterior's variance
+            x = x + math.sqrt((1 - after) / (1 - now) * beta) * deviation_factor * normal()
         yield x
 
 
 def ddim(
-    denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
+    denoise: Denoiser, alpha_bar: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
 ) -> Iterator[Tensor]:
     """Deterministic DDIM sampling (eta = 0).
 
@@ -124,7 +124,7 @@ def ddim(
     https://arxiv.org/abs/2010.02502
     """
     yield x
-    for t, now, after in way(kept, evenly(kept, steps)):
+    for t, now, after in way(alpha_bar, evenly(alpha_bar, steps)):
         clean = denoise(x, t)
         noise = (x - math.sqrt(now) * clean) / math.sqrt(1 - now)
         x = math.sqrt(after) * clean + math.sqrt(1 - after) * noise
@@ -132,7 +132,7 @@ def ddim(
 
 
 def dpm(
-    denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
+    denoise: Denoiser, alpha_bar: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
 ) -> Iterator[Tensor]:
     """DPM-Solver++ (2M), deterministic and of second order.
 
@@ -143,7 +143,7 @@ def dpm(
     """
     yield x
     before: tuple[Tensor, float] | None = None  # previous estimate of x_0, step in l since then
-    for t, now, after in way(kept, evenly_in_noise(kept, steps)):
+    for t, now, after in way(alpha_bar, evenly_in_noise(alpha_bar, steps)):
         clean = denoise(x, t)
         if after == 1:  # l is infinite without noise: the estimate is the image
             x = clean
@@ -159,7 +159,7 @@ def dpm(
 
 
 def lcm(
-    denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
+    denoise: Denoiser, alpha_bar: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
 ) -> Iterator[Tensor]:
     """Sample in a few steps from a network distilled for it: each estimate of x_0 is noised again.
 
@@ -168,9 +168,9 @@ def lcm(
     Luo and others: Latent Consistency Models (2023), algorithm 4. https://arxiv.org/abs/2310.04378
     """
     yield x
-    apart = max(1, min(DISTILLED, len(kept) // steps))  # between the t that the network was distilled at
-    there = list(range(apart - 1, len(kept), apart))[::-1]
-    for t, _now, after in way(kept, [there[i * len(there) // steps] for i in range(steps)]):
+    apart = max(1, min(DISTILLED, len(alpha_bar) // steps))  # between the t that the network was distilled at
+    there = list(range(apart - 1, len(alpha_bar), apart))[::-1]
+    for t, _now, after in way(alpha_bar, [there[i * len(there) // steps] for i in range(steps)]):
         far = 10 * t
         c, d = 0.25 / (far**2 + 0.25), far / math.sqrt(far**2 + 0.25)
         x = d * denoise(x, t) + c * x

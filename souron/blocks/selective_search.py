@@ -73,11 +73,11 @@ def moved_along(augment: Callable[[Rows, Generator], Rows]) -> Callable[[Rows, G
     """
 
     def change(rows: Rows, generator: Generator) -> Rows:
-        marked = [
+        boxes = [
             F.pad(proposals(image / 255), (1, 0), value=PROPOSED).to(box.dtype)
             for image, box in zip(rows.input, rows.target, strict=True)
         ]
-        both = [torch.cat(parts) for parts in zip(rows.target, marked, strict=True)]
+        both = [torch.cat(parts) for parts in zip(rows.target, boxes, strict=True)]
         return augment(Rows(rows.input, ListColumn(both)), generator)
 
     return change
@@ -95,7 +95,7 @@ def search_all(images: Any) -> Iterator[float]:
     At most ``KEPT`` images are processed, the size of the cache.
     """
     most = min(KEPT, len(images))
-    every = (image for some in images.split(LOOKED) for image in some)
+    every = (image for part in images.split(LOOKED) for image in part)
     for number, image in zip(range(most), every, strict=False):
         proposals(image / 255)
         if number % 8 == 0 or number + 1 == most:
@@ -111,8 +111,8 @@ def make_room(folder: Path) -> None:
     _written += 1
     if _written % LOOKED:
         return
-    kept = sorted(folder.glob("*.safetensors"), key=lambda file: -file.stat().st_mtime)
-    for old in kept[KEPT:]:
+    files = sorted(folder.glob("*.safetensors"), key=lambda file: -file.stat().st_mtime)
+    for old in files[KEPT:]:
         old.unlink(missing_ok=True)
 
 
@@ -125,11 +125,11 @@ def search(pixels: Tensor) -> Tensor:
         sides = (max(1, round(height / scale)), max(1, round(width / scale)))
         small = F.interpolate(small[None], sides, mode="bilinear", antialias=True)[0]
     colours = small.numpy().transpose(1, 2, 0).astype(np.float64)
-    found = np.concatenate([merged(segments(colours, k), colours) for k in SCALES])
-    found = np.unique(found, axis=0) * np.array([width / small.shape[2], height / small.shape[1]] * 2)
-    found = found[((found[:, 2:] - found[:, :2]) >= 2).all(1)]
+    boxes = np.concatenate([merged(segments(colours, k), colours) for k in SCALES])
+    boxes = np.unique(boxes, axis=0) * np.array([width / small.shape[2], height / small.shape[1]] * 2)
+    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= 2).all(1)]
     whole = np.array([[0, 0, width, height]], dtype=float)
-    return torch.from_numpy(np.concatenate([found, whole])).to(torch.float16)
+    return torch.from_numpy(np.concatenate([boxes, whole])).to(torch.float16)
 
 
 def segments(colours: Array, k: float) -> NDArray[np.int64]:
@@ -139,33 +139,33 @@ def segments(colours: Array, k: float) -> NDArray[np.int64]:
     number = np.arange(height * width).reshape(height, width)
     pairs = [(number[:, :-1], number[:, 1:]), (number[:-1], number[1:])]
     flat = smooth.reshape(-1, colours.shape[2])
-    one, other = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
-    far = np.sqrt(((flat[one] - flat[other]) ** 2).sum(1))
+    first, second = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
+    far = np.sqrt(((flat[first] - flat[second]) ** 2).sum(1))
     order = np.argsort(far, kind="stable")
-    one, other, far = one[order], other[order], far[order]
+    first, second, far = first[order], second[order], far[order]
     parent, size = list(range(height * width)), [1] * (height * width)
     most = [k] * (height * width)  # a region's largest difference + k / size
-    edges = zip(one.tolist(), other.tolist(), far.tolist(), strict=True)
+    edges = zip(first.tolist(), second.tolist(), far.tolist(), strict=True)
     for a, b, difference in edges:
         a, b = root(parent, a), root(parent, b)
         if a != b and difference <= most[a] and difference <= most[b]:
             join(parent, size, most, a, b, difference + k / (size[a] + size[b]))
-    found = roots(parent)
-    apart = found[one] != found[other]
-    for a, b in zip(one[apart].tolist(), other[apart].tolist(), strict=True):
+    regions = roots(parent)
+    apart = regions[first] != regions[second]
+    for a, b in zip(first[apart].tolist(), second[apart].tolist(), strict=True):
         a, b = root(parent, a), root(parent, b)
         if a != b and min(size[a], size[b]) < SMALLEST:
             join(parent, size, most, a, b, 0.0)
     return np.unique(roots(parent), return_inverse=True)[1].reshape(height, width)
 
 
-def root(parent: list[int], place: int) -> int:
+def root(parent: list[int], node: int) -> int:
     """Find the representative of a region with path compression (union-find)."""
-    above = parent[place]
-    while above != place:
-        parent[place] = place = parent[above]
-        above = parent[place]
-    return place
+    above = parent[node]
+    while above != node:
+        parent[node] = node = parent[above]
+        above = parent[node]
+    return node
 
 
 def join(parent: list[int], size: list[int], most: list[float], a: int, b: int, last: float) -> None:
@@ -177,10 +177,10 @@ def join(parent: list[int], size: list[int], most: list[float], a: int, b: int, 
 
 
 def roots(parent: list[int]) -> NDArray[np.int64]:
-    found = np.array(parent)
-    while (found != found[found]).any():
-        found = found[found]
-    return found
+    representatives = np.array(parent)
+    while (representatives != representatives[representatives]).any():
+        representatives = representatives[representatives]
+    return representatives
 
 
 def merged(region: NDArray[np.int64], colours: Array) -> NDArray[np.int64]:
@@ -206,27 +206,27 @@ def merged(region: NDArray[np.int64], colours: Array) -> NDArray[np.int64]:
         near[here, there] = near[there, here] = True
     np.fill_diagonal(near, False)
 
-    def similar(one: int) -> Array:
-        low, high = np.minimum(box[:, :2], box[one, :2]), np.maximum(box[:, 2:], box[one, 2:])
-        together = size + size[one]
+    def similar(a: int) -> Array:
+        low, high = np.minimum(box[:, :2], box[a, :2]), np.maximum(box[:, 2:], box[a, 2:])
+        together = size + size[a]
         beside = (high - low).prod(1) - together
-        shared = np.minimum(histogram, histogram[one]).sum(1)
-        return np.where(near[one], shared + 2 - together / area - beside / area, -np.inf)
+        intersection = np.minimum(histogram, histogram[a]).sum(1)
+        return np.where(near[a], intersection + 2 - together / area - beside / area, -np.inf)
 
-    likeness = np.stack([similar(one) for one in range(count)])
-    found = [row.copy() for row in box]
+    likeness = np.stack([similar(a) for a in range(count)])
+    boxes = [row.copy() for row in box]
     for _merge in range(count - 1):
-        one, other = divmod(int(likeness.argmax()), count)
-        both = size[one] + size[other]
-        histogram[one] = (size[one] * histogram[one] + size[other] * histogram[other]) / both
-        size[one] = both
-        box[one, :2] = np.minimum(box[one, :2], box[other, :2])
-        box[one, 2:] = np.maximum(box[one, 2:], box[other, 2:])
-        found.append(box[one].copy())
-        near[one] |= near[other]
-        near[:, one] = near[one]
-        near[one, one] = False
-        near[other] = near[:, other] = False
-        likeness[other] = likeness[:, other] = -np.inf
-        likeness[one] = likeness[:, one] = similar(one)
-    return np.array(found)
+        a, b = divmod(int(likeness.argmax()), count)
+        both = size[a] + size[b]
+        histogram[a] = (size[a] * histogram[a] + size[b] * histogram[b]) / both
+        size[a] = both
+        box[a, :2] = np.minimum(box[a, :2], box[b, :2])
+        box[a, 2:] = np.maximum(box[a, 2:], box[b, 2:])
+        boxes.append(box[a].copy())
+        near[a] |= near[b]
+        near[:, a] = near[a]
+        near[a, a] = False
+        near[b] = near[:, b] = False
+        likeness[b] = likeness[:, b] = -np.inf
+        likeness[a] = likeness[:, a] = similar(a)
+    return np.array(boxes)

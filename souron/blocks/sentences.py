@@ -39,15 +39,15 @@ class SentenceEncoder:
             self.known.clear()
         fresh = [text for text in dict.fromkeys(short) if text.strip() and text not in self.known]
         fresh.sort(key=len)  # batch texts of similar length
-        found = dict(self.known)
+        embeddings = dict(self.known)
         for start in range(0, len(fresh), TOGETHER):
-            some = fresh[start : start + TOGETHER]
-            vectors = np.asarray(network().encode(some), np.float32)
+            part = fresh[start : start + TOGETHER]
+            vectors = np.asarray(network().encode(part), np.float32)
             length = np.linalg.norm(vectors, axis=1, keepdims=True)
-            found |= zip(some, vectors / np.maximum(length, 1e-12), strict=True)
-        self.known |= {text: found[text] for text in fresh[:MOST_KEPT]}
+            embeddings |= zip(part, vectors / np.maximum(length, 1e-12), strict=True)
+        self.known |= {text: embeddings[text] for text in fresh[:MOST_KEPT]}
         nothing = np.zeros(DIMS, np.float32)
-        return np.stack([found.get(text, nothing) for text in short] or [nothing])[: len(short)]
+        return np.stack([embeddings.get(text, nothing) for text in short] or [nothing])[: len(short)]
 
 
 @lru_cache

@@ -39,17 +39,17 @@ class Features(nn.Module):
             self.maps.append(wide)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        seen = self.network(2 * image - 1)
-        found = [seen.widened, seen.last]
+        maps = self.network(2 * image - 1)
+        features = [maps.widened, maps.last]
         for block in self.extra:
-            found.append(block(found[-1]))
-        return found
+            features.append(block(features[-1]))
+        return features
 
 
 def shapes() -> list[list[tuple[float, float]]]:
     """Return the width and height of a cell's default boxes on each map, as shares of the side."""
-    found = [list(LOWEST)]
+    levels = [list(LOWEST)]
     for scale, following in pairwise(SCALES[1:]):
         square = ((scale * following) ** 0.5, 1.0)
-        found.append([*((scale, aspect) for aspect in ASPECTS), square])
-    return [[(s * aspect**0.5, s / aspect**0.5) for s, aspect in level] for level in found]
+        levels.append([*((scale, aspect) for aspect in ASPECTS), square])
+    return [[(s * aspect**0.5, s / aspect**0.5) for s, aspect in level] for level in levels]

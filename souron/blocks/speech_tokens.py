@@ -90,13 +90,13 @@ class Layout:
         >>> Layout(50_257).prompt("ja")
         [50258, 50266, 50359, 50363]
         """
-        wanted = self.translate if translate else self.transcribe
-        return [self.start, self.language(language), wanted, *([] if timed else [self.untimed])]
+        task = self.translate if translate else self.transcribe
+        return [self.start, self.language(language), task, *([] if timed else [self.untimed])]
 
     def allowed(
-        self, logits: Tensor, written: Sequence[Sequence[int]], timed: bool, silent: Sequence[int] = ()
+        self, logits: Tensor, sequences: Sequence[Sequence[int]], timed: bool, silent: Sequence[int] = ()
     ) -> Tensor:
-        """Return logits (R, size) with -inf at tokens that must not follow those ``written``.
+        """Return logits (R, size) with -inf at tokens that must not follow those ``sequences``.
 
         Without times only text may come. With them, a text stands between two times that do not
         decrease, and where times together are more probable than any text, a time comes.
@@ -108,7 +108,7 @@ class Layout:
         if not timed:
             logits[:, self.first_time :] = -torch.inf
             return logits
-        for row, tokens in zip(logits, written, strict=True):
+        for row, tokens in zip(logits, sequences, strict=True):
             self._order(row, tokens)
         chance = logits.float().log_softmax(1)
         times = chance[:, self.first_time :].logsumexp(1)
@@ -124,19 +124,19 @@ class Layout:
             return
         times = [token for token in tokens if token >= first]
         after_time = tokens[-1] >= first
-        opened = after_time and (len(tokens) < 2 or tokens[-2] >= first)
-        if opened:  # a text follows
+        phrase_open = after_time and (len(tokens) < 2 or tokens[-2] >= first)
+        if phrase_open:  # a text follows
             row[first:] = -torch.inf
         elif after_time:  # the next text begins, or the end comes
             row[: self.end] = -torch.inf
         if times:
-            row[first : times[-1] + (not after_time or opened)] = -torch.inf
+            row[first : times[-1] + (not after_time or phrase_open)] = -torch.inf
 
     def complete(self, tokens: Sequence[int], seconds: float) -> bool:
         """Return whether timed tokens close a phrase at the end of a sound of ``seconds``, behind
         which nobody speaks."""
-        closed = [token >= self.first_time for token in tokens[-2:]] == [False, True]
-        return closed and (tokens[-1] - self.first_time + 1) * STEP > seconds
+        phrase_closed = [token >= self.first_time for token in tokens[-2:]] == [False, True]
+        return phrase_closed and (tokens[-1] - self.first_time + 1) * STEP > seconds
 
     def phrases(self, tokens: Sequence[int], seconds: float) -> tuple[list[tuple], float]:
         """Split timed tokens of a window of ``seconds`` into (start, end, text tokens).
@@ -147,23 +147,23 @@ class Layout:
         first = self.first_time
         is_time = [token >= first for token in tokens]
         places = [k for k in range(1, len(tokens)) if is_time[k - 1] and is_time[k]]
-        closed = is_time[-2:] == [False, True]
-        if closed:
+        phrase_closed = is_time[-2:] == [False, True]
+        if phrase_closed:
             places.append(len(tokens))
-        if not places or (closed and len(places) == 1):
+        if not places or (phrase_closed and len(places) == 1):
             times = [(token - first) * STEP for token in tokens if token >= first]
             start, end = (times[0], times[-1]) if len(times) > 1 else (0.0, seconds)
             text = [token for token in tokens if token < self.end]
             return ([(start, min(end, seconds), text)] if text else []), seconds
-        found, last = [], 0
-        for place in places:
-            part = tokens[last:place]
+        phrases, last = [], 0
+        for end_token in places:
+            part = tokens[last:end_token]
             start, end = ((token - first) * STEP for token in (part[0], part[-1]))
             text = [token for token in part if token < self.end]
             if text and start < seconds:
-                found.append((start, min(end, seconds), text))
-            last = place
-        return found, seconds if closed else (tokens[last - 1] - first) * STEP
+                phrases.append((start, min(end, seconds), text))
+            last = end_token
+        return phrases, seconds if phrase_closed else (tokens[last - 1] - first) * STEP
 
 
 Follow = Callable[[Tensor, list[dict]], Tensor]  # tokens (R, n) after those cached -> logits
@@ -191,44 +191,44 @@ def search(
     count, device = len(prompts), prompts.device
     caches: list[dict] = [{} for _layer in range(depth)]
     tokens = prompts.repeat_interleave(beams, 0)
-    written: list[list[int]] = [[] for _row in tokens]
+    sequences: list[list[int]] = [[] for _row in tokens]
     score = torch.full((count, beams), -torch.inf, device=device)
     score[:, 0] = 0.0
-    ended = torch.zeros(count, beams, dtype=torch.bool, device=device)
+    finished = torch.zeros(count, beams, dtype=torch.bool, device=device)
     length = torch.zeros(count, beams, device=device)
     silence = torch.zeros(count)
     for step in range(most):
         logits = follow(tokens, caches)
         if step == 0:
             silence = logits[::beams, 0].float().softmax(1)[:, layout.silence].cpu()
-        chance = layout.allowed(logits[:, -1], written, timed, silent).float().log_softmax(1)
-        chance[ended.flatten()] = -torch.inf  # what has ended repeats its end at no cost
-        chance[ended.flatten(), layout.end] = 0.0
+        chance = layout.allowed(logits[:, -1], sequences, timed, silent).float().log_softmax(1)
+        chance[finished.flatten()] = -torch.inf  # what has ended repeats its end at no cost
+        chance[finished.flatten(), layout.end] = 0.0
         size = chance.shape[1]
-        score, chosen = (score[..., None] + chance.view(count, beams, size)).flatten(1).topk(beams)
-        parent, token = chosen // size, chosen % size
+        score, best_tokens = (score[..., None] + chance.view(count, beams, size)).flatten(1).topk(beams)
+        parent, token = best_tokens // size, best_tokens % size
         row = (parent + torch.arange(count, device=device)[:, None] * beams).flatten()
         tokens = token.view(-1, 1)
-        written = [
-            [*written[before], number] for before, number in zip(row.tolist(), token.flatten().tolist(), strict=True)
+        sequences = [
+            [*sequences[before], number] for before, number in zip(row.tolist(), token.flatten().tolist(), strict=True)
         ]
         caches = [spread(cache, row) for cache in caches] if beams > 1 else caches
-        ended, length = ended.gather(1, parent), length.gather(1, parent)
-        length = length + ~ended
-        ended = ended | (token == layout.end)
+        finished, length = finished.gather(1, parent), length.gather(1, parent)
+        length = length + ~finished
+        finished = finished | (token == layout.end)
         if timed:
-            over = [layout.complete(ids, seconds) for ids in written]
-            ended = ended | torch.tensor(over, device=device).view(count, beams)
-        if all(done or repeats(ids) for done, ids in zip(ended.flatten().tolist(), written, strict=True)):
+            over = [layout.complete(ids, seconds) for ids in sequences]
+            finished = finished | torch.tensor(over, device=device).view(count, beams)
+        if all(end or repeats(ids) for end, ids in zip(finished.flatten().tolist(), sequences, strict=True)):
             break
     mean = score / length.clamp(min=1)
-    best = mean.where(ended | ~ended.any(1, keepdim=True), -torch.inf).argmax(1).tolist()
-    found = []
-    for number, place in enumerate(best):
-        ids = written[number * beams + place]
+    best = mean.where(finished | ~finished.any(1, keepdim=True), -torch.inf).argmax(1).tolist()
+    results = []
+    for number, beam in enumerate(best):
+        ids = sequences[number * beams + beam]
         ids = ids[: [*ids, layout.end].index(layout.end)]
-        found.append(Heard(ids, float(mean[number, place]), float(silence[number])))
-    return found
+        results.append(Heard(ids, float(mean[number, beam]), float(silence[number])))
+    return results
 
 
 def repeats(tokens: Sequence[int]) -> bool:
@@ -261,20 +261,20 @@ def long_form(
     improbable is searched once more with ``BEAMS``, and dropped where the window is probably silent.
     """
 
-    def doubtful(heard: Heard) -> bool:
-        raw = text_of(heard.tokens).encode()
-        repeated = repeats(heard.tokens) or len(raw) > MOST_REPEATED * len(zlib.compress(raw))
-        return repeated or heard.chance < LEAST_CHANCE
+    def doubtful(result: Heard) -> bool:
+        raw = text_of(result.tokens).encode()
+        repetitive = repeats(result.tokens) or len(raw) > MOST_REPEATED * len(zlib.compress(raw))
+        return repetitive or result.chance < LEAST_CHANCE
 
     at, whole = 0, int(window * rate)
     while at < samples - rate // 10:
         last = min(samples, at + whole)
-        heard, moved = hear(at, last, 1), (last - at) / rate
-        if doubtful(heard) and heard.silence <= SILENT:
-            heard = min(heard, hear(at, last, BEAMS), key=lambda one: (doubtful(one), -one.chance))
-        if heard.silence <= SILENT or heard.chance >= LEAST_CHANCE:
-            phrases, moved = layout.phrases(heard.tokens, moved)
+        result, advance = hear(at, last, 1), (last - at) / rate
+        if doubtful(result) and result.silence <= SILENT:
+            result = min(result, hear(at, last, BEAMS), key=lambda attempt: (doubtful(attempt), -attempt.chance))
+        if result.silence <= SILENT or result.chance >= LEAST_CHANCE:
+            phrases, advance = layout.phrases(result.tokens, advance)
             for start, end, tokens in phrases:
                 if text := text_of(tokens):
                     yield at / rate + start, at / rate + max(start, end), text
-        at += max(rate, round(moved * rate))
+        at += max(rate, round(advance * rate))

@@ -48,11 +48,11 @@ class VGG(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = self.features((image - self.mean) * 255)
-        found = [self.scale_weight[:, None, None] * F.normalize(x)]
+        features = [self.scale_weight[:, None, None] * F.normalize(x)]
         for block in self.extra:
             x = block(x)
-            found.append(x)
-        return found
+            features.append(x)
+        return features
 
 
 class MobileNet(nn.Module):
@@ -82,11 +82,11 @@ class MobileNet(nn.Module):
         begin(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        x, found = 2 * image - 1, []
+        x, features = 2 * image - 1, []
         for block in (*self.features, *self.extra):
             x = block(x)
-            found.append(x)
-        return found
+            features.append(x)
+        return features
 
 
 def stage(inward: int, outward: int, convolutions: int) -> list[nn.Module]:
@@ -153,5 +153,5 @@ class Branch(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        said = [layer(x).permute(0, 2, 3, 1) for layer, x in zip(self.module_list, maps, strict=True)]
-        return torch.cat([each.reshape(each.shape[0], -1, self.values) for each in said], 1).float()
+        outputs = [layer(x).permute(0, 2, 3, 1) for layer, x in zip(self.module_list, maps, strict=True)]
+        return torch.cat([output.reshape(output.shape[0], -1, self.values) for output in outputs], 1).float()

@@ -34,22 +34,22 @@ def windows(length: int, tile: int, overlap: int, scale: int = 1) -> list[Window
     step = tile - overlap
     count = max(1, -(-(length - overlap) // step))
     ends = [(i * step, min(i * step + tile, length)) for i in range(count)]
-    found = []
+    tiles = []
     for number, (start, stop) in enumerate(ends):
-        place = (torch.arange(scale * (stop - start)) + 0.5) / scale + start
-        weight = torch.ones_like(place)
+        position = (torch.arange(scale * (stop - start)) + 0.5) / scale + start
+        weight = torch.ones_like(position)
         if number:
-            weight *= _rise(place, start, ends[number - 1][1])
+            weight *= _rise(position, start, ends[number - 1][1])
         if number + 1 < count:
-            weight *= 1 - _rise(place, ends[number + 1][0], stop)
-        found.append(Window(start, stop, weight))
-    return found
+            weight *= 1 - _rise(position, ends[number + 1][0], stop)
+        tiles.append(Window(start, stop, weight))
+    return tiles
 
 
-def _rise(place: Tensor, start: int, stop: int) -> Tensor:
+def _rise(position: Tensor, start: int, stop: int) -> Tensor:
     """Linear ramp: 0 in the first quarter of a strip, 1 in its last quarter."""
     edge = (stop - start) / 4
-    return ((place - start - edge) / max(stop - start - 2 * edge, 1e-6)).clamp(0, 1)
+    return ((position - start - edge) / max(stop - start - 2 * edge, 1e-6)).clamp(0, 1)
 
 
 def count(size: tuple[int, int], tile: int, overlap: int) -> int:
@@ -65,19 +65,19 @@ def rows(network: Network, image: Tensor, tile: int, overlap: int, scale: int = 
     """
     across = windows(image.shape[2], tile, overlap, scale)
     wide = scale * image.shape[2]
-    carried = None  # partial output of the tiles above
+    overhang = None  # partial output of the tiles above
     down = windows(image.shape[1], tile, overlap, scale)
     for number, (top, bottom, high) in enumerate(down):
         strip = None
-        for left, right, weight in across:
-            given = image[:, top:bottom, left:right].float() / 255
-            said = network(given).float() * high[:, None] * weight
+        for x0, x1, weight in across:
+            patch = image[:, top:bottom, x0:x1].float() / 255
+            output = network(patch).float() * high[:, None] * weight
             if strip is None:
-                strip = torch.zeros(len(said), scale * (bottom - top), wide)
-            strip[:, :, scale * left : scale * right] += said
+                strip = torch.zeros(len(output), scale * (bottom - top), wide)
+            strip[:, :, scale * x0 : scale * x1] += output
         assert strip is not None
-        if carried is not None:
-            strip[:, : carried.shape[1]] += carried
-        done = scale * ((down[number + 1].start if number + 1 < len(down) else bottom) - top)
-        yield strip[:, :done]
-        carried = strip[:, done:]
+        if overhang is not None:
+            strip[:, : overhang.shape[1]] += overhang
+        height = scale * ((down[number + 1].start if number + 1 < len(down) else bottom) - top)
+        yield strip[:, :height]
+        overhang = strip[:, height:]

@@ -39,7 +39,7 @@ def rcnn(system: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     The offsets and the masks of the background, which are never used there, are dropped.
     """
-    known, found = of_backbone(system.backbone, "backbone.body.", "backbone."), {}
+    renaming, state_dict = of_backbone(system.backbone, "backbone.body.", "backbone."), {}
     normed = system.layout.normed
     masks = 3 * 4 if normed else 2 * 4  # the position of the first layer after the convolutions
     rules = (
@@ -49,14 +49,14 @@ def rcnn(system: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         (r"roi_heads\.mask_predictor\.mask_fcn_logits\.", f"drawer.{masks + 2}."),
     )
     for name, tensor in weights.items():
-        key = known.get(name) or replaced(name, rules)
+        key = renaming.get(name) or replaced(name, rules)
         if not normed:  # a convolution alone is no sequence
             key = re.sub(r"^(pyramid\.\w+\.\d+)\.0\.", r"\1.", key)
         key = _of_conv(key, normed)
         key = _of_mask(key, normed)
         drop = BACKGROUND.get(key, 1 if "mask_fcn_logits" in name else 0)
-        found[key] = tensor[drop:] if drop else tensor
-    return with_counts(system, found)
+        state_dict[key] = tensor[drop:] if drop else tensor
+    return with_counts(system, state_dict)
 
 
 def _of_conv(key: str, deep: bool) -> str:
@@ -83,9 +83,9 @@ def segmenter(system: Any, weights: Mapping[str, Tensor], backbone: str, rules: 
 
     ``backbone`` is the backbone's name here, ``rules`` are those of the other layers.
     """
-    known = of_backbone(system.get_submodule(backbone), "backbone.", f"{backbone}.")
-    named = {known.get(name) or replaced(name, rules): held for name, held in weights.items()}
-    return with_counts(system, named)
+    renaming = of_backbone(system.get_submodule(backbone), "backbone.", f"{backbone}.")
+    state_dict = {renaming.get(name) or replaced(name, rules): tensor for name, tensor in weights.items()}
+    return with_counts(system, state_dict)
 
 
 def replaced(name: str, rules: Rules) -> str:

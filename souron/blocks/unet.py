@@ -71,10 +71,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute (B, C, H, W) -> (B, C, H, W)."""
-        seen = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, H W, C)
-        q, k, v = (part(seen)[:, None] for part in (self.to_q, self.to_k, self.to_v))
-        mixed = F.scaled_dot_product_attention(q, k, v)[:, 0]  # (B, H W, C)
-        return x + self.to_out[0](mixed).transpose(1, 2).reshape(x.shape)
+        tokens = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, H W, C)
+        q, k, v = (part(tokens)[:, None] for part in (self.to_q, self.to_k, self.to_v))
+        output = F.scaled_dot_product_attention(q, k, v)[:, 0]  # (B, H W, C)
+        return x + self.to_out[0](output).transpose(1, 2).reshape(x.shape)
 
 
 class Halve(nn.Module):
@@ -116,14 +116,14 @@ class Level(nn.Module):
 class Down(Level):
     downsamplers: nn.ModuleList
 
-    def forward(self, x: Tensor, time: Tensor, kept: list[Tensor]) -> Tensor:
-        """Append the skip connections to ``kept``."""
+    def forward(self, x: Tensor, time: Tensor, skips: list[Tensor]) -> Tensor:
+        """Append the skip connections to ``skips``."""
         for block, attention in zip(self.resnets, self.attentions, strict=True):
             x = attention(block(x, time))
-            kept.append(x)
+            skips.append(x)
         for halve in self.downsamplers:
             x = halve(x)
-            kept.append(x)
+            skips.append(x)
         return x
 
 
@@ -136,12 +136,12 @@ class Middle(Level):
 class Up(Level):
     upsamplers: nn.ModuleList
 
-    def forward(self, x: Tensor, time: Tensor, kept: list[Tensor]) -> Tensor:
-        """Take the skip connections from ``kept``."""
+    def forward(self, x: Tensor, time: Tensor, skips: list[Tensor]) -> Tensor:
+        """Take the skip connections from ``skips``."""
         for block, attention in zip(self.resnets, self.attentions, strict=True):
-            x = attention(block(torch.cat([x, kept.pop()], 1), time))
+            x = attention(block(torch.cat([x, skips.pop()], 1), time))
         for double in self.upsamplers:
-            x = double(x, kept[-1].shape[-2:])
+            x = double(x, skips[-1].shape[-2:])
         return x
 
 
@@ -171,13 +171,13 @@ class UNet(nn.Module):
         self.time_embedding = nn.ModuleDict({"linear_1": nn.Linear(first, time), "linear_2": nn.Linear(time, time)})
         self.class_embedding = nn.Embedding(labels + 1, time) if labels else None
 
-        self.down_blocks, kept, now = nn.ModuleList(), [first], first
+        self.down_blocks, skips, now = nn.ModuleList(), [first], first
         for i, wide in enumerate(widths):
             inward = [now] + [wide] * (layers - 1)
             down = Down(inward, wide, time, groups, dropout, i in attended)
             deepest = i == len(widths) - 1
             down.downsamplers = nn.ModuleList([] if deepest else [Halve(wide)])
-            kept += [wide] * (layers if deepest else layers + 1)
+            skips += [wide] * (layers if deepest else layers + 1)
             self.down_blocks.append(down)
             now = wide
 
@@ -186,7 +186,7 @@ class UNet(nn.Module):
 
         self.up_blocks = nn.ModuleList()
         for i, wide in reversed(list(enumerate(widths))):
-            outward = [kept.pop() + (wide if j else now) for j in range(layers + 1)]
+            outward = [skips.pop() + (wide if j else now) for j in range(layers + 1)]
             up = Up(outward, wide, time, groups, dropout, i in attended)
             up.upsamplers = nn.ModuleList([Double(wide)] if i else [])
             self.up_blocks.append(up)
@@ -203,12 +203,12 @@ class UNet(nn.Module):
         time = F.silu(time)  # (B, 4 width)
 
         x = self.conv_in(x)
-        kept = [x]
+        skips = [x]
         for level in self.down_blocks:
-            x = level(x, time, kept)
+            x = level(x, time, skips)
         x = self.mid_block(x, time)
         for level in self.up_blocks:
-            x = level(x, time, kept)
+            x = level(x, time, skips)
         return self.conv_out(F.silu(self.conv_norm_out(x)))
 
 
@@ -226,7 +226,7 @@ def waves(step: Tensor, width: int) -> Tensor:
 def places(high: int, wide: int, device: torch.device) -> Tensor:
     """Return sines and cosines of y and x, (1, 4 OCTAVES, high, wide)."""
     across = torch.meshgrid(*(torch.linspace(-1, 1, side, device=device) for side in (high, wide)), indexing="ij")
-    angles = torch.stack([math.pi / 2 * 2**octave * each for octave in range(OCTAVES) for each in across])
+    angles = torch.stack([math.pi / 2 * 2**octave * coordinate for octave in range(OCTAVES) for coordinate in across])
     return torch.cat([angles.sin(), angles.cos()])[None]
 
 
@@ -236,8 +236,8 @@ def with_places(x: Tensor) -> Tensor:
     Liu and others 2018, https://arxiv.org/abs/1807.03247
     """
     axes = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[2:])
-    place = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(x.dtype)
-    return torch.cat([x, place.expand(x.shape[0], -1, -1, -1)], 1)
+    coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(x.dtype)
+    return torch.cat([x, coordinates.expand(x.shape[0], -1, -1, -1)], 1)
 
 
 def nothing_at_first(layer: nn.Conv2d | nn.Linear) -> nn.Module:

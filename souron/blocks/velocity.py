@@ -15,17 +15,17 @@ from torch import Tensor
 from souron.blocks.samplers import SAMPLERS
 
 
-def mixed(clean: Tensor, kept: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return random steps (B,), ``clean`` with that much noise, and v; ``kept`` are the a^2."""
-    step = torch.randint(len(kept), clean.shape[:1], device=clean.device)
-    square = torch.tensor(kept, device=clean.device)[step].view(-1, *[1] * (clean.ndim - 1))
+def mixed(clean: Tensor, alpha_bar: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return random steps (B,), ``clean`` with that much noise, and v; ``alpha_bar`` are the a^2."""
+    step = torch.randint(len(alpha_bar), clean.shape[:1], device=clean.device)
+    square = torch.tensor(alpha_bar, device=clean.device)[step].view(-1, *[1] * (clean.ndim - 1))
     a, s, noise = square.sqrt(), (1 - square).sqrt(), torch.randn_like(clean)
     return step, a * clean + s * noise, a * noise - s * clean
 
 
 def drawn(
     find: Callable[[Tensor, Tensor], Tensor],
-    kept: Sequence[float],
+    alpha_bar: Sequence[float],
     sampler: str,
     steps: int,
     normal: Callable[[], Tensor],
@@ -35,7 +35,7 @@ def drawn(
     """
 
     def clean(noisy: Tensor, t: int) -> Tensor:
-        found = find(noisy, torch.full((len(noisy),), t, device=noisy.device)).float()
-        return (math.sqrt(kept[t]) * noisy - math.sqrt(1 - kept[t]) * found).clamp(-1, 1)
+        velocity = find(noisy, torch.full((len(noisy),), t, device=noisy.device)).float()
+        return (math.sqrt(alpha_bar[t]) * noisy - math.sqrt(1 - alpha_bar[t]) * velocity).clamp(-1, 1)
 
-    return SAMPLERS[sampler](clean, kept, steps, normal(), normal)
+    return SAMPLERS[sampler](clean, alpha_bar, steps, normal(), normal)

@@ -29,11 +29,11 @@ def around(target: Tensor, size: tuple[int, ...], labels: int) -> tuple[slice, .
             organ = there[torch.randint(len(there), ())]
             voxels = (target == organ).nonzero()
             middle = voxels[torch.randint(len(voxels), ())].tolist()
-    cut = []
+    slices = []
     for at, count, long in zip(middle, target.shape, size, strict=True):
         first = min(max(0, at - long // 2), max(0, count - long))
-        cut.append(slice(first, first + long))
-    return tuple(cut)
+        slices.append(slice(first, first + long))
+    return tuple(slices)
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -42,11 +42,11 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical
     Image Segmentation (2016). https://arxiv.org/abs/1606.04797
     """
-    said = logits.softmax(1)
+    probability = logits.softmax(1)
     true = F.one_hot(target, logits.shape[1]).movedim(-1, 1)
     axes = (0, 2, 3, 4)
     whole = true.sum(axes)
-    dice = (2 * (said * true).sum(axes) + SMOOTH) / (said.sum(axes) + whole + SMOOTH)
+    dice = (2 * (probability * true).sum(axes) + SMOOTH) / (probability.sum(axes) + whole + SMOOTH)
     return (1 - dice)[whole > 0].mean()
 
 
@@ -61,26 +61,26 @@ def slid(network: Callable[[Tensor], Tensor], volume: Tensor, side: int, overlap
     whole = torch.nn.functional.pad(volume, _missing(size, side), mode="replicate")
     depth, high, wide = (starts(count, side, overlap) for count in whole.shape[1:])
     weight = gaussian(side).to(volume)
-    decided: list[Tensor] = []
+    labels: list[Tensor] = []
     sums = totals = None
-    for place, top in enumerate(depth):
-        for left in high:
+    for index, top in enumerate(depth):
+        for row in high:
             for front in wide:
-                window = whole[None, :, top : top + side, left : left + side, front : front + side]
+                window = whole[None, :, top : top + side, row : row + side, front : front + side]
                 logits = network(window)[0].float()
                 if sums is None or totals is None:
                     sums = logits.new_zeros(len(logits), side, *whole.shape[2:])
                     totals = logits.new_zeros(side, *whole.shape[2:])
-                sums[:, :, left : left + side, front : front + side] += weight * logits
-                totals[:, left : left + side, front : front + side] += weight
+                sums[:, :, row : row + side, front : front + side] += weight * logits
+                totals[:, row : row + side, front : front + side] += weight
         assert sums is not None and totals is not None
-        done = side if place == len(depth) - 1 else depth[place + 1] - top
-        decided.append((sums[:, :done] / totals[:done]).argmax(0))
-        sums = torch.cat([sums[:, done:], torch.zeros_like(sums[:, :done])], 1)
-        totals = torch.cat([totals[done:], torch.zeros_like(totals[:done])])
+        depth_done = side if index == len(depth) - 1 else depth[index + 1] - top
+        labels.append((sums[:, :depth_done] / totals[:depth_done]).argmax(0))
+        sums = torch.cat([sums[:, depth_done:], torch.zeros_like(sums[:, :depth_done])], 1)
+        totals = torch.cat([totals[depth_done:], torch.zeros_like(totals[:depth_done])])
     before = list(_missing(size, side)[::-1][1::2])
-    cut = tuple(slice(first, first + count) for first, count in zip(before, size, strict=True))
-    return torch.cat(decided)[cut]
+    inner = tuple(slice(first, first + count) for first, count in zip(before, size, strict=True))
+    return torch.cat(labels)[inner]
 
 
 def starts(count: int, side: int, overlap: float) -> list[int]:
@@ -90,20 +90,20 @@ def starts(count: int, side: int, overlap: float) -> list[int]:
     [0, 72, 104]
     """
     step = max(1, int(side * (1 - overlap)))
-    found = [0]
-    while found[-1] + side < count:
-        found.append(min(found[-1] + step, count - side))
-    return found
+    starts = [0]
+    while starts[-1] + side < count:
+        starts.append(min(starts[-1] + step, count - side))
+    return starts
 
 
 def gaussian(side: int) -> Tensor:
     """Return the weights of a window's voxels, (side, side, side), 1 in the middle."""
     line = torch.arange(side) - (side - 1) / 2
-    one = torch.exp(-line.square() / (2 * (SIGMA * side) ** 2))
-    return (one[:, None, None] * one[:, None] * one).clamp(min=LEAST)
+    profile = torch.exp(-line.square() / (2 * (SIGMA * side) ** 2))
+    return (profile[:, None, None] * profile[:, None] * profile).clamp(min=LEAST)
 
 
 def _missing(size: torch.Size | tuple[int, ...], side: int) -> list[int]:
     """Return the padding of an axis that is shorter than a window, half of it on each side; the last axis first."""
     short = [max(0, side - count) for count in size]
-    return [part for each in reversed(short) for part in (each // 2, each - each // 2)]
+    return [part for missing in reversed(short) for part in (missing // 2, missing - missing // 2)]

@@ -63,14 +63,14 @@ def plan(size: Sequence[int], spacing: Sequence[float], voxels: int, levels: int
     patch = _patch(size, spacing, voxels)
     strides: list[Axes] = [(1, 1, 1)]
     kernels: list[Axes] = [_kernel(spacing, (1, 1, 1))]
-    left, steps = list(patch), list(spacing)
+    remaining, steps = list(patch), list(spacing)
     while len(strides) < levels:
-        roomy = [axis for axis in range(3) if left[axis] >= 2 * NARROWEST]
+        roomy = [axis for axis in range(3) if remaining[axis] >= 2 * NARROWEST]
         if not roomy:
             break
         shortest = min(steps[axis] for axis in roomy)
         stride = tuple(2 if axis in roomy and steps[axis] < THICK * shortest else 1 for axis in range(3))
-        left = [math.ceil(count / by) for count, by in zip(left, stride, strict=True)]
+        remaining = [math.ceil(count / by) for count, by in zip(remaining, stride, strict=True)]
         steps = [step * by for step, by in zip(steps, stride, strict=True)]
         strides.append(stride)
         kernels.append(_kernel(steps, kernels[-1]))
@@ -82,7 +82,9 @@ def plan(size: Sequence[int], spacing: Sequence[float], voxels: int, levels: int
 
 def _kernel(spacing: Sequence[float], before: Axes) -> Axes:
     shortest = min(spacing)
-    return tuple(3 if known == 3 or step < THICK * shortest else 1 for step, known in zip(spacing, before, strict=True))
+    return tuple(
+        3 if kernel == 3 or step < THICK * shortest else 1 for step, kernel in zip(spacing, before, strict=True)
+    )
 
 
 def _patch(size: Sequence[int], spacing: Sequence[float], voxels: int) -> Axes:
@@ -90,8 +92,8 @@ def _patch(size: Sequence[int], spacing: Sequence[float], voxels: int) -> Axes:
     patch = [float(count) for count in size]
     open_axes = [0, 1, 2]
     while open_axes and math.prod(patch) > voxels:
-        closed = math.prod(patch[axis] for axis in range(3) if axis not in open_axes)
-        long = (voxels / closed * math.prod(spacing[axis] for axis in open_axes)) ** (1 / len(open_axes))  # mm
+        fixed_area = math.prod(patch[axis] for axis in range(3) if axis not in open_axes)
+        long = (voxels / fixed_area * math.prod(spacing[axis] for axis in open_axes)) ** (1 / len(open_axes))  # mm
         short = [axis for axis in open_axes if long / spacing[axis] >= size[axis]]
         if not short:
             for axis in open_axes:

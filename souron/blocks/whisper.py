@@ -26,8 +26,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from (B, T, C) to keys and values (B, heads, S, C / heads) where ``mask``."""
-        seen = F.scaled_dot_product_attention(self.apart(self.q_proj(x)), keys, values, mask)
-        return self.out_proj(seen.transpose(1, 2).flatten(2))
+        context = F.scaled_dot_product_attention(self.apart(self.q_proj(x)), keys, values, mask)
+        return self.out_proj(context.transpose(1, 2).flatten(2))
 
     def apart(self, x: Tensor) -> Tensor:
         """Split into heads: (B, T, C) -> (B, heads, T, C / heads)."""
@@ -74,23 +74,23 @@ class Layer(nn.Module):
             cache |= {"keys": keys, "values": values}
         x = x + self.self_attn(h, keys, values, mask)
         if memory is not None:
-            known = {} if cache is None else cache
-            if "sound keys" not in known:
-                known["sound keys"], known["sound values"] = self.encoder_attn.memory(memory)
+            cross_cache = {} if cache is None else cache
+            if "sound keys" not in cross_cache:
+                cross_cache["sound keys"], cross_cache["sound values"] = self.encoder_attn.memory(memory)
             h = self.encoder_attn_layer_norm(x)
-            keys, values = known["sound keys"], known["sound values"]
+            keys, values = cross_cache["sound keys"], cross_cache["sound values"]
             x = x + self.encoder_attn(h, keys, values, memory_mask)
         return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
 
 
 def listened(layers: Iterable[Layer], run: Callable[[], Any]) -> Tensor:
     """Run a decoder; return where its tokens listened, (B, L, T), the mean of layers and heads."""
-    found = []
+    weights = []
 
-    def note(attention: Attention, given: tuple, _out: Tensor) -> None:
-        x, keys, _values, mask = given
+    def note(attention: Attention, inputs: tuple, _out: Tensor) -> None:
+        x, keys, _values, mask = inputs
         score = attention.apart(attention.q_proj(x)) @ keys.transpose(2, 3) / keys.shape[3] ** 0.5
-        found.append(score.masked_fill(~mask, -torch.inf).softmax(3).mean(1))
+        weights.append(score.masked_fill(~mask, -torch.inf).softmax(3).mean(1))
 
     hooks = [layer.encoder_attn.register_forward_hook(note) for layer in layers]
     try:
@@ -98,7 +98,7 @@ def listened(layers: Iterable[Layer], run: Callable[[], Any]) -> Tensor:
     finally:
         for hook in hooks:
             hook.remove()
-    return torch.stack(found).mean(0)
+    return torch.stack(weights).mean(0)
 
 
 def sinusoids(length: int, width: int) -> Tensor:

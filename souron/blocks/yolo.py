@@ -43,15 +43,15 @@ class Network(nn.Module):
     a published backbone replaces its own.
     """
 
-    def __init__(self, config: Any, channels: int, labels: int, published: Any = None) -> None:
+    def __init__(self, config: Any, channels: int, labels: int, backbone: Any = None) -> None:
         super().__init__()
         c1, c2, c3, c4, c5 = (8 * ceil(min(maps, config.most) * config.width / 8) for maps in (64, 128, 256, 512, 1024))
         short, long = (max(1, round(blocks * config.depth)) for blocks in (3, 6))
         self.backbone: nn.Module
-        if published is not None:
-            self.backbone = published
-            c3, c4, _c5 = published.maps
-            self.spatial = nn.Sequential(Convolution(published.maps[2], c5), SPPF(c5))
+        if backbone is not None:
+            self.backbone = backbone
+            c3, c4, _c5 = backbone.maps
+            self.spatial = nn.Sequential(Convolution(backbone.maps[2], c5), SPPF(c5))
         else:
             self.backbone = CSPBackbone(channels, (c1, c2, c3, c4, c5), short, long)
             self.spatial = nn.Sequential(SPPF(c5))
@@ -86,12 +86,12 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> Outputs:
         return self.outputs(self.levels(image))
 
-    def boxes(self, edge: Tensor, place: Tensor, stride: Tensor) -> Tensor:
+    def boxes(self, edge: Tensor, center: Tensor, stride: Tensor) -> Tensor:
         """Decode bins (B, A, 4 * BINS) to boxes (B, A, 4) in pixels, each edge at its
         mean distance.
         """
         distance = edge.unflatten(2, (4, BINS)).softmax(3) @ self.bins * stride
-        return torch.cat([place - distance[..., :2], place + distance[..., 2:]], 2)
+        return torch.cat([center - distance[..., :2], center + distance[..., 2:]], 2)
 
 
 def in_a_row(x: Tensor) -> Tensor:
@@ -117,13 +117,13 @@ def ciou(box: Tensor, true: Tensor) -> Tensor:
     u - |centre - centre|^2 / |diagonal of both|^2 - a v,  v = 4 / pi^2 (atan w/h - atan w/h)^2
     """
     low, high = box[..., :2].maximum(true[..., :2]), box[..., 2:].minimum(true[..., 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
+    intersection = (high - low).clamp(min=0).prod(-1)
     size, true_size = box[..., 2:] - box[..., :2], true[..., 2:] - true[..., :2]
-    u = shared / (size.prod(-1) + true_size.prod(-1) - shared).clamp(min=1e-7)
+    u = intersection / (size.prod(-1) + true_size.prod(-1) - intersection).clamp(min=1e-7)
     around = box[..., 2:].maximum(true[..., 2:]) - box[..., :2].minimum(true[..., :2])
     apart = (box[..., :2] + box[..., 2:] - true[..., :2] - true[..., 2:]) / 2
     far = apart.square().sum(-1) / around.square().sum(-1).clamp(min=1e-7)
-    angle, true_angle = (torch.atan2(each[..., 0], each[..., 1].clamp(min=1e-7)) for each in (size, true_size))
+    angle, true_angle = (torch.atan2(shape[..., 0], shape[..., 1].clamp(min=1e-7)) for shape in (size, true_size))
     v = 4 / pi**2 * (angle - true_angle).square()
     with torch.no_grad():
         a = v / (1 - u + v).clamp(min=1e-7)
@@ -131,24 +131,26 @@ def ciou(box: Tensor, true: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign(score: Tensor, box: Tensor, place: Tensor, truth: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+def assign(score: Tensor, box: Tensor, center: Tensor, truth: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
     """Assign an object to each anchor point (B, A), and its target score (B, A), 0 for none.
 
-    ``score`` (B, A, labels), ``box`` (B, A, 4), ``place`` (A, 2), ``truth`` (B, M, 5) of which
+    ``score`` (B, A, labels), ``box`` (B, A, 4), ``center`` (A, 2), ``truth`` (B, M, 5) of which
     ``there`` (B, M) are objects.
     """
     true = truth[:, :, None, 1:]  # (B, M, 1, 4)
-    inside = torch.cat([place - true[..., :2], true[..., 2:] - place], -1).amin(-1) > 0
+    inside = torch.cat([center - true[..., :2], true[..., 2:] - center], -1).amin(-1) > 0
     inside &= there[..., None]  # (B, M, A)
     overlap = ciou(box[:, None], true).clamp(min=0) * inside
     label = truth[:, None, :, 0].long().expand(-1, score.shape[1], -1)
+    # task alignment: score and IoU together; each object takes its best points
     fit = score.gather(2, label).transpose(1, 2) ** SURE * overlap**FIT
     best = fit.topk(min(TOP, fit.shape[2]), 2).indices
-    chosen = torch.zeros_like(inside).scatter_(2, best, True) & inside
-    owner = torch.where(chosen, overlap, -1).argmax(1)  # ties between objects: the largest IoU
-    chosen &= owner[:, None] == torch.arange(truth.shape[1], device=owner.device)[:, None]
-    fit = fit * chosen
-    most = (overlap * chosen).amax(2, keepdim=True)
+    positive = torch.zeros_like(inside).scatter_(2, best, True) & inside
+    owner = torch.where(positive, overlap, -1).argmax(1)  # ties between objects: the largest IoU
+    positive &= owner[:, None] == torch.arange(truth.shape[1], device=owner.device)[:, None]
+    # target scores: the alignment, scaled to the object's largest IoU
+    fit = fit * positive
+    most = (overlap * positive).amax(2, keepdim=True)
     sure = fit / fit.amax(2, keepdim=True).clamp(min=1e-30) * most
     return owner, sure.amax(1)
 
@@ -164,21 +166,22 @@ class Learnt(NamedTuple):
 def learn(network: Network, pred: Outputs, target: Sequence[Tensor]) -> Learnt:
     """Compute the loss of predictions ``pred`` given each image's objects (n, 5)."""
     edge, label, sizes = pred[0].float(), pred[1].float(), pred[2]
-    place, stride = places(sizes, edge.device)
-    box = network.boxes(edge, place, stride)
-    wanted, weight = torch.zeros_like(label), torch.zeros(0)
+    center, stride = places(sizes, edge.device)
+    box = network.boxes(edge, center, stride)
+    targets, weight = torch.zeros_like(label), torch.zeros(0)
     on, owner = label[..., 0] > torch.inf, label[..., 0].new_zeros(label.shape[:2]).long()
     truth = nn.utils.rnn.pad_sequence(list(target), True, padding_value=-1)  # (B, M, 5)
     if truth.shape[1]:
         there = truth[..., 0] >= 0
-        owner, sure = assign(label.sigmoid(), box, place, truth.clamp(min=0), there)
+        owner, sure = assign(label.sigmoid(), box, center, truth.clamp(min=0), there)
         on, weight = sure > 0, sure[sure > 0]
         mine = truth.gather(1, owner[..., None].expand(-1, -1, 5))[on]  # (places, 5)
-        wanted[on] = F.one_hot(mine[:, 0].long(), label.shape[2]) * weight[:, None]
+        targets[on] = F.one_hot(mine[:, 0].long(), label.shape[2]) * weight[:, None]
     total = weight.sum().clamp(min=1)
-    loss = LABEL * F.binary_cross_entropy_with_logits(label, wanted, reduction="sum")
+    loss = LABEL * F.binary_cross_entropy_with_logits(label, targets, reduction="sum")
+    # distribution focal loss of the edges, CIoU of the boxes
     if len(weight):
-        where, near = (each.expand(len(on), -1, -1)[on] for each in (place, stride))
+        where, near = (part.expand(len(on), -1, -1)[on] for part in (center, stride))
         far = torch.cat([where - mine[:, 1:3], mine[:, 3:] - where], 1) / near
         edges = distribution_focal(edge[on], far.clamp(0, BINS - 1.01))
         loss = loss + BOX * ((1 - ciou(box[on], mine[:, 1:])) * weight).sum()
@@ -191,9 +194,9 @@ def lead(average: nn.Module, network: nn.Module, most: float, step: int) -> None
     """Update the averaged weights and normalisation statistics with decay ``most``,
     smaller at first.
     """
-    kept = min(most, (1 + step) / (10 + step))
-    slow, fast = (list(named(each).values()) for each in (average, network))
-    torch._foreach_lerp_(slow, fast, 1 - kept)
+    decay = min(most, (1 + step) / (10 + step))
+    slow, fast = (list(named(model).values()) for model in (average, network))
+    torch._foreach_lerp_(slow, fast, 1 - decay)
 
 
 def distribution_focal(edge: Tensor, far: Tensor) -> Tensor:
@@ -202,7 +205,7 @@ def distribution_focal(edge: Tensor, far: Tensor) -> Tensor:
     The two bins beside the true distance are the targets, weighted by nearness.
     """
     bins = edge.unflatten(1, (4, edge.shape[1] // 4)).flatten(0, 1)  # (4 n, bins)
-    left = far.flatten().long()
-    near = left + 1 - far.flatten()
-    both = [F.cross_entropy(bins, place, reduction="none") for place in (left, left + 1)]
+    lower = far.flatten().long()
+    near = lower + 1 - far.flatten()
+    both = [F.cross_entropy(bins, bin_index, reduction="none") for bin_index in (lower, lower + 1)]
     return (both[0] * near + both[1] * (1 - near)).unflatten(0, (-1, 4)).mean(1)

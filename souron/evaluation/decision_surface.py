@@ -142,9 +142,9 @@ def network(data: Dataset, system: str = "mlp", seed: int = 0, **config: Any) ->
 
     The same seed gives the same weights.
     """
-    kind, usual = registry.load_system(system)
+    system_class, usual = registry.load_system(system)
     torch.manual_seed(seed)
-    return kind(replace(usual, **config), kind.spec_for(data)).eval()
+    return system_class(replace(usual, **config), system_class.spec_for(data)).eval()
 
 
 def moments(steps: int, count: int = 8) -> list[int]:

@@ -160,6 +160,6 @@ def flops(model: Any, seen: Any) -> int:
 
 def drawn(entry: registry.Entry, size: str) -> tuple[Any, Any]:
     """Return the blueprint of a system at a size, and the ``Spec`` it is shown with."""
-    kind, config = registry.load_system(registry.full_name(entry, size))
+    system_class, config = registry.load_system(registry.full_name(entry, size))
     spec = reference(entry, size)
-    return blueprint(kind, config, spec), spec
+    return blueprint(system_class, config, spec), spec

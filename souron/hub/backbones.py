@@ -204,8 +204,8 @@ def spread(stage: nn.Module, apart: int = 1) -> int:
 def _classifier(name: str):
     """Build a classifier with random weights; also return the input mean and deviation."""
     _entry, size = registry.find(name)
-    kind, config = registry.load_system(name)
-    if not hasattr(kind, "stages") or not kind.published(size, config):
+    system_class, config = registry.load_system(name)
+    if not hasattr(system_class, "stages") or not system_class.published(size, config):
         able = [
             registry.full_name(each, of_size)
             for each in registry.entries().values()
@@ -218,6 +218,6 @@ def _classifier(name: str):
             expected=", ".join(able),
             fix="backbone=efficientnet_lite",
         )
-    mean, std = weights.normalisation(kind.published(size, config))
-    spec = registry.load_task(kind.task).Spec(3, SIDE, ("",), mean, std)
-    return kind(config, spec), (mean, std)
+    mean, std = weights.normalisation(system_class.published(size, config))
+    spec = registry.load_task(system_class.task).Spec(3, SIDE, ("",), mean, std)
+    return system_class(config, spec), (mean, std)

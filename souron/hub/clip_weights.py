@@ -57,10 +57,10 @@ def system(name: str, pretrained: str | bool = True, changed: Any = None) -> Any
     ``changed`` overrides the configuration. Raises UserError where the weights are missing,
     unreadable or do not fit.
     """
-    kind, config = registry.load_system(name)
+    system_class, config = registry.load_system(name)
     config = changed or config
     if pretrained is True:
-        source = kind.published(registry.find(name)[1], config)
+        source = system_class.published(registry.find(name)[1], config)
         path = weights.find_or_tell(name, source)
     else:
         path = Path(str(pretrained)).expanduser()
@@ -68,8 +68,8 @@ def system(name: str, pretrained: str | bool = True, changed: Any = None) -> Any
     if found.quick is not None:
         config = replace(config, quick=found.quick)
     packed = found.tokenizer.packed()
-    spec = registry.load_task(kind.task).Spec(3, SIDE, packed, len(found.tokenizer))
-    made = kind(config, spec)
+    spec = registry.load_task(system_class.task).Spec(3, SIDE, packed, len(found.tokenizer))
+    made = system_class(config, spec)
     named = {f"network.{key}": tensor for key, tensor in found.weights.items()}
     checkpoint.fill(made, named, found.path)
     return made

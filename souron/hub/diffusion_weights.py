@@ -140,13 +140,13 @@ def system(path: str | Path, side: int = SIDE, size: Any = None) -> Any:
     """
     place = Path(path).expanduser()
     about, files = model(place), _files(place)
-    kind, config = registry.load_system(about.system)
+    system_class, config = registry.load_system(about.system)
     config = size or config
     tokenizer = clip_weights.tokenizer(place if place.is_dir() else place.parent)
-    task = registry.load_task(kind.task)
+    task = registry.load_task(system_class.task)
     spec = task.Spec(3, getattr(config, "side", side), tokenizer.packed(), clip_weights.TOKENS)
     with torch.device("meta"):
-        made = kind(config, spec)
+        made = system_class(config, spec)
     refuse_too_large(place, needed(made), about.smaller)
     found = {f"{part}.{name}": tensor for part, file in files.items() for name, tensor in _weights(part, file)}
     within = tuple(f"{part}." for part in about.parts)
@@ -271,10 +271,10 @@ def cost(made: Any, steps: int = 20, guided: bool = True) -> Cost:
 
 def told(path: str | Path, side: int = SIDE, steps: int = 20, guided: bool = True) -> tuple[Cost, str]:
     """Estimate the cost of an image, also as a sentence, without reading weights."""
-    kind, config = registry.load_system(model(path).system)
+    system_class, config = registry.load_system(model(path).system)
     side = getattr(config, "side", side)
     with torch.device("meta"):
-        made = kind(config, registry.load_task(kind.task).Spec(3, side, "", clip_weights.TOKENS))
+        made = system_class(config, registry.load_task(system_class.task).Spec(3, side, "", clip_weights.TOKENS))
     wanted = cost(made, steps, guided)
     text = _("an image of {side} pixels a side takes about {time} and {memory} of memory").format(
         side=side, time=units.seconds(wanted.seconds), memory=units.size(wanted.bytes)

@@ -18,12 +18,12 @@ def system(name: str, source: bool | str, config: Any, spec_of: Callable[[About]
     another ``spec``, the system's ``last_layers`` are new. Raises UserError where there are no such
     weights, or where they are missing, damaged or of another network.
     """
-    kind, sized = registry.load_system(name)
+    system_class, sized = registry.load_system(name)
     config = config or sized
     _entry, size = registry.find(name)
-    if kind.published_spec(size) is not None:
+    if system_class.published_spec(size) is not None:
         return _of_network(name, config, spec)
-    origin = kind.published(size, config)
+    origin = system_class.published(size, config)
     row = published.about(origin)
     if row is None:
         raise UserError("task", _("{name} has no published weights").format(name=name))
@@ -34,7 +34,7 @@ def system(name: str, source: bool | str, config: Any, spec_of: Callable[[About]
         file = weights.find_or_tell(name, origin)
         held = weights.read_weights(file, digest=row.sha256)
     own = spec_of(row)
-    model = kind(config, spec or own)
+    model = system_class(config, spec or own)
     new = () if spec is None or same_answers(spec, own) else model.last_layers
     checkpoint.fill(model, model.renamed(held), file, but=new)
     model.as_published = spec is None
@@ -43,11 +43,11 @@ def system(name: str, source: bool | str, config: Any, spec_of: Callable[[About]
 
 def _of_network(name: str, config: Any, spec: Any) -> Any:
     """Build a system with the published weights whose specification it knows itself."""
-    kind, _sized = registry.load_system(name)
+    system_class, _sized = registry.load_system(name)
     entry, size = registry.find(name)
-    origin = kind.published(size, config)
+    origin = system_class.published(size, config)
     held = weights.weights(name, origin)
-    model = kind(config, spec or kind.published_spec(size))
+    model = system_class(config, spec or system_class.published_spec(size))
     checkpoint.fill(model, held, Path(entry.name), but=model.last_layers if spec else ())
     return model
 

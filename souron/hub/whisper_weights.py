@@ -71,9 +71,9 @@ def system(name: str, source: bool | str = True) -> Any:
     named = read(file)
     about = _about(file.parent)
     config = _config(named, about, file)
-    kind, known = registry.load_system("whisper_base")
+    system_class, known = registry.load_system("whisper_base")
     spec = _spec(named, about, file)
-    made = kind(replace(known, **config), spec)
+    made = system_class(replace(known, **config), spec)
     checkpoint.fill(made, named, file)
     return made.eval()
 

@@ -66,18 +66,21 @@ def error_scores(
     0.333
     """
     wrongs, sure = _tables(wrong, confidence)
-    left = kept(sure, share)
+    answered = kept(sure, share)
     counts = np.ones(wrongs.shape[1]) if among is None else np.asarray(among, dtype=np.float64)
-    chosen = (~left if passed else left) * counts
-    weight = chosen.mean(1, keepdims=True)
+    answered_weight = (~answered if passed else answered) * counts
+    weight = answered_weight.mean(1, keepdims=True)
     if not weight.all():
         raise ValueError("there are no answers among which errors could be counted")
-    error = (chosen * wrongs).mean(1, keepdims=True) / weight
-    away = ~left - (~left).mean(1, keepdims=True)
-    moved = (
-        np.array([[_next(row * counts, each, share)] for row, each in zip(wrongs - error, sure, strict=True)]) * away
+    error = (answered_weight * wrongs).mean(1, keepdims=True) / weight
+    away = ~answered - (~answered).mean(1, keepdims=True)
+    shift = (
+        np.array(
+            [[_next(row * counts, of_training, share)] for row, of_training in zip(wrongs - error, sure, strict=True)]
+        )
+        * away
     )
-    scores: Scores = error + (chosen * (wrongs - error) + (-moved if passed else moved)) / weight
+    scores: Scores = error + (answered_weight * (wrongs - error) + (-shift if passed else shift)) / weight
     return scores
 
 
@@ -85,8 +88,8 @@ def _next(values: Scores, confidence: Scores, share: float) -> float:
     """Return the mean of the values (cases,) of the answers next to the floor."""
     count = len(values)
     reach = max(FEWEST, round(NEXT * count))
-    place = math.floor(share * count + 1e-9)
-    return float(values[np.argsort(confidence, kind="stable")[max(place - reach, 0) : place + reach]].mean())
+    floor = math.floor(share * count + 1e-9)
+    return float(values[np.argsort(confidence, kind="stable")[max(floor - reach, 0) : floor + reach]].mean())
 
 
 def error(
@@ -108,17 +111,17 @@ def error(
     >>> round(found.value, 2), found.n, found.low < 0.2 < found.high
     (0.2, 5, True)
     """
-    chosen = kept(confidence, share) != passed
+    selected = kept(confidence, share) != passed
     if among is not None:
-        chosen = chosen & np.asarray(among, dtype=bool)
-    units = None if groups is None else len(np.unique(np.asarray(groups)[chosen.any(0)]))
-    if not chosen.any(1).all():
+        selected = selected & np.asarray(among, dtype=bool)
+    units = None if groups is None else len(np.unique(np.asarray(groups)[selected.any(0)]))
+    if not selected.any(1).all():
         return Measure(math.nan, 0.0, 1.0, 0, units)
-    count = round(float(chosen.sum(1).mean()))
+    count = round(float(selected.sum(1).mean()))
     scores = error_scores(wrong, confidence, share, among, passed)
     size = count if units is None else units
-    found = intervals.share_interval(scores, groups, level, most=count, units=size, trainings=trainings)
-    return Measure(found.value, found.low, found.high, count, units)
+    measure = intervals.share_interval(scores, groups, level, most=count, units=size, trainings=trainings)
+    return Measure(measure.value, measure.low, measure.high, count, units)
 
 
 def change(
@@ -142,21 +145,25 @@ def change(
     (-0.2, True)
     """
     parts = [error(wrong, confidence, share, groups, level, trainings, among, passed) for passed in (False, True)]
-    if any(math.isnan(one.value) for one in parts):
+    if any(math.isnan(part.value) for part in parts):
         return None
-    left = kept(confidence, share)
-    counts = np.ones(left.shape[1], bool) if among is None else np.asarray(among, dtype=bool)
-    gone = float((~left)[:, counts].mean())
+    answered = kept(confidence, share)
+    counts = np.ones(answered.shape[1], bool) if among is None else np.asarray(among, dtype=bool)
+    share_passed = float((~answered)[:, counts].mean())
     scores = [error_scores(wrong, confidence, share, among, passed) for passed in (False, True)]
-    of_one, of_other, of_both = (variance.spread(one, groups, trainings)[0] for one in (*scores, scores[0] + scores[1]))
+    of_one, of_other, of_both = (
+        variance.spread(part, groups, trainings)[0] for part in (*scores, scores[0] + scores[1])
+    )
     together = 0.0
     if 0 < of_one * of_other < math.inf:
         together = min(max((of_both - of_one - of_other) / (2 * math.sqrt(of_one * of_other)), -1.0), 1.0)
-    one, other = parts
-    value = one.value - other.value
-    down = _length(one.value - one.low, other.high - other.value, together)
-    up = _length(one.high - one.value, other.value - other.low, together)
-    return Measure(gone * value, gone * (value - down), gone * (value + up), one.n + other.n, one.groups)
+    part, other = parts
+    value = part.value - other.value
+    down = _length(part.value - part.low, other.high - other.value, together)
+    up = _length(part.high - part.value, other.value - other.low, together)
+    return Measure(
+        share_passed * value, share_passed * (value - down), share_passed * (value + up), part.n + other.n, part.groups
+    )
 
 
 def _length(a: float, b: float, together: float) -> float:
@@ -175,12 +182,12 @@ def risk_coverage(wrong: ArrayLike, confidence: ArrayLike) -> tuple[Scores, Scor
     ([0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 0.33, 0.5])
     """
     wrongs, sure = _tables(wrong, confidence)
-    place = np.arange(1, wrongs.shape[1] + 1)
+    rank = np.arange(1, wrongs.shape[1] + 1)
     curves = []
-    for row, each in zip(wrongs, sure, strict=True):
-        order, block = _falling(each)
-        curves.append(np.cumsum(_means(row[order], block)) / place)
-    return place / len(place), np.mean(curves, axis=0)
+    for row, confidence_row in zip(wrongs, sure, strict=True):
+        order, block = _falling(confidence_row)
+        curves.append(np.cumsum(_means(row[order], block)) / rank)
+    return rank / len(rank), np.mean(curves, axis=0)
 
 
 def aurc_scores(wrong: ArrayLike, confidence: ArrayLike) -> Scores:
@@ -194,17 +201,17 @@ def aurc_scores(wrong: ArrayLike, confidence: ArrayLike) -> Scores:
     """
     wrongs, sure = _tables(wrong, confidence)
     cases = wrongs.shape[1]
-    place = np.arange(1, cases + 1)
-    weight = np.cumsum(1 / place[::-1])[::-1]
-    found = np.empty_like(wrongs)
-    for row, each, into in zip(wrongs, sure, found, strict=True):
-        order, block = _falling(each)
+    rank = np.arange(1, cases + 1)
+    weight = np.cumsum(1 / rank[::-1])[::-1]
+    pseudo = np.empty_like(wrongs)
+    for row, confidence_row, into in zip(wrongs, sure, pseudo, strict=True):
+        order, block = _falling(confidence_row)
         errors = row[order]
         own = _means(weight, block) * errors
-        pull = _means(errors, block) / place
-        moved = own - _means(pull.sum() - np.cumsum(pull), block)
-        into[order] = own.mean() + moved - moved.mean()
-    return found
+        pull = _means(errors, block) / rank
+        influence = own - _means(pull.sum() - np.cumsum(pull), block)
+        into[order] = own.mean() + influence - influence.mean()
+    return pseudo
 
 
 def aurc(
@@ -225,7 +232,7 @@ def aurc(
 
 def _tables(wrong: ArrayLike, confidence: ArrayLike) -> tuple[Scores, Scores]:
     """Return both as (trainings, cases). Raises ValueError where the shapes differ."""
-    wrongs, sure = (np.atleast_2d(np.asarray(one, dtype=np.float64)) for one in (wrong, confidence))
+    wrongs, sure = (np.atleast_2d(np.asarray(table, dtype=np.float64)) for table in (wrong, confidence))
     if wrongs.shape != sure.shape or not wrongs.size:
         raise ValueError(f"answers {wrongs.shape} do not fit confidences {sure.shape}")
     return wrongs, sure

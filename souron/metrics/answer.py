@@ -39,11 +39,11 @@ def log_loss(logits: Tensor, answer: Tensor) -> Tensor:
     >>> log_loss(torch.zeros(1, 4), torch.tensor([2]))  # four equally probable answers: ln 4
     tensor([1.3863])
     """
-    known = answer >= 0
+    in_vocabulary = answer >= 0
     log = F.log_softmax(logits.float(), 1)
     own = log.gather(1, answer.clamp(min=0)[:, None])[:, 0]
     unknown = torch.full_like(own, LEAST).log()
-    return -torch.where(known, own, unknown).clamp(min=float(unknown[0]) if len(own) else 0)
+    return -torch.where(in_vocabulary, own, unknown).clamp(min=float(unknown[0]) if len(own) else 0)
 
 
 def means(values: Tensor, row: Tensor, cases: int) -> Tensor:

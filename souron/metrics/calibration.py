@@ -58,8 +58,8 @@ def temperature(probability: ArrayLike, label: ArrayLike) -> float:
 
     # both parts are convex in 1 / T down to T = 1 / e: there is one minimum above it
     ends = float(np.log(COLDEST)), float(np.log(HOTTEST))
-    found = scipy.optimize.minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    minimum = scipy.optimize.minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(minimum.x))
 
 
 def cool(probability: ArrayLike, t: float) -> Scores:
@@ -128,25 +128,25 @@ def curve(
     (0.9, 0.6, 10)
     """
     confidence, right, case = _answers(probability, label)
-    repeated = len(case) > int(case.max()) + 1
+    repeats = len(case) > int(case.max()) + 1
     unit = case if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1][case]
-    found = []
+    curve = []
     for rows in _binned(confidence, max(1, min(bins, (int(case.max()) + 1) // FEWEST))):
-        who = None if groups is None and not repeated else unit[rows].tolist()
+        who = None if groups is None and not repeats else unit[rows].tolist()
         share = intervals.interval(right[rows], who, level)
         sure = float(confidence[rows].mean())
         count = len(np.unique(case[rows]))
-        found.append(Bin(sure, share.value, share.low, share.high, count))
-    return found
+        curve.append(Bin(sure, share.value, share.low, share.high, count))
+    return curve
 
 
 def _binned(confidence: Scores, bins: int) -> list[NDArray[np.int64]]:
     """Sort rows by confidence into bins of about equal count that never split equal values."""
     order = np.argsort(confidence, kind="stable")
     rising = confidence[order]
-    cut = np.arange(1, bins) * len(order) // bins
-    cut = np.unique(np.searchsorted(rising, rising[cut]))
-    return [rows for rows in np.split(order, cut) if len(rows)]
+    edges = np.arange(1, bins) * len(order) // bins
+    edges = np.unique(np.searchsorted(rising, rising[edges]))
+    return [rows for rows in np.split(order, edges) if len(rows)]
 
 
 def _answers(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, Scores, NDArray[np.int64]]:

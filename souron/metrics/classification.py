@@ -65,9 +65,9 @@ def auc_scores(probability: ArrayLike, label: ArrayLike, groups: Sequence[Any] |
     present = [c for c in range(labels) if 0 < (y_true == c).sum() < len(y_true)]
     if not present:
         raise ValueError("cases of one label only: there is nothing to tell apart")
-    chosen = [1] if labels == 2 else present
-    each = [[_components(row[:, c], y_true == c, groups) for row in table] for c in chosen]
-    return np.mean(each, axis=0)
+    classes = [1] if labels == 2 else present
+    aucs = [[_components(row[:, c], y_true == c, groups) for row in table] for c in classes]
+    return np.mean(aucs, axis=0)
 
 
 def auc(
@@ -138,13 +138,13 @@ def choose_threshold(y_true: ArrayLike, probability: ArrayLike, sensitivity: flo
     value = np.unique(score)
     below = np.concatenate([[min(0.0, value[0])], value[:-1]])
     middle = below + (value - below) / 2
-    cut = np.where(middle > below, middle, value)  # neighbours in float64 have no middle
-    found = 1 - np.searchsorted(np.sort(score[positive]), cut) / positive.sum()
-    spared = np.searchsorted(np.sort(score[~positive]), cut) / (~positive).sum()
+    thresholds = np.where(middle > below, middle, value)  # neighbours in float64 have no middle
+    sensitivities = 1 - np.searchsorted(np.sort(score[positive]), thresholds) / positive.sum()
+    specificities = np.searchsorted(np.sort(score[~positive]), thresholds) / (~positive).sum()
     if sensitivity is not None:
-        return float(cut[found >= sensitivity - 1e-12].max())
-    youden = found + spared
-    best = cut[youden >= youden.max() - 1e-12]
+        return float(thresholds[sensitivities >= sensitivity - 1e-12].max())
+    youden = sensitivities + specificities
+    best = thresholds[youden >= youden.max() - 1e-12]
     return float(best[np.argmin(abs(best - 0.5))])
 
 
@@ -164,34 +164,34 @@ def threshold_scores(y_true: ArrayLike, y_pred: ArrayLike, prevalence: float | N
     negative predictive value 0.67
     balanced accuracy 0.75
     """
-    called, positive = _predicted_and_true(y_true, y_pred)
+    predicted, positive = _predicted_and_true(y_true, y_pred)
     _check_prevalence(prevalence)
-    right = (called == positive).astype(float)
-    found: dict[str, Scores] = {}
+    right = (predicted == positive).astype(float)
+    scores: dict[str, Scores] = {}
     if positive.any():
-        found["sensitivity"] = _stretched(right, positive)
+        scores["sensitivity"] = _stretched(right, positive)
     if not positive.all():
-        found["specificity"] = _stretched(right, ~positive)
+        scores["specificity"] = _stretched(right, ~positive)
     if prevalence is None:
-        for name, chosen in (("positive predictive value", called), ("negative predictive value", ~called)):
-            if chosen.any():
-                value = right[chosen].mean()
-                found[name] = value + chosen / chosen.mean() * (right - value)
+        for name, group in (("positive predictive value", predicted), ("negative predictive value", ~predicted)):
+            if group.any():
+                value = right[group].mean()
+                scores[name] = value + group / group.mean() * (right - value)
     if not positive.any() or positive.all():
-        return found
-    hits, passes = found["sensitivity"], found["specificity"]
+        return scores
+    hits, passes = scores["sensitivity"], scores["specificity"]
     if prevalence is not None:
-        for name, one, other, common in (
+        for name, numerator, counterpart, common in (
             ("positive predictive value", hits, passes, prevalence),
             ("negative predictive value", passes, hits, 1 - prevalence),
         ):
-            good, bad = common * one.mean(), (1 - common) * (1 - other.mean())
+            good, bad = common * numerator.mean(), (1 - common) * (1 - counterpart.mean())
             if good + bad > 0:
-                away = bad * common * (one - one.mean())
-                away = away + good * (1 - common) * (other - other.mean())
-                found[name] = good / (good + bad) + away / (good + bad) ** 2
-    found["balanced accuracy"] = (hits + passes) / 2
-    return found
+                away = bad * common * (numerator - numerator.mean())
+                away = away + good * (1 - common) * (counterpart - counterpart.mean())
+                scores[name] = good / (good + bad) + away / (good + bad) ** 2
+    scores["balanced accuracy"] = (hits + passes) / 2
+    return scores
 
 
 def at_threshold(
@@ -220,23 +220,23 @@ def at_threshold(
     >>> round(rare["positive predictive value"].value, 3)
     0.02
     """
-    called, positive = _predicted_and_true(y_true, y_pred)
+    predicted, positive = _predicted_and_true(y_true, y_pred)
     _check_prevalence(prevalence)
     whose = None if trainings is None else np.asarray(trainings)
     sensitivity, specificity, together = sensitivity_and_specificity(y_true, y_pred, groups, level, trainings)
     all_of_them = np.ones_like(positive)
     count = len(positive), None if groups is None else _patients(groups, all_of_them)
     if prevalence is None:
-        found = _predictive(called, positive, groups, level, whose)
-        spared = _predictive(~called, ~positive, groups, level, whose)
+        ppv = _predictive(predicted, positive, groups, level, whose)
+        npv = _predictive(~predicted, ~positive, groups, level, whose)
     else:
-        found = _by_bayes(sensitivity, specificity, together, prevalence, count)
-        spared = _by_bayes(specificity, sensitivity, together, 1 - prevalence, count)
+        ppv = _by_bayes(sensitivity, specificity, together, prevalence, count)
+        npv = _by_bayes(specificity, sensitivity, together, 1 - prevalence, count)
     return {
         "sensitivity": sensitivity,
         "specificity": specificity,
-        "positive predictive value": found,
-        "negative predictive value": spared,
+        "positive predictive value": ppv,
+        "negative predictive value": npv,
         "balanced accuracy": _balanced(sensitivity, specificity, together, count),
     }
 
@@ -254,8 +254,8 @@ def sensitivity_and_specificity(
     >>> sensitivity.value, specificity.value
     (0.5, 1.0)
     """
-    called, positive = _predicted_and_true(y_true, y_pred)
-    right = called == positive
+    predicted, positive = _predicted_and_true(y_true, y_pred)
+    right = predicted == positive
     whose = None if trainings is None else np.asarray(trainings)
     both = positive.any() and not positive.all()
     return (
@@ -278,11 +278,11 @@ def recall_and_precision(
     >>> recall.value, precision.value
     (0.5, 1.0)
     """
-    called, positive = _predicted_and_true(y_true, y_pred)
+    predicted, positive = _predicted_and_true(y_true, y_pred)
     whose = None if trainings is None else np.asarray(trainings)
     return (
-        _among(called == positive, positive, groups, level, whose),
-        _predictive(called, positive, groups, level, whose),
+        _among(predicted == positive, positive, groups, level, whose),
+        _predictive(predicted, positive, groups, level, whose),
     )
 
 
@@ -299,12 +299,12 @@ def roc(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Scores]:
     score, positive = _scores_and_truth(y_true, score)
     if positive.all() or not positive.any():
         raise ValueError("a ROC curve needs positive and negative cases")
-    cut = np.unique(score)[::-1]
+    thresholds = np.unique(score)[::-1]
     alarms = np.sort(score[~positive])
     hits = np.sort(score[positive])
-    false = 1 - np.searchsorted(alarms, cut) / len(alarms)
-    found = 1 - np.searchsorted(hits, cut) / len(hits)
-    return np.concatenate([[0.0], false]), np.concatenate([[0.0], found])
+    false = 1 - np.searchsorted(alarms, thresholds) / len(alarms)
+    sensitivities = 1 - np.searchsorted(hits, thresholds) / len(hits)
+    return np.concatenate([[0.0], false]), np.concatenate([[0.0], sensitivities])
 
 
 def _components(score: Scores, y_true: Truth, groups: Sequence[Any] | None) -> Scores:
@@ -320,32 +320,32 @@ def _components(score: Scores, y_true: Truth, groups: Sequence[Any] | None) -> S
 
 def _ranks(score: Scores) -> Scores:
     """Rank scores (cases,) from 1 for the lowest; equal scores share the mean of their ranks."""
-    _values, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
+    _values, index, count = np.unique(score, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[index]
 
 
-def _stretched(values: Scores, chosen: Truth) -> Scores:
+def _stretched(values: Scores, subset: Truth) -> Scores:
     """Express the mean of ``values`` over the chosen cases as one over all, (repeats, cases)."""
-    value = values[:, chosen].mean(1, keepdims=True)
-    return value + np.where(chosen, _factor(chosen), 0.0) * (values - value)
+    value = values[:, subset].mean(1, keepdims=True)
+    return value + np.where(subset, _factor(subset), 0.0) * (values - value)
 
 
-def _factor(chosen: Truth, groups: Sequence[Any] | None = None) -> float:
+def _factor(subset: Truth, groups: Sequence[Any] | None = None) -> float:
     """Return the factor that rescales deviations among the m chosen cases to deviations among all.
 
     The mean over all cases then has the variance of those m alone, s^2 / m with m - 1 degrees of
     freedom, counted in cases or in the groups that they belong to.
     """
-    share = len(chosen) / max(int(chosen.sum()), 1)
-    n, m = _patients(groups, np.ones_like(chosen)), _patients(groups, chosen)
+    share = len(subset) / max(int(subset.sum()), 1)
+    n, m = _patients(groups, np.ones_like(subset)), _patients(groups, subset)
     return share * math.sqrt((n - 1) / n * m / (m - 1)) if m > 1 else share
 
 
-def _among(right: Truth, chosen: Truth, groups: Sequence[Any] | None, level: float, whose: Whose) -> Measure:
+def _among(right: Truth, subset: Truth, groups: Sequence[Any] | None, level: float, whose: Whose) -> Measure:
     """Return the share of right answers (repeats, cases) among the chosen; nan if none is."""
-    if not chosen.any():
+    if not subset.any():
         return _unknown(groups)
-    return intervals.interval(right, groups, level, whose, among=chosen)
+    return intervals.interval(right, groups, level, whose, among=subset)
 
 
 def _predictive(y_pred: Truth, y_true: Truth, groups: Sequence[Any] | None, level: float, whose: Whose) -> Measure:
@@ -355,19 +355,19 @@ def _predictive(y_pred: Truth, y_true: Truth, groups: Sequence[Any] | None, leve
     if len(y_pred) == 1 and whose is None:
         return intervals.interval(y_pred == y_true, groups, level, among=y_pred[0])
     scores = threshold_scores(y_true, y_pred)["positive predictive value"]
-    drawn = _patients(groups, np.any(y_pred, axis=0))
-    found = intervals.share_interval(scores, groups, level, units=drawn, trainings=whose)
+    patients = _patients(groups, np.any(y_pred, axis=0))
+    measure = intervals.share_interval(scores, groups, level, units=patients, trainings=whose)
     count = round(float(y_pred.sum(1).mean()))
-    return Measure(found.value, found.low, found.high, count, None if groups is None else drawn)
+    return Measure(measure.value, measure.low, measure.high, count, None if groups is None else patients)
 
 
-def _balanced(one: Measure, other: Measure, together: float, count: _Count) -> Measure:
+def _balanced(first: Measure, second: Measure, together: float, count: _Count) -> Measure:
     """Average two shares whose errors correlate by ``together``."""
-    if math.isnan(one.value + other.value):
+    if math.isnan(first.value + second.value):
         return Measure(math.nan, 0.0, 1.0, *count)
-    low = intervals.length(one.value - one.low, other.value - other.low, together) / 2
-    high = intervals.length(one.high - one.value, other.high - other.value, together) / 2
-    value = (one.value + other.value) / 2
+    low = intervals.length(first.value - first.low, second.value - second.low, together) / 2
+    high = intervals.length(first.high - first.value, second.high - second.value, together) / 2
+    value = (first.value + second.value) / 2
     return Measure(value, max(value - low, 0.0), min(value + high, 1.0), *count)
 
 
@@ -382,11 +382,11 @@ def _by_bayes(hits: Measure, passes: Measure, together: float, prevalence: float
     wrong = Measure(1 - passes.value, 1 - passes.high, 1 - passes.low, passes.n)
     odds = prevalence / (1 - prevalence)
     low = odds * _least_ratio(hits, wrong, -together)
-    turned = _least_ratio(wrong, hits, -together) / odds
+    inverse_odds = _least_ratio(wrong, hits, -together) / odds
     right = prevalence * hits.value
-    called = right + (1 - prevalence) * wrong.value
-    value = right / called if called > 0 else math.nan
-    return Measure(value, low / (1 + low) if low < math.inf else 1.0, 1 / (1 + turned), *count)
+    positives = right + (1 - prevalence) * wrong.value
+    value = right / positives if positives > 0 else math.nan
+    return Measure(value, low / (1 + low) if low < math.inf else 1.0, 1 / (1 + inverse_odds), *count)
 
 
 def _least_ratio(top: Measure, bottom: Measure, together: float) -> float:
@@ -407,15 +407,17 @@ def _correlation(right: Truth, y_true: Truth, groups: Sequence[Any] | None, whos
 
     They correlate through patients and trainings that contribute to both.
     """
-    one = _stretched(right.astype(float), y_true)
-    other = _stretched(right.astype(float), ~y_true)
-    variances = [variance.spread(scores, groups, whose)[0] for scores in (one, other, one + other)]
+    sensitivity = _stretched(right.astype(float), y_true)
+    specificity = _stretched(right.astype(float), ~y_true)
+    variances = [
+        variance.spread(scores, groups, whose)[0] for scores in (sensitivity, specificity, sensitivity + specificity)
+    ]
     return variance.correlation(*variances)
 
 
-def _patients(groups: Sequence[Any] | None, chosen: Truth) -> int:
+def _patients(groups: Sequence[Any] | None, subset: Truth) -> int:
     """Count the patients among the chosen cases; without groups each case is its own patient."""
-    return int(chosen.sum()) if groups is None else len(np.unique(np.asarray(groups)[chosen]))
+    return int(subset.sum()) if groups is None else len(np.unique(np.asarray(groups)[subset]))
 
 
 def _unknown(groups: Sequence[Any] | None) -> Measure:
@@ -458,11 +460,11 @@ def _scores_and_truth(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Trut
 
 def _predicted_and_true(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Truth, Truth]:
     """Return arrays (repeats, cases) and (cases,). Raises ValueError where they do not fit."""
-    called = np.atleast_2d(np.asarray(y_pred, dtype=bool))
+    predicted = np.atleast_2d(np.asarray(y_pred, dtype=bool))
     positive = np.asarray(y_true, dtype=bool)
-    if called.ndim != 2 or positive.shape != called.shape[1:]:
-        raise ValueError(f"answers {called.shape} do not fit the truth {positive.shape}")
-    return called, positive
+    if predicted.ndim != 2 or positive.shape != predicted.shape[1:]:
+        raise ValueError(f"answers {predicted.shape} do not fit the truth {positive.shape}")
+    return predicted, positive
 
 
 def _check_prevalence(prevalence: float | None) -> None:

@@ -43,11 +43,11 @@ def silhouette(points: Tensor, labels: Tensor) -> Silhouette:
     >>> found.noise, [round(score, 3) for score in found.scores.tolist()]
     (1, [0.905, 0.895, 0.895, 0.905])
     """
-    kept = labels >= 0
-    noise = int((~kept).sum())
-    points, (names, own) = points[kept].double(), labels[kept].unique(return_inverse=True)
+    clustered_points = labels >= 0
+    noise = int((~clustered_points).sum())
+    points, (names, own) = points[clustered_points].double(), labels[clustered_points].unique(return_inverse=True)
     if len(names) < 2:
-        return Silhouette(torch.zeros(len(points), device=points.device), kept, noise)
+        return Silhouette(torch.zeros(len(points), device=points.device), clustered_points, noise)
     member = torch.nn.functional.one_hot(own).double()  # (N, clusters)
     size = member.sum(0)
     scores = []
@@ -59,7 +59,7 @@ def silhouette(points: Tensor, labels: Tensor) -> Silhouette:
         between = (total / size).scatter(1, mine[:, None], torch.inf).amin(1)
         score = (between - within) / within.maximum(between).clamp(min=1e-300)
         scores.append(torch.where(size[mine] > 1, score, 0.0))
-    return Silhouette(torch.cat(scores).float(), kept, noise)
+    return Silhouette(torch.cat(scores).float(), clustered_points, noise)
 
 
 def adjusted_rand(first: Tensor, second: Tensor) -> float:
@@ -88,9 +88,9 @@ def adjusted_rand(first: Tensor, second: Tensor) -> float:
     def pairs(count: Tensor) -> float:
         return float((count * (count - 1) / 2).sum())
 
-    both, one, other = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
-    expected = one * other / max(pairs(table.sum()), 1.0)
-    most = (one + other) / 2
+    both, row_pairs, column_pairs = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
+    expected = row_pairs * column_pairs / max(pairs(table.sum()), 1.0)
+    most = (row_pairs + column_pairs) / 2
     return 1.0 if both == most else (both - expected) / (most - expected)
 
 

@@ -49,9 +49,9 @@ def parallels(tones: Array) -> tuple[int, int]:
         pair = tones[:, [a, b]]
         sounding = np.asarray((pair > SILENT).all(1))
         interval = np.abs(pair[:, 0] - pair[:, 1]) % 12
-        moved = (np.diff(pair, axis=0) != 0).all(1) & sounding[:-1] & sounding[1:]
-        fifths += int((moved & (interval[:-1] == FIFTH) & (interval[1:] == FIFTH)).sum())
-        octaves += int((moved & (interval[:-1] == 0) & (interval[1:] == 0)).sum())
+        both_move = (np.diff(pair, axis=0) != 0).all(1) & sounding[:-1] & sounding[1:]
+        fifths += int((both_move & (interval[:-1] == FIFTH) & (interval[1:] == FIFTH)).sum())
+        octaves += int((both_move & (interval[:-1] == 0) & (interval[1:] == 0)).sum())
     return fifths, octaves
 
 
@@ -87,11 +87,11 @@ def figures(tones: Array, pickup: int = 0) -> dict[str, float]:
     }
 
 
-def words(grid: np.ndarray, heard: Array) -> list[tuple[int, ...]]:
+def words(grid: np.ndarray, tones: Array) -> list[tuple[int, ...]]:
     """Describe each sixteenth by a word that is the same in every key.
 
     A word holds the interval of each tone above the lowest voice, the step of the lowest voice, and
-    which tones begin. ``grid`` and ``heard`` are (T, voices): what is played, and the pitches that
+    which tones begin. ``grid`` and ``tones`` are (T, voices): what is played, and the pitches that
     sound.
 
     >>> import numpy as np
@@ -99,10 +99,10 @@ def words(grid: np.ndarray, heard: Array) -> list[tuple[int, ...]]:
     >>> words(heard, heard) == words(heard + 5, heard + 5)  # transposed by a fourth
     True
     """
-    low = heard[:, -1]
-    moved = np.diff(low, prepend=low[:1])
-    above = np.where(heard > SILENT, heard - low[:, None], 99)
-    return [tuple(row) for row in np.column_stack([above, moved, grid != 0]).tolist()]
+    low = tones[:, -1]
+    steps = np.diff(low, prepend=low[:1])
+    above = np.where(tones > SILENT, tones - low[:, None], 99)
+    return [tuple(row) for row in np.column_stack([above, steps, grid != 0]).tolist()]
 
 
 class Runs:

@@ -62,8 +62,8 @@ def _floor(true: Scores, person: NDArray[np.int64], level: float) -> float:
     _names, who, sizes = np.unique(person, return_inverse=True, return_counts=True)
     falling = np.argsort(-true, kind="stable")
     weight = np.cumsum(1 / (sizes[who[falling]] * (len(sizes) + 1)))
-    place = int(np.searchsorted(weight, level - 1e-9))
-    return float(true[falling[place]]) if place < len(weight) else -math.inf
+    index = int(np.searchsorted(weight, level - 1e-9))
+    return float(true[falling[index]]) if index < len(weight) else -math.inf
 
 
 def sets(probability: ArrayLike, least: ArrayLike) -> NDArray[np.bool_]:

@@ -92,12 +92,12 @@ def of_masks(pred: Bits, there: Bits, crowd: NDArray[np.bool_]) -> Measured:
     size = pred.shape[1] * pred.shape[2]
     pred, there = pred.reshape(-1, size), there.reshape(-1, size)
     own, other = (ONES[bits].sum(1, dtype=np.float64) for bits in (pred, there))
-    shared = np.zeros((len(pred), len(there)))
+    intersection = np.zeros((len(pred), len(there)))
     for column, bits in enumerate(there):
         used = bits.nonzero()[0]  # bytes where the object is at all
-        shared[:, column] = ONES[pred[:, used] & bits[used]].sum(1)
-    union = np.where(crowd, own[:, None], own[:, None] + other - shared)
-    ratio = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+        intersection[:, column] = ONES[pred[:, used] & bits[used]].sum(1)
+    union = np.where(crowd, own[:, None], own[:, None] + other - intersection)
+    ratio = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
     return Measured(ratio, own, other)
 
 
@@ -127,23 +127,23 @@ class Matches:
         """
         average = _integrated if smooth else _interpolated
         areas, _images, labels = self.objects.shape
-        left = np.zeros((areas, units, labels), dtype=np.int64)
-        np.add.at(left.transpose(1, 0, 2), unit, self.objects.transpose(1, 0, 2))
-        left = self.objects.sum(1)[:, None] - left  # objects without each unit
-        found = np.full((units, areas, len(OVERLAPS), labels), np.nan)
+        objects = np.zeros((areas, units, labels), dtype=np.int64)
+        np.add.at(objects.transpose(1, 0, 2), unit, self.objects.transpose(1, 0, 2))
+        objects = self.objects.sum(1)[:, None] - objects  # objects without each unit
+        precision = np.full((units, areas, len(OVERLAPS), labels), np.nan)
         for label in range(labels):
             [rows] = np.nonzero(self.label == label)
             rows = rows[np.argsort(-self.score[rows], kind="stable")]
             owner = unit[self.image[rows]]
             for area in range(areas):
-                count = left[area, :, label]
+                count = objects[area, :, label]
                 if not count.any():
                     continue
                 for t in range(len(OVERLAPS)):
                     counts = ~self.ignored[area, t, rows]
                     right = self.matched[area, t, rows][counts]
-                    found[:, area, t, label] = _without(right, owner[counts], count, average)
-        return found
+                    precision[:, area, t, label] = _without(right, owner[counts], count, average)
+        return precision
 
 
 def match(
@@ -166,7 +166,7 @@ def match(
     >>> match(truth, found, labels=1).matched[0, 0]  # at an IoU of 0.5
     array([ True, False])
     """
-    held: dict[str, list[Any]] = {"box": [], "matched": [], "ignored": [], "picture": []}
+    columns: dict[str, list[Any]] = {"box": [], "matched": [], "ignored": [], "picture": []}
     areas = list(AREAS.values()) if sizes else [AREAS[""]]
     objects = np.zeros((len(areas), len(truth), labels), dtype=np.int64)
     for row, (there, pred) in enumerate(zip(truth, found, strict=True)):
@@ -178,26 +178,26 @@ def match(
         name = np.where(crowd, -1 - true[:, 0], true[:, 0]).astype(np.int64)
         every = of_boxes(box, true) if measured is None else measured[row].of(rows)
         overlap = np.where(box[:, :1] == name, every.overlap, -1)
-        matched = np.zeros((len(areas), len(OVERLAPS), len(box)), dtype=bool)
-        ignored = np.zeros_like(matched)
-        for place, (least, largest) in enumerate(areas):
+        true_positive = np.zeros((len(areas), len(OVERLAPS), len(box)), dtype=bool)
+        ignore = np.zeros_like(true_positive)
+        for area_number, (least, largest) in enumerate(areas):
             outside = _outside(every.true, least, largest)
             beside = crowd | outside
-            np.add.at(objects[place, row], name[~beside], 1)
-            matched[place], ignored[place] = _match(overlap, beside, crowd)
-            ignored[place] |= ~matched[place] & _outside(every.own, least, largest)
-        held["box"].append(box)
-        held["matched"].append(matched)
-        held["ignored"].append(ignored)
-        held["picture"].append(np.full(len(box), row))
-    box = np.concatenate(held["box"])
+            np.add.at(objects[area_number, row], name[~beside], 1)
+            true_positive[area_number], ignore[area_number] = _match(overlap, beside, crowd)
+            ignore[area_number] |= ~true_positive[area_number] & _outside(every.own, least, largest)
+        columns["box"].append(box)
+        columns["matched"].append(true_positive)
+        columns["ignored"].append(ignore)
+        columns["picture"].append(np.full(len(box), row))
+    box = np.concatenate(columns["box"])
     return Matches(
         len(truth),
-        np.concatenate(held["picture"]),
+        np.concatenate(columns["picture"]),
         box[:, 0].astype(np.int64),
         box[:, 5],
-        np.concatenate(held["matched"], -1),
-        np.concatenate(held["ignored"], -1),
+        np.concatenate(columns["matched"], -1),
+        np.concatenate(columns["ignored"], -1),
         objects,
     )
 
@@ -223,7 +223,7 @@ def scores(matches: Matches, groups: Sequence[Any] | None = None) -> dict[str, A
     else:
         names, unit = np.unique(np.asarray(groups), return_inverse=True)
         units = len(names)
-    left_out, found = matches.without(unit, units, smooth=True), {}
+    left_out, scores = matches.without(unit, units, smooth=True), {}
     sizes = np.bincount(unit, minlength=units)
     for name, (area, overlap) in METRICS.items():
         if area >= len(matches.objects):
@@ -231,12 +231,14 @@ def scores(matches: Matches, groups: Sequence[Any] | None = None) -> dict[str, A
         whole = _mean(matches.precision[area, overlap][None])[0]
         if np.isnan(whole):
             continue
-        each = _mean(left_out[:, area, overlap])
-        there = each[~np.isnan(each)]
-        each = -(units - 1) * np.where(np.isnan(each), there.mean() if len(there) else whole, each)
-        away = (each - each.mean()) * count / units / sizes  # of each image of a unit
-        found[name] = whole + away[unit]
-    return found
+        without_unit = _mean(left_out[:, area, overlap])
+        there = without_unit[~np.isnan(without_unit)]
+        without_unit = -(units - 1) * np.where(
+            np.isnan(without_unit), there.mean() if len(there) else whole, without_unit
+        )
+        away = (without_unit - without_unit.mean()) * count / units / sizes  # of each image of a unit
+        scores[name] = whole + away[unit]
+    return scores
 
 
 METRICS: dict[str, tuple[int, Any]] = {  # name -> area, overlaps
@@ -256,12 +258,12 @@ def by_label(matches: Matches, groups: Sequence[Any] | None, name: str = "AP50")
     [1.0, nan]
     """
     labels = matches.objects.shape[2]
-    found = []
+    by_class = []
     for label in range(labels):
         objects = np.zeros_like(matches.objects[:1])
         objects[..., label] = matches.objects[:1, :, label]
         rows = matches.label == label
-        one = Matches(
+        of_label = Matches(
             matches.images,
             matches.image[rows],
             matches.label[rows],
@@ -270,8 +272,8 @@ def by_label(matches: Matches, groups: Sequence[Any] | None, name: str = "AP50")
             matches.ignored[:1, :, rows],
             objects,
         )
-        found.append(scores(one, groups).get(name, np.full(matches.images, np.nan)))
-    return found
+        by_class.append(scores(of_label, groups).get(name, np.full(matches.images, np.nan)))
+    return by_class
 
 
 def curve(matches: Matches, label: int, overlap: int = 0) -> tuple[Array, Array, Array]:
@@ -338,21 +340,21 @@ def confusion(
            [0, 0, 0]])
     """
     table = np.zeros((labels + 1, labels + 1), dtype=np.int64)
-    for place, (there, pred) in enumerate(zip(truth, found, strict=True)):
+    for number, (there, pred) in enumerate(zip(truth, found, strict=True)):
         true = np.asarray(there, dtype=np.float64).reshape(-1, 5)
         crowd = true[:, 0] < 0
         box = np.asarray(pred, dtype=np.float64).reshape(-1, 6)
         rows = _surest(box, len(box))
         rows = rows[box[rows, 5] >= least]
         box = box[rows]
-        every = of_boxes(box, true) if measured is None else measured[place].of(rows)
-        shared, free = every.overlap, ~crowd
-        for row, label in zip(shared, box[:, 0].astype(int), strict=True):
+        every = of_boxes(box, true) if measured is None else measured[number].of(rows)
+        ious, free = every.overlap, ~crowd
+        for row, label in zip(ious, box[:, 0].astype(int), strict=True):
             reach = np.where(free, row, -1.0)
             if len(reach) and reach.max() >= overlap:
-                taken = int(reach.argmax())
-                free[taken] = False
-                table[int(true[taken, 0]), label] += 1
+                best = int(reach.argmax())
+                free[best] = False
+                table[int(true[best, 0]), label] += 1
             elif not (crowd & (row >= overlap)).any():
                 table[labels, label] += 1
         np.add.at(table[:, labels], true[free, 0].astype(int), 1)
@@ -371,12 +373,12 @@ def overlaps(box: Array, true: Array, crowd: NDArray[np.bool_] | None = None) ->
     """
     low = np.maximum(box[:, None, :2], true[None, :, :2])
     high = np.minimum(box[:, None, 2:], true[None, :, 2:])
-    shared = (high - low).clip(min=0).prod(2)
-    own, other = ((each[:, 2:] - each[:, :2]).prod(1) for each in (box, true))
-    union = own[:, None] + other[None] - shared
+    intersection = (high - low).clip(min=0).prod(2)
+    own, other = ((edges[:, 2:] - edges[:, :2]).prod(1) for edges in (box, true))
+    union = own[:, None] + other[None] - intersection
     if crowd is not None:
         union = np.where(crowd[None], own[:, None], union)
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
 
 
 def coco(
@@ -398,14 +400,14 @@ def coco(
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    given, told = as_coco(truth, labels), results(found)
-    if not told:  # the evaluator accepts no empty list
-        told = results([np.array([[0.0, -2, -2, -1, -1, 0]])])
+    annotations, detections = as_coco(truth, labels), results(found)
+    if not detections:  # the evaluator accepts no empty list
+        detections = results([np.array([[0.0, -2, -2, -1, -1, 0]])])
     if masks is not None:
-        written(given, told, masks)
-    whole = COCO(given)
+        written(annotations, detections, masks)
+    whole = COCO(annotations)
     kind = "bbox" if masks is None else "segm"
-    evaluator = COCOeval_faster(whole, whole.loadRes(told), kind, print_function=_silent)
+    evaluator = COCOeval_faster(whole, whole.loadRes(detections), kind, print_function=_silent)
     evaluator.params.maxDets = list(most)
     evaluator.run()
     values = [float(value) for value in evaluator.stats[: len(FIGURES)]]
@@ -439,14 +441,14 @@ def as_coco(truth: Sequence[Any], labels: int) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for row, there in enumerate(truth):
         for label, *edges in np.asarray(there, dtype=np.float64).reshape(-1, 5).tolist():
-            left, top, right, bottom = edges
-            size = right - left, bottom - top
+            x1, y1, x2, y2 = edges
+            size = x2 - x1, y2 - y1
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": row + 1,
                     "category_id": int(-1 - label if label < 0 else label) + 1,
-                    "bbox": [left, top, *size],
+                    "bbox": [x1, y1, *size],
                     "area": size[0] * size[1],
                     "iscrowd": int(label < 0),
                 }
@@ -465,18 +467,13 @@ def results(found: Sequence[Any]) -> list[dict[str, Any]]:
     ([1.0, 2.0, 4.0, 2.0], 0.5)
     """
     return [
-        {
-            "image_id": row + 1,
-            "category_id": int(label) + 1,
-            "score": score,
-            "bbox": [left, top, right - left, bottom - top],
-        }
+        {"image_id": row + 1, "category_id": int(label) + 1, "score": score, "bbox": [x1, y1, x2 - x1, y2 - y1]}
         for row, pred in enumerate(found)
-        for label, left, top, right, bottom, score in np.asarray(pred, dtype=np.float64).reshape(-1, 6).tolist()
+        for label, x1, y1, x2, y2, score in np.asarray(pred, dtype=np.float64).reshape(-1, 6).tolist()
     ]
 
 
-def written(given: dict[str, Any], told: Sequence[dict[str, Any]], masks: Masks) -> None:
+def written(annotations: dict[str, Any], detections: Sequence[dict[str, Any]], masks: Masks) -> None:
     """Add masks, run-length encoded, to what ``as_coco`` and ``results`` returned, in place.
 
     >>> import numpy as np
@@ -489,16 +486,16 @@ def written(given: dict[str, Any], told: Sequence[dict[str, Any]], masks: Masks)
     from faster_coco_eval import mask as runs
 
     there, pred = (
-        [np.unpackbits(bits, axis=1, count=masks.side) for each in every for bits in each]
+        [np.unpackbits(bits, axis=1, count=masks.side) for rows in every for bits in rows]
         for every in (masks.true, masks.found)
     )
-    for entry, pixels in zip(given["annotations"], there, strict=True):
+    for entry, pixels in zip(annotations["annotations"], there, strict=True):
         entry |= {"segmentation": runs.encode(np.asfortranarray(pixels)), "area": int(pixels.sum())}
     nothing = np.zeros((masks.side, masks.side), dtype=np.uint8)
-    for entry, pixels in zip(told, pred or [nothing], strict=True):
+    for entry, pixels in zip(detections, pred or [nothing], strict=True):
         del entry["bbox"]  # or the evaluator takes the box's area
         entry["segmentation"] = runs.encode(np.asfortranarray(pixels))
-    for image in given["images"]:
+    for image in annotations["images"]:
         image |= {"width": masks.side, "height": masks.side}
 
 
@@ -529,10 +526,10 @@ def _match(
     first; of equal overlaps the last object wins.
     """
     detections, objects = overlap.shape
-    matched = np.zeros((len(OVERLAPS), detections), dtype=bool)
-    ignored = np.zeros_like(matched)
+    true_positive = np.zeros((len(OVERLAPS), detections), dtype=bool)
+    ignore = np.zeros_like(true_positive)
     if not objects:
-        return matched, ignored
+        return true_positive, ignore
     order = np.argsort(beside, kind="stable")
     overlap, beside, crowd = overlap[:, order], beside[order], crowd[order]
     free = np.ones((len(OVERLAPS), objects), dtype=bool)
@@ -542,12 +539,12 @@ def _match(
         may = (free | crowd) & (overlap[d] >= enough)
         first = may & ~beside
         may = np.where(first.any(1, keepdims=True), first, may)
-        taken = objects - 1 - np.where(may, overlap[d], -1)[:, ::-1].argmax(1)
+        best = objects - 1 - np.where(may, overlap[d], -1)[:, ::-1].argmax(1)
         took = may.any(1)
-        matched[:, d] = took
-        ignored[:, d] = took & beside[taken]
-        free[line[took], taken[took]] = False
-    return matched, ignored
+        true_positive[:, d] = took
+        ignore[:, d] = took & beside[best]
+        free[line[took], best[took]] = False
+    return true_positive, ignore
 
 
 def _without(right: NDArray[np.bool_], owner: Counts, objects: Counts, average: Callable[[Array, int], Array]) -> Array:
@@ -559,34 +556,34 @@ def _without(right: NDArray[np.bool_], owner: Counts, objects: Counts, average: 
     Precision has its maxima where a detection is right, so that only these positions count: before
     position j lie j right ones less the unit's own, and as many wrong ones less the unit's own.
     """
-    [place] = np.nonzero(right)
+    [hits] = np.nonzero(right)
     found = np.where(objects > 0, 0.0, np.nan)
-    if not len(place):
+    if not len(hits):
         return found
     wrong = np.nonzero(~right)[0]
-    before = np.searchsorted(place, wrong)  # right ones with a higher score than each wrong one
-    mine, theirs = owner[place], owner[wrong]
-    ahead = place - np.arange(len(place))  # wrong ones
-    for start in range(0, len(objects), max(1, AT_ONCE // len(place))):
-        some = range(len(objects))[start : start + max(1, AT_ONCE // len(place))]
-        own = mine == np.asarray(some)[:, None]  # (units, places)
-        more = np.zeros((len(some), len(place) + 1), dtype=np.int64)
-        inside = (theirs >= some.start) & (theirs < some.stop)
-        np.add.at(more, (theirs[inside] - some.start, before[inside]), 1)
-        rights = np.arange(1, len(place) + 1) - own.cumsum(1)
+    before = np.searchsorted(hits, wrong)  # right ones with a higher score than each wrong one
+    mine, theirs = owner[hits], owner[wrong]
+    ahead = hits - np.arange(len(hits))  # wrong ones
+    for start in range(0, len(objects), max(1, AT_ONCE // len(hits))):
+        part = range(len(objects))[start : start + max(1, AT_ONCE // len(hits))]
+        own = mine == np.asarray(part)[:, None]  # (units, places)
+        more = np.zeros((len(part), len(hits) + 1), dtype=np.int64)
+        inside = (theirs >= part.start) & (theirs < part.stop)
+        np.add.at(more, (theirs[inside] - part.start, before[inside]), 1)
+        rights = np.arange(1, len(hits) + 1) - own.cumsum(1)
         wrongs = ahead - more[:, :-1].cumsum(1)
         precision = np.where(own, 0.0, rights / (rights + wrongs + TINY))
         envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
         alone = ~own.any(1)  # units without a position: those with as many objects left are alike
-        for left in np.unique(objects[some.start : some.stop][alone]):
-            rows = np.nonzero(alone & (objects[some.start : some.stop] == left))[0]
-            if left > 0:
-                found[rows + some.start] = average(envelope[rows], left)
+        for count in np.unique(objects[part.start : part.stop][alone]):
+            rows = np.nonzero(alone & (objects[part.start : part.stop] == count))[0]
+            if count > 0:
+                found[rows + part.start] = average(envelope[rows], count)
         for row in np.nonzero(~alone)[0]:
-            left = objects[some.start + row]
-            if left > 0:
-                kept = envelope[row][~own[row]]
-                found[some.start + row] = average(kept[None], left)[0]
+            count = objects[part.start + row]
+            if count > 0:
+                rest = envelope[row][~own[row]]
+                found[part.start + row] = average(rest[None], count)[0]
     return found
 
 

@@ -22,8 +22,8 @@ def scores(logits: Tensor, true: Tensor, case: Tensor, cases: int) -> dict[str, 
     own = logits.gather(1, true[:, None])
     better = (logits > own).sum(1)  # tokens with a higher logit
     nats = logits.float().logsumexp(1) - own[:, 0].float()
-    each = {FIRST: better < 1, FIVE: better < 5, BITS: nats * NAT, "count": torch.ones_like(nats)}
+    metrics = {FIRST: better < 1, FIVE: better < 5, BITS: nats * NAT, "count": torch.ones_like(nats)}
     return {
         name: torch.zeros(cases, dtype=torch.float64).index_add_(0, case, values.double())
-        for name, values in each.items()
+        for name, values in metrics.items()
     }

@@ -63,10 +63,10 @@ class Froc:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as plain dictionaries."""
-        named = {f"sensitivity at {rate:g}": one for rate, one in zip(RATES, self.sensitivity, strict=True)}
+        by_rate = {f"sensitivity at {rate:g}": measure for rate, measure in zip(RATES, self.sensitivity, strict=True)}
         return {
-            name: {"value": one.value, "low": one.low, "high": one.high}
-            for name, one in {**named, "CPM": self.mean, "AFROC" if self.without else "AFROC1": self.area}.items()
+            name: {"value": measure.value, "low": measure.low, "high": measure.high}
+            for name, measure in {**by_rate, "CPM": self.mean, "AFROC" if self.without else "AFROC1": self.area}.items()
         }
 
 
@@ -122,28 +122,28 @@ def of_masks(
         true, lesions = scipy.ndimage.label(np.asarray(there, bool))
         own, marks = scipy.ndimage.label(np.asarray(pred, bool))
         both = (own > 0) & (true > 0)
-        pair, shared = np.unique(np.stack([own[both] - 1, true[both] - 1], 1), axis=0, return_counts=True)
+        pair, intersection = np.unique(np.stack([own[both] - 1, true[both] - 1], 1), axis=0, return_counts=True)
         sizes = [np.bincount(parts.ravel())[1:] for parts in (own, true)]
-        union = sizes[0][pair[:, 0]] + sizes[1][pair[:, 1]] - shared
+        union = sizes[0][pair[:, 0]] + sizes[1][pair[:, 1]] - intersection
         sure = np.ones(marks)
         if score is not None and marks:
             sure = np.asarray(scipy.ndimage.mean(np.asarray(score[row], float), own, np.arange(1, marks + 1)))
-        cases.append((pair[shared >= overlap * union], sure, lesions))
+        cases.append((pair[intersection >= overlap * union], sure, lesions))
     return _marks(cases)
 
 
-def _marks(found: Sequence[tuple[Counts, Array, int]]) -> Marks:
+def _marks(per_case: Sequence[tuple[Counts, Array, int]]) -> Marks:
     """Return marks from each case's hits, (n, 2) pairs of a mark and a lesion, its scores (marks,), and its lesions."""
     cases, scores, hit = [], [], []
-    for row, (pairs, score, lesions) in enumerate(found):
+    for row, (pairs, score, lesions) in enumerate(per_case):
         best = np.full(lesions, -np.inf)
         np.maximum.at(best, pairs[:, 1], score[pairs[:, 0]])
         best, alarms = best[np.isfinite(best)], np.delete(score, pairs[:, 0])
         cases.append(np.full(len(best) + len(alarms), row))
         scores.append(np.concatenate([best, alarms]))
         hit.append(np.arange(len(best) + len(alarms)) < len(best))
-    count = np.array([lesions for _pairs, _score, lesions in found], dtype=np.int64)
-    return Marks(count, *(np.concatenate(each) for each in (cases, scores, hit)))
+    count = np.array([lesions for _pairs, _score, lesions in per_case], dtype=np.int64)
+    return Marks(count, *(np.concatenate(column) for column in (cases, scores, hit)))
 
 
 def curve(marks: Marks) -> tuple[Array, Array]:
@@ -195,26 +195,26 @@ def froc(marks: Marks, groups: Sequence[Any] | None = None, level: float = 0.95,
     units = int(who.max()) + 1
     rng = np.random.default_rng(seed)
     values = _figures(ordered, np.ones(cases))
-    drawn = []
+    samples = []
     for _sample in range(SAMPLES):
         weight = np.bincount(rng.integers(0, units, units), minlength=units)[who].astype(np.float64)
         if weight @ marks.lesions:
-            drawn.append(_figures(ordered, weight))
+            samples.append(_figures(ordered, weight))
     ill = len(np.unique(who[marks.lesions > 0]))
-    variance = np.nanvar(np.array(drawn), axis=0) * ill / max(ill - 1, 1)  # that of a sample is too small
+    variance = np.nanvar(np.array(samples), axis=0) * ill / max(ill - 1, 1)  # that of a sample is too small
     count = None if groups is None else units
     measures = [
-        Measure(float(one), *intervals.variance_interval(float(one), float(spread), ill, level), cases, count)
-        for one, spread in zip(values, variance, strict=True)
+        Measure(float(value), *intervals.variance_interval(float(value), float(spread), ill, level), cases, count)
+        for value, spread in zip(values, variance, strict=True)
     ]
     without = int((marks.lesions == 0).sum())
     return Froc(curve(marks), tuple(measures[: len(RATES)]), measures[-2], measures[-1], without)
 
 
-def _figures(ordered: "_Sorted", weight: Array) -> Array:
+def _figures(curve: "_Sorted", weight: Array) -> Array:
     """Return the sensitivities, their mean and the area of the AFROC, with weights of the cases."""
-    read = np.interp(RATES, *ordered.curve(weight))
-    return np.array([*read, read.mean(), ordered.area(weight)])
+    sensitivities = np.interp(RATES, *curve.curve(weight))
+    return np.array([*sensitivities, sensitivities.mean(), curve.area(weight)])
 
 
 def at_threshold(marks: Marks, groups: Sequence[Any] | None = None, level: float = 0.95) -> tuple[Measure, Measure]:
@@ -230,12 +230,12 @@ def at_threshold(marks: Marks, groups: Sequence[Any] | None = None, level: float
     (0.667, 0.5)
     """
     cases = len(marks.lesions)
-    found = np.bincount(marks.case[marks.hit], minlength=cases)
+    hits = np.bincount(marks.case[marks.hit], minlength=cases)
     alarms = intervals.loss_interval(np.bincount(marks.case[~marks.hit], minlength=cases), groups, level)
     if not marks.lesions.any():
         return Measure(float("nan"), 0.0, 1.0, cases, alarms.groups), alarms
-    value = found.sum() / marks.lesions.sum()
-    scores = value + (found - value * marks.lesions) / marks.lesions.mean()
+    value = hits.sum() / marks.lesions.sum()
+    scores = value + (hits - value * marks.lesions) / marks.lesions.mean()
     ill = marks.lesions > 0
     units = int(ill.sum()) if groups is None else len(np.unique(np.asarray(groups)[ill]))
     most = int(marks.lesions.sum())
@@ -257,16 +257,18 @@ class _Sorted:
         np.maximum.at(highest, marks.case[~marks.hit], marks.score[~marks.hit])
         normal = np.flatnonzero(self.taken)
         self.normal = normal[np.argsort(highest[normal], kind="stable")]
-        missed = marks.lesions - np.bincount(marks.case[marks.hit], minlength=len(marks.lesions))
-        lesion = np.concatenate([marks.score[marks.hit], np.full(int(missed.sum()), -np.inf)])
-        self.owner = np.concatenate([marks.case[marks.hit], np.repeat(np.arange(len(missed)), missed)])
+        false_negatives = marks.lesions - np.bincount(marks.case[marks.hit], minlength=len(marks.lesions))
+        lesion = np.concatenate([marks.score[marks.hit], np.full(int(false_negatives.sum()), -np.inf)])
+        self.owner = np.concatenate(
+            [marks.case[marks.hit], np.repeat(np.arange(len(false_negatives)), false_negatives)]
+        )
         self.below, self.upto = (np.searchsorted(highest[self.normal], lesion, side) for side in ("left", "right"))
 
     def curve(self, weight: Array) -> tuple[Array, Array]:
-        each = weight[self.case]
-        alarms = np.cumsum(each * ~self.hit)[self.last] / weight.sum()
-        found = np.cumsum(each * self.hit)[self.last] / (weight @ self.marks.lesions)
-        return np.concatenate([[0.0], alarms]), np.concatenate([[0.0], found])
+        case_weight = weight[self.case]
+        alarms = np.cumsum(case_weight * ~self.hit)[self.last] / weight.sum()
+        sensitivity = np.cumsum(case_weight * self.hit)[self.last] / (weight @ self.marks.lesions)
+        return np.concatenate([[0.0], alarms]), np.concatenate([[0.0], sensitivity])
 
     def area(self, weight: Array) -> float:
         """Return the share of pairs of a lesion and a case in which the lesion is higher; equal ones count half."""

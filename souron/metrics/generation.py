@@ -209,17 +209,17 @@ def measure(key: str, figure: Figure, groups: Sequence[Any] | None = None, level
     # one sample of n + m, in which each part has the variance of its own mean
     parts = figure.real * ((n + m) / n), figure.drawn * ((n + m) / m)
     scores = figure.value + np.concatenate(parts)
-    named = None if groups is None else [*((0, g) for g in groups), *((1, j) for j in range(m))]
-    together = None if named is None else _numbered(named)
+    patients = None if groups is None else [*((0, g) for g in groups), *((1, j) for j in range(m))]
+    together = None if patients is None else _numbered(patients)
     if key in OF_BLOCKS:
         level = 2 * float(scipy.special.ndtr(scipy.special.stdtrit(FREEDOM, (1 + level) / 2))) - 1
     if key in SHARES:
-        found = intervals.share_interval(scores, together, level, units=min(n, m))
+        interval_measure = intervals.share_interval(scores, together, level, units=min(n, m))
     else:
-        found = intervals.interval(scores, together, level)
+        interval_measure = intervals.interval(scores, together, level)
     if key in POSITIVE:
-        found = _positive(found)
-    low, high = min(found.low, figure.value), max(found.high, figure.value)
+        interval_measure = _positive(interval_measure)
+    low, high = min(interval_measure.low, figure.value), max(interval_measure.high, figure.value)
     return Measure(figure.value, low, high, n, None if groups is None else len(set(groups)))
 
 
@@ -237,13 +237,13 @@ def table(trainings: Sequence[Resemblance], key: str) -> Scores:
     ((2, 20), (20, 20))
     """
     if len(trainings) > 1:
-        return np.stack([one.scores(key) for one in trainings])
-    [one] = trainings
-    drawn = one.figures[key].drawn
-    parts = min(PARTS, len(drawn))
+        return np.stack([training.scores(key) for training in trainings])
+    [training] = trainings
+    influence = training.figures[key].drawn
+    parts = min(PARTS, len(influence))
     # equal parts, so that the rows' mean is the value
-    order = drawn[: len(drawn) // parts * parts].reshape(-1, parts)
-    return one.scores(key) + (order.mean(0) - order.mean())[:, None]
+    order = influence[: len(influence) // parts * parts].reshape(-1, parts)
+    return training.scores(key) + (order.mean(0) - order.mean())[:, None]
 
 
 def over_trainings(
@@ -262,13 +262,13 @@ def over_trainings(
     """
     if len(trainings) == 1:
         return trainings[0].measures
-    found = {}
+    measures = {}
     for key in trainings[0].measures:
         scores = table(trainings, key)
         way = intervals.share_interval if key in SHARES else intervals.interval
-        one = way(scores, groups, level)
-        found[key] = _positive(one) if key in POSITIVE else one
-    return found
+        measure_of_key = way(scores, groups, level)
+        measures[key] = _positive(measure_of_key) if key in POSITIVE else measure_of_key
+    return measures
 
 
 def frechet(real: ArrayLike, drawn: ArrayLike) -> Figure:
@@ -291,19 +291,19 @@ def frechet(real: ArrayLike, drawn: ArrayLike) -> Figure:
     x, y = x - x_mean, y - y_mean
     of_x, root_x = np.linalg.qr(x)  # x = of_x @ root_x
     of_y, root_y = np.linalg.qr(y)
-    left, singular, right = np.linalg.svd(root_y @ root_x.T, full_matrices=False)
+    u, singular, v = np.linalg.svd(root_y @ root_x.T, full_matrices=False)
     scale = math.sqrt((n - 1) * (m - 1))
     spread_x, spread_y = (x**2).sum(1) / (n - 1), (y**2).sum(1) / (m - 1)
     value = float(apart @ apart + spread_x.sum() + spread_y.sum() - 2 * singular.sum() / scale)
 
-    def influence(centred: Matrix, spread: Scores, shared: Scores, away: Scores) -> Scores:
-        each = len(centred) * (spread - shared / scale)
-        found = 2 * centred @ away + each
-        return found - found.mean()
+    def influence(centered: Matrix, spread: Scores, common: Scores, away: Scores) -> Scores:
+        pull = len(centered) * (spread - common / scale)
+        change = 2 * centered @ away + pull
+        return change - change.mean()
 
     # x' T x for the T with T A T = B, the optimal transport map between the normal distributions
-    shared_x = ((of_x @ right.T) ** 2) @ singular
-    shared_y = ((of_y @ left) ** 2) @ singular
+    shared_x = ((of_x @ v.T) ** 2) @ singular
+    shared_y = ((of_y @ u) ** 2) @ singular
     return Figure(max(value, 0.0), influence(x, spread_x, shared_x, apart), influence(y, spread_y, shared_y, -apart))
 
 
@@ -352,22 +352,22 @@ def neighbourhoods(real: ArrayLike, drawn: ArrayLike) -> dict[str, Figure]:
     y = y - x.mean(0)  # distances stay, their rounding is less
     x = x - x.mean(0)
     least = min(len(x), len(y))
-    found: dict[str, Figure] = {}
+    results: dict[str, Figure] = {}
     if least < NEIGHBOURS + 2:
-        return found
+        return results
     most = min(MORE_NEIGHBOURS, len(x) - 2)
     near_x, reach_x = _nearest(x, max(NEIGHBOURS, most) + 1)
     near_y, reach_y = _nearest(y, NEIGHBOURS + 1)
 
     inside, change = _inside(x, y, near_x, reach_x)
     value = float(inside.mean())
-    found["precision"] = Figure(value, _left_out(change / len(y), len(x)), inside - value)
+    results["precision"] = Figure(value, _left_out(change / len(y), len(x)), inside - value)
     inside, change = _inside(y, x, near_y, reach_y)
     value = float(inside.mean())
-    found["recall"] = Figure(value, inside - value, _left_out(change / len(x), len(y)))
+    results["recall"] = Figure(value, inside - value, _left_out(change / len(x), len(y)))
     if len(x) >= MORE_NEIGHBOURS + 2:
-        found |= _density_and_coverage(x, y, near_x, reach_x)
-    return _lessened(found, _of_blocks(x, y))
+        results |= _density_and_coverage(x, y, near_x, reach_x)
+    return _lessened(results, _of_blocks(x, y))
 
 
 def labelled(real: ArrayLike, drawn: ArrayLike, labels: Sequence[str] = ()) -> tuple[Classes, dict[str, Figure]]:
@@ -409,23 +409,23 @@ def _lessened(figures: dict[str, Figure], variance: dict[str, float]) -> dict[st
     The jackknife counts a change that neighbours share once for each of them. The part of an
     image's own being inside or not stays as it is: it is exact.
     """
-    found = dict(figures)
-    for key, wanted in variance.items():
+    result = dict(figures)
+    for key, target in variance.items():
         figure = figures[key]
-        real, drawn = _variance(figure.real), _variance(figure.drawn)
-        exact = {"precision": drawn, "recall": real}.get(key, 0.0)
+        real_variance, fake_variance = _variance(figure.real), _variance(figure.drawn)
+        exact = {"precision": fake_variance, "recall": real_variance}.get(key, 0.0)
         # neighbours are covered together, if anything: at least the variance of independent images
-        wanted = max(wanted, figure.value * (1 - figure.value) / len(figure.real))
-        guessed = real + drawn - exact
-        if not guessed > 0:
+        target = max(target, figure.value * (1 - figure.value) / len(figure.real))
+        estimate = real_variance + fake_variance - exact
+        if not estimate > 0:
             continue
-        factor = math.sqrt(min(max((wanted - exact) / guessed, 0.0), 1.0))
-        found[key] = Figure(
+        factor = math.sqrt(min(max((target - exact) / estimate, 0.0), 1.0))
+        result[key] = Figure(
             figure.value,
             figure.real * (1.0 if key == "recall" else factor),
             figure.drawn * (1.0 if key == "precision" else factor),
         )
-    return found
+    return result
 
 
 def _of_blocks(x: Matrix, y: Matrix) -> dict[str, float]:
@@ -441,13 +441,13 @@ def _of_blocks(x: Matrix, y: Matrix) -> dict[str, float]:
         return {}
     mixing = np.random.default_rng(0)
     few_x, few_y = x.astype(np.float32), y.astype(np.float32)
-    seen = []
+    variances = []
     for _repeat in range(MIXED):
         of_x, of_y = mixing.permutation(len(x)), mixing.permutation(len(y))
         parts = [(few_x[of_x[b::blocks]], few_y[of_y[b::blocks]]) for b in range(blocks)]
         shares = [_shares(*part) for part in parts]
-        seen.append(np.var(shares, axis=0, ddof=1) / blocks)
-    return dict(zip(("precision", "recall", "coverage"), np.mean(seen, axis=0).tolist(), strict=True))
+        variances.append(np.var(shares, axis=0, ddof=1) / blocks)
+    return dict(zip(("precision", "recall", "coverage"), np.mean(variances, axis=0).tolist(), strict=True))
 
 
 def _shares(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float, float]:
@@ -477,12 +477,12 @@ def _density_and_coverage(x: Matrix, y: Matrix, near: Index, reach: Matrix) -> d
     n, m, k = len(x), len(y), MORE_NEIGHBOURS
     radius, further = reach[:, k - 1], reach[:, k]
     balls = np.zeros(m)  # balls that each generated image lies in
-    held, more = np.zeros(n), np.zeros(n)  # generated images in a ball, and if it reached further
+    ball_counts, more = np.zeros(n), np.zeros(n)  # generated images in a ball, and if it reached further
     nearest, second, which = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
     for rows, square in _squares(x, y):
         within = square <= radius[rows, None]
         balls += within.sum(0)
-        held[rows] = within.sum(1)
+        ball_counts[rows] = within.sum(1)
         more[rows] = (square <= further[rows, None]).sum(1)
         two = np.argpartition(square, 1, axis=1)[:, :2]
         low = np.take_along_axis(square, two, 1)
@@ -492,16 +492,16 @@ def _density_and_coverage(x: Matrix, y: Matrix, near: Index, reach: Matrix) -> d
         which[rows] = two[line, order]
 
     density = float(balls.mean() / k)
-    grown = _summed(near[:, :k], more - held, n)
-    covered = nearest <= radius
-    newly = _summed(near[:, :k], (~covered & (nearest <= further)).astype(float), n)
-    coverage = float(covered.mean())
-    without = (covered.sum() - covered + newly) / (n - 1)
-    alone = covered & (second > radius)  # covered by one generated image only
-    lost = np.bincount(which[alone], minlength=m).astype(float)
+    gain = _summed(near[:, :k], more - ball_counts, n)
+    in_ball = nearest <= radius
+    newly = _summed(near[:, :k], (~in_ball & (nearest <= further)).astype(float), n)
+    coverage = float(in_ball.mean())
+    without = (in_ball.sum() - in_ball + newly) / (n - 1)
+    alone = in_ball & (second > radius)  # covered by one generated image only
+    loss = np.bincount(which[alone], minlength=m).astype(float)
     return {
-        "density": Figure(density, _left_out((grown - held) / (k * m), n), balls / k - density),
-        "coverage": Figure(coverage, _left_out(without, n), _left_out(-lost / n, m)),
+        "density": Figure(density, _left_out((gain - ball_counts) / (k * m), n), balls / k - density),
+        "coverage": Figure(coverage, _left_out(without, n), _left_out(-loss / n, m)),
     }
 
 
@@ -529,23 +529,23 @@ def _inside(centre: Matrix, point: Matrix, near: Index, reach: Matrix) -> tuple[
         ball, at = np.nonzero(shell)
         pairs.append(np.repeat(at, k) * len(centre) + near[rows][ball].ravel())
     if pairs:
-        at, gone = np.divmod(np.unique(np.concatenate(pairs)), len(centre))
-        helps = (owner[at] < 0) | (owner[at] == gone)
-        np.add.at(change, gone[helps], 1.0)
+        at, removed_center = np.divmod(np.unique(np.concatenate(pairs)), len(centre))
+        helps = (owner[at] < 0) | (owner[at] == removed_center)
+        np.add.at(change, removed_center[helps], 1.0)
     return (balls > 0).astype(np.float64), change
 
 
 def _left_out(values: Scores, count: int) -> Scores:
     """Return influences (count,) from the figure without each image, known up to a constant."""
-    found = -(count - 1) * values
-    return found - found.mean()
+    influence = -(count - 1) * values
+    return influence - influence.mean()
 
 
 def _summed(near: Index, values: Scores, count: int) -> Scores:
     """Sum for each image the values of those whose neighbour it is, shape (count,)."""
-    found = np.zeros(count)
-    np.add.at(found, near, values[:, None])
-    return found
+    sums = np.zeros(count)
+    np.add.at(sums, near, values[:, None])
+    return sums
 
 
 def _nearest(x: Matrix, count: int) -> tuple[Index, Matrix]:
@@ -554,10 +554,10 @@ def _nearest(x: Matrix, count: int) -> tuple[Index, Matrix]:
     for rows, square in _squares(x, x):
         line = np.arange(len(square))
         square[line, line + rows.start] = np.inf
-        found = np.argpartition(square, count - 1, axis=1)[:, :count]
-        distance = np.take_along_axis(square, found, 1)
+        index = np.argpartition(square, count - 1, axis=1)[:, :count]
+        distance = np.take_along_axis(square, index, 1)
         order = distance.argsort(1, kind="stable")
-        near[rows] = np.take_along_axis(found, order, 1)
+        near[rows] = np.take_along_axis(index, order, 1)
         reach[rows] = np.take_along_axis(distance, order, 1)
     return near, reach
 
@@ -566,12 +566,12 @@ def _squares(a: Matrix, b: Matrix) -> Iterator[tuple[slice, Matrix]]:
     """Yield blocks of rows of ``a`` and their squared distances to all of ``b``, (rows, len(b))."""
     of_b = (b**2).sum(1)
     for start in range(0, len(a), ROWS):
-        some = a[start : start + ROWS]
-        square = some @ b.T
+        block = a[start : start + ROWS]
+        square = block @ b.T
         square *= -2
-        square += (some**2).sum(1)[:, None]
+        square += (block**2).sum(1)[:, None]
         square += of_b
-        yield slice(start, start + len(some)), np.maximum(square, 0, out=square)
+        yield slice(start, start + len(block)), np.maximum(square, 0, out=square)
 
 
 def _kernel_sums(a: Matrix, b: Matrix) -> Scores:
@@ -585,13 +585,13 @@ def _kernel_sums(a: Matrix, b: Matrix) -> Scores:
     return sums
 
 
-def _positive(found: Measure) -> Measure:
+def _positive(measure: Measure) -> Measure:
     """Return the measure with the interval of its logarithm, for a figure that is not negative."""
-    half = (found.high - found.low) / 2
-    if found.value <= 0:
-        return replace(found, low=0.0, high=half)
-    factor = math.exp(min(half / found.value, 700.0))
-    return replace(found, low=found.value / factor, high=found.value * factor)
+    half = (measure.high - measure.low) / 2
+    if measure.value <= 0:
+        return replace(measure, low=0.0, high=half)
+    factor = math.exp(min(half / measure.value, 700.0))
+    return replace(measure, low=measure.value / factor, high=measure.value * factor)
 
 
 def _numbered(names: Sequence[Any]) -> list[int]:
@@ -600,9 +600,9 @@ def _numbered(names: Sequence[Any]) -> list[int]:
     return [number.setdefault(name, len(number)) for name in names]
 
 
-def _features(real: ArrayLike, drawn: ArrayLike) -> tuple[Matrix, Matrix]:
+def _features(real: ArrayLike, fake: ArrayLike) -> tuple[Matrix, Matrix]:
     """Return both samples as float64 arrays. Raises ValueError where they do not fit."""
-    x, y = np.asarray(real, dtype=np.float64), np.asarray(drawn, dtype=np.float64)
+    x, y = np.asarray(real, dtype=np.float64), np.asarray(fake, dtype=np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"features {x.shape} and {y.shape} do not fit")
     if min(len(x), len(y)) < FEWEST:

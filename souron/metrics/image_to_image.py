@@ -47,10 +47,10 @@ def psnr(found: Array, truth: Array, area: Array | None = None) -> NDArray[np.fl
     >>> psnr(black, black).round(1).tolist(), psnr(black + np.uint8(255), black).tolist()
     ([58.9], [0.0])
     """
-    squared = (found.astype(np.float64) - truth) ** 2
-    if area is not None and squared.ndim == 4:
-        area = np.broadcast_to(area[:, None], squared.shape)
-    return 10 * np.log10(PEAK**2 / np.maximum(_mean(squared, area), ROUNDING))
+    error = (found.astype(np.float64) - truth) ** 2
+    if area is not None and error.ndim == 4:
+        area = np.broadcast_to(area[:, None], error.shape)
+    return 10 * np.log10(PEAK**2 / np.maximum(_mean(error, area), ROUNDING))
 
 
 def ssim(found: Array, truth: Array) -> NDArray[np.float64]:
@@ -74,8 +74,8 @@ def ssim(found: Array, truth: Array) -> NDArray[np.float64]:
         return np.full(len(found), np.nan)
     return np.array(
         [
-            structural_similarity(one, other, data_range=PEAK, **how)
-            for one, other in zip(luma(found), luma(truth), strict=True)
+            structural_similarity(image, target, data_range=PEAK, **how)
+            for image, target in zip(luma(found), luma(truth), strict=True)
         ]
     )
 
@@ -108,8 +108,8 @@ def differences(found: Array, truth: Array) -> NDArray[np.float64]:
         found, truth = (np.repeat(part, 3, 1) for part in (found, truth))
     return np.stack(
         [
-            deltaE_ciede2000(rgb2lab(one.transpose(1, 2, 0)), rgb2lab(other.transpose(1, 2, 0)))
-            for one, other in zip(found, truth, strict=True)
+            deltaE_ciede2000(rgb2lab(image.transpose(1, 2, 0)), rgb2lab(target.transpose(1, 2, 0)))
+            for image, target in zip(found, truth, strict=True)
         ]
     )
 
@@ -125,10 +125,10 @@ def by_area(values: Array, area: Array | None, name: str) -> dict[str, Array]:
     >>> {name: mean.tolist() for name, mean in by_area(values, area, "error").items()}
     {'error': [2.0], 'object error': [1.0], 'ground error': [3.0]}
     """
-    made = {name: _mean(values, None)}
+    means = {name: _mean(values, None)}
     if area is not None:
-        made |= {f"object {name}": _mean(values, area), f"ground {name}": _mean(values, ~area)}
-    return made
+        means |= {f"object {name}": _mean(values, area), f"ground {name}": _mean(values, ~area)}
+    return means
 
 
 def chroma(found: Array, truth: Array) -> NDArray[np.float64]:
@@ -140,8 +140,8 @@ def chroma(found: Array, truth: Array) -> NDArray[np.float64]:
     >>> chroma(red, red).tolist(), (chroma(red * 0 + np.uint8(99), red) < 0.01).tolist()
     ([1.0], [True])
     """
-    one, other = (_chroma(images) for images in (found, truth))
-    return one / np.maximum(other, 1.0)
+    pred_chroma, true_chroma = (_chroma(images) for images in (found, truth))
+    return pred_chroma / np.maximum(true_chroma, 1.0)
 
 
 def _chroma(images: Array) -> NDArray[np.float64]:
@@ -150,8 +150,8 @@ def _chroma(images: Array) -> NDArray[np.float64]:
 
     if images.shape[1] == 1:
         return np.zeros(len(images))
-    every = (rgb2lab(one.transpose(1, 2, 0)) for one in images)
-    return np.array([np.hypot(each[..., 1], each[..., 2]).mean() for each in every])
+    every = (rgb2lab(image.transpose(1, 2, 0)) for image in images)
+    return np.array([np.hypot(lab[..., 1], lab[..., 2]).mean() for lab in every])
 
 
 def sharpness(found: Array, truth: Array) -> NDArray[np.float64]:

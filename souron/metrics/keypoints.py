@@ -54,16 +54,16 @@ def scores(
     >>> found["mean radial error"].tolist(), found["within 2 mm"].tolist()
     ([2.0], [0.5])
     """
-    made: dict[str, Array] = {}
+    metrics: dict[str, Array] = {}
     if known(spacing):
         away = millimetres(error, spacing)
-        made[MEAN] = mean(away)
-        made |= {f"within {far:g} mm": within(away, far) for far in WITHIN}
-    made |= {PIXELS: mean(error), NEAR: within(error, SHARE * side)}
+        metrics[MEAN] = mean(away)
+        metrics |= {f"within {far:g} mm": within(away, far) for far in WITHIN}
+    metrics |= {PIXELS: mean(error), NEAR: within(error, SHARE * side)}
     if area is not None:
         room = 2 * (area[:, None] + np.spacing(1)) * np.square(2 * np.asarray(sigmas))
-        made[OKS] = mean(np.exp(-np.square(error) / room))
-    return made
+        metrics[OKS] = mean(np.exp(-np.square(error) / room))
+    return metrics
 
 
 def area_around(true: ArrayLike) -> Array:
@@ -126,5 +126,5 @@ def curve(error: Array, far: ArrayLike) -> Array:
     >>> curve(np.array([[1.0, 3.0], [2.0, np.nan]]), [1, 2, 3]).round(2).tolist()
     [0.33, 0.67, 1.0]
     """
-    each = np.sort(error[np.isfinite(error)])
-    return np.asarray(np.searchsorted(each, np.asarray(far), "right") / max(len(each), 1))
+    errors = np.sort(error[np.isfinite(error)])
+    return np.asarray(np.searchsorted(errors, np.asarray(far), "right") / max(len(errors), 1))

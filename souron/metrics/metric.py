@@ -81,9 +81,9 @@ class Metric:
 
         of_shares = self.kind == "mean" and self.unit == "share"
         own = intervals.of_kind(self.kind, strata) or (intervals.of_shares if of_shares else intervals.interval)
-        found = own(scores, groups, level, trainings)
+        measure = own(scores, groups, level, trainings)
         low, high = self.bounds
-        return replace(found, low=max(found.low, low), high=min(found.high, high))
+        return replace(measure, low=max(measure.low, low), high=min(measure.high, high))
 
     @property
     def title(self) -> str:

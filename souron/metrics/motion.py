@@ -57,17 +57,17 @@ def motion(place: Any, at: Any, size: float) -> Motion:
     seconds = step * (len(path) - 1)
     length = float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
     away = float(np.linalg.norm(path[-1] - path[0])) if len(path) else 0.0
-    moved = length > 1e-9
+    moving = length > 1e-9
     peak = float(speed.max(initial=0.0))
     return Motion(
         seconds,
         length,
         away,
-        min(away / length, 1.0) if moved else np.nan,
+        min(away / length, 1.0) if moving else np.nan,
         length / seconds if seconds else 0.0,
         peak,
         float((speed[1:] < IDLE * size).sum() * step),
-        float(np.log(seconds**3 / peak**2 * (jerk**2).sum() * step)) if moved and jerk.any() and peak else np.nan,
+        float(np.log(seconds**3 / peak**2 * (jerk**2).sum() * step)) if moving and jerk.any() and peak else np.nan,
     )
 
 
@@ -93,6 +93,6 @@ def smooth(place: Any, at: Any) -> tuple[Array, Array, Array, Array, float]:
         return even, path, speed, np.zeros(count), float(step)
     window = max(FEWEST, 2 * round(SMOOTHED / step / 2) + 1)
     window = min(window, count if count % 2 else count - 1)
-    each = [scipy.signal.savgol_filter(path, window, 3, deriv=order, delta=step, axis=0) for order in (0, 1, 3)]
-    speed, jerk = (np.linalg.norm(part, axis=1) for part in each[1:])
-    return even, each[0], speed, jerk, float(step)
+    derivatives = [scipy.signal.savgol_filter(path, window, 3, deriv=order, delta=step, axis=0) for order in (0, 1, 3)]
+    speed, jerk = (np.linalg.norm(part, axis=1) for part in derivatives[1:])
+    return even, derivatives[0], speed, jerk, float(step)

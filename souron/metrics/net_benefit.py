@@ -70,11 +70,11 @@ def benefit_scores(y_true: ArrayLike, y_pred: ArrayLike, threshold: float, preva
     >>> benefit_scores([1, 1, 0, 0], [1, 0, 1, 0], 0.2).tolist()
     [[1.0, 0.0, -0.25, 0.0]]
     """
-    called, positive, w = _checked(y_true, y_pred, threshold, prevalence)
+    positive_call, positive, w = _checked(y_true, y_pred, threshold, prevalence)
     if prevalence is None:
-        return np.where(called, np.where(positive, 1.0, -w), 0.0)
-    found = classification.threshold_scores(positive, called)
-    return prevalence * found["sensitivity"] - (1 - prevalence) * w * (1 - found["specificity"])
+        return np.where(positive_call, np.where(positive, 1.0, -w), 0.0)
+    shares = classification.threshold_scores(positive, positive_call)
+    return prevalence * shares["sensitivity"] - (1 - prevalence) * w * (1 - shares["specificity"])
 
 
 def net_benefit(
@@ -97,8 +97,8 @@ def net_benefit(
     >>> round(net_benefit([1, 1, 0, 0], [1, 0, 1, 0], 0.2, prevalence=0.1).value, 4)
     -0.0625
     """
-    called, positive, w = _checked(y_true, y_pred, threshold, prevalence)
-    return _benefit(called, positive, w, groups, prevalence, level, trainings)
+    positive_call, positive, w = _checked(y_true, y_pred, threshold, prevalence)
+    return _benefit(positive_call, positive, w, groups, prevalence, level, trainings)
 
 
 def treat_all(
@@ -115,9 +115,9 @@ def treat_all(
     0.0625
     """
     everyone = np.ones(len(np.asarray(y_true)), dtype=bool)
-    called, positive, w = _checked(y_true, everyone, threshold, prevalence)
+    positive_call, positive, w = _checked(y_true, everyone, threshold, prevalence)
     if prevalence is None:
-        return _benefit(called, positive, w, groups, prevalence, level, None)
+        return _benefit(positive_call, positive, w, groups, prevalence, level, None)
     value = prevalence - w * (1 - prevalence)
     return Measure(value, value, value, len(positive), _patients(groups))
 
@@ -136,9 +136,9 @@ def against_all(
     >>> round(against_all([1, 1, 0, 0], [1, 0, 1, 0], 0.2).value, 4)
     -0.1875
     """
-    called, positive, w = _checked(y_true, y_pred, threshold, prevalence)
-    turned = _benefit(~called, positive, w, groups, prevalence, level, trainings)
-    return Measure(-turned.value, -turned.high, -turned.low, turned.n, turned.groups)
+    positive_call, positive, w = _checked(y_true, y_pred, threshold, prevalence)
+    negated = _benefit(~positive_call, positive, w, groups, prevalence, level, trainings)
+    return Measure(-negated.value, -negated.high, -negated.low, negated.n, negated.groups)
 
 
 def against_default(
@@ -211,15 +211,15 @@ def standardised(
     >>> round(standardised([1, 1, 0, 0], [1, 0, 1, 0], 0.2).value, 4)
     0.375
     """
-    called, positive, w = _checked(y_true, y_pred, threshold, prevalence)
+    positive_call, positive, w = _checked(y_true, y_pred, threshold, prevalence)
     if not positive.any():
         raise ValueError("without a positive case there is no largest net benefit")
     if prevalence is not None:
-        found = _benefit(called, positive, w, groups, prevalence, level, trainings)
-        value, low, high = (one / prevalence for one in (found.value, found.low, found.high))
-        return Measure(value, low, high, found.n, found.groups)
-    ill, false = np.broadcast_to(positive, called.shape).astype(float), (called & ~positive).astype(float)
-    hits = intervals.interval(called & positive, groups, level, trainings, among=positive)
+        benefit = _benefit(positive_call, positive, w, groups, prevalence, level, trainings)
+        value, low, high = (end / prevalence for end in (benefit.value, benefit.low, benefit.high))
+        return Measure(value, low, high, benefit.n, benefit.groups)
+    ill, false = np.broadcast_to(positive, positive_call.shape).astype(float), (positive_call & ~positive).astype(float)
+    hits = intervals.interval(positive_call & positive, groups, level, trainings, among=positive)
     alarms, share = (intervals.interval(scores, groups, level, trainings) for scores in (false, ill))
     together = _together(false, ill, groups, trainings)
     ratio = Measure(
@@ -228,7 +228,7 @@ def standardised(
         1 / max(_least_ratio(share, alarms, together), LEAST),
         share.n,
     )
-    right = (called - hits.value) * ill / share.value
+    right = (positive_call - hits.value) * ill / share.value
     vain = (false - ratio.value * ill) / share.value
     n = len(positive), _patients(groups)
     return _weighted(hits, ratio, 1.0, w, _together(right, vain, groups, trainings), n)
@@ -251,7 +251,7 @@ def difference(
     >>> round(found.difference, 2), found.verdict
     (0.2, 'better')
     """
-    first, second = (benefit_scores(y_true, called, threshold, prevalence) for called in (one, other))
+    first, second = (benefit_scores(y_true, calls, threshold, prevalence) for calls in (one, other))
     strata = None if prevalence is None else np.asarray(y_true, dtype=bool)
     return verdict.difference(first, second, level, groups=groups, trainings=trainings, strata=strata)
 
@@ -266,8 +266,10 @@ def frequencies(sensitivity: float, specificity: float, prevalence: float, peopl
     Frequencies(ill=100, called=270, found=90, missed=10, alarms=180, spared=720)
     """
     ill = _rounded(people * prevalence)
-    found, alarms = _rounded(ill * sensitivity), _rounded((people - ill) * (1 - specificity))
-    return Frequencies(ill, found + alarms, found, ill - found, alarms, people - ill - alarms)
+    true_positives, alarms = _rounded(ill * sensitivity), _rounded((people - ill) * (1 - specificity))
+    return Frequencies(
+        ill, true_positives + alarms, true_positives, ill - true_positives, alarms, people - ill - alarms
+    )
 
 
 def _rounded(number: float) -> int:
@@ -275,7 +277,7 @@ def _rounded(number: float) -> int:
 
 
 def _benefit(
-    called: Truth,
+    positive_call: Truth,
     positive: Truth,
     w: float,
     groups: Sequence[Any] | None,
@@ -286,25 +288,29 @@ def _benefit(
     """Return the net benefit of calls (repeats, cases) from two shares and the correlation of their errors."""
     n = len(positive), _patients(groups)
     if prevalence is not None:
-        hits, passes, together = classification.sensitivity_and_specificity(positive, called, groups, level, trainings)
+        hits, passes, together = classification.sensitivity_and_specificity(
+            positive, positive_call, groups, level, trainings
+        )
         alarms = Measure(1 - passes.value, 1 - passes.high, 1 - passes.low, passes.n)
         return _weighted(hits, alarms, prevalence, (1 - prevalence) * w, -together, n)
-    true, false = (called & positive).astype(float), (called & ~positive).astype(float)
+    true, false = (positive_call & positive).astype(float), (positive_call & ~positive).astype(float)
     shares = [intervals.interval(scores, groups, level, trainings) for scores in (true, false)]
     return _weighted(shares[0], shares[1], 1.0, w, _together(true, false, groups, trainings), n)
 
 
-def _together(one: Scores, other: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None) -> float:
+def _together(first: Scores, second: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None) -> float:
     """Return the correlation of the errors of two means over the same cases (repeats, cases)."""
-    spreads = (variance.spread(scores, groups, trainings)[0] for scores in (one, other, one + other))
+    spreads = (variance.spread(scores, groups, trainings)[0] for scores in (first, second, first + second))
     return variance.correlation(*spreads)
 
 
-def _weighted(one: Measure, other: Measure, a: float, b: float, together: float, n: tuple[int, int | None]) -> Measure:
+def _weighted(
+    first: Measure, second: Measure, a: float, b: float, together: float, n: tuple[int, int | None]
+) -> Measure:
     """Return a x one - b x other, whose errors correlate by ``together``."""
-    value = a * one.value - b * other.value
-    low = intervals.length(a * (one.value - one.low), b * (other.high - other.value), -together)
-    high = intervals.length(a * (one.high - one.value), b * (other.value - other.low), -together)
+    value = a * first.value - b * second.value
+    low = intervals.length(a * (first.value - first.low), b * (second.high - second.value), -together)
+    high = intervals.length(a * (first.high - first.value), b * (second.value - second.low), -together)
     return Measure(value, value - low, value + high, *n)
 
 
@@ -316,11 +322,11 @@ def _checked(
     y_true: ArrayLike, y_pred: ArrayLike, threshold: float, prevalence: float | None
 ) -> tuple[Truth, Truth, float]:
     """Return calls (repeats, cases), truth (cases,) and the weight. Raises ValueError."""
-    called, positive = classification._predicted_and_true(y_true, y_pred)
+    positive_call, positive = classification._predicted_and_true(y_true, y_pred)
     classification._check_prevalence(prevalence)
     if prevalence is not None and (positive.all() or not positive.any()):
         raise ValueError("a given prevalence needs positive and negative cases")
-    return called, positive, weight(threshold)
+    return positive_call, positive, weight(threshold)
 
 
 __all__ = [

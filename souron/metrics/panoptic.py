@@ -61,12 +61,12 @@ class Counted:
 
     def without(self, unit: Counts, units: int) -> "Counted":
         """Return the sums without the images of each unit, (units, classes)."""
-        left = []
+        sums = []
         for part in self:
             own = np.zeros((units, part.shape[1]), dtype=part.dtype)
             np.add.at(own, unit, part)
-            left.append(part.sum(0) - own)
-        return Counted(*left)
+            sums.append(part.sum(0) - own)
+        return Counted(*sums)
 
     @property
     def there(self) -> NDArray[np.bool_]:
@@ -99,16 +99,16 @@ def compare(truth: Sequence[Divided], found: Sequence[Divided], classes: int) ->
     """
     shape = len(truth), classes
     overlap = np.zeros(shape)
-    right, alarms, missed = (np.zeros(shape, dtype=np.int64) for _part in range(3))
+    right, alarms, false_negatives = (np.zeros(shape, dtype=np.int64) for _part in range(3))
     for row, (there, pred) in enumerate(zip(truth, found, strict=True)):
-        met = partners(there, pred)
-        true, named = (np.asarray(one.label, dtype=np.int64) for one in (there, pred))
-        which = met.right.any(1)
-        np.add.at(overlap[row], true[which], met.overlap[met.right])
+        pairs_of_image = partners(there, pred)
+        true, pred_labels = (np.asarray(segments.label, dtype=np.int64) for segments in (there, pred))
+        which = pairs_of_image.right.any(1)
+        np.add.at(overlap[row], true[which], pairs_of_image.overlap[pairs_of_image.right])
         np.add.at(right[row], true[which], 1)
-        np.add.at(missed[row], true[met.missed], 1)
-        np.add.at(alarms[row], named[met.alarm], 1)
-    return Counted(overlap, right, alarms, missed)
+        np.add.at(false_negatives[row], true[pairs_of_image.missed], 1)
+        np.add.at(alarms[row], pred_labels[pairs_of_image.alarm], 1)
+    return Counted(overlap, right, alarms, false_negatives)
 
 
 def partners(truth: Divided, found: Divided) -> Partners:
@@ -119,17 +119,17 @@ def partners(truth: Divided, found: Divided) -> Partners:
     >>> partners(Divided([0], truth), Divided([0], found)).overlap.round(2)
     array([[0.67]])
     """
-    true, named = (np.asarray(one.label, dtype=np.int64) for one in (truth, found))
-    here, there = (np.asarray(one.ids, dtype=np.uint8).ravel() for one in (truth, found))
+    true, pred_labels = (np.asarray(segments.label, dtype=np.int64) for segments in (truth, found))
+    here, there = (np.asarray(segments.ids, dtype=np.uint8).ravel() for segments in (truth, found))
     pairs = np.bincount(here * np.int64(IDS) + there, minlength=IDS**2).reshape(IDS, IDS)
-    own, area = pairs.sum(0)[1 : len(named) + 1], pairs.sum(1)[1 : len(true) + 1]
-    shared = pairs[1 : len(true) + 1, 1 : len(named) + 1]
-    void = pairs[0, 1 : len(named) + 1]
-    union = area[:, None] + own - shared - void
-    same = true[:, None] == named  # a crowd's label is below 0
-    overlap = np.divide(shared, union, out=np.zeros(union.shape), where=same & (union > 0))
+    own, area = pairs.sum(0)[1 : len(pred_labels) + 1], pairs.sum(1)[1 : len(true) + 1]
+    intersection = pairs[1 : len(true) + 1, 1 : len(pred_labels) + 1]
+    void = pairs[0, 1 : len(pred_labels) + 1]
+    union = area[:, None] + own - intersection - void
+    same = true[:, None] == pred_labels  # a crowd's label is below 0
+    overlap = np.divide(intersection, union, out=np.zeros(union.shape), where=same & (union > 0))
     right = overlap > HALF
-    crowd = (shared * (-1 - true[:, None] == named)).sum(0) + void
+    crowd = (intersection * (-1 - true[:, None] == pred_labels)).sum(0) + void
     return Partners(
         overlap, right, ~right.any(1) & (true >= 0) & (area > 0), ~right.any(0) & (own > 0) & (crowd <= HALF * own)
     )
@@ -151,7 +151,7 @@ def scores(counted: Counted, stuff: Sequence[int], groups: Sequence[Any] | None 
     """
     there = counted.summed().there
     areas = np.isin(np.arange(len(there)), stuff)
-    asked = {
+    quality_of = {
         "PQ": ("PQ", there),
         "SQ": ("SQ", there),
         "RQ": ("RQ", there),
@@ -159,7 +159,9 @@ def scores(counted: Counted, stuff: Sequence[int], groups: Sequence[Any] | None 
         "PQ of stuff": ("PQ", there & areas),
     }
     return {
-        name: pseudo_values(counted, kind, chosen, groups) for name, (kind, chosen) in asked.items() if chosen.any()
+        name: pseudo_values(counted, kind, classes, groups)
+        for name, (kind, classes) in quality_of.items()
+        if classes.any()
     }
 
 
@@ -196,10 +198,10 @@ def pseudo_values(counted: Counted, kind: str, chosen: NDArray[np.bool_], groups
         names, unit = np.unique(np.asarray(groups), return_inverse=True)
         units = len(names)
     whole = counted.summed().quality[kind][chosen].mean()
-    each = counted.without(unit, units).quality[kind][:, chosen]
-    gone = np.isnan(each)  # no segment is left of a class
-    each = np.where(gone, 0.0, each).sum(1) / np.maximum((~gone).sum(1), 1)
-    each = -(units - 1) * np.where(gone.all(1), whole, each)
+    without_unit = counted.without(unit, units).quality[kind][:, chosen]
+    absent = np.isnan(without_unit)  # no segment is left of a class
+    without_unit = np.where(absent, 0.0, without_unit).sum(1) / np.maximum((~absent).sum(1), 1)
+    without_unit = -(units - 1) * np.where(absent.all(1), whole, without_unit)
     sizes = np.bincount(unit, minlength=units)
-    away = (each - each.mean()) * count / units / sizes  # of each image of a unit
+    away = (without_unit - without_unit.mean()) * count / units / sizes  # of each image of a unit
     return whole + away[unit]

@@ -71,9 +71,9 @@ def similarities(point: ArrayLike, true: ArrayLike, area: ArrayLike, sigmas: Arr
     room = 2 * (np.asarray(area, np.float64) + np.spacing(1))[:, None]
     far = np.square(pred[:, None, :, :2] - there[None, :, :, :2]).sum(3)  # (D, G, K)
     near = np.exp(-far / (room * np.square(2 * np.asarray(sigmas, np.float64))))
-    marked = there[..., 2] > 0
-    count = marked.sum(1)
-    total = np.where(marked, near, 0.0).sum(2)
+    visible = there[..., 2] > 0
+    count = visible.sum(1)
+    total = np.where(visible, near, 0.0).sum(2)
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 

@@ -152,6 +152,9 @@ def rank_by(
     against = [margins.against(one, width, cases_per_unit) for one in differences.values()] if width else []
     if units < FEWEST:
         more = math.ceil((FEWEST - units) * cases_per_unit)  # before there is any verdict
-        verdicts = [replace(one, verdict="cannot tell", cases_needed=more, seeds_needed=None) for one in verdicts]
+        verdicts = [
+            replace(pair_difference, verdict="cannot tell", cases_needed=more, seeds_needed=None)
+            for pair_difference in verdicts
+        ]
         against = [Margin("cannot tell", more) for _one in against]
     return Ranking(metric, ordered, verdicts, against, margin or None, units=units, differences=differences)

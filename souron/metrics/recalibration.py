@@ -62,18 +62,18 @@ def fitted(kind: str, risk: ArrayLike, outcome: ArrayLike) -> Recalibration | No
     if len(np.unique(y)) < 2:
         return None
     if kind == "isotonic":
-        values, place, counts = np.unique(p, return_inverse=True, return_counts=True)
-        means = np.bincount(place, y) / counts
+        values, index, counts = np.unique(p, return_inverse=True, return_counts=True)
+        means = np.bincount(index, y) / counts
         rising = scipy.optimize.isotonic_regression(means, weights=counts).x
         new = np.diff(rising, prepend=-1.0, append=2.0) != 0
-        kept = new[:-1] | new[1:]  # both ends of what is level
-        return Recalibration(steps=tuple(zip(values[kept].tolist(), rising[kept].tolist(), strict=True)))
-    one, logits = np.ones(len(y)), _logits(p)
+        corners = new[:-1] | new[1:]  # both ends of what is level
+        return Recalibration(steps=tuple(zip(values[corners].tolist(), rising[corners].tolist(), strict=True)))
+    ones, logits = np.ones(len(y)), _logits(p)
     if kind == "intercept":
-        made = logistic.fit(one[:, None], y, logits)
-        return None if made is None else Recalibration(float(made.coefficients[0]))
-    made = logistic.fit(np.stack([one, logits], 1), y)
-    return None if made is None else Recalibration(*made.coefficients.tolist())
+        fit = logistic.fit(ones[:, None], y, logits)
+        return None if fit is None else Recalibration(float(fit.coefficients[0]))
+    fit = logistic.fit(np.stack([ones, logits], 1), y)
+    return None if fit is None else Recalibration(*fit.coefficients.tolist())
 
 
 def cross_fitted(
@@ -90,15 +90,15 @@ def cross_fitted(
     """
     table, y = np.atleast_2d(np.asarray(risk, dtype=np.float64)), np.asarray(outcome, dtype=np.float64)
     part = _parts(y, groups, seed)
-    made = np.empty_like(table)
-    for own, row in zip(made, table, strict=True):
+    recalibrated_risks = np.empty_like(table)
+    for own, row in zip(recalibrated_risks, table, strict=True):
         for number in np.unique(part):
             others = part != number
-            found = fitted(kind, row[others], y[others])
-            if found is None:
+            recalibration = fitted(kind, row[others], y[others])
+            if recalibration is None:
                 return None
-            own[~others] = found.of(row[~others])
-    return made
+            own[~others] = recalibration.of(row[~others])
+    return recalibrated_risks
 
 
 def _parts(y: Scores, groups: Sequence[Any] | None, seed: int) -> Any:

@@ -44,8 +44,8 @@ def trustworthiness(points: Tensor, places: Tensor, k: int = 5) -> Tensor:
         rank = torch.empty_like(order)
         rank.scatter_(1, order, torch.arange(1, count + 1, device=points.device).expand_as(order))
         # a stable sort, as above: the same order where distances are equal
-        shown = distances(places, rows).argsort(dim=1, stable=True)[:, :k]
-        scores.append((rank.gather(1, shown) - k).clamp(min=0).sum(1))
+        map_neighbours = distances(places, rows).argsort(dim=1, stable=True)[:, :k]
+        scores.append((rank.gather(1, map_neighbours) - k).clamp(min=0).sum(1))
     return 1 - torch.cat(scores) * (2.0 / (k * (2 * count - 3 * k - 1)))
 
 
@@ -92,6 +92,6 @@ def distances(points: Tensor, rows: Tensor) -> Tensor:
     [[inf, 5.0]]
     """
     exact = "donot_use_mm_for_euclid_dist"  # the product's rounding would change ranks
-    found = torch.cdist(points[rows].double(), points.double(), compute_mode=exact)
-    found[torch.arange(len(rows)), rows] = torch.inf
-    return found
+    distance = torch.cdist(points[rows].double(), points.double(), compute_mode=exact)
+    distance[torch.arange(len(rows)), rows] = torch.inf
+    return distance

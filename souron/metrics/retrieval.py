@@ -52,11 +52,11 @@ def of_some(score: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
     >>> of_some([[1.0, 0.0, 9.0]], [1, 1, 0]).mean(1).tolist()
     [0.5]
     """
-    scores, counted = np.asarray(score, np.float64), np.asarray(counts, np.float64)
-    if not counted.any():
+    scores, weights = np.asarray(score, np.float64), np.asarray(counts, np.float64)
+    if not weights.any():
         return np.zeros_like(scores)
-    mean = (scores * counted).sum(-1, keepdims=True) / counted.sum()
-    return mean + (scores - mean) * counted * counted.size / counted.sum()
+    mean = (scores * weights).sum(-1, keepdims=True) / weights.sum()
+    return mean + (scores - mean) * weights * weights.size / weights.sum()
 
 
 def best_threshold(score: ArrayLike, there: ArrayLike) -> list[tuple[float, float]]:
@@ -70,5 +70,5 @@ def best_threshold(score: ArrayLike, there: ArrayLike) -> list[tuple[float, floa
     scores, truth = np.asarray(score, np.float64), np.asarray(there, bool)
     levels = np.unique(scores)
     between = (levels[1:] + levels[:-1]) / 2
-    tried = [float(levels[0]) - 1e-3, *between.tolist(), float(levels[-1]) + 1e-3]
-    return [(level, float(((scores >= level) != truth).mean())) for level in tried]
+    candidates = [float(levels[0]) - 1e-3, *between.tolist(), float(levels[-1]) + 1e-3]
+    return [(level, float(((scores >= level) != truth).mean())) for level in candidates]

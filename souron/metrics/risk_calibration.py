@@ -100,20 +100,20 @@ def risk_calibration(
     table, y = _checked(risk, outcome)
     far = abs(table - 0.5) > 0.5 - EXTREME
     extreme, wrong = int(far.sum()), int((far & ((table > 0.5) != (y > 0))).sum())
-    made = RiskCalibration(float(table.mean()), float(y.mean()), {}, extreme=extreme, wrong=wrong)
+    calibration = RiskCalibration(float(table.mean()), float(y.mean()), {}, extreme=extreme, wrong=wrong)
     measures, reasons = calibration_line(table, y, groups, trainings, level)
     if "few" in reasons.values():
-        return replace(made, reasons=dict.fromkeys(NAMES, "few"))
+        return replace(calibration, reasons=dict.fromkeys(NAMES, "few"))
     patients = None if groups is None else len(np.unique(np.asarray(groups)))
     logits = _logits(table)
     flexible = None if "slope" in reasons else _Flexible.of(logits, y, groups)
     if flexible is None:
         reasons |= dict.fromkeys(DISTANCES, reasons.get("slope", "separated"))
-        return replace(made, measures=measures, reasons=reasons)
+        return replace(calibration, measures=measures, reasons=reasons)
     curve = flexible.curve(groups, trainings, level)
     distances, chance = flexible.distances(groups, trainings, level)
     measures |= {name: Measure(*ends, len(y), patients) for name, ends in distances.items()}
-    return replace(made, measures=measures, reasons=reasons, curve=curve, chance=chance)
+    return replace(calibration, measures=measures, reasons=reasons, curve=curve, chance=chance)
 
 
 def calibration_line(
@@ -133,7 +133,7 @@ def calibration_line(
     """
     table, y = _checked(risk, outcome)
     names = np.arange(len(y)) if groups is None else np.asarray(groups)
-    if min(len(np.unique(names[y == one])) for one in (0, 1)) < FEWEST:
+    if min(len(np.unique(names[y == design])) for design in (0, 1)) < FEWEST:
         return {}, dict.fromkeys(NAMES[:3], "few")
     logits = _logits(table)
     patients = None if groups is None else len(np.unique(names))
@@ -150,14 +150,14 @@ def calibration_line(
         measures["O:E"] = measured(_log_ratio(table, y), lambda log: float(np.exp(log)))
     else:
         reasons["O:E"] = "zero"
-    one = np.ones((len(y), 1))
+    design = np.ones((len(y), 1))
     for name, fits in (
-        ("intercept", [logistic.fit(one, y, row, groups) for row in logits]),
-        ("slope", [logistic.fit(np.stack([one[:, 0], row], 1), y, None, groups) for row in logits]),
+        ("intercept", [logistic.fit(design, y, row, groups) for row in logits]),
+        ("slope", [logistic.fit(np.stack([design[:, 0], row], 1), y, None, groups) for row in logits]),
     ):
-        found = [each for each in fits if each is not None]
-        if len(found) == len(fits):
-            measures[name] = measured(logistic.scores_of(found)[..., -1])
+        usable = [fit for fit in fits if fit is not None]
+        if len(usable) == len(fits):
+            measures[name] = measured(logistic.scores_of(usable)[..., -1])
         else:
             reasons[name] = "constant" if np.ptp(logits, 1).min() == 0 else "separated"
     return measures, reasons
@@ -230,9 +230,9 @@ class _Flexible:
         rarer = min(y.sum(), len(y) - y.sum())
         for knots in (*(_knots(logits, count) for count, least in ENOUGH.items() if rarer >= least), ()):
             fits = [logistic.fit(spline(row, knots), y, None, groups) for row in logits]
-            found = tuple(one for one in fits if one is not None)
-            if len(found) == len(fits):
-                return cls(logits, found, knots)
+            complete = tuple(fit for fit in fits if fit is not None)
+            if len(complete) == len(fits):
+                return cls(logits, complete, knots)
         return None
 
     def curve(self, groups: Sequence[Any] | None, trainings: ArrayLike | None, level: float) -> Curve:
@@ -261,35 +261,37 @@ class _Flexible:
         where those of perfect calibration do already. Student's lower end counts, too, where it is lower.
         """
         scores = logistic.scores_of(self.fits)
-        of_patients = np.mean([logistic.covariance(one[None], groups) for one in scores], 0)
+        of_patients = np.mean([logistic.covariance(of_training[None], groups) for of_training in scores], 0)
         noise = _noise(of_patients, spread(scores[:1, :, 1], groups)[1])
         rank = (np.arange(STRIPS) + 0.5) / STRIPS
-        some = np.quantile(self.logits, rank, axis=1, method="inverted_cdf").T  # (S, strips)
-        risks = scipy.special.expit(some)
+        strip_logits = np.quantile(self.logits, rank, axis=1, method="inverted_cdf").T  # (S, strips)
+        risks = scipy.special.expit(strip_logits)
         diagonal = np.zeros(scores.shape[2])
         diagonal[1] = 1.0
-        columns = spline(some, self.knots)  # (S, strips, K)
+        columns = spline(strip_logits, self.knots)  # (S, strips, K)
         away = np.einsum("smk,sk->sm", columns, scores.mean(1) - diagonal)
         shaken = columns @ noise.T  # (S, strips, draws)
 
         def statistics(t: float, shift: Any = 0.0) -> Scores:
             """Return the three distances, (3, draws), of the curve at t with noise."""
-            curves = scipy.special.expit((some + t * away)[..., None] + shift)
+            curves = scipy.special.expit((strip_logits + t * away)[..., None] + shift)
             return np.mean([_summary(*pair) for pair in zip(curves, risks, strict=True)], 0)
 
-        seen, perfect = statistics(1.0)[:, 0], statistics(0.0, shaken)
-        whole, halves, found = self._whole(scores.mean(1)), self._halves(scores, groups, trainings, level), {}
-        for place, name in enumerate(DISTANCES):
-            value, half, low = float(whole[place]), halves[place], 0.0
+        sampled, perfect = statistics(1.0)[:, 0], statistics(0.0, shaken)
+        whole, halves, intervals = self._whole(scores.mean(1)), self._halves(scores, groups, trainings, level), {}
+        for index, name in enumerate(DISTANCES):
+            value, half, low = float(whole[index]), halves[index], 0.0
             rare = (1 - level) / 2
-            if (perfect[place] >= seen[place]).mean() < rare:
+            if (perfect[index] >= sampled[index]).mean() < rare:
                 ends = 0.0, 1.0
                 for _halving in range(HALVINGS):
                     t = sum(ends) / 2
-                    ends = (t, ends[1]) if (statistics(t, shaken)[place] >= seen[place]).mean() < rare else (ends[0], t)
-                low = max(min(float(statistics(t)[place, 0]), value - half), 0.0)
-            found[name] = value, low, value + half
-        return found, float(np.median(perfect[0]))
+                    ends = (
+                        (t, ends[1]) if (statistics(t, shaken)[index] >= sampled[index]).mean() < rare else (ends[0], t)
+                    )
+                low = max(min(float(statistics(t)[index, 0]), value - half), 0.0)
+            intervals[name] = value, low, value + half
+        return intervals, float(np.median(perfect[0]))
 
     def _halves(
         self, scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None, level: float
@@ -302,13 +304,13 @@ class _Flexible:
         curve = scipy.special.expit(np.einsum("snk,sk->sn", columns, scores.mean(1)))
         away = curve - scipy.special.expit(self.logits)
         slopes = (np.sign(away) * curve * (1 - curve))[..., None] * columns  # (S, cases, K) of a case's distance
-        found = []
+        halves = []
         for share in SHARES:
             near, own = zip(*(_quantile_parts(np.abs(row), share) for row in away), strict=True)
             gradient = np.stack([slope[rows].mean(0) for slope, rows in zip(slopes, near, strict=True)])  # (S, K)
             variance, freedom = spread(np.einsum("snk,sk->sn", scores, gradient) + np.stack(own), groups, trainings)
-            found.append(_quantile(level, freedom) * variance**0.5)
-        return found
+            halves.append(_quantile(level, freedom) * variance**0.5)
+        return halves
 
     def _whole(self, coefficients: Scores) -> Scores:
         """Return the three distances over all cases, the mean of the trainings."""

@@ -46,12 +46,12 @@ class Areas:
 
     def without(self, unit: Counts, units: int) -> Array:
         """Return the intersection over union without the images of each unit, (units, classes)."""
-        left = []
+        sums = []
         for part in self:
             own = np.zeros((units, part.shape[1]), dtype=np.int64)
             np.add.at(own, unit, part)
-            left.append(part.sum(0) - own)
-        return _ratio(*left)
+            sums.append(part.sum(0) - own)
+        return _ratio(*sums)
 
     def of(self, label: int) -> "Areas":
         """Return the counts of one class."""
@@ -89,14 +89,14 @@ def compare(truth: Any, found: Any, classes: int, edges: bool = True) -> Compare
         table = _table(true, pred, classes)
         confusion += table.sum(0)
         whole.append(Areas(table.diagonal(0, 1, 2), table.sum(2), table.sum(1)))
-        named = table[:, 1:, 1:].sum((1, 2)), table[:, 1:].sum((1, 2)), table[:, :, 1:].sum((1, 2))
-        objects.append(Areas(*(part[:, None] for part in named)))
+        object_counts = table[:, 1:, 1:].sum((1, 2)), table[:, 1:].sum((1, 2)), table[:, :, 1:].sum((1, 2))
+        objects.append(Areas(*(part[:, None] for part in object_counts)))
         if edges:
             borders.append(_edges(true, pred, classes))
     every = _joined(whole)
-    right, known = every.shared.sum(1)[:, None], every.true.sum(1)[:, None]
+    right, true_counts = every.shared.sum(1)[:, None], every.true.sum(1)[:, None]
     return Compared(
-        every, _joined(objects), Areas(right, known, right), _joined(borders) if borders else None, confusion
+        every, _joined(objects), Areas(right, true_counts, right), _joined(borders) if borders else None, confusion
     )
 
 
@@ -112,16 +112,16 @@ def scores(counted: Compared, groups: Sequence[Any] | None = None) -> dict[str, 
     {'mIoU': 0.5, 'object IoU': 0.5, 'pixel accuracy': 0.67}
     """
     there = counted.whole.true.sum(0) > 0
-    asked = {
+    areas_of = {
         "mIoU": (counted.whole, there),
         "object IoU": (counted.objects, np.array([there[1:].any()])),
         "boundary IoU": (counted.edges, there),
         "pixel accuracy": (counted.known, np.array([there.any()])),
     }
     return {
-        name: pseudo_values(areas, groups, chosen)
-        for name, (areas, chosen) in asked.items()
-        if areas is not None and chosen.any()
+        name: pseudo_values(areas, groups, classes)
+        for name, (areas, classes) in areas_of.items()
+        if areas is not None and classes.any()
     }
 
 
@@ -133,9 +133,9 @@ def by_label(counted: Compared, groups: Sequence[Any] | None = None) -> list[Arr
     [[0.5], [0.5], [nan]]
     """
     images, classes = counted.whole.true.shape
-    there, one = counted.whole.true.sum(0) > 0, np.ones(1, dtype=bool)
+    there, single = counted.whole.true.sum(0) > 0, np.ones(1, dtype=bool)
     return [
-        pseudo_values(counted.whole.of(label), groups, one) if there[label] else np.full(images, np.nan)
+        pseudo_values(counted.whole.of(label), groups, single) if there[label] else np.full(images, np.nan)
         for label in range(classes)
     ]
 
@@ -157,12 +157,12 @@ def pseudo_values(areas: Areas, groups: Sequence[Any] | None, chosen: NDArray[np
         names, unit = np.unique(np.asarray(groups), return_inverse=True)
         units = len(names)
     whole = areas.ratio[chosen].mean()
-    each = areas.without(unit, units)[:, chosen]
-    gone = np.isnan(each)  # no pixel is left of a class
-    each = np.where(gone, 0.0, each).sum(1) / np.maximum((~gone).sum(1), 1)
-    each = -(units - 1) * np.where(gone.all(1), whole, each)
+    without_unit = areas.without(unit, units)[:, chosen]
+    absent = np.isnan(without_unit)  # no pixel is left of a class
+    without_unit = np.where(absent, 0.0, without_unit).sum(1) / np.maximum((~absent).sum(1), 1)
+    without_unit = -(units - 1) * np.where(absent.all(1), whole, without_unit)
     sizes = np.bincount(unit, minlength=units)
-    away = (each - each.mean()) * count / units / sizes  # of each image of a unit
+    away = (without_unit - without_unit.mean()) * count / units / sizes  # of each image of a unit
     return whole + away[unit]
 
 
@@ -197,37 +197,37 @@ def boundary(maps: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _edges(true: NDArray[np.uint8], pred: NDArray[np.uint8], classes: int) -> Areas:
     """Count the boundary pixels of each class."""
-    known = true != UNKNOWN
-    pred = np.where(known, pred, np.uint8(UNKNOWN))  # the edge of the known area is an edge of both
-    own, other = boundary(true) & known, boundary(pred) & known
+    labelled_area = true != UNKNOWN
+    pred = np.where(labelled_area, pred, np.uint8(UNKNOWN))  # the edge of the known area is an edge of both
+    own, other = boundary(true) & labelled_area, boundary(pred) & labelled_area
     return Areas(
         _count(true, own & other & (true == pred), classes), _count(true, own, classes), _count(pred, other, classes)
     )
 
 
-def _count(maps: NDArray[np.uint8], chosen: NDArray[np.bool_], classes: int) -> Counts:
+def _count(maps: NDArray[np.uint8], mask: NDArray[np.bool_], classes: int) -> Counts:
     """Count the chosen pixels of each class, (pictures, classes)."""
-    place = np.broadcast_to(np.arange(len(maps))[:, None, None], maps.shape)[chosen]
-    counted = np.bincount(place * classes + maps[chosen], minlength=len(maps) * classes)
-    return counted.reshape(len(maps), classes)
+    image = np.broadcast_to(np.arange(len(maps))[:, None, None], maps.shape)[mask]
+    counts = np.bincount(image * classes + maps[mask], minlength=len(maps) * classes)
+    return counts.reshape(len(maps), classes)
 
 
 def _table(true: NDArray[np.uint8], pred: NDArray[np.uint8], classes: int) -> Counts:
     """Return a confusion matrix per image, (pictures, classes, classes), rows true."""
-    known = true != UNKNOWN
-    place = np.broadcast_to(np.arange(len(true))[:, None, None], true.shape)[known]
-    both = (place * classes + true[known]) * classes + pred[known]
-    counted = np.bincount(both, minlength=len(true) * classes**2)
-    return counted.reshape(len(true), classes, classes)
+    mask = true != UNKNOWN
+    image = np.broadcast_to(np.arange(len(true))[:, None, None], true.shape)[mask]
+    both = (image * classes + true[mask]) * classes + pred[mask]
+    counts = np.bincount(both, minlength=len(true) * classes**2)
+    return counts.reshape(len(true), classes, classes)
 
 
 def _joined(parts: Sequence[Areas]) -> Areas:
     """Concatenate counts along the images."""
-    return Areas(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    return Areas(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _ratio(shared: Counts, true: Counts, pred: Counts) -> Array:
+def _ratio(intersection: Counts, true: Counts, pred: Counts) -> Array:
     """Return intersection over union; nan where the union is empty."""
-    union = true + pred - shared
-    there = np.full(shared.shape, np.nan)
-    return np.divide(shared, union, out=there, where=union > 0)
+    union = true + pred - intersection
+    there = np.full(intersection.shape, np.nan)
+    return np.divide(intersection, union, out=there, where=union > 0)

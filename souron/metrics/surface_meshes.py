@@ -48,9 +48,9 @@ def surface_agreement(found: Any, truth: Any, spacing: Sequence[float], toleranc
         empty = not a.any() and not b.any()
         far = 0.0 if empty else diagonal(a.shape, spacing)
         return SurfaceAgreement(far, far, float(empty))
-    one, other = (_mesh(mask, spacing) for mask in (a, b))
-    distance = np.concatenate([_nearest(one, other), _nearest(other, one)])
-    area = np.concatenate([_areas(one), _areas(other)])
+    pred_mesh, true_mesh = (_mesh(mask, spacing) for mask in (a, b))
+    distance = np.concatenate([_nearest(pred_mesh, true_mesh), _nearest(true_mesh, pred_mesh)])
+    area = np.concatenate([_areas(pred_mesh), _areas(true_mesh)])
     return SurfaceAgreement(
         _quantile(distance, area, 0.95),
         float(np.average(distance, weights=area)),
@@ -78,13 +78,13 @@ def _divided(triangles: Points) -> Points:
     """Divide each triangle (N, 3, 3) into four by the middles of its edges."""
     a, b, c = triangles.transpose(1, 0, 2)
     ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
-    return np.concatenate([np.stack(each, 1) for each in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
+    return np.concatenate([np.stack(corners, 1) for corners in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
 
 
-def _nearest(one: Points, other: Points) -> Points:
+def _nearest(triangles: Points, surface_triangles: Points) -> Points:
     """Return the distance of each triangle's centre to the other surface, (N,) in mm."""
-    surface = np.concatenate([np.unique(other.reshape(-1, 3), axis=0), other.mean(1)])
-    return KDTree(surface).query(one.mean(1))[0]
+    surface = np.concatenate([np.unique(surface_triangles.reshape(-1, 3), axis=0), surface_triangles.mean(1)])
+    return KDTree(surface).query(triangles.mean(1))[0]
 
 
 def _areas(triangles: Points) -> Points:
@@ -95,5 +95,5 @@ def _areas(triangles: Points) -> Points:
 def _quantile(values: Points, weights: Points, share: float) -> float:
     """Return the weighted quantile, interpolated between the middles of the weights."""
     order = np.argsort(values)
-    reached = np.cumsum(weights[order]) - weights[order] / 2
-    return float(np.interp(share, reached / weights.sum(), values[order]))
+    cumulative = np.cumsum(weights[order]) - weights[order] / 2
+    return float(np.interp(share, cumulative / weights.sum(), values[order]))

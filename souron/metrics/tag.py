@@ -29,8 +29,10 @@ def counts(pred: Sequence[Any], true: Sequence[Any]) -> Array:
     [[1.0, 2.0, 1.0]]
     """
     rows = []
-    for found, there in zip(pred, true, strict=True):
-        first, second = ({tuple(map(int, span[:3])) for span in np.asarray(one).tolist()} for one in (found, there))
+    for pred_spans, true_spans in zip(pred, true, strict=True):
+        first, second = (
+            {tuple(map(int, span[:3])) for span in np.asarray(spans).tolist()} for spans in (pred_spans, true_spans)
+        )
         rows.append((len(first & second), len(first), len(second)))
     return np.asarray(rows, np.float64).reshape(-1, 3)
 
@@ -66,15 +68,15 @@ def scores(counted: Array, groups: Sequence[Any] | None = None) -> dict[str, Arr
     """
     count = len(counted)
     names = np.arange(count) if groups is None else np.asarray(groups)
-    drawn, unit = np.unique(names, return_inverse=True)
-    units = len(drawn)
+    patients, unit = np.unique(names, return_inverse=True)
+    units = len(patients)
     own = np.zeros((units, 3))
     np.add.at(own, unit, counted)
     sizes = np.bincount(unit, minlength=units)
     whole, without = figures(counted.sum(0)), figures(own.sum(0) - own)
-    found = {}
+    scores = {}
     for name, value in whole.items():
-        each = -(units - 1) * without[name]
-        away = (each - each.mean()) * count / units / sizes
-        found[name] = float(value) + away[unit]
-    return found
+        without_unit = -(units - 1) * without[name]
+        away = (without_unit - without_unit.mean()) * count / units / sizes
+        scores[name] = float(value) + away[unit]
+    return scores

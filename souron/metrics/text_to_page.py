@@ -48,11 +48,11 @@ def tally(pred: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tall
     >>> found.right, found.matched, found.colours
     (1.0, 1.0, 1.0)
     """
-    left = list(pred)
+    remaining = list(pred)
     matched = colours = coloured = counts = counted = labels = labelled = 0
     for part in asked:
-        place = next((k for k, one in enumerate(left) if one.kind == part.kind), None)
-        own = None if place is None else left.pop(place)
+        index = next((k for k, candidate in enumerate(remaining) if candidate.kind == part.kind), None)
+        own = None if index is None else remaining.pop(index)
         matched += own is not None
         if part.colour:
             coloured += 1
@@ -85,13 +85,13 @@ def scores(table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     >>> round(scores(np.array([half, half], float))["F1 of parts"].mean().item(), 2)
     0.5
     """
-    column = {name: table[:, place] for place, name in enumerate(Tally._fields)}
-    found = {"all right": column["right"]}
+    column = {name: table[:, index] for index, name in enumerate(Tally._fields)}
+    metrics = {"all right": column["right"]}
     for name, (right, of) in RATIOS.items():
-        whole = np.sum([column[each] for each in of], axis=0)
-        found[name] = ratio(column[right] * len(of), whole)
-    found["valid pages"] = column["valid"]
-    return found
+        whole = np.sum([column[field] for field in of], axis=0)
+        metrics[name] = ratio(column[right] * len(of), whole)
+    metrics["valid pages"] = column["valid"]
+    return metrics
 
 
 def ratio(right: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -106,5 +106,5 @@ def ratio(right: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
         return np.ones(count)
     value, rest = right.sum() / total, total - whole
     without = np.divide(right.sum() - right, rest, out=np.full(count, value), where=rest > 0)
-    each = -(count - 1) * without
-    return value + each - each.mean()
+    pseudo = -(count - 1) * without
+    return value + pseudo - pseudo.mean()

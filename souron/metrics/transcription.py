@@ -73,15 +73,15 @@ def distance(right: Sequence[Hashable], pred: Sequence[Hashable]) -> int:
 def _table(right: Sequence[Hashable], pred: Sequence[Hashable], last: bool) -> NDArray[np.int64]:
     """Return the distances of all beginnings (n + 1, m + 1), or their last row alone."""
     numbers: dict[Hashable, int] = {}
-    own = [numbers.setdefault(each, len(numbers)) for each in right]
-    other = np.array([numbers.setdefault(each, len(numbers)) for each in pred], np.int64)
-    place = np.arange(len(other) + 1)
-    rows = [place]
-    for one in own:
+    own = [numbers.setdefault(symbol, len(numbers)) for symbol in right]
+    other = np.array([numbers.setdefault(symbol, len(numbers)) for symbol in pred], np.int64)
+    positions = np.arange(len(other) + 1)
+    rows = [positions]
+    for symbol_number in own:
         before = rows[-1]
         row = before + 1  # deleted
-        row[1:] = np.minimum(row[1:], before[:-1] + (other != one))  # kept or substituted
-        row = np.minimum.accumulate(row - place) + place  # inserted
+        row[1:] = np.minimum(row[1:], before[:-1] + (other != symbol_number))  # kept or substituted
+        row = np.minimum.accumulate(row - positions) + positions  # inserted
         rows = [row] if last else [*rows, row]
     return np.stack(rows)
 
@@ -139,8 +139,8 @@ def counted(right: str, pred: str) -> tuple[tuple[int, int], tuple[int, int]]:
     own, other = words_of(right), words_of(pred)
     if UNSPACED.search(plain(right)):
         own = other = []
-    letters, heard = characters_of(right), characters_of(pred)
-    return (distance(own, other), len(own)), (distance(letters, heard), len(letters))
+    letters, pred_letters = characters_of(right), characters_of(pred)
+    return (distance(own, other), len(own)), (distance(letters, pred_letters), len(letters))
 
 
 def _rate(counts: NDArray[np.int64]) -> np.float64:

@@ -29,9 +29,9 @@ def chrf(pred: str, right: str) -> float:
     precision = recall = orders = 0.0
     for n in range(1, min(ORDER, len(pred), len(right)) + 1):
         ours, theirs = grams(pred, n), grams(right, n)
-        shared = sum((ours & theirs).values())
-        precision += shared / ours.total()
-        recall += shared / theirs.total()
+        overlap = sum((ours & theirs).values())
+        precision += overlap / ours.total()
+        recall += overlap / theirs.total()
         orders += 1
     if not precision + recall:
         return 0.0
@@ -45,11 +45,11 @@ def weaknesses(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     >>> weaknesses({"chrF": {"value": 0.62}})
     []
     """
-    found = [float(figures[name]["value"]) for name in ("chrF", "chrF, backwards") if name in figures]
-    if not found or min(found) >= POOR:
+    scores = [float(figures[name]["value"]) for name in ("chrF", "chrF, backwards") if name in figures]
+    if not scores or min(scores) >= POOR:
         return []
     text = _("Poor translator: chrF {share} on test texts. Most of what it writes says something else than the text.")
-    return [text.format(share=units.percent(min(found)))]
+    return [text.format(share=units.percent(min(scores)))]
 
 
 def grams(text: str, n: int) -> Counter[str]:

@@ -90,12 +90,12 @@ def retriever_of(name: str, model: str = "") -> Retriever:
     if folder.exists():
         system = run_folder.load(folder)
     else:
-        kind, config = registry.load_system(name)
-        if not issubclass(kind, Retriever):
-            raise _other_task(name, kind.task)
+        system_class, config = registry.load_system(name)
+        if not issubclass(system_class, Retriever):
+            raise _other_task(name, system_class.task)
         if model and hasattr(config, "model"):
             config = replace(config, model=model)
-        system = kind(config, None).eval()
+        system = system_class(config, None).eval()
     if not isinstance(system, Retriever):
         raise _other_task(name, system.task)
     return system

@@ -135,9 +135,9 @@ def _reason(error: Exception, path: Path) -> str:
 
 def build(args: dict[str, Any]) -> Any:
     """Build the system that ``args`` describe, untrained."""
-    kind, config = config_of(args)
+    system_class, config = config_of(args)
     try:
-        return kind(config, spec_of(args, kind.task))
+        return system_class(config, spec_of(args, system_class.task))
     except (RuntimeError, MemoryError, OverflowError) as error:  # too large for any memory
         raise UserError(
             "not a run",
@@ -157,11 +157,11 @@ def config_of(args: dict[str, Any]) -> tuple[Any, Any]:
 
     Raises UserError if that version's config had other fields.
     """
-    kind, config = registry.load_system(str(args["system"]))
-    given = {**kind.BEFORE, **args["config"]}
+    system_class, config = registry.load_system(str(args["system"]))
+    given = {**system_class.BEFORE, **args["config"]}
     if given.keys() - asdict(config).keys():
         raise _of_another_version(str(args["system"]), config, given)
-    return kind, override(config, given)
+    return system_class, override(config, given)
 
 
 def _of_another_version(name: str, config: Any, given: dict[str, Any]) -> UserError:

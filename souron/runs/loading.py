@@ -49,10 +49,10 @@ def load(
 
 
 def _by_name(meaning: names.Meaning, pretrained: bool | str) -> Any:
-    kind, config = registry.load_system(meaning.name)
-    if not kind.needs_fit:
-        return kind(config, None).eval()
-    task = registry.load_task(kind.task)
+    system_class, config = registry.load_system(meaning.name)
+    if not system_class.needs_fit:
+        return system_class(config, None).eval()
+    task = registry.load_task(system_class.task)
     here = isinstance(meaning, names.System) and meaning.published
     if not (pretrained or here or task.comes_published(meaning.name)):
         return None
@@ -61,9 +61,9 @@ def _by_name(meaning: names.Meaning, pretrained: bool | str) -> Any:
 
 def open_model(name: str, context: int | None = None, engine: str | None = None) -> Any:
     """Load a published language model. Raises UserError if its files are damaged or missing."""
-    kind, config = registry.load_system("open_model")
+    system_class, config = registry.load_system("open_model")
     chosen = replace(config, model=name, context=context or config.context, engine=engine or config.engine)
-    system = kind(chosen, None).eval()
+    system = system_class(chosen, None).eval()
     system.held  # noqa: B018  (what is wrong with its files is said now)
     return system
 
@@ -84,8 +84,8 @@ def published_file(file: Path) -> Any:
     """Load the system of a file of published weights, such as ESRGAN's. Raises UserError."""
     held = weights.read_weights(file)
     able = published_systems()
-    for kind in able.values():
-        system = kind.of_published(held)
+    for system_class in able.values():
+        system = system_class.of_published(held)
         if system is not None:
             return system
     raise UserError(

@@ -148,25 +148,25 @@ def with_strata(data: Dataset, task: Task) -> Dataset:
 
 def build(args: dict[str, Any], train: Dataset) -> Any:
     """Build the system, with weights initialised by the seed or loaded."""
-    kind, config = registry.load_system(args["system"])
+    system_class, config = registry.load_system(args["system"])
     changes = dict(args["changes"])
     if args["rate"] is not None:
         changes["rate"] = args["rate"]
     config = run_folder.override(config, changes)
     torch.manual_seed(args["seed"])
-    spec = kind.spec_for(train)
-    task, pretrained = registry.load_task(kind.task), args["pretrained"]
+    spec = system_class.spec_for(train)
+    task, pretrained = registry.load_task(system_class.task), args["pretrained"]
     if pretrained not in ("False", "True") and isinstance(meaning := names.known(pretrained), names.Ready):
         pretrained = str(run_folder.folder_of(meaning))
     if pretrained == "False":
-        model = kind(config, spec)
+        model = system_class(config, spec)
         for part in _backbones(model):
             part.load_published()
     elif pretrained == "True" or (task.published_files and not names.is_run(pretrained)):
         source = pretrained == "True" or pretrained
         model = task.published(args["system"], source, config, spec)
     else:
-        model = _from_run(Path(pretrained), kind, config, spec)
+        model = _from_run(Path(pretrained), system_class, config, spec)
     if args["freeze"]:
         _freeze(model, pretrained)
     return model
@@ -199,28 +199,28 @@ def _freeze(model: Any, pretrained: str) -> None:
     model.freeze()
 
 
-def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
+def _from_run(folder: Path, system_class: Any, config: Any, spec: Any) -> Any:
     """Load the weights of another run except for the task's new layers, with its normalisation.
 
     Raises UserError.
     """
     other = run_folder.load(folder)
-    task = registry.load_task(kind.task)
-    if other.task not in (kind.task, *task.begins_with):
+    task = registry.load_task(system_class.task)
+    if other.task not in (system_class.task, *task.begins_with):
         raise UserError(
             "pretrained",
             _("{folder} is a run of {task}").format(folder=folder, task=registry.task_name(other.task)),
-            expected=_("a run of {task}").format(task=registry.task_name(kind.task)),
+            expected=_("a run of {task}").format(task=registry.task_name(system_class.task)),
             exit=3,
         )
     inherited = {name: getattr(other.spec, name) for name in task.inherits if hasattr(other.spec, name)}
-    if other.task != kind.task and hasattr(kind, "begin_with"):
-        model = kind(kind.sized_for(config, other), replace(spec, **inherited))
+    if other.task != system_class.task and hasattr(system_class, "begin_with"):
+        model = system_class(system_class.sized_for(config, other), replace(spec, **inherited))
         model.begin_with(other, folder)
         return model
-    model = kind(config, replace(spec, **inherited))
+    model = system_class(config, replace(spec, **inherited))
     new, weights = task.head(model), other.state_dict()
-    if other.task != kind.task:  # its output layers answer another question
+    if other.task != system_class.task:  # its output layers answer another question
         known = model.state_dict()
         weights = {name: weight for name, weight in weights.items() if name in known}
     checkpoint.fill(model, weights, folder, but=new)

@@ -184,8 +184,8 @@ def _resumed(folder: Path) -> dict[str, Any]:
             fix=f"souron val {folder}",
             exit=5,
         )
-    kind = run_folder.config_of(args)[0]
-    missing = {n: value for n, value in kind.BEFORE.items() if n not in args["config"]}
+    system_class = run_folder.config_of(args)[0]
+    missing = {n: value for n, value in system_class.BEFORE.items() if n not in args["config"]}
     args["changes"] = {**missing, **args["changes"]}
     return args
 

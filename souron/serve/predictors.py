@@ -139,8 +139,8 @@ def file_content(output: Kind) -> str:
 
 def predictor_for(model: Model) -> Predictor:
     """Return the predictor of a model. Raises UserError if it cannot predict from a file."""
-    kind = type(model.system)
-    if hasattr(kind, "drawing") and signature.signature(kind) is None:
+    system_class = type(model.system)
+    if hasattr(system_class, "drawing") and signature.signature(system_class) is None:
         raise UserError(
             "task",
             _("{name} is a generator; use souron generate").format(name=model.name),

@@ -90,8 +90,8 @@ class Ratings:
         if self.votes == 0 or value == 0:
             return None
         reach = float(scipy.special.ndtri((1 + level) / 2)) + float(scipy.special.ndtri(power))
-        wanted = reach * error / value
-        further = math.ceil(self.votes * (wanted**2 - 1))
+        factor = reach * error / value
+        further = math.ceil(self.votes * (factor**2 - 1))
         return max(further, 1) if further <= MOST_VOTES * self.votes else None
 
     def _contrast(self, a: int, b: int) -> Floats:
@@ -103,11 +103,11 @@ class Ratings:
     def _errors(self, weights: Floats) -> list[tuple[float, float]]:
         """Return standard errors, each with its degrees of freedom."""
         error = WIDER * math.sqrt(max(float(weights @ self.fisher @ weights), 0.0))
-        found = [(error, max(self.votes - 1.0, 1.0))]
+        errors = [(error, max(self.votes - 1.0, 1.0))]
         if self.clustered is not None:
             variance = max(float(weights @ self.clustered @ weights), 0.0)
-            found.append((WIDER * math.sqrt(variance), self.questions - 1.0))
-        return found
+            errors.append((WIDER * math.sqrt(variance), self.questions - 1.0))
+        return errors
 
 
 def fit(
@@ -137,16 +137,16 @@ def fit(
     rating, shrunk = _likeliest(wins + prior * apart), _likeliest(wins + SHRUNK * apart)
     together = wins + wins.T + 2 * prior * apart
     covariance = _inverse(_information(together, scipy.special.expit(shrunk[:, None] - shrunk)))
-    names, number = np.unique([str(each) for each in questions or range(len(a))], return_inverse=True)
-    clustered = None
+    names, number = np.unique([str(question) for question in questions or range(len(a))], return_inverse=True)
+    cluster_covariance = None
     if 1 < len(names) < len(a):
         residual = outcome - scipy.special.expit(rating[a] - rating[b])
         sums = np.zeros((len(names), rivals))
         np.add.at(sums, (number, a), residual)
         np.add.at(sums, (number, b), -residual)
         few = len(names) / (len(names) - 1)
-        clustered = few * covariance @ (sums.T @ sums) @ covariance
-    return Ratings(rating, covariance, clustered, len(names), len(a))
+        cluster_covariance = few * covariance @ (sums.T @ sums) @ covariance
+    return Ratings(rating, covariance, cluster_covariance, len(names), len(a))
 
 
 def verdicts(ratings: Ratings, names: Sequence[str], level: float = 0.95) -> list[Verdict]:
@@ -163,17 +163,17 @@ def verdicts(ratings: Ratings, names: Sequence[str], level: float = 0.95) -> lis
     """
     pairs = list(combinations(range(len(names)), 2))
     p = [ratings.p(a, b) for a, b in pairs]
-    found: dict[int, Verdict] = {}
-    left = len(pairs)
+    by_pair: dict[int, Verdict] = {}
+    remaining = len(pairs)
     for i in sorted(range(len(pairs)), key=p.__getitem__):
         a, b = pairs[i]
-        tested = 1 - (1 - level) / left
-        value, low, high = ratings.difference(a, b, tested)
-        said = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
-        needed = ratings.votes_needed(a, b, tested) if said == "cannot tell" else None
-        found[i] = Verdict(names[a], names[b], value, low, high, said, needed, None)
-        left -= said != "cannot tell"
-    return [found[i] for i in range(len(pairs))]
+        pair_level = 1 - (1 - level) / remaining
+        value, low, high = ratings.difference(a, b, pair_level)
+        word = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
+        votes = ratings.votes_needed(a, b, pair_level) if word == "cannot tell" else None
+        by_pair[i] = Verdict(names[a], names[b], value, low, high, word, votes, None)
+        remaining -= word != "cannot tell"
+    return [by_pair[i] for i in range(len(pairs))]
 
 
 def _likeliest(wins: Floats) -> Floats:

@@ -51,10 +51,10 @@ class IntraclassCorrelation:
             return self
         excess = self.n * (self.effect - 1) + other.n * (other.effect - 1)
         effect = 1 + excess / further * self.more
-        lent = min(other.freedom, LENT)
-        freedom = self.freedom + lent
-        mixed = (self.freedom * self.effect + lent * effect) / freedom
-        return replace(self, effect=max(self.effect, mixed), freedom=freedom)
+        other_freedom = min(other.freedom, LENT)
+        freedom = self.freedom + other_freedom
+        mean_effect = (self.freedom * self.effect + other_freedom * effect) / freedom
+        return replace(self, effect=max(self.effect, mean_effect), freedom=freedom)
 
 
 def interval(
@@ -90,13 +90,13 @@ def interval(
     scores = _table(scores)
     beside = None
     if among is not None:
-        chosen = np.asarray(among, dtype=bool)
-        beside = None if chosen.all() else _part(scores, groups, trainings, ~chosen)
-        scores, groups, trainings = _part(scores, groups, trainings, chosen)
+        subset = np.asarray(among, dtype=bool)
+        beside = None if subset.all() else _part(scores, groups, trainings, ~subset)
+        scores, groups, trainings = _part(scores, groups, trainings, subset)
     value = float(scores.mean())
     n = scores.shape[1]
-    drawn = n if groups is None else len(np.unique(np.asarray(groups)))
-    count = n, None if groups is None else drawn
+    patients = n if groups is None else len(np.unique(np.asarray(groups)))
+    count = n, None if groups is None else patients
     if not _binary(scores):
         variance, freedom = spread(scores, groups, trainings)
         return Measure(value, *_interval(value, variance, freedom, level), *count)
@@ -105,7 +105,7 @@ def interval(
     alike = IntraclassCorrelation.of(scores, groups, trainings)
     if beside is not None:
         alike = alike.beside(IntraclassCorrelation.of(*beside))
-    size = drawn if alike.effect is None else n / alike.effect
+    size = patients if alike.effect is None else n / alike.effect
     ends = _wilson(value, min(size, scores.size), _quantile(level, alike.freedom))
     return Measure(value, *ends, *count)
 
@@ -135,18 +135,18 @@ def share_interval(
     (0.9, True)
     """
     scores = _table(scores)
-    each = _units(scores, groups).mean(0)
-    drawn = len(each)
+    unit_means = _units(scores, groups).mean(0)
+    count_of_units = len(unit_means)
     value = min(max(float(scores.mean()), 0.0), 1.0)
     variance, drawn_freedom = spread(scores, groups, trainings)
     varies = 0 < value < 1 and 0 < variance < math.inf
-    sure = most if varies else min(drawn if units is None else units, most)
+    sure = most if varies else min(count_of_units if units is None else units, most)
     low, high = _wilson(value, sure, _quantile(level, drawn_freedom)) if sure < math.inf else (1.0, 0.0)
     if varies:
-        alike, few = value * (1 - value) / variance, min(_freedom(each, drawn_freedom), freedom)
+        alike, few = value * (1 - value) / variance, min(_freedom(unit_means, drawn_freedom), freedom)
         ends = _wilson(value, alike, _quantile(level, few))
         low, high = min(low, ends[0]), max(high, ends[1])
-    return Measure(value, low, high, scores.shape[1], None if groups is None else drawn)
+    return Measure(value, low, high, scores.shape[1], None if groups is None else count_of_units)
 
 
 def area_interval(
@@ -170,14 +170,14 @@ def area_interval(
     """
     table, labels = _table(scores), np.asarray(strata)
     names = np.unique(labels)
-    chosen = names[-1:] if len(names) == 2 else names
-    most = sum(_worth(None, labels == name) for name in chosen)
-    units = sum(_worth(groups, labels == name) for name in chosen)
+    classes = names[-1:] if len(names) == 2 else names
+    most = sum(_worth(None, labels == name) for name in classes)
+    units = sum(_worth(groups, labels == name) for name in classes)
     freedom = by_stratum(table.mean(0), labels, groups)
     return share_interval(table, groups, level, most, units, trainings, freedom)
 
 
-def _worth(groups: Sequence[Any] | None, chosen: NDArray[np.bool_]) -> float:
+def _worth(groups: Sequence[Any] | None, positive: NDArray[np.bool_]) -> float:
     """Return the largest number of independent cases whose proportion has the variance of an AUC.
 
     Hanley and McNeil's variance is a (1 - a) (1 + (m - 1) u + (n - 1) v) / (m n), with u + v from
@@ -185,8 +185,8 @@ def _worth(groups: Sequence[Any] | None, chosen: NDArray[np.bool_]) -> float:
     for an effect size measure based on the Mann-Whitney statistic. Part 2", 2006,
     https://doi.org/10.1002/sim.2324). For several areas the sizes add up, as if independent.
     """
-    who = np.arange(len(chosen)) if groups is None else np.asarray(groups)
-    m, n = len(np.unique(who[chosen])), len(np.unique(who[~chosen]))
+    who = np.arange(len(positive)) if groups is None else np.asarray(groups)
+    m, n = len(np.unique(who[positive])), len(np.unique(who[~positive]))
     return m * n / (1 + (m + n - 2) / 4)
 
 
@@ -224,8 +224,8 @@ def overlap_interval(
     >>> overlap_interval(dice).low < share_interval(dice).low
     True
     """
-    made = share_interval(scores, groups, level, trainings=trainings)
-    return replace(made, low=min(made.low, made.value * (1 - unseen(made.groups or made.n, level))))
+    measure = share_interval(scores, groups, level, trainings=trainings)
+    return replace(measure, low=min(measure.low, measure.value * (1 - unseen(measure.groups or measure.n, level))))
 
 
 def error_interval(
@@ -241,10 +241,10 @@ def error_interval(
     >>> error_interval(errors).high > loss_interval(errors).high
     True
     """
-    made = loss_interval(scores, groups, level, trainings)
-    lacking = unseen(made.groups or made.n, level)
-    high = max(made.high, made.value * (1 + (GROSS - 1) * lacking))
-    return replace(made, high=min(high, made.value * GROSS) if high < math.inf else high)
+    measure = loss_interval(scores, groups, level, trainings)
+    lacking = unseen(measure.groups or measure.n, level)
+    high = max(measure.high, measure.value * (1 + (GROSS - 1) * lacking))
+    return replace(measure, high=min(high, measure.value * GROSS) if high < math.inf else high)
 
 
 def unseen(n: int, level: float = 0.95) -> float:
@@ -274,13 +274,13 @@ def loss_interval(
     scores = _table(scores)
     if (scores < 0).any():
         raise ValueError("a loss is not negative")
-    each = _units(scores, groups).mean(0)
+    unit_means = _units(scores, groups).mean(0)
     value = float(scores.mean())
-    count = scores.shape[1], None if groups is None else len(each)
+    count = scores.shape[1], None if groups is None else len(unit_means)
     variance, freedom = spread(scores, groups, trainings)
     if value == 0 or variance == math.inf:
         return Measure(value, 0.0, math.inf if variance > 0 else 0.0, *count)
-    half = _quantile(level, _freedom(each, freedom, MISSED)) * math.sqrt(variance) / value
+    half = _quantile(level, _freedom(unit_means, freedom, MISSED)) * math.sqrt(variance) / value
     factor = float(np.exp(min(half, 700.0)))
     return Measure(value, value / factor, value * factor, *count)
 

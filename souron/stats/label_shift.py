@@ -45,8 +45,8 @@ def estimated_prevalence(
     weights = random.multinomial(units, np.full(units, 1 / units), draws)[:, unit].astype(np.float64)
     value = _maximised(ratio, np.ones((1, len(table))))[0]
     # a draw without any weight cannot happen: each has as many patients as there are
-    drawn = _maximised(ratio, weights)
-    low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    samples = _maximised(ratio, weights)
+    low, high = np.quantile(samples, ((1 - level) / 2, (1 + level) / 2), axis=0)
     count = len(table), None if groups is None else units
     return [
         Measure(float(v), float(min(v, a)), float(max(v, b)), *count) for v, a, b in zip(value, low, high, strict=True)
@@ -64,9 +64,9 @@ def _maximised(ratio: NDArray[np.float64], weights: NDArray[np.float64]) -> NDAr
         mixture = np.maximum(share @ ratio.T, 1e-300)  # (draws, cases)
         new = share * ((weights / mixture) @ ratio)
         new /= new.sum(1, keepdims=True)
-        moved = float(np.abs(new - share).max())
+        change = float(np.abs(new - share).max())
         share = new
-        if moved < CONVERGED:
+        if change < CONVERGED:
             break
     return share
 

@@ -52,17 +52,17 @@ def fit(
     if np.abs(np.diag(scale)).min(initial=math.inf) <= 1e-10 * np.abs(scale).max(initial=0.0):
         return None
     basis, scale = basis * math.sqrt(len(y)), scale / math.sqrt(len(y))
-    found = _maximum(basis, y, shift)
-    if found is None:
+    coefficients = _maximum(basis, y, shift)
+    if coefficients is None:
         return None
-    p = scipy.special.expit(shift + basis @ found)
+    p = scipy.special.expit(shift + basis @ coefficients)
     weighted = basis * (p * (1 - p))[:, None]
     information = weighted.T @ basis
     influence = _influence(basis, weighted, information, y - p, groups)
     if influence is None:
         return None
     back = np.linalg.inv(scale)
-    return Fit(back @ found, influence @ back.T)
+    return Fit(back @ coefficients, influence @ back.T)
 
 
 def _maximum(x: Scores, y: Scores, shift: Scores) -> Scores | None:
@@ -115,9 +115,9 @@ def scores_of(fits: Sequence[Fit]) -> Scores:
     >>> table.shape, bool(np.isclose(table.mean(), made.coefficients[0]))
     ((1, 4, 1), True)
     """
-    influence = np.stack([one.influence for one in fits])
-    centred = influence - influence.mean(1, keepdims=True)
-    return np.stack([one.coefficients for one in fits])[:, None] + centred * influence.shape[1]
+    influence = np.stack([fit.influence for fit in fits])
+    centered = influence - influence.mean(1, keepdims=True)
+    return np.stack([fit.coefficients for fit in fits])[:, None] + centered * influence.shape[1]
 
 
 def covariance(scores: Scores, groups: Sequence[Any] | None = None, trainings: ArrayLike | None = None) -> Scores:
@@ -130,13 +130,13 @@ def covariance(scores: Scores, groups: Sequence[Any] | None = None, trainings: A
     [[0.333, 0.667], [0.667, 1.333]]
     """
     k = scores.shape[2]
-    found = np.zeros((k, k))
+    matrix = np.zeros((k, k))
     for i in range(k):
         for j in range(i + 1):
             both = spread(scores[..., i] + scores[..., j], groups, trainings)[0]
             apart = spread(scores[..., i] - scores[..., j], groups, trainings)[0]
-            found[i, j] = found[j, i] = (both - apart) / 4
-    values, vectors = np.linalg.eigh(found)
+            matrix[i, j] = matrix[j, i] = (both - apart) / 4
+    values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.maximum(values, 0.0)) @ vectors.T
 
 

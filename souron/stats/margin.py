@@ -56,8 +56,8 @@ def against(found: Difference, margin: float, cases_per_unit: float = 1.0, power
     """
     if not margin > 0:
         raise ValueError(f"a margin is above 0, not {margin}")
-    made, within = word(found.low, found.high, margin), -margin < found.low and found.high < margin
-    if made != "cannot tell" or found.difference <= -margin:
-        return Margin(made, None, within)
+    verdict, within = word(found.low, found.high, margin), -margin < found.low and found.high < margin
+    if verdict != "cannot tell" or found.difference <= -margin:
+        return Margin(verdict, None, within)
     units = cases_needed(replace(found, difference=found.difference + margin), power)
-    return Margin(made, None if units is None else math.ceil(units * cases_per_unit))
+    return Margin(verdict, None if units is None else math.ceil(units * cases_per_unit))

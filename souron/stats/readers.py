@@ -154,10 +154,10 @@ def difference(
     (-0.33, 'cannot tell', 'readers')
     """
     table = _table(apart)
-    found = components(table, groups)
+    components_of_variance = components(table, groups)
     pseudo = int(reach > 0)
-    freedom = float(found.n - 1 + pseudo)
+    freedom = float(components_of_variance.n - 1 + pseudo)
     if strata is not None:
         freedom = by_stratum(table.mean(0), strata, groups, True)
-    variation = replace(found, pseudo=pseudo, units_freedom=freedom, reach=reach)
+    variation = replace(components_of_variance, pseudo=pseudo, units_freedom=freedom, reach=reach)
     return concluded(float(table.mean()), variation, level, "readers", reach or np.inf, least)

@@ -84,10 +84,13 @@ def pairs_as_json(verdicts: Sequence[Verdict], margins: Sequence[Margin] = ()) -
     >>> pairs_as_json([pair], [Margin("not inferior", None)])[0]["margin"]
     {'verdict': 'not inferior', 'cases_needed': None, 'within': False}
     """
-    added = [
-        {"margin": {"verdict": one.word, "cases_needed": one.cases_needed, "within": one.within}} for one in margins
+    margin_entries = [
+        {"margin": {"verdict": margin.word, "cases_needed": margin.cases_needed, "within": margin.within}}
+        for margin in margins
     ]
-    return [{**asdict(pair), **more} for pair, more in zip(verdicts, added or [{}] * len(verdicts), strict=True)]
+    return [
+        {**asdict(pair), **more} for pair, more in zip(verdicts, margin_entries or [{}] * len(verdicts), strict=True)
+    ]
 
 
 def pairs_of_json(kept: Any) -> tuple[list[Verdict], list[Margin]]:
@@ -98,21 +101,25 @@ def pairs_of_json(kept: Any) -> tuple[list[Verdict], list[Margin]]:
     ...     [pair], [Margin("not inferior", None)])
     True
     """
-    names = [one.name for one in fields(Verdict)]
+    names = [field.name for field in fields(Verdict)]
     verdicts, margins = [], []
-    for each in kept if isinstance(kept, list) else ():
-        if not isinstance(each, dict) or each.get("verdict") not in ("better", "worse", "cannot tell"):
+    for entry in kept if isinstance(kept, list) else ():
+        if not isinstance(entry, dict) or entry.get("verdict") not in ("better", "worse", "cannot tell"):
             continue
-        if not all(_is_number(each.get(end)) for end in ("difference", "low", "high")):
+        if not all(_is_number(entry.get(end)) for end in ("difference", "low", "high")):
             continue
-        counts = {name: each[name] if _is_number(each.get(name)) else None for name in ("cases_needed", "seeds_needed")}
-        own: dict[str, Any] = {name: each.get(name) for name in names}
+        counts = {
+            name: entry[name] if _is_number(entry.get(name)) else None for name in ("cases_needed", "seeds_needed")
+        }
+        own: dict[str, Any] = {name: entry.get(name) for name in names}
         verdicts.append(Verdict(**{**own, "a": str(own["a"]), "b": str(own["b"]), **counts}))
-        beside = each.get("margin")
+        beside = entry.get("margin")
         if isinstance(beside, dict) and beside.get("verdict") in get_args(Word):
-            needed = beside.get("cases_needed")
+            cases_needed = beside.get("cases_needed")
             margins.append(
-                Margin(beside["verdict"], needed if _is_number(needed) else None, beside.get("within") is True)
+                Margin(
+                    beside["verdict"], cases_needed if _is_number(cases_needed) else None, beside.get("within") is True
+                )
             )
     return verdicts, margins if len(margins) == len(verdicts) else []
 

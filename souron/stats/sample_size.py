@@ -171,8 +171,8 @@ def auc_difference(
 
     def enough(n: int) -> bool:
         counts = _areas(n, prevalence)
-        one, two, null = (math.sqrt(auc_variance(area, *counts)) for area in (auc, other, mean))
-        apart = math.sqrt(one**2 + two**2 - 2 * correlation * one * two)
+        sd, other_sd, null = (math.sqrt(auc_variance(area, *counts)) for area in (auc, other, mean))
+        apart = math.sqrt(sd**2 + other_sd**2 - 2 * correlation * sd * other_sd)
         return z * null * math.sqrt(2 * (1 - correlation)) + z_power * apart <= abs(auc - other)
 
     return least(enough, 2)
@@ -246,9 +246,9 @@ class LinearPredictor:
     @property
     def auc(self) -> float:
         _value, weight, risk = self.grid()
-        diseased, others = weight * risk, weight * (1 - risk)
+        cases, others = weight * risk, weight * (1 - risk)
         below = np.cumsum(others) - others / 2  # ties count half
-        return float((diseased * below).sum() / (diseased.sum() * others.sum()))
+        return float((cases * below).sum() / (cases.sum() * others.sum()))
 
     def information(self) -> tuple[float, float, float]:
         """Return the information of one patient on intercept, both, and slope of a logistic recalibration."""
@@ -260,8 +260,8 @@ class LinearPredictor:
         """Return sensitivity and specificity where a risk from ``threshold`` on counts as positive."""
         value, weight, risk = self.grid()
         positive = value >= scipy.special.logit(threshold)
-        diseased, others = weight * risk, weight * (1 - risk)
-        return float(diseased[positive].sum() / diseased.sum()), float(others[~positive].sum() / others.sum())
+        cases, others = weight * risk, weight * (1 - risk)
+        return float(cases[positive].sum() / cases.sum()), float(others[~positive].sum() / others.sum())
 
 
 # external validation. Riley, Debray, Collins, et al.: Minimum sample size for external validation of a clinical
@@ -325,12 +325,12 @@ def net_benefit(
     error = width / 2 / quantile(level)
     odds = threshold / (1 - threshold)
     others = 1 - prevalence
-    one = (
+    variance = (
         sensitivity * (1 - sensitivity) / prevalence
         + odds**2 * specificity * (1 - specificity) * others / prevalence**2
         + odds**2 * (1 - specificity) ** 2 * others / prevalence**3
     )
-    return math.ceil(one / error**2)
+    return math.ceil(variance / error**2)
 
 
 # development. Riley, Ensor, Snell, et al.: Calculating the sample size required for developing a clinical prediction
@@ -361,12 +361,12 @@ def r2_of_auc(prevalence: float, auc: float) -> float:
     apart = math.sqrt(2) * float(scipy.special.ndtri(auc))
     z = np.linspace(-REACH, REACH + apart, NODES)
     others = (1 - prevalence) * np.exp(-(z**2) / 2)
-    diseased = prevalence * np.exp(-((z - apart) ** 2) / 2)
+    cases = prevalence * np.exp(-((z - apart) ** 2) / 2)
     log_odds = apart * z - apart**2 / 2 + math.log(prevalence / (1 - prevalence))
-    whole = others.sum() + diseased.sum()
-    fitted = -(diseased * np.logaddexp(0, -log_odds) + others * np.logaddexp(0, log_odds)).sum() / whole
+    whole = others.sum() + cases.sum()
+    log_loss = -(cases * np.logaddexp(0, -log_odds) + others * np.logaddexp(0, log_odds)).sum() / whole
     null = prevalence * math.log(prevalence) + (1 - prevalence) * math.log(1 - prevalence)
-    return 1 - math.exp(-2 * (float(fitted) - null))
+    return 1 - math.exp(-2 * (float(log_loss) - null))
 
 
 def shrinkage(parameters: int, r2: float, factor: float = 0.9) -> int:

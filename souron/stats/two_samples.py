@@ -88,12 +88,12 @@ def standardised_difference(internal: ArrayLike, external: ArrayLike) -> float:
     >>> round(standardised_difference([50, 60, 70], [60, 70, 80]), 6)
     1.0
     """
-    one, two = (np.asarray(values, dtype=np.float64) for values in (internal, external))
-    if min(len(one), len(two)) < 2:
+    first, second = (np.asarray(values, dtype=np.float64) for values in (internal, external))
+    if min(len(first), len(second)) < 2:
         raise ValueError("a standard deviation needs two values")
-    apart = float(two.mean() - one.mean())
-    spread = math.sqrt((one.var(ddof=1) + two.var(ddof=1)) / 2)
-    if spread <= TIE * max(abs(one.mean()), abs(two.mean()), 1.0):
+    apart = float(second.mean() - first.mean())
+    spread = math.sqrt((first.var(ddof=1) + second.var(ddof=1)) / 2)
+    if spread <= TIE * max(abs(first.mean()), abs(second.mean()), 1.0):
         return 0.0 if abs(apart) <= spread + TIE else math.copysign(math.inf, apart)
     return apart / spread
 
@@ -112,15 +112,17 @@ def categorical_difference(internal: Sequence[Any], external: Sequence[Any]) -> 
     if not len(internal) or not len(external):
         raise ValueError("there are no values")
     names = sorted({*internal, *external}, key=str)
-    one, two = (np.array([list(values).count(name) for name in names]) / len(values) for values in (internal, external))
+    first, second = (
+        np.array([list(values).count(name) for name in names]) / len(values) for values in (internal, external)
+    )
     if len(names) < 2:
         return 0.0
-    apart = (two - one)[1:]
-    mean = sum(np.diag(share[1:]) - np.outer(share[1:], share[1:]) for share in (one, two)) / 2
-    solved = np.linalg.lstsq(mean, apart, rcond=1e-10)[0]
-    if np.abs(mean @ solved - apart).max() > 1e-8:  # a direction in which neither sample varies
+    apart = (second - first)[1:]
+    mean = sum(np.diag(share[1:]) - np.outer(share[1:], share[1:]) for share in (first, second)) / 2
+    solution = np.linalg.lstsq(mean, apart, rcond=1e-10)[0]
+    if np.abs(mean @ solution - apart).max() > 1e-8:  # a direction in which neither sample varies
         return math.inf
-    return math.sqrt(max(float(apart @ solved), 0.0))
+    return math.sqrt(max(float(apart @ solution), 0.0))
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,11 @@ def energy_test(
     (0.001, True)
     """
     one, two = (np.asarray(rows, dtype=np.float64) for rows in (internal, external))
-    of_one, of_two = _patients(one, internal_groups), _patients(two, external_groups)
-    count, other = int(of_one.max(initial=-1)) + 1, int(of_two.max(initial=-1)) + 1
+    first_patients, second_patients = _patients(one, internal_groups), _patients(two, external_groups)
+    count, other = int(first_patients.max(initial=-1)) + 1, int(second_patients.max(initial=-1)) + 1
     if min(count, other) < 2:
         raise ValueError("each sample needs two patients")
-    apart = _between_patients(np.concatenate([one, two]), np.concatenate([of_one, of_two + count]))
+    apart = _between_patients(np.concatenate([one, two]), np.concatenate([first_patients, second_patients + count]))
     random = np.random.default_rng(seed)
     first = np.zeros((permutations + 1, count + other))
     first[0, :count] = 1

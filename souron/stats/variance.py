@@ -114,11 +114,11 @@ class Crossed:
         times = repeats / self.repeats
         own = max(self.cases - self.noise / self.repeats, 0.0)
         cases = (own + self.noise / repeats) / n + self.pseudo * self.reach**2 / (n * (n + self.pseudo))
-        seen = self.training + (self.seen - self.training) * self.n / n
-        total = cases + self.weight / times * self.training + self.sample * seen
+        case_variance = self.training + (self.seen - self.training) * self.n / n
+        total = cases + self.weight / times * self.training + self.sample * case_variance
         sure = n + self.pseudo - 1 if self.sure is None else self.sure * n / self.n
         doubt = cases**2 / sure
-        doubt = doubt + ((self.weight / times + self.sample) * seen) ** 2 / (self.freedom * times)
+        doubt = doubt + ((self.weight / times + self.sample) * case_variance) ** 2 / (self.freedom * times)
         return total, satterthwaite(total, doubt)
 
 
@@ -158,8 +158,8 @@ def _variation(units: list[Scores], contrast: Scores, reach: float = 0.0, sure: 
         return Variation(n, between, pseudo=pseudo, sure=sure, reach=reach)
     seeds = tuple(float(table.mean(1).var(ddof=1)) for table in units)
     noise = tuple(_noise(table) for table in units)
-    mixed = sum(own / count for own, count in zip(noise, k, strict=True))
-    return Variation(n, max(between - mixed, 0.0), k, seeds, noise, pseudo, sure, reach)
+    noise_sum = sum(own / count for own, count in zip(noise, k, strict=True))
+    return Variation(n, max(between - noise_sum, 0.0), k, seeds, noise, pseudo, sure, reach)
 
 
 def _noise(table: Scores) -> float:
@@ -199,24 +199,24 @@ def _crossed(
     weight = by.mean((0, 1))  # weight of each training in the mean
     size = by[0].sum(1, keepdims=True)  # (n, 1)
     if repeats > 1:
-        own, left = by - by.mean(0), sums - sums.mean(0)
+        own, residuals = by - by.mean(0), sums - sums.mean(0)
     else:
         own = by - size * (size * by[0]).sum(0) / (size**2).sum()
-        left = sums - size[:, 0] * (size[:, 0] @ sums[0]) / (size**2).sum()
-    seen = own.reshape(-1, len(names))
-    cross = seen.T @ seen
+        residuals = sums - size[:, 0] * (size[:, 0] @ sums[0]) / (size**2).sum()
+    deviations = own.reshape(-1, len(names))
+    cross = deviations.T @ deviations
     rank = int(np.linalg.matrix_rank(cross, hermitian=True))
-    pull = seen.T @ left.ravel()
+    pull = deviations.T @ residuals.ravel()
     squares = float(pull @ np.linalg.pinv(cross, rcond=1e-10, hermitian=True) @ pull)
     spare = max(repeats - 1, 1) * n - (repeats == 1) - rank
-    noise = max(float((left**2).sum()) - squares, 0.0) / spare if spare > 0 else 0.0
+    noise = max(float((residuals**2).sum()) - squares, 0.0) / spare if spare > 0 else 0.0
     between = float(units.mean(0).var(ddof=1))
     trace = float(np.trace(cross))
     if not rank or trace <= 0:
         return Crossed(n, between, repeats, pseudo=pseudo, sure=sure, reach=reach)
     of_one = max(squares - rank * noise, 0.0) / trace
-    doubled = float(((by.mean(0) - size * weight) ** 2).sum()) / (n - 1) * of_one
-    cases = max(between - doubled, noise / repeats)
+    common_variance = float(((by.mean(0) - size * weight) ** 2).sum()) / (n - 1) * of_one
+    cases = max(between - common_variance, noise / repeats)
     share = float(weight @ weight)
     return Crossed(n, cases, repeats, noise, of_one, share, squares / trace, rank, pseudo, sure, sample, reach)
 
@@ -257,9 +257,9 @@ def by_stratum(
     away = values - values.mean()
     total = doubt = 0.0
     for name in np.unique(names):
-        chosen = names == name
-        of_each = np.bincount(who[chosen], away[chosen])
-        square, sizes = float((of_each**2).sum()), np.bincount(who[chosen])
+        members = names == name
+        of_each = np.bincount(who[members], away[members])
+        square, sizes = float((of_each**2).sum()), np.bincount(who[members])
         units = sizes.sum() ** 2 / (sizes**2).sum() if by_size else np.count_nonzero(sizes)
         total += square
         doubt += square**2 / max(float(units) - 1, 1)
@@ -278,29 +278,29 @@ def satterthwaite(total: Any, doubt: Any) -> Any:
     return np.where(sure, MOST_FREEDOM, total**2 / np.where(sure, 1.0, doubt))
 
 
-def _freedom(units: Scores, freedom: float, missed: float = 1.0) -> float:
+def _freedom(units: Scores, freedom: float, tail_factor: float = 1.0) -> float:
     """Return the degrees of freedom left where few of the units (n,) dominate their variance.
 
     A variance of n units with kurtosis k varies like one with 2 n / (k - 1) degrees of freedom,
     which is n for the normal distribution (O'Neill, "Some useful moment results in sampling
-    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). ``missed`` is the ratio of k to
+    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). ``tail_factor`` is the ratio of k to
     that of the sample. At least 1.
     """
     square = (units - units.mean()) ** 2
     if not square.any():
         return freedom
-    kurtosis = missed * float((square**2).mean() / square.mean() ** 2)
+    kurtosis = tail_factor * float((square**2).mean() / square.mean() ** 2)
     return max(min(freedom, 2 * len(units) / max(kurtosis - 1, 1e-9)), 1.0)
 
 
 def _part(
-    scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None, chosen: NDArray[np.bool_]
+    scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None, subset: NDArray[np.bool_]
 ) -> tuple[Scores, Sequence[Any] | None, ArrayLike | None]:
     """Return scores, groups and trainings of the chosen cases."""
     return (
-        scores[:, chosen],
-        None if groups is None else list(np.asarray(groups)[chosen]),
-        None if trainings is None else np.asarray(trainings)[:, chosen],
+        scores[:, subset],
+        None if groups is None else list(np.asarray(groups)[subset]),
+        None if trainings is None else np.asarray(trainings)[:, subset],
     )
 
 

@@ -259,10 +259,10 @@ class Classification(Task):
 
         Raises UserError for images that the weights are not made for.
         """
-        kind, sized = registry.load_system(name)
+        system_class, sized = registry.load_system(name)
         config = config or sized
         entry, size = registry.find(name)
-        origin = kind.published(size, config)
+        origin = system_class.published(size, config)
         held = weights.weights(name, origin)
         row = published.about(origin)
         if spec is not None:
@@ -270,7 +270,7 @@ class Classification(Task):
         films = row is not None and row.classes == chest_findings.CLASSES
         own = chest_spec() if films else _photos(origin)
         seen = replace(spec, mean=own.mean, std=own.std) if spec else own
-        model = kind(config, seen)
+        model = system_class(config, seen)
         held = model.renamed(held)
         checkpoint.fill(model, held, Path(entry.name), but=self.head(model) if spec else ())
         if films and spec is None:

@@ -182,19 +182,19 @@ class LanguageModel(System):
             tokens.index_add_(0, batch.case[rows].cpu(), counts.sum(1).double().cpu())
         return nats, tokens
 
-    def memory(self, rows: int = 1) -> Any:
+    def kv_cache(self, rows: int = 1) -> Any:
         """Return an empty cache for ``read_many``; by default it holds only the tokens."""
         return Tokens(rows)
 
-    def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
+    def read_many(self, tokens: Tensor, cache: Any) -> Tensor:
         """Append tokens (rows, T) to the cache and return next-token logits (rows, vocabulary)."""
-        memory.ids = torch.cat([memory.ids[:, : memory.length], tokens], 1)
-        memory.length = memory.ids.shape[1]
-        return self(memory.ids[:, -self.context :].to(self.device))[:, -1]
+        cache.ids = torch.cat([cache.ids[:, : cache.length], tokens], 1)
+        cache.length = cache.ids.shape[1]
+        return self(cache.ids[:, -self.context :].to(self.device))[:, -1]
 
-    def read(self, tokens: Tensor, memory: Any) -> Tensor:
+    def read(self, tokens: Tensor, cache: Any) -> Tensor:
         """Append tokens (T,) to the cache and return next-token logits (vocabulary,)."""
-        return self.read_many(tokens[None], memory)[0]
+        return self.read_many(tokens[None], cache)[0]
 
     def predict(
         self,
@@ -241,7 +241,7 @@ class Tokens:
         self.ids = torch.zeros(rows, 0, dtype=torch.long)
         self.length = 0
 
-    def back_to(self, length: int) -> None:
+    def truncate(self, length: int) -> None:
         self.length = min(self.length, length)
 
 

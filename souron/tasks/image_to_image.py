@@ -375,13 +375,13 @@ class ImageToImage(Task):
         Raises UserError where they are missing or damaged, belong to another system or size, or
         where images with ``spec`` have other channels.
         """
-        kind, sized = registry.load_system(name)
+        system_class, sized = registry.load_system(name)
         size = registry.find(name)[1]
-        if kind.published_spec(size) is not None:
+        if system_class.published_spec(size) is not None:
             return super().published(name, source, config, spec)
-        origin = kind.published(size, config or sized)
+        origin = system_class.published(size, config or sized)
         held = weights.weights(name, origin)
-        made = kind.of_published(held)
+        made = system_class.of_published(held)
         if made is None or made.config != sized:
             raise UserError(
                 "other system",
@@ -399,7 +399,7 @@ class ImageToImage(Task):
                 expected=_("colour images"),
                 exit=3,
             )
-        model = kind(config or sized, spec)
+        model = system_class(config or sized, spec)
         learnt, given = ((each.generator if hasattr(each, "generator") else each) for each in (model, made))
         learnt.load_state_dict(given.state_dict())
         return model

@@ -17,40 +17,41 @@ def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str]
     left_out = tuple(f"{layer}." for layer in but)
     _make_room(system, weights)
     own = system.state_dict()
-    wanted = {n: t for n, t in own.items() if not n.startswith(left_out)}
-    given = {n: t for n, t in weights.items() if not n.startswith(left_out)}
+    expected = {n: t for n, t in own.items() if not n.startswith(left_out)}
+    tensors = {n: t for n, t in weights.items() if not n.startswith(left_out)}
     differ = sorted(
         name
-        for name in wanted.keys() | given.keys()
-        if name not in wanted or name not in given or _kind(wanted[name]) != _kind(given[name])
+        for name in expected.keys() | tensors.keys()
+        if name not in expected or name not in tensors or _kind(expected[name]) != _kind(tensors[name])
     )
     if differ:
         raise UserError(
             "other system",
             _("{path} holds another system's weights: {count} of {all} do not fit, as {first}").format(
-                path=path, count=len(differ), all=len(wanted | given), first=differ[0]
+                path=path, count=len(differ), all=len(expected | tensors), first=differ[0]
             ),
             expected=type(system).__name__ + f" {system.config}",
             exit=3,
         )
-    learnt = {name for name, _weight in system.named_parameters()} & given.keys()
-    for name in sorted(learnt):
-        if not given[name].isfinite().all():
+    # refuse NaN and infinity
+    parameters = {name for name, _weight in system.named_parameters()} & tensors.keys()
+    for name in sorted(parameters):
+        if not tensors[name].isfinite().all():
             raise UserError(
                 "weights file",
                 _("{path}: {name} holds values that are not finite").format(path=path, name=name),
                 expected=_("weights of a training that did not fail"),
                 exit=3,
             )
-    system.load_state_dict(given, strict=False)
+    system.load_state_dict(tensors, strict=False)
 
 
 def _make_room(system: Any, weights: dict[str, Tensor]) -> None:
     """Resize buffers whose length depends on the training data to that of the saved ones."""
     for name in getattr(system, "sized_by_data", ()):
-        own, given = system.get_buffer(name), weights.get(name)
-        if given is not None and given.shape[1:] == own.shape[1:]:
-            setattr(system, name, own.new_zeros(given.shape))
+        own, tensor = system.get_buffer(name), weights.get(name)
+        if tensor is not None and tensor.shape[1:] == own.shape[1:]:
+            setattr(system, name, own.new_zeros(tensor.shape))
 
 
 def _kind(weight: Tensor) -> tuple[torch.Size, bool]:
@@ -64,9 +65,9 @@ def write_checkpoint(path: Path, system: Any, optimizers: dict[str, Optimizer], 
     tensors = {f"weights/{name}": tensor for name, tensor in system.state_dict().items()}
     groups = {}
     for title, optimizer in optimizers.items():
-        held = optimizer.state_dict()
-        groups[title] = held["param_groups"]
-        for index, values in held["state"].items():
+        state_dict = optimizer.state_dict()
+        groups[title] = state_dict["param_groups"]
+        for index, values in state_dict["state"].items():
             for key, value in values.items():
                 if value is not None:
                     tensors[f"optimizer/{title}/{index}/{key}"] = torch.as_tensor(value)

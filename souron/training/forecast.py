@@ -58,28 +58,29 @@ def probe(fit: Trainer) -> Probe:
     """
     few = _cases(fit, FEW_CASES)
     refuse_what_does_not_fit(fit, few)
-    bounded = fit.budget.unit == "seconds"  # time is known; a few steps suffice for the memory
-    most_seconds = min(LONGEST, SHARE * fit.budget.amount) if bounded else LONGEST
+    timed = fit.budget.unit == "seconds"  # time is known; a few steps suffice for the memory
+    most_seconds = min(LONGEST, SHARE * fit.budget.amount) if timed else LONGEST
     with torch.random.fork_rng():
-        copied = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
+        # a few steps of a copy, at each stage that is larger than the last
+        trial = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
         # a full-batch system may finish before its budget
-        few_steps = 4 if bounded and not fit.system.full_batch else fit.steps // 4
-        steps = copied.system.fit(copied.data, copied._run())
+        few_steps = 4 if timed and not fit.system.full_batch else fit.steps // 4
+        steps = trial.system.fit(trial.data, trial._run())
         places = GROWING if fit.system.grows else (0.0,)
-        tried = [_tried(copied, steps, place, few_steps, len(places), most_seconds) for place in places]
-        copied.task = fit.task
-        seconds_a_case = _look_seconds(copied, few)
+        attempts = [_tried(trial, steps, stage, few_steps, len(places), most_seconds) for stage in places]
+        trial.task = fit.task
+        seconds_a_case = _look_seconds(trial, few)
         if seconds_a_case * SOME_CASES < most_seconds:
-            seconds_a_case = _look_seconds(copied, _cases(fit, SOME_CASES))
-        kept = held(copied.system, copied.optimizers.values())
-    known = [took for took in tried if took is not None]
-    step = mean(took.step for took in known)
+            seconds_a_case = _look_seconds(trial, _cases(fit, SOME_CASES))
+        bytes_held = held(trial.system, trial.optimizers.values())
+    timings = [took for took in attempts if took is not None]
+    step = mean(took.step for took in timings)
     most, whole = fit.system.most_steps, math.inf
-    if tried[0] is None or tried[0].done:
-        whole = sum(took.all for took in known)
+    if attempts[0] is None or attempts[0].done:
+        whole = sum(took.all for took in timings)
     elif most is not None:
-        whole = tried[0].first + step * (most - 1)
-    return Probe(step, seconds_a_case, kept, whole, _waiting(known) if fit.data.device.type == "cpu" else 1.0)
+        whole = attempts[0].first + step * (most - 1)
+    return Probe(step, seconds_a_case, bytes_held, whole, _waiting(timings) if fit.data.device.type == "cpu" else 1.0)
 
 
 def batch_within(fit: Trainer) -> int:
@@ -92,8 +93,8 @@ def batch_within(fit: Trainer) -> int:
     with torch.random.fork_rng():
         few, more = (_second_step(fit, batch) for batch in (TWO, MORE))
     a_case = max(0.0, more - few) / (MORE - TWO)
-    left = LONGEST_STEP * fit.budget.amount - few
-    return fit.batch if left >= a_case * (fit.batch - TWO) else TWO + max(0, int(left / a_case))
+    remaining = LONGEST_STEP * fit.budget.amount - few
+    return fit.batch if remaining >= a_case * (fit.batch - TWO) else TWO + max(0, int(remaining / a_case))
 
 
 def _second_step(fit: Trainer, batch: int) -> float:
@@ -101,17 +102,17 @@ def _second_step(fit: Trainer, batch: int) -> float:
 
     The first one may be the set-up.
     """
-    copied = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, batch)
-    steps = copied.system.fit(copied.data, copied._run())
-    copied._used = GROWING[-1]
+    trial = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, batch)
+    steps = trial.system.fit(trial.data, trial._run())
+    trial._used = GROWING[-1]
     next(steps, None)
-    begun = time.perf_counter()
-    return time.perf_counter() - begun if next(steps, None) is not None else 0.0
+    start = time.perf_counter()
+    return time.perf_counter() - start if next(steps, None) is not None else 0.0
 
 
-def _waiting(known: "list[Took]") -> float:
+def _waiting(timings: "list[Took]") -> float:
     """Return how many times as long as the processor worked the steps took."""
-    ratio = sum(took.all for took in known) / max(sum(took.worked for took in known), 1e-9)
+    ratio = sum(took.all for took in timings) / max(sum(took.worked for took in timings), 1e-9)
     return min(ratio, MOST_WAITING) if ratio > BUSY else 1.0
 
 
@@ -143,10 +144,10 @@ def _cases(fit: Trainer, count: int) -> Loader:
 
 def _look_seconds(fit: Trainer, cases: Loader) -> float:
     """Return the seconds per case of validation on these cases."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     if fit.task is not None:
         fit.means(cases)
-    return (time.perf_counter() - begun) / len(cases)
+    return (time.perf_counter() - start) / len(cases)
 
 
 class Took(NamedTuple):
@@ -158,28 +159,28 @@ class Took(NamedTuple):
 
 
 def _tried(
-    fit: Trainer, steps: Iterator[Progress], place: float, most: int, share: int, most_seconds: float = LONGEST
+    fit: Trainer, steps: Iterator[Progress], stage: float, most: int, share: int, most_seconds: float = LONGEST
 ) -> Took | None:
-    """Time steps at the fraction ``place`` of the budget, 0..1; None where no step is left.
+    """Time steps at the fraction ``stage`` of the budget, 0..1; None where no step is left.
 
     It stops after its share of ``most_seconds``, but not after a first step of less than
     ``PROBE_SECONDS``, most of which may be the set-up.
     """
-    fit._used, times, done, worked = place, [time.perf_counter()], True, time.thread_time()
+    fit._used, times, complete, cpu_start = stage, [time.perf_counter()], True, time.thread_time()
     for progress in steps:
         times.append(time.perf_counter())
         fit.step, fit.optimizers = progress.step + 1, progress.optimizers
-        spent = times[-1] - times[0]
-        enough = len(times) > most / share or spent > PROBE_SECONDS / share
-        late = spent > (most_seconds / share if len(times) > 2 else max(most_seconds / share, PROBE_SECONDS))
+        elapsed = times[-1] - times[0]
+        enough = len(times) > most / share or elapsed > PROBE_SECONDS / share
+        late = elapsed > (most_seconds / share if len(times) > 2 else max(most_seconds / share, PROBE_SECONDS))
         if (len(times) > 4 and enough) or late:
-            done = False
+            complete = False
             break
     took = [after - before for before, after in pairwise(times)]
     # use the second half: the first steps include one-time set-up
     if not took:
         return None
-    return Took(took[0], median(took[len(took) // 2 :]), times[-1] - times[0], done, time.thread_time() - worked)
+    return Took(took[0], median(took[len(took) // 2 :]), times[-1] - times[0], complete, time.thread_time() - cpu_start)
 
 
 def refuse_what_does_not_fit(fit: Trainer, few: Loader) -> None:
@@ -190,14 +191,14 @@ def refuse_what_does_not_fit(fit: Trainer, few: Loader) -> None:
     two = of_a_step(fit.system, next(few.once(2)), 2)
     four = of_a_step(fit.system, next(few.once(4)), 4)
     a_case = max(1, (four - two) // 2)
-    needed = two + a_case * (fit.batch - 2)
-    if needed <= free:
+    required = two + a_case * (fit.batch - 2)
+    if required <= free:
         return
     fits = 2 + (free - two) // a_case
     raise UserError(
         "memory",
         _("a step of {batch} cases needs {needed:.1f} GB, {free:.1f} GB are free").format(
-            batch=fit.batch, needed=needed / 1e9, free=free / 1e9
+            batch=fit.batch, needed=required / 1e9, free=free / 1e9
         ),
         expected=_("a run that fits into memory"),
         fix=f"batch={fits // 2}" if fits >= 4 else _("a smaller size of the system, or imgsz"),
@@ -225,20 +226,20 @@ def of_a_step(system: Any, batch: Any, cases: int) -> int:
     The activations saved for the backward pass of the small batch ``batch`` are counted and scaled
     up; each trainable weight adds its gradient and two moments.
     """
-    tried = copy.deepcopy(system).train()
-    weights = {weight.data_ptr() for weight in tried.parameters()}
-    held: dict[int, int] = {}
+    trial = copy.deepcopy(system).train()
+    weights = {weight.data_ptr() for weight in trial.parameters()}
+    sizes: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
         if tensor.data_ptr() not in weights:
-            held[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+            sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
     most = 0
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        for _name, loss in tried.updates(batch, 0):
-            most = max(most, sum(held.values()))
+        for _name, loss in trial.updates(batch, 0):
+            most = max(most, sum(sizes.values()))
             del loss
-            held.clear()
-    learning = sum(4 * weight.numel() for weight in tried.parameters() if weight.requires_grad)
+            sizes.clear()
+    learning = sum(4 * weight.numel() for weight in trial.parameters() if weight.requires_grad)
     return 3 * learning + most * cases // len(batch[0])

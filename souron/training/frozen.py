@@ -47,17 +47,19 @@ def features(
     """
     file = files.cache_folder() / "features" / f"{_key(system, cases, exact)}.safetensors"
     size = BATCH if device.type == "cpu" else BATCH_ON_CARDS
+    # computed before
     if file.exists():
         file.touch()  # mark as recently used
         vectors = files.read_tensors(file)[0]["features"]
-        taken = _seconds_now(system, cases, device, exact, size)
-        yield 1.0, Features(replace(cases, input=vectors), taken)
+        seconds_now = _seconds_now(system, cases, device, exact, size)
+        yield 1.0, Features(replace(cases, input=vectors), seconds_now)
         return
-    feed, found, begun = system.loader(cases, device=device), [], time.perf_counter()
+    # one pass over the cases
+    feed, parts, start = system.loader(cases, device=device), [], time.perf_counter()
     for batch in feed.once(size):
-        found.append(seen_by_the_head(system, batch.image, exact)[0].cpu())
-        yield min(0.99, len(found) * size / len(cases)), None
-    image, seconds = torch.cat(found), time.perf_counter() - begun
+        parts.append(seen_by_the_head(system, batch.image, exact)[0].cpu())
+        yield min(0.99, len(parts) * size / len(cases)), None
+    image, seconds = torch.cat(parts), time.perf_counter() - start
     files.write_tensors(file, {"features": image}, {})
     for old in sorted(file.parent.glob("*.safetensors"), key=lambda f: -f.stat().st_mtime)[KEPT:]:
         old.unlink(missing_ok=True)
@@ -69,29 +71,29 @@ def _seconds_now(system: Any, cases: Dataset, device: torch.device, exact: bool,
 
     The seconds of an earlier run do not apply: the machine may have been busy.
     """
-    some = cases.only(range(min(size, len(cases))))
-    batch = next(system.loader(some, device=device).once(size))
-    taken = []
+    sample = cases.only(range(min(size, len(cases))))
+    batch = next(system.loader(sample, device=device).once(size))
+    times = []
     for _again in range(TIMED):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         seen_by_the_head(system, batch.image, exact)[0].cpu()
-        taken.append(time.perf_counter() - begun)
-    return min(taken) * len(cases) / len(some)
+        times.append(time.perf_counter() - start)
+    return min(times) * len(cases) / len(sample)
 
 
 @torch.no_grad()
 def seen_by_the_head(system: Any, image: Tensor, exact: bool = False) -> tuple[Tensor, Tensor]:
     """Return the input of the last layer (B, D) and the network's output (B, labels)."""
-    given: list[Tensor] = []
+    head_inputs: list[Tensor] = []
     fast = autocast(image.device)
     layer = system.eval().get_submodule(system.head)
-    handle = layer.register_forward_pre_hook(lambda _layer, inputs: given.append(inputs[0]))
+    handle = layer.register_forward_pre_hook(lambda _layer, inputs: head_inputs.append(inputs[0]))
     try:
         with torch.autocast(image.device.type, enabled=False) if exact else fast():
             answer = system(image)
     finally:
         handle.remove()
-    return given[0].float(), answer.float()
+    return head_inputs[0].float(), answer.float()
 
 
 def may(system: Any, cases: Dataset, device: torch.device) -> bool:

@@ -66,7 +66,7 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
         load_optimizer_state(optimizers[name], state)
     weights = {name: trainable(optimizer) for name, optimizer in optimizers.items()}
     # where several networks share a graph, compute gradients for one only; it costs time otherwise
-    moved = weights if len(weights) > 1 else dict.fromkeys(weights)
+    parameters = weights if len(weights) > 1 else dict.fromkeys(weights)
     batches = data.endless(run.batch, run.start)
     system.train()
     try:
@@ -77,11 +77,13 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
             for name, loss in outside(run.autocast, system.updates(batch, step)):
                 for weight in weights[name]:  # as zero_grad, but tens of microseconds faster
                     weight.grad = None
-                (loss if run.team is None else run.team.weighed(loss)).backward(inputs=moved[name])
+                # backward; gradients are averaged over the processes
+                (loss if run.team is None else run.team.weighed(loss)).backward(inputs=parameters[name])
                 if run.team is not None:
                     run.team.average(weights[name])
                 if system.clip is not None:
                     nn.utils.clip_grad_norm_(weights[name], system.clip)
+                # learning rate, then the step
                 run.schedule(optimizers[name], step)
                 optimizers[name].step()
                 losses[name] = loss.detach()
@@ -111,10 +113,10 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     layouts differ.
     """
     optimizer.load_state_dict(state)
-    for weight, kept in optimizer.state.items():
-        for name, moment in kept.items():
+    for weight, moments in optimizer.state.items():
+        for name, moment in moments.items():
             if torch.is_tensor(moment) and moment.shape == weight.shape:
-                kept[name] = torch.empty_like(weight, dtype=moment.dtype).copy_(moment)
+                moments[name] = torch.empty_like(weight, dtype=moment.dtype).copy_(moment)
 
 
 def trainable(optimizer: Optimizer) -> list[Tensor]:

@@ -98,7 +98,7 @@ def start(count: int, words: Sequence[str]) -> int:
         signal.signal(signal.SIGINT, earlier)
     if result is None or not result.is_failed():
         return 0
-    number, failure = min(result.failures.items(), key=lambda one: one[1].timestamp)
+    number, failure = min(result.failures.items(), key=lambda item: item[1].timestamp)
     if number == 0 and failure.exitcode > 0:
         return int(failure.exitcode)  # its message is on the screen
     raise UserError(
@@ -114,12 +114,12 @@ def start(count: int, words: Sequence[str]) -> int:
 
 def without(words: Iterable[str]) -> list[str]:
     """Return the words of a command line without the number of processes."""
-    kept, skip = list[str](), False
+    options, skip = list[str](), False
     for word in words:
         if skip:
             skip = False
         elif word in ("--processes",):
             skip = True
         elif not word.startswith(("processes=", "--processes=")):
-            kept.append(word)
-    return kept
+            options.append(word)
+    return options

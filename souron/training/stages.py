@@ -13,10 +13,10 @@ def at(stages: Mapping[str, float], used: float) -> tuple[str, float]:
     >>> at({"first": 1, "second": 3}, 0.625)
     ('second', 0.5)
     """
-    begun, total = 0.0, sum(stages.values())
+    start, total = 0.0, sum(stages.values())
     for name, share in stages.items():
-        end = begun + share / total
+        end = start + share / total
         if used < end:
-            return name, (used - begun) / (end - begun)
-        begun = end
+            return name, (used - start) / (end - start)
+        start = end
     return (list(stages)[-1], 1.0) if stages else ("", used)

@@ -82,9 +82,9 @@ class Team:
 
     def hear(self) -> float:
         """Wait, as a helper, for the next step. Raises Over."""
-        told = self._tensor(0.0)
-        dist.broadcast(told, 0)
-        used = float(told)
+        message = self._tensor(0.0)
+        dist.broadcast(message, 0)
+        used = float(message)
         if used < 0:
             raise Over
         return used
@@ -112,8 +112,8 @@ class Team:
         together = torch.cat([used, *flat])
         dist.all_reduce(together)
         used, *flat = together.split([len(weights), *(weight.numel() for weight in weights)])
-        for weight, some, gradient in zip(weights, used.tolist(), flat, strict=True):
-            if some:
+        for weight, present, gradient in zip(weights, used.tolist(), flat, strict=True):
+            if present:
                 weight.grad = (gradient / self.size).view_as(weight).to(weight.dtype)
 
     def _tensor(self, value: float) -> Tensor:
@@ -168,10 +168,10 @@ class WholeBatchNorm(_BatchNorm):
                 self.running_mean.lerp_(mean, share)
                 self.running_var.lerp_(variance * whole / max(1.0, whole - 1), share)
         shape = [1, -1, *[1] * (input.ndim - 2)]
-        found = (values - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
+        output = (values - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
-            found = found * self.weight.view(shape) + self.bias.view(shape)
-        return found.to(input.dtype)
+            output = output * self.weight.view(shape) + self.bias.view(shape)
+        return output.to(input.dtype)
 
 
 def normalise_together(system: nn.Module) -> None:

@@ -137,9 +137,10 @@ class Trainer:
             self._progress = self.system.fit(self.data, self._run())
         at_once = self.data.device.type == "cpu"  # elsewhere, reading a loss waits
         while self.charged < until and not asked_to_stop():
-            begun, worked = time.perf_counter(), time.thread_time()
+            # one training step, charged to the budget
+            start, cpu_start = time.perf_counter(), time.thread_time()
             progress = next(self._progress, None)
-            self._count(time.perf_counter() - begun, time.thread_time() - worked)
+            self._count(time.perf_counter() - start, time.thread_time() - cpu_start)
             if progress is not None:
                 self.step = progress.step + 1
                 self._losses, self.optimizers = progress.losses, progress.optimizers
@@ -147,6 +148,7 @@ class Trainer:
                     self._check()
             self._used = self.fraction
             used_up = progress is None or self._used >= 1
+            # validation, and a checkpoint where it is the best so far
             if used_up or self._due():
                 self._look(last=used_up)
                 used_up = used_up or (not self.stopped and self.fraction >= 1)  # by the clock, looks count
@@ -159,12 +161,12 @@ class Trainer:
                 self.system.eval()
                 return
 
-    def _count(self, seconds: float, worked: float) -> None:
-        """Add wall time ``seconds`` and CPU time ``worked`` of a step."""
+    def _count(self, seconds: float, cpu_seconds: float) -> None:
+        """Add wall time ``seconds`` and CPU time ``cpu_seconds`` of a step."""
         self.seconds += seconds
-        self.worked += worked
+        self.worked += cpu_seconds
         on_processor = self.data.device.type == "cpu" and not self.by_clock
-        self.charged += max(worked, seconds / MOST_WAITING) if on_processor else seconds
+        self.charged += max(cpu_seconds, seconds / MOST_WAITING) if on_processor else seconds
 
     def _run(self) -> Run:
         self._used = self.fraction
@@ -205,10 +207,10 @@ class Trainer:
         }
         row |= {f"loss {name}": loss.item() for name, loss in self._losses.items()}
         self._check()
-        begun = time.perf_counter()
+        start = time.perf_counter()
         figures = self.task.watch(self, self.setup, last) if self.task else {}
         if self.by_clock:
-            self._charge_look(time.perf_counter() - begun)
+            self._charge_look(time.perf_counter() - start)
         row |= {f"val {name}": value for name, value in figures.items()}
         self._keep_best(figures)
         self.curve.append(row)
@@ -241,15 +243,15 @@ class Trainer:
 
     def _keep_best(self, figures: dict[str, float]) -> None:
         """Keep the weights if the watched metric improved, or if it was never measured."""
-        watched = self.task.metric(self.task.watches) if self.task and self.task.watches else None
-        column = f"val {watched.name}" if watched else ""
-        sign = 1 if watched and watched.higher_is_better else -1
+        metric = self.task.metric(self.task.watches) if self.task and self.task.watches else None
+        column = f"val {metric.name}" if metric else ""
+        sign = 1 if metric and metric.higher_is_better else -1
         earlier = [sign * row[column] for row in self.curve if column in row]
-        if watched is None or watched.name not in figures:
+        if metric is None or metric.name not in figures:
             if not earlier and self.step:
                 self.best = self._weights()
             return
-        if not earlier or sign * figures[watched.name] > max(earlier):
+        if not earlier or sign * figures[metric.name] > max(earlier):
             self.best = self._weights()
         elif self.step < self.least_steps:
             return
@@ -265,8 +267,8 @@ class Trainer:
         learning = self.system.training
         self.system.eval()
         with torch.inference_mode(), autocast(data.device)():
-            found = self.task.validate(self.system, data).items()
-            values = {name: score.mean().item() for name, score in found}
+            scores = self.task.validate(self.system, data).items()
+            values = {name: score.mean().item() for name, score in scores}
         self.system.train(learning)
         return values
 

@@ -161,12 +161,12 @@ def feature_extractor(
 
 
 def _small(train: Dataset, held_out: Dataset) -> Iterator[tuple[float, FeatureExtractor | None]]:
-    kind, config = registry.load_system(SMALL)
+    system_class, config = registry.load_system(SMALL)
     examples = min(EXAMPLES, EPOCHS * len(train))
-    file = _file(train, kind.__name__, config, examples, BATCH, SEED, hardware.bf16())
+    file = _file(train, system_class.__name__, config, examples, BATCH, SEED, hardware.bf16())
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = kind(config, kind.spec_for(train))
+        network = system_class(config, system_class.spec_for(train))
         network.smoothing = 0.0  # label smoothing would lower its confidence
         network.to(memory_format=torch.channels_last)
         change = registry.load_task("classify").augmentation(train.augment)
@@ -232,12 +232,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def _backbone() -> Any:
-    kind, config = registry.load_system(LARGE)
-    source = kind.published("small", config)
+    system_class, config = registry.load_system(LARGE)
+    source = system_class.published("small", config)
     published = weights.weights(LARGE, source)
     mean, std = weights.normalisation(source)
     with torch.random.fork_rng(devices=[]):
-        network = kind(config, registry.load_task("classify").Spec(3, SIDE, ("",), mean, std))
+        network = system_class(config, registry.load_task("classify").Spec(3, SIDE, ("",), mean, std))
     checkpoint.fill(network, published, Path(LARGE), but=(network.head,))
     return network.eval().to(memory_format=torch.channels_last)
 

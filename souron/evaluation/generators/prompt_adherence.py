@@ -206,7 +206,7 @@ def caption_judge(train: Dataset) -> Iterator[tuple[float, Any]]:
 
     It has a seed of its own and is cached.
     """
-    kind, config = registry.load_system(JUDGE)
+    system_class, config = registry.load_system(JUDGE)
     hasher = hashlib.blake2b(digest_size=16)
     hasher.update(repr((JUDGE, config, EXAMPLES, BATCH, SEED, len(train))).encode())
     digest(train.input, hasher)
@@ -214,7 +214,7 @@ def caption_judge(train: Dataset) -> Iterator[tuple[float, Any]]:
     place = files.cache_folder() / "readers" / f"{hasher.hexdigest()}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        judge: Any = kind(config, registry.load_task("match").spec(train))
+        judge: Any = system_class(config, registry.load_task("match").spec(train))
         if place.exists():
             try:
                 judge.load_state_dict(files.read_tensors(place)[0])

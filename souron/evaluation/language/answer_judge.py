@@ -39,7 +39,7 @@ class Comparer:
             tokens = [tokenizer.start, *tokenizer.encode(f"{text}\n")]
         if len(tokens) > self.model.context:
             return None
-        logits = self.model.read(torch.tensor(tokens), self.model.memory())
+        logits = self.model.read(torch.tensor(tokens), self.model.kv_cache())
         chances = logits.float().cpu().softmax(0)
         a, b = (float(chances[torch.tensor(ids)].sum()) for ids in self.letters)
         return a / (a + b) if a + b > 0 else 0.5

@@ -207,7 +207,7 @@ class Voice:
         return thread
 
     def _reading(self, tokens: list[int], ended: threading.Event) -> None:
-        chunks = self.writer.reading(tokens[: self.reader.context])
+        chunks = self.writer.prefill(tokens[: self.reader.context])
         while threading.main_thread().is_alive():
             with self.busy:
                 if ended.is_set() or next(chunks, self) is self:

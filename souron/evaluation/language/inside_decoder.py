@@ -140,7 +140,7 @@ def uniform(count: int) -> tuple[float, float]:
 @torch.inference_mode()
 def cached_logits(decoder: Any, tokens: Tensor) -> Tensor:
     """Return logits (vocabulary,) after tokens (T,), the last of which is read with a cache of the others."""
-    memory = decoder.memory(1, len(tokens))
+    cache = decoder.kv_cache(1, len(tokens))
     if len(tokens) > 1:
-        decoder(tokens[None, :-1], memory, last=True)
-    return decoder(tokens[None, -1:], memory, last=True)[0, -1].float()
+        decoder(tokens[None, :-1], cache, last=True)
+    return decoder(tokens[None, -1:], cache, last=True)[0, -1].float()

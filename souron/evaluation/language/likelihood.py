@@ -23,12 +23,12 @@ def language_model(folder: str) -> Any:
     path = Path(folder)
     try:
         args = files.parse_yaml((path / "args.yaml").read_text(encoding="utf-8"))
-        kind, config = registry.load_system(str(args["system"]))
-        if not registry.talks(kind.task):
-            raise ValueError(_("its task is {task}").format(task=registry.task_name(kind.task)))
+        system_class, config = registry.load_system(str(args["system"]))
+        if not registry.talks(system_class.task):
+            raise ValueError(_("its task is {task}").format(task=registry.task_name(system_class.task)))
         known = {name: typed_as(name, value, getattr(config, name)) for name, value in args["config"].items()}
-        spec = registry.load_task(kind.task).Spec(**args["seen"])
-        system = kind(replace(config, **known), spec)
+        spec = registry.load_task(system_class.task).Spec(**args["seen"])
+        system = system_class(replace(config, **known), spec)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UserError(
             "model",

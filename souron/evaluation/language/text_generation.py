@@ -1,4 +1,8 @@
-"""Text generation token by token, shared by all language models."""
+"""Text generation token by token, shared by all language models.
+
+Prefill: the prompt is read into the KV cache, in chunks. Decode: the next token is sampled from the logits and read,
+and so on to the end token.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,20 +32,18 @@ class Reader(Protocol):
         """The context length in tokens."""
         ...
 
-    def memory(self, rows: int = 1) -> Any:
-        """Return an empty cache for the tokens that will be read, with ``length`` and ``back_to``,
-        which may discard more than asked.
+    def kv_cache(self, rows: int = 1) -> Any:
+        """Return an empty KV cache, with its ``length`` in tokens and ``truncate(length)``, which may
+        discard more than asked.
         """
         ...
 
-    def read(self, tokens: Tensor, memory: Any) -> Tensor:
-        """Read tokens (T,) after those in the cache; return logits (vocabulary,) of the
-        next token.
-        """
+    def read(self, tokens: Tensor, cache: Any) -> Tensor:
+        """Append tokens (T,) to the KV cache; return logits (vocabulary,) of the next token."""
         ...
 
-    def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
-        """Read several texts, (rows, T) -> logits (rows, vocabulary)."""
+    def read_many(self, tokens: Tensor, cache: Any) -> Tensor:
+        """Read a batch, (rows, T) -> next-token logits (rows, vocabulary)."""
         ...
 
 
@@ -61,16 +63,16 @@ class Sampling:
     top: float = 0.95
     seed: int = 0
 
-    def draws(self) -> "Draws":
-        return Draws(self, torch.Generator().manual_seed(self.seed))
+    def sampler(self) -> "Sampler":
+        return Sampler(self, torch.Generator().manual_seed(self.seed))
 
 
 @dataclass
-class Draws:
+class Sampler:
     how: Sampling
     generator: torch.Generator
 
-    def pick(self, logits: Tensor) -> int:
+    def sample(self, logits: Tensor) -> int:
         """Sample the next token. Raises UserError where the logits are not finite."""
         logits = logits.float().cpu()
         if logits.isnan().any() or logits.amax() == torch.inf:
@@ -81,15 +83,16 @@ class Draws:
                 exit=1,
             )
         if self.how.temperature == 0:
-            return int(logits.argmax())
-        chances = (logits / self.how.temperature).softmax(0)
-        likeliest, order = chances.topk(min(LIKELIEST, len(chances)))
+            return int(logits.argmax())  # greedy decoding
+        # nucleus (top-p) sampling: the most probable tokens up to the total probability ``top``
+        probabilities = (logits / self.how.temperature).softmax(0)
+        likeliest, order = probabilities.topk(min(LIKELIEST, len(probabilities)))
         if likeliest.sum() <= self.how.top:  # more of them may be sampled
-            likeliest, order = chances.sort(descending=True)
+            likeliest, order = probabilities.sort(descending=True)
         likeliest[likeliest.cumsum(0) - likeliest > self.how.top] = 0
         # as many as without the shortcut, so that a seed gives the same text
-        drawn = functional.pad(likeliest, (0, len(chances) - len(likeliest)))
-        return int(order[torch.multinomial(drawn, 1, generator=self.generator)])
+        weights = functional.pad(likeliest, (0, len(probabilities) - len(likeliest)))
+        return int(order[torch.multinomial(weights, 1, generator=self.generator)])
 
 
 class Written(NamedTuple):
@@ -110,47 +113,46 @@ def answers(
     """
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     for _size, numbers in groupby(order, key=lambda number: len(prompts[number])):
-        alike = list(numbers)
-        for start in range(0, len(alike), TOGETHER):
-            some = alike[start : start + TOGETHER]
-            yield from zip(some, _together(reader, prompts, some, length, sampling), strict=True)
+        equal_lengths = list(numbers)
+        for start in range(0, len(equal_lengths), TOGETHER):
+            batch = equal_lengths[start : start + TOGETHER]
+            yield from zip(batch, _generate_batch(reader, prompts, batch, length, sampling), strict=True)
 
 
-def _together(
-    reader: Reader, prompts: Sequence[Sequence[int]], some: Sequence[int], length: int, sampling: Sampling
+def _generate_batch(
+    reader: Reader, prompts: Sequence[Sequence[int]], batch: Sequence[int], length: int, sampling: Sampling
 ) -> list[list[int]]:
-    draws = [replace(sampling, seed=sampling.seed * 1_000_003 + number).draws() for number in some]
-    memory = reader.memory(len(some))
-    tokens = torch.tensor([list(prompts[number]) for number in some])
+    samplers = [replace(sampling, seed=sampling.seed * 1_000_003 + number).sampler() for number in batch]
+    cache = reader.kv_cache(len(batch))
+    tokens = torch.tensor([list(prompts[number]) for number in batch])
     room = reader.context - tokens.shape[1]
-    found: list[list[int]] = [[] for _row in some]
-    going = set(range(len(some)))
+    completions: list[list[int]] = [[] for _row in batch]
+    unfinished = set(range(len(batch)))
     for _step in range(min(length, room)):
-        logits = reader.read_many(tokens, memory)
-        tokens = torch.zeros(len(some), 1, dtype=torch.long)
-        for row in sorted(going):
-            tokens[row] = token = draws[row].pick(logits[row])
+        logits = reader.read_many(tokens, cache)  # the first time the prompts, then one token of each
+        tokens = torch.zeros(len(batch), 1, dtype=torch.long)
+        for row in sorted(unfinished):
+            tokens[row] = token = samplers[row].sample(logits[row])
             if token in reader.tokenizer.end:
-                going.discard(row)
+                unfinished.discard(row)
             else:
-                found[row].append(token)
-        if not going:
+                completions[row].append(token)
+        if not unfinished:
             break
-    return found
+    return completions
 
 
 @dataclass
 class Writer:
-    """A model with its cache.
+    """A model with its KV cache.
 
     A common prefix with the previous text is not read again; the result is identical, to the bit,
-    as reading proceeds in steps of ``CHUNK``.
+    as prefill proceeds in steps of ``CHUNK``.
     """
 
     reader: Reader
-    _memory: Any = field(default=None, repr=False)
-    _known: list[int] = field(default_factory=list, repr=False)  # tokens in the cache, in whole
-    # chunks
+    _cache: Any = field(default=None, repr=False)
+    _cache_tokens: list[int] = field(default_factory=list, repr=False)  # those in the cache, in whole chunks
 
     @torch.inference_mode()
     def write(self, tokens: Sequence[int], length: int, sampling: Sampling, stop: bool = True) -> Iterator[Written]:
@@ -159,50 +161,53 @@ class Writer:
         With ``stop``, generation ends at the end token. Beyond the context length, the model sees
         the last half of its context.
         """
-        tokenizer, draws = self.reader.tokenizer, sampling.draws()
-        seen = list(tokens) or [tokenizer.start]
-        logits = self._read(seen[-self.reader.context :])
+        tokenizer, sampler = self.reader.tokenizer, sampling.sampler()
+        sequence = list(tokens) or [tokenizer.start]
+        logits = self._read(sequence[-self.reader.context :])  # prefill
         answer: list[int] = []
-        told = ""
+        text_so_far = ""
         for _number in range(length):
-            token = draws.pick(logits)
+            token = sampler.sample(logits)
             if stop and token in tokenizer.end:
                 return
             answer.append(token)
-            whole = tokenizer.generated_text(answer)
-            more = whole[len(told) :] if len(whole) > len(told) else ""
-            told = max(told, whole, key=len)
-            surprise = -logits.float().log_softmax(0)[token].item() / 0.6931471805599453
-            yield Written(token, more, surprise)
-            seen.append(token)
-            if self._memory.length >= self.reader.context:
-                logits = self._read(seen[-(self.reader.context // 2) :])
+            # only whole characters: a token may end within one
+            text = tokenizer.generated_text(answer)
+            addition = text[len(text_so_far) :] if len(text) > len(text_so_far) else ""
+            text_so_far = max(text_so_far, text, key=len)
+            bits = -logits.float().log_softmax(0)[token].item() / 0.6931471805599453
+            yield Written(token, addition, bits)
+            # the logits of the next token
+            sequence.append(token)
+            if self._cache.length >= self.reader.context:
+                logits = self._read(sequence[-(self.reader.context // 2) :])
             else:
-                logits = self.reader.read(torch.tensor([token]), self._memory)
+                logits = self.reader.read(torch.tensor([token]), self._cache)
 
     def _read(self, tokens: list[int]) -> Tensor:
-        """Return the logits after the tokens, and leave them in the cache."""
-        for _chunk in self.reading(tokens):
+        """Prefill with the tokens and return the logits of the next one."""
+        for _chunk in self.prefill(tokens):
             pass
-        return self.reader.read(torch.tensor(tokens[_whole(tokens) :]), self._memory)
+        return self.reader.read(torch.tensor(tokens[_whole(tokens) :]), self._cache)
 
     @torch.inference_mode()
-    def reading(self, tokens: list[int]) -> Iterator[None]:
+    def prefill(self, tokens: list[int]) -> Iterator[None]:
         """Read the whole chunks before the last token into the cache, one a step."""
-        alike = 0
-        for one, other in zip(self._known, tokens[:-1], strict=False):
-            if one != other:
+        # the prefix that the cache has in common with the tokens, in whole chunks
+        common = 0
+        for cached_token, token in zip(self._cache_tokens, tokens[:-1], strict=False):
+            if cached_token != token:
                 break
-            alike += 1
-        begin = alike - alike % CHUNK
-        if self._memory is None:
-            self._memory = self.reader.memory()
-        self._memory.back_to(begin)
-        begin = self._memory.length
-        self._known = tokens[:begin]
-        for start in range(begin, _whole(tokens), CHUNK):
-            self.reader.read(torch.tensor(tokens[start : start + CHUNK]), self._memory)
-            self._known = tokens[: start + CHUNK]  # the cache stays valid if interrupted here
+            common += 1
+        start = common - common % CHUNK
+        if self._cache is None:
+            self._cache = self.reader.kv_cache()
+        self._cache.truncate(start)
+        start = self._cache.length  # a cache may discard more
+        self._cache_tokens = tokens[:start]
+        for chunk_start in range(start, _whole(tokens), CHUNK):
+            self.reader.read(torch.tensor(tokens[chunk_start : chunk_start + CHUNK]), self._cache)
+            self._cache_tokens = tokens[: chunk_start + CHUNK]  # the cache stays valid if interrupted here
             yield
 
 

@@ -123,23 +123,23 @@ class LlamaDecoder:
         self.bytes = path.stat().st_size  # of memory, for the weights
         self.structure = SimpleNamespace(context=min(context, self.library.llama_model_n_ctx_train(self.model)))
 
-    def memory(self, rows: int = 1, context: int = 0) -> "LlamaMemory":
+    def kv_cache(self, rows: int = 1, context: int = 0) -> "LlamaMemory":
         """Return an empty cache for ``rows`` texts."""
         return LlamaMemory(self, rows, context or self.structure.context)
 
     @torch.inference_mode()
-    def __call__(self, tokens: Tensor, memory: "LlamaMemory | None" = None, last: bool = False) -> Tensor:
-        """Compute the logits; ``memory`` and ``last`` are as of ``Decoder.forward``."""
-        memory = memory or self.memory(len(tokens), tokens.shape[1])
-        if memory.length + tokens.shape[1] > memory.context:
+    def __call__(self, tokens: Tensor, cache: "LlamaMemory | None" = None, last: bool = False) -> Tensor:
+        """Compute the logits; ``cache`` and ``last`` are as of ``Decoder.forward``."""
+        cache = cache or self.kv_cache(len(tokens), tokens.shape[1])
+        if cache.length + tokens.shape[1] > cache.context:
             raise UserError(
                 "context",
-                _("{count} tokens").format(count=memory.length + tokens.shape[1]),
-                expected=_("at most {most} tokens").format(most=memory.context),
+                _("{count} tokens").format(count=cache.length + tokens.shape[1]),
+                expected=_("at most {most} tokens").format(most=cache.context),
                 exit=3,
             )
-        rows = [self._read(*pair, last) for pair in zip(memory.contexts, tokens, strict=True)]
-        memory.length += tokens.shape[1]
+        rows = [self._read(*pair, last) for pair in zip(cache.contexts, tokens, strict=True)]
+        cache.length += tokens.shape[1]
         return rows[0][None] if len(rows) == 1 else torch.stack(rows)
 
     def _read(self, context: int, tokens: Tensor, last: bool) -> Tensor:
@@ -181,7 +181,7 @@ class LlamaMemory:
             decoder.library.llama_set_n_threads(handle, *2 * [torch.get_num_threads()])
             self.contexts.append(handle)
 
-    def back_to(self, length: int) -> None:
+    def truncate(self, length: int) -> None:
         """Discard all but the first ``length`` tokens; all of them where the architecture keeps only a last state."""
         self.length = min(length, self.length)
         if not all(self._discard(context) for context in self.contexts):

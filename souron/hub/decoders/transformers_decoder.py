@@ -33,16 +33,16 @@ class OtherDecoder:
         self.cache = "cache" if "cache" in takes else "past_key_values"  # since transformers 5.24
         self.structure = SimpleNamespace(context=min(context or MOST_CONTEXT, MOST_CONTEXT))
 
-    def memory(self, rows: int = 1, context: int = 0) -> "OtherMemory":
+    def kv_cache(self, rows: int = 1, context: int = 0) -> "OtherMemory":
         return OtherMemory()
 
     @torch.inference_mode()
-    def __call__(self, tokens: Tensor, memory: "OtherMemory | None" = None, last: bool = False) -> Tensor:
-        past = {} if memory is None else {self.cache: memory.states}
+    def __call__(self, tokens: Tensor, cache: "OtherMemory | None" = None, last: bool = False) -> Tensor:
+        past = {} if cache is None else {self.cache: cache.states}
         keep = 1 if last else 0
-        out = self.model(tokens, use_cache=memory is not None, logits_to_keep=keep, **past)
-        if memory is not None:
-            memory.length += tokens.shape[1]
+        out = self.model(tokens, use_cache=cache is not None, logits_to_keep=keep, **past)
+        if cache is not None:
+            cache.length += tokens.shape[1]
         return out.logits
 
 
@@ -52,7 +52,7 @@ class OtherMemory:
     def __init__(self) -> None:
         self.states, self.length = _nothing(), 0
 
-    def back_to(self, length: int) -> None:
+    def truncate(self, length: int) -> None:
         """Discard all but the first ``length`` tokens."""
         if length == 0:
             self.states = _nothing()

@@ -13,8 +13,8 @@ ROW = "C9"
 
 
 def reference(points: Any, centres: Any) -> Any:
-    kind, config = registry.load_system("kmeans")
-    kmeans = kind(type(config)(len(centres)), Spec(centres.shape[1]))
+    system_class, config = registry.load_system("kmeans")
+    kmeans = system_class(type(config)(len(centres)), Spec(centres.shape[1]))
     kmeans.centres.copy_(torch.as_tensor(centres))
     return kmeans(torch.as_tensor(points).float())
 

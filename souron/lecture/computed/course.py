@@ -26,8 +26,8 @@ def centre_after_step(points: Sequence[float], centres: Sequence[float], at: int
     from souron import registry
     from souron.evaluation.unsupervised import Spec
 
-    kind, config = registry.load_system("kmeans")
-    kmeans = kind(type(config)(len(centres)), Spec(1))
+    system_class, config = registry.load_system("kmeans")
+    kmeans = system_class(type(config)(len(centres)), Spec(1))
     places = torch.tensor(points, dtype=torch.float32)[:, None]
     with torch.no_grad():
         kmeans.centres.copy_(torch.tensor(centres, dtype=torch.float32)[:, None])

@@ -246,12 +246,12 @@ def _examinee(model: str, task: Task) -> tuple[Any, dict[str, float], Path | Non
     if isinstance(meaning, names.OpenModel):
         return _reading(loading.open_model(model)), {}, None, "open_model"
     if isinstance(meaning, names.System):
-        kind, config = registry.load_system(model)
-        _check_task(kind.task, model)
-        if kind.needs_fit:
+        system_class, config = registry.load_system(model)
+        _check_task(system_class.task, model)
+        if system_class.needs_fit:
             raise run_folder.not_trained(model)
-        system = kind(config, None).eval()
-        return _reading(system) if registry.talks(kind.task) else system, {}, None, model
+        system = system_class(config, None).eval()
+        return _reading(system) if registry.talks(system_class.task) else system, {}, None, model
     folder = run_folder.folder_of(meaning)
     args = run_folder.read_args(folder)
     run_folder.refuse_changed(folder)

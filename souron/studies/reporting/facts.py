@@ -264,8 +264,8 @@ def _optimiser(source: Source) -> str:
     """Return the optimiser of a system that has the default one; "" for others, whose file says it."""
     if not source.by_gradient or source.entry is None:
         return ""
-    kind, config = registry.load_system(source.system)
-    default = kind.optimizers is System.optimizers and hasattr(config, "rate")
+    system_class, config = registry.load_system(source.system)
+    default = system_class.optimizers is System.optimizers and hasattr(config, "rate")
     return _("AdamW with one cycle of the learning rate") if default else ""
 
 

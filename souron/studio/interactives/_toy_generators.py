@@ -117,11 +117,11 @@ def made(name: str, grid: Any) -> Any:
     from souron import registry
     from souron.tasks.generate import Spec
 
-    kind, config = registry.load_system(f"{name}_tiny")
+    system_class, config = registry.load_system(f"{name}_tiny")
     share = float((grid == 1).sum() / (grid > 0).sum())
     spec = Spec(2, 1, ("1", "2"), (share, 1 - share))
     if name == "gan":
-        system = kind(
+        system = system_class(
             replace(config, width=128, units=64, pieces=3, noise=4, rate=1e-3, momentum=0.5, average=0.99), spec
         )
         for part in system.critic:
@@ -129,17 +129,17 @@ def made(name: str, grid: Any) -> Any:
                 part.p = 0.0  # of two coordinates none can be spared
         return system
     if name == "vae":
-        return kind(replace(config, hidden=128, layers=2, latent=2, rate=2e-3), spec)
+        return system_class(replace(config, hidden=128, layers=2, latent=2, rate=2e-3), spec)
     if name == "glow":
-        return flow(kind, replace(config, depth=8, width=64, rate=3e-3), spec)
-    return diffusion(kind, replace(config, rate=3e-3), spec)
+        return flow(system_class, replace(config, depth=8, width=64, rate=3e-3), spec)
+    return diffusion(system_class, replace(config, rate=3e-3), spec)
 
 
-def flow(kind: Any, config: Any, spec: Any) -> Any:
+def flow(system_class: Any, config: Any, spec: Any) -> Any:
     """Build ``glow`` with one level of its steps on two channels, since one pixel cannot be folded."""
     from torch import nn
 
-    layers = sys.modules[kind.__module__]
+    layers = sys.modules[system_class.__module__]
 
     class PointLevel(nn.Module):
         """(B, 2, 1, 1) <-> as many normal numbers."""
@@ -149,7 +149,11 @@ def flow(kind: Any, config: Any, spec: Any) -> Any:
             steps = [
                 layer
                 for _step in range(config.depth)
-                for layer in (layers.Actnorm(2), layers.Mixing(2), one_pixel(layers.Coupling(2, config.width)))
+                for layer in (
+                    layers.Actnorm(2),
+                    layers.InvertibleConv1x1(2),
+                    one_pixel(layers.Coupling(2, config.width)),
+                )
             ]
             self.steps = nn.ModuleList([*steps, layers.Actnorm(2)])
 
@@ -166,7 +170,7 @@ def flow(kind: Any, config: Any, spec: Any) -> Any:
                 normal = step.inverse(normal)
             return normal
 
-    system = kind(config, replace(spec, side=4))  # the least side that it can fold
+    system = system_class(config, replace(spec, side=4))  # the least side that it can fold
     system.spec = spec
     system.levels, system.shapes = nn.ModuleList([PointLevel()]), [[(2, 1, 1)]]
     return system
@@ -186,7 +190,7 @@ def one_pixel(part: Any) -> Any:
     return part
 
 
-def diffusion(kind: Any, config: Any, spec: Any) -> Any:
+def diffusion(system_class: Any, config: Any, spec: Any) -> Any:
     """Build ``ddpm`` with an MLP of points in place of its UNet of images."""
     import torch
     from torch import nn
@@ -212,7 +216,7 @@ def diffusion(kind: Any, config: Any, spec: Any) -> Any:
             whole = torch.cat([point, angle.sin().flatten(1), angle.cos().flatten(1)], 1)
             return self.rest(self.first(whole) + self.label(label))[..., None, None]
 
-    system = kind(config, spec)
+    system = system_class(config, spec)
     system.network = PointNetwork(128, system.classes)
     system.average = follower(system.network)
     return system

@@ -168,11 +168,11 @@ def network(hidden: int, seed: int) -> Any:
 
     from souron import registry
 
-    kind, config = registry.load_system("mlp_tiny")
+    system_class, config = registry.load_system("mlp_tiny")
     spec = registry.load_task("classify").Spec(2, 1, ("y",), (0.0, 0.0), (1.0, 1.0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = kind(type(config)((hidden,)), spec)
+        made = system_class(type(config)((hidden,)), spec)
         for weight in made.parameters():
             torch.nn.init.uniform_(weight, -1, 1)  # large enough to be seen
     return made

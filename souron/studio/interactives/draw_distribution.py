@@ -253,7 +253,7 @@ def way_back(cells: str, seed: int, length: int, wanted: int, guidance: float) -
     with torch.no_grad():
         noise = Noise(1, range(DRAWN))
         stops = [x[:, :, 0, 0] for x in system.drawing(noise, label, sampler="ddim", steps=STOPS, guidance=guidance)]
-        times = evenly(system.kept, STOPS)
+        times = evenly(system.alpha_bars, STOPS)
         fields = [[arrows(system, t, kind) for kind in (wanted, 2)] for t in times]
     system.train()
     own = grid if wanted == 2 else torch.where(grid == wanted + 1, grid, 0)
@@ -261,7 +261,7 @@ def way_back(cells: str, seed: int, length: int, wanted: int, guidance: float) -
     return {
         "points": [interactive.packed(interactive.as_bytes(x, -REACH, REACH)) for x in stops],
         "noise": [[interactive.packed(interactive.as_bytes(each, -NOISE, NOISE)) for each in both] for both in fields],
-        "kept": [*(round(system.kept[t], 6) for t in times), 1.0],
+        "kept": [*(round(system.alpha_bars[t], 6) for t in times), 1.0],
         "grid": GRID,
         "reach": REACH,
         "most": NOISE,

@@ -127,11 +127,11 @@ def trained(seed: int) -> dict[str, Any]:
 
     digits = load("digits")
     real = digits.input.float() / 127.5 - 1  # (N, 1, SIDE, SIDE)
-    kind, config = registry.load_system("gan_tiny")
+    system_class, config = registry.load_system("gan_tiny")
     task = registry.load_task("generate")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        system = kind(config, task.Spec(1, SIDE))
+        system = system_class(config, task.Spec(1, SIDE))
         noise = system.noise(JUDGED)
         rows = torch.randint(len(real), (ROUNDS, BATCH))
         optimizers = system.optimizers()

@@ -348,12 +348,12 @@ def untrained(system: Any) -> Any:
 
 
 @lru_cache(maxsize=2)
-def _begun(kind: Any, config: Any, spec: Any) -> Any:
+def _begun(system_class: Any, config: Any, spec: Any) -> Any:
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return kind(config, spec).eval()
+        return system_class(config, spec).eval()
 
 
 @lru_cache(maxsize=1)

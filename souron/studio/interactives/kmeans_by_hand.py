@@ -174,8 +174,8 @@ def system(count: int) -> Any:
     from souron import registry
     from souron.evaluation.unsupervised import Spec
 
-    kind, config = registry.load_system("kmeans")
-    return kind(type(config)(count), Spec(2))
+    system_class, config = registry.load_system("kmeans")
+    return system_class(type(config)(count), Spec(2))
 
 
 def step(found: Any, centres: list[list[float]], move: bool) -> dict[str, Any]:

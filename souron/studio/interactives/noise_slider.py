@@ -130,7 +130,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     with models.answering("ddpm") as model, torch.no_grad():
         system = model.system
         clean = image.float() / 127.5 - 1  # (1, C, H, W)
-        step = round(noise * (len(system.kept) - 1))
+        step = round(noise * (len(system.alpha_bars) - 1))
         noise_ = noise_like(clean, seed)
         noisy = with_noise(system, clean, step, noise_)
         found = {
@@ -138,9 +138,11 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
             "clean": interactive.packed(as_grey(clean)),
             "noisy": interactive.packed(as_grey(noisy)),
             "step": step + 1,
-            "steps": len(system.kept),
+            "steps": len(system.alpha_bars),
             "noise": interactive.packed(np.round(noise_[0].mean(0).numpy() * UNIT).astype("<i2").view(np.uint8)),
-            "kept": [round(system.kept[round(stop / 100 * (len(system.kept) - 1))], 6) for stop in range(101)],
+            "kept": [
+                round(system.alpha_bars[round(stop / 100 * (len(system.alpha_bars) - 1))], 6) for stop in range(101)
+            ],
         }
         if asked.get("back"):
             found |= way_back(system, clean, noisy, step)
@@ -162,7 +164,7 @@ def noise_like(clean: Any, seed: int) -> Any:
 
 def with_noise(system: Any, clean: Any, step: int, noise: Any) -> Any:
     """Compute x_t from the image x_0 (1, C, H, W) in -1..1, by the system's noise schedule."""
-    kept = system.kept[step]
+    kept = system.alpha_bars[step]
     return kept**0.5 * clean + (1 - kept) ** 0.5 * noise
 
 
@@ -179,7 +181,7 @@ def way_back(system: Any, clean: Any, noisy: Any, step: int) -> dict[str, Any]:
         seen.append(system.clean(x, t, none))
         return seen[-1]
 
-    kept = system.kept[: step + 1]
+    kept = system.alpha_bars[: step + 1]
     stops = list(ddim(denoise, kept, min(STOPS, len(kept)), noisy, lambda: noisy))
     seen.append(stops[-1])
 

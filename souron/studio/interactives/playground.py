@@ -175,14 +175,14 @@ def networks(width: int, depth: int) -> list[Any]:
 
     from souron import registry
 
-    kind, _config = registry.load_system("mlp_tiny")
+    system_class, _config = registry.load_system("mlp_tiny")
     config = type(_config)((width,) * depth, RATE)
     spec = registry.load_task("classify").Spec(2, 1, ("0", "1"), (0.0, 0.0), (1.0, 1.0))
     made = []
     with torch.random.fork_rng(devices=[]):
         for seed in range(STARTS):
             torch.manual_seed(seed)
-            made.append(kind(config, spec))
+            made.append(system_class(config, spec))
     return made
 
 

@@ -170,8 +170,8 @@ def drawn(way: str, pixels: Any) -> Any:
         torch.manual_seed(0)
         if way == "chance":
             return torch.rand(len(pixels), 2)
-        kind, config = registry.load_system(way)
-        system = kind(config, Spec(pixels.shape[1], len(pixels)))
+        system_class, config = registry.load_system(way)
+        system = system_class(config, Spec(pixels.shape[1], len(pixels)))
         for _progress in system.fit(Points(pixels), Run(STEPS, batch=len(pixels))):
             pass
         return system(pixels)[:, :2]

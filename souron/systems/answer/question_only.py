@@ -52,12 +52,12 @@ class QuestionOnly(Answerer):
     def see(self, image: Tensor) -> Tensor:
         return image.new_zeros(len(image), 0, 1)  # no positions
 
-    def respond(self, seen: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def respond(self, pixels: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         nothing = (tokens < 0)[:, None]  # (n, 1, T)
         x = self.token(tokens.clamp(min=0)).transpose(1, 2).masked_fill(nothing, 0)
-        found = []
+        features = []
         for span, conv in zip(SPANS, self.spans, strict=True):
             maps = torch.tanh(conv(F.pad(x, (0, span - 1))))  # (n, dims, T)
-            found.append(maps.masked_fill(nothing, -1).amax(2))
-        u = self.join(torch.cat(found, 1))
-        return self.answer(self.drop(F.relu(self.hidden(self.drop(u))))), seen[..., 0]
+            features.append(maps.masked_fill(nothing, -1).amax(2))
+        u = self.join(torch.cat(features, 1))
+        return self.answer(self.drop(F.relu(self.hidden(self.drop(u))))), pixels[..., 0]

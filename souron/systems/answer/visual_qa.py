@@ -66,12 +66,12 @@ class VisualQA(Answerer):
     def see(self, image: Tensor) -> Tensor:
         return self.picture(image)
 
-    def respond(self, seen: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def respond(self, pixels: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         u = self.question(tokens)  # (n, dims)
-        looked = seen.new_zeros(seen.shape[:2])
+        attention = pixels.new_zeros(pixels.shape[:2])
         for look in self.looks:
-            u, looked = look(seen, u)
-        return self.answer(self.drop(F.relu(self.hidden(self.drop(u))))), looked
+            u, attention = look(pixels, u)
+        return self.answer(self.drop(F.relu(self.hidden(self.drop(u))))), attention
 
 
 class Look(nn.Module):
@@ -89,8 +89,8 @@ class Look(nn.Module):
     def forward(self, v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         h = torch.tanh(self.place(v) + self.asks(u)[:, None])
         p = self.attention(h)[..., 0].float().softmax(1)
-        seen = (p[..., None].to(v.dtype) * v).sum(1)
-        return u + torch.tanh(self.found(seen)) * torch.tanh(self.asked(u)), p
+        context = (p[..., None].to(v.dtype) * v).sum(1)
+        return u + torch.tanh(self.found(context)) * torch.tanh(self.asked(u)), p
 
 
 class Seeing(nn.Module):
@@ -141,11 +141,11 @@ class Reading(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         nothing = (tokens < 0)[:, None]  # (n, 1, T)
         x = self.token(tokens.clamp(min=0)).transpose(1, 2).masked_fill(nothing, 0)
-        found = []
+        features = []
         for span, conv in zip(SPANS, self.spans, strict=True):
             maps = torch.tanh(conv(F.pad(x, (0, span - 1))))  # (n, dims, T)
-            found.append(maps.masked_fill(nothing, -1).amax(2))
-        return self.join(torch.cat(found, 1))
+            features.append(maps.masked_fill(nothing, -1).amax(2))
+        return self.join(torch.cat(features, 1))
 
 
 def convolution(before: int, after: int, stride: int) -> nn.Sequential:

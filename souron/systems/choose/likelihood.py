@@ -52,9 +52,9 @@ class Likelihood(Chooser):
     @classmethod
     def of(cls, model: Any) -> "Likelihood":
         """Build a chooser around a language model in memory."""
-        made = cls(Config(), None)
-        made.reader = [model]
-        return made.eval()
+        system = cls(Config(), None)
+        system.reader = [model]
+        return system.eval()
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
         if not self.reader and run.start == 0:
@@ -73,21 +73,21 @@ class Likelihood(Chooser):
             nats = torch.stack([self._counted(*pair) for pair in pairs])
         wide = max(len(question.options) for question in questions)
         scores = torch.full((len(questions), 2, wide), -torch.inf)
-        place = 0
+        first = 0
         for row, question in enumerate(questions):
-            part = slice(place, place + len(question.options))
+            part = slice(first, first + len(question.options))
             letters = torch.tensor([float(len(option)) for option in question.options])
             scores[row, 0, : len(letters)] = nats[part]
             scores[row, 1, : len(letters)] = nats[part] / letters.clamp(min=1)
-            place = part.stop
+            first = part.stop
         return scores
 
     def remarks(self, questions: Sequence[Item]) -> list[str]:
         if not self.reader:
             return []
-        asked = [row for row, question in enumerate(questions) for _option in question.options]
-        _tokens, cut = tokenized(self.reader[0], pairs_of(questions))
-        count = len({asked[place] for place in cut.nonzero().flatten().tolist()})
+        owner = [row for row, question in enumerate(questions) for _option in question.options]
+        _tokens, truncated = tokenized(self.reader[0], pairs_of(questions))
+        count = len({owner[pair] for pair in truncated.nonzero().flatten().tolist()})
         text = _("The beginning of {count} questions did not fit into the {context} tokens that the model sees.")
         return [text.format(count=count, context=self.reader[0].context)] if count else []
 

@@ -42,11 +42,11 @@ class Nearest(Chooser):
         vectors = torch.from_numpy(encoder.encode(texts))
         wide = max(len(question.options) for question in questions)
         scores = torch.full((len(questions), 1, wide), -torch.inf)
-        place = 0
+        first = 0
         for row, question in enumerate(questions):
-            asked, count = vectors[place], len(question.options)
-            scores[row, 0, :count] = vectors[place + 1 : place + 1 + count] @ asked
-            place += 1 + count
+            query, count = vectors[first], len(question.options)
+            scores[row, 0, :count] = vectors[first + 1 : first + 1 + count] @ query
+            first += 1 + count
         return scores
 
 

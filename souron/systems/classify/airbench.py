@@ -110,16 +110,16 @@ class Stage(nn.Module):
 
 def convolution(inward: int, width: int, step: int = 1) -> nn.Conv2d:
     """3x3 convolution, initialised as the identity."""
-    made = nn.Conv2d(inward, width, 3, step, padding=1, bias=False)
-    nn.init.dirac_(made.weight.data[:inward])
-    return made
+    layer = nn.Conv2d(inward, width, 3, step, padding=1, bias=False)
+    nn.init.dirac_(layer.weight.data[:inward])
+    return layer
 
 
 def norm(width: int) -> nn.BatchNorm2d:
     """Batch norm with a trainable shift but a fixed scale."""
-    made = nn.BatchNorm2d(width)
-    made.weight.requires_grad_(False)
-    return made
+    layer = nn.BatchNorm2d(width)
+    layer.weight.requires_grad_(False)
+    return layer
 
 
 class Airbench(Classifier):

@@ -60,9 +60,9 @@ class Normalise(nn.Module):
 
     def __init__(self, maps: int, groups: int) -> None:
         super().__init__()
-        place = torch.arange(maps)
-        device = place // (maps // groups)
-        near = (place[:, None] - place).abs() <= 2
+        channel = torch.arange(maps)
+        device = channel // (maps // groups)
+        near = (channel[:, None] - channel).abs() <= 2
         near &= device[:, None] == device
         # the sum over neighbours is a 1x1 convolution with unit weights
         self.register_buffer("neighbours", near.float()[:, :, None, None], persistent=False)
@@ -90,23 +90,23 @@ class AlexNet(Classifier):
         small_image = spec.side < 64
         kernel, stride = (5, 1) if small_image else (11, 4)
         self.grid = 3 if small_image else 6
-        one, two, three, four, five = config.widths
-        groups, merged = config.groups, config.groups == 1
+        width1, width2, width3, width4, width5 = config.widths
+        groups, one_device = config.groups, config.groups == 1
 
         def normalise(maps: int) -> list[nn.Module]:
-            return [] if merged else [Normalise(maps, groups)]
+            return [] if one_device else [Normalise(maps, groups)]
 
-        conv1 = nn.Conv2d(spec.channels, one, kernel, stride, padding=2)
-        conv2 = nn.Conv2d(one, two, 5, padding=2, groups=groups)
-        conv3 = nn.Conv2d(two, three, 3, padding=1)  # the only convolution over both devices
-        conv4 = nn.Conv2d(three, four, 3, padding=1, groups=groups)
-        conv5 = nn.Conv2d(four, five, 3, padding=1, groups=groups)
-        fc6 = nn.Linear(five * self.grid**2, config.hidden)
+        conv1 = nn.Conv2d(spec.channels, width1, kernel, stride, padding=2)
+        conv2 = nn.Conv2d(width1, width2, 5, padding=2, groups=groups)
+        conv3 = nn.Conv2d(width2, width3, 3, padding=1)  # the only convolution over both devices
+        conv4 = nn.Conv2d(width3, width4, 3, padding=1, groups=groups)
+        conv5 = nn.Conv2d(width4, width5, 3, padding=1, groups=groups)
+        fc6 = nn.Linear(width5 * self.grid**2, config.hidden)
         fc7 = nn.Linear(config.hidden, config.hidden)
         fc8 = nn.Linear(config.hidden, len(spec.labels))
         self.features = nn.Sequential(
-            *(conv1, nn.ReLU(), *normalise(one), Pool()),
-            *(conv2, nn.ReLU(), *normalise(two), Pool()),
+            *(conv1, nn.ReLU(), *normalise(width1), Pool()),
+            *(conv2, nn.ReLU(), *normalise(width2), Pool()),
             *(conv3, nn.ReLU()),
             *(conv4, nn.ReLU()),
             *(conv5, nn.ReLU(), Pool()),
@@ -114,7 +114,7 @@ class AlexNet(Classifier):
         drop6, drop7 = nn.Dropout(config.dropout), nn.Dropout(config.dropout)
         self.classifier = (
             nn.Sequential(drop6, fc6, nn.ReLU(), drop7, fc7, nn.ReLU(), fc8)
-            if merged
+            if one_device
             else nn.Sequential(fc6, nn.ReLU(), drop6, fc7, nn.ReLU(), drop7, fc8)
         )
         for layer in (conv1, conv2, conv3, conv4, conv5, fc6, fc7, fc8):

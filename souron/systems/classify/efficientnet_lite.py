@@ -110,8 +110,8 @@ class EfficientNetLite(Classifier):
         plan = list(self.plan())
         inward = STEM
         for i, (kernel, stride, wider, maps) in enumerate(plan):
-            skipped = config.drop_blocks * i / len(plan)
-            self.blocks.append(Block(inward, maps, kernel, stride, wider, skipped))
+            drop_path = config.drop_blocks * i / len(plan)
+            self.blocks.append(Block(inward, maps, kernel, stride, wider, drop_path))
             inward = maps
         self.conv_head, self.bn1 = Convolution(inward, LAST, 1), norm(LAST)
         self.fc = nn.Linear(LAST, len(spec.labels))
@@ -151,5 +151,5 @@ class EfficientNetLite(Classifier):
 
 def eights(maps: float) -> int:
     """Round to the nearest multiple of 8, at least 8 and at least nine tenths of ``maps``."""
-    rounded = max(8, int(maps + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * maps else rounded + 8
+    multiple = max(8, int(maps + 4) // 8 * 8)
+    return multiple if multiple >= 0.9 * maps else multiple + 8

@@ -77,16 +77,16 @@ class MobileNet(Classifier):
         """Rename the published weights of version 2, whose blocks end in two layers without a name
         in common: ``conv.2``, ``conv.3`` -> ``block.2.0``, ``block.2.1``.
         """
-        named = {}
+        state_dict = {}
         for key, tensor in weights.items():
             flat = FLAT.fullmatch(key)
             if flat:
                 stem, number, kind = flat.groups()
                 mixes = tensor.ndim == 4
-                place = f"{number}.0" if mixes else f"{int(number) - 1}.1"
-                key = f"{stem}block.{place}.{kind}"
-            named[key.replace(".conv.", ".block.")] = tensor
-        return named
+                index = f"{number}.0" if mixes else f"{int(number) - 1}.1"
+                key = f"{stem}block.{index}.{kind}"
+            state_dict[key.replace(".conv.", ".block.")] = tensor
+        return state_dict
 
     def stages(self) -> list[nn.Sequential]:
         """Return the layers in stages of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""

@@ -44,8 +44,8 @@ class Timm(Classifier):
         super().__init__(config, spec)
         self.about = look_up(config.backbone)
         self.backbone = timm.create_model(config.backbone, in_chans=spec.channels, num_classes=len(spec.labels))
-        fixed = self.about.fixed_input_size
-        self.side = self.about.input_size[-1] if fixed else max(32, spec.side)
+        fixed_size = self.about.fixed_input_size
+        self.side = self.about.input_size[-1] if fixed_size else max(32, spec.side)
 
     @classmethod
     def published(cls, size: str, config: Config) -> str:
@@ -79,10 +79,10 @@ def look_up(backbone: str) -> Any:
     Raises UserError for an unknown network.
     """
     every = [*timm.list_models(), *timm.list_pretrained()]
-    known: dict[str, Any] = {name: timm.get_pretrained_cfg(name) for name in every}
-    usable = [name for name, about in known.items() if isinstance(about.classifier, str)]
+    networks: dict[str, Any] = {name: timm.get_pretrained_cfg(name) for name in every}
+    usable = [name for name, about in networks.items() if isinstance(about.classifier, str)]
     if backbone in usable:
-        return known[backbone]
+        return networks[backbone]
     near = difflib.get_close_matches(backbone, usable, 3, 0.5)
     raise UserError(
         "backbone",

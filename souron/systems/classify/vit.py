@@ -49,16 +49,16 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        stacked = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, T, 3 width)
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # (B, T, 3 width)
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, d)
-            for part in stacked.chunk(3, -1)
+            for part in qkv.chunk(3, -1)
         )
         # written out: scaled_dot_product_attention is slow in bfloat16 on a CPU, above all for
         # narrow heads
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, T, T)
-        mixed = scores.softmax(-1) @ v  # (B, heads, T, d)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))  # (B, T, width)
+        context = scores.softmax(-1) @ v  # (B, heads, T, d)
+        return self.out_proj(context.transpose(1, 2).flatten(2))  # (B, T, width)
 
 
 class Layer(nn.Module):

@@ -67,7 +67,7 @@ class BERT(TextClassifier):
         return tokens_of(self.tokenizer, texts, self.config.context)
 
     def cut(self, texts: Sequence[str]) -> int:
-        return sum(len(found) >= self.config.context for found in self.tokenizer.encode_many(list(texts)))
+        return sum(len(ids) >= self.config.context for ids in self.tokenizer.encode_many(list(texts)))
 
     @property
     def tokenizer(self) -> Any:
@@ -94,7 +94,7 @@ class BERT(TextClassifier):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens (B, T), padded with -1, to logits (B, labels)."""
         nothing = tokens < 0
-        place = torch.arange(tokens.shape[1], device=tokens.device)
-        x = self.token(tokens.clamp(min=0)) + self.place(place)
+        position = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.token(tokens.clamp(min=0)) + self.place(position)
         x = self.layers(self.drop(self.norm(x)), src_key_padding_mask=nothing)  # (B, T, width)
         return self.fc(self.drop(self.pool(x[:, 0]).tanh()))

@@ -64,26 +64,28 @@ class TFIDF(TextClassifier):
 
     def encoded(self, texts: Sequence[str]) -> list[Any]:
         """Encode each text as two rows: the numbers of its words, and 1 + ln of their counts."""
-        made = []
+        rows = []
         for text in texts:
             counts = Counter(crc32(word.encode()) % self.config.numbers for word in words(text))
             pairs = torch.tensor(list(counts.items()) or [(0, 0)], dtype=torch.float64).T
-            made.append(torch.stack([pairs[0], pairs[1].clamp(min=1).log() + (pairs[1] > 0)]))
-        return made
+            rows.append(torch.stack([pairs[0], pairs[1].clamp(min=1).log() + (pairs[1] > 0)]))
+        return rows
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
         """Fit L2-regularised logistic regression, a convex problem, by L-BFGS."""
         texts, label = list(data.cases.input), data.cases.target
+        # inverse document frequencies
         holds = torch.zeros(self.config.numbers, dtype=torch.float64)
         for text in texts:
             holds[text[0][text[1] > 0].long()] += 1
         self.rarity.copy_(((1 + len(texts)) / (1 + holds)).log() + 1)
         pairs = [self._weighed(text) for text in texts]
+        # tf-idf vectors as a sparse matrix (texts, numbers)
         row = torch.repeat_interleave(torch.tensor([len(number) for number, _value in pairs]))
-        place = torch.stack([row, torch.cat([number for number, _value in pairs])])
+        index = torch.stack([row, torch.cat([number for number, _value in pairs])])
         value = torch.cat([value for _number, value in pairs])
         size = (len(texts), self.config.numbers)
-        x = torch.sparse_coo_tensor(place, value, size, check_invariants=True).coalesce()
+        x = torch.sparse_coo_tensor(index, value, size, check_invariants=True).coalesce()
         line = self.weight.clone().requires_grad_()
         bias = self.bias.clone().requires_grad_()
         optimizer = torch.optim.LBFGS([line, bias], max_iter=10, line_search_fn="strong_wolfe")
@@ -94,16 +96,16 @@ class TFIDF(TextClassifier):
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            found = loss()
-            found.backward()
-            return found
+            objective = loss()
+            objective.backward()
+            return objective
 
         for step in range(run.start, min(run.steps, STEPS)):
             with torch.enable_grad():
-                found = optimizer.step(closure)
+                objective = optimizer.step(closure)
             self.weight.copy_(line.detach())
             self.bias.copy_(bias.detach())
-            yield Progress(step, {"log loss": torch.as_tensor(found).detach()})
+            yield Progress(step, {"log loss": torch.as_tensor(objective).detach()})
 
     def _weighed(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """Return the numbers of a text's words and their TF-IDF weights, normalised to length 1."""
@@ -113,11 +115,11 @@ class TFIDF(TextClassifier):
 
     def forward(self, texts: Any) -> Tensor:
         """Map texts from ``encoded`` to logits (B, labels)."""
-        made = []
+        logits = []
         for text in texts:
             number, value = self._weighed(text)
-            made.append(self.weight[:, number] @ value)
-        return torch.stack(made) + self.bias
+            logits.append(self.weight[:, number] @ value)
+        return torch.stack(logits) + self.bias
 
 
 def words(text: str) -> Iterator[str]:

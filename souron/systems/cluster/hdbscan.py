@@ -70,8 +70,8 @@ class HDBSCAN(Clusterer):
                 self.labels.copy_(labels)
                 self.reach.copy_(reach)
             if step >= run.start:  # a resumed run repeats the same steps
-                left = torch.tensor(1 - len(edges) / len(points))
-                yield Progress(step, {"points left": left})
+                remaining = torch.tensor(1 - len(edges) / len(points))
+                yield Progress(step, {"points left": remaining})
 
     def forward(self, points: Tensor) -> Tensor:
         if torch.equal(points, self.points):
@@ -120,11 +120,11 @@ def linkage(edges: list[Edge]) -> list[tuple[int, int, float, int]]:
         return point
 
     rows = []
-    for made, (one, other, reach) in enumerate(sorted(edges, key=lambda edge: edge[2]), count):
-        one, other = cluster(one), cluster(other)
-        parent[one] = parent[other] = made
-        size[made] = size[one] + size[other]
-        rows.append((one, other, reach, size[made]))
+    for node, (a, b, reach) in enumerate(sorted(edges, key=lambda edge: edge[2]), count):
+        a, b = cluster(a), cluster(b)
+        parent[a] = parent[b] = node
+        size[node] = size[a] + size[b]
+        rows.append((a, b, reach, size[node]))
     return rows
 
 
@@ -135,7 +135,7 @@ def condense(rows: list[tuple[int, int, float, int]], least: int) -> list[tuple[
     """
     count = len(rows) + 1
     size = [1] * count + [row[3] for row in rows]
-    condensed, clusters = [], count + 1
+    tree, clusters = [], count + 1
 
     def points_of(node: int) -> Iterator[int]:
         open_nodes = [node]
@@ -152,52 +152,55 @@ def condense(rows: list[tuple[int, int, float, int]], least: int) -> list[tuple[
         *parts, reach, _points = rows[node - count]
         density = 1 / reach if reach > 0 else float("inf")
         splits = all(size[part] >= least for part in parts)
+        # a part with too few points leaves its cluster point by point
         for part in parts:
             if size[part] < least:
-                condensed += [(own, point, density, 1) for point in points_of(part)]
+                tree += [(own, point, density, 1) for point in points_of(part)]
                 continue
             number = own
             if splits:
                 number, clusters = clusters, clusters + 1
-                condensed.append((own, number, density, size[part]))
+                tree.append((own, number, density, size[part]))
             if part >= count:
                 open_clusters.append((part, number))
             else:  # a cluster of one point, for `least` 1
-                condensed.append((number, part, density, 1))
-    return condensed
+                tree.append((number, part, density, 1))
+    return tree
 
 
-def select(condensed: list[tuple[int, int, float, int]], count: int) -> tuple[Tensor, Tensor]:
+def select(tree: list[tuple[int, int, float, int]], count: int) -> tuple[Tensor, Tensor]:
     """Select the most stable clusters of the condensed tree.
 
     Returns labels (count,), -1 for noise, and the largest reachability (count,) at which each
     point's cluster holds together, 0 for noise.
     """
-    begins = {count: 0.0} | {part: density for _, part, density, _ in condensed if part >= count}
+    begins = {count: 0.0} | {part: density for _, part, density, _ in tree if part >= count}
     stability: dict[int, float] = defaultdict(float)
     parts, parent = defaultdict(list), {}
-    for own, part, density, points in condensed:
+    for own, part, density, points in tree:
         if density > begins[own]:  # duplicate points leave at infinite density
             stability[own] += (min(density, 1e30) - min(begins[own], 1e30)) * points
         parent[part] = own
         if part >= count:
             parts[own].append(part)
 
-    chosen = set()
+    # excess of mass: a cluster, or its parts where they are more stable together
+    selection = set()
     for own in sorted(begins, reverse=True):  # parts before the clusters that contain them
         of_parts = sum(stability[part] for part in parts[own])
         if own == count or (parts[own] and of_parts > stability[own]):
             stability[own] = of_parts
         else:
-            chosen.add(own)
+            selection.add(own)
     numbers: dict[int, int] = {}
     for own in sorted(begins):  # the outermost selected cluster counts
         above = parent.get(own)
         if above in numbers:
             numbers[own] = numbers[above]
-        elif own in chosen:
+        elif own in selection:
             numbers[own] = len(set(numbers.values()))
 
+    # each point has the label of its outermost selected cluster
     outermost: dict[int, int] = {}
     for own, number in numbers.items():
         outermost.setdefault(number, own)

@@ -70,26 +70,26 @@ class Hierarchical(Clusterer):
                 exit=4,
             )
         self.points.copy_(points)
-        joined: list[tuple[int, int, float]] = []  # a point of each cluster, distance
+        merges: list[tuple[int, int, float]] = []  # a point of each cluster, distance
         for step, pair in zip(range(run.steps), chain(points, self.config.linkage), strict=False):
-            joined.append(pair)
+            merges.append(pair)
             if step >= run.start:  # a resumed run repeats the earlier merges
-                left = torch.tensor(1 - len(joined) / count)
+                remaining = torch.tensor(1 - len(merges) / count)
                 # sorting at every step would take N^2 log N
-                if len(joined) == min(count - 1, run.steps) or (step + 1) % (count // 10 + 1) == 0:
-                    self.tree.copy_(sorted_tree(joined, count))
-                yield Progress(step, {"clusters left": left})
+                if len(merges) == min(count - 1, run.steps) or (step + 1) % (count // 10 + 1) == 0:
+                    self.tree.copy_(sorted_tree(merges, count))
+                yield Progress(step, {"clusters left": remaining})
 
     def cut(self, groups: int) -> Tensor:
         """Return labels (cases,) for that many clusters, numbered by their first points.
 
         There are more clusters if the tree is unfinished.
         """
-        done = self.tree[self.tree[:, 3] > 0]
+        merges = self.tree[self.tree[:, 3] > 0]
         count = len(self.points)
-        parent = list(range(count + len(done)))
-        for row, (one, other) in enumerate(done[: max(0, count - groups), :2].long().tolist()):
-            parent[one] = parent[other] = count + row
+        parent = list(range(count + len(merges)))
+        for row, (a, b) in enumerate(merges[: max(0, count - groups), :2].long().tolist()):
+            parent[a] = parent[b] = count + row
         for node in reversed(range(len(parent))):  # parents have larger numbers
             parent[node] = parent[parent[node]]
         numbers: dict[int, int] = {}
@@ -117,6 +117,7 @@ def chain(points: Tensor, linkage: str) -> Iterator[tuple[int, int, float]]:
     for _joining in range(len(points) - 1):
         if not path:
             path.append(int(alive.int().argmax()))
+        # follow nearest neighbours until two are each other's
         while True:
             row = distance[path[-1]]
             near = int(row.argmin())
@@ -124,17 +125,18 @@ def chain(points: Tensor, linkage: str) -> Iterator[tuple[int, int, float]]:
             if len(path) > 1 and row[path[-2]] <= row[near]:
                 break
             path.append(near)
-        gone, kept = path.pop(), path.pop()
-        apart = distance[gone, kept]
-        yield gone, kept, float(apart)
+        absorbed, survivor = path.pop(), path.pop()
+        apart = distance[absorbed, survivor]
+        yield absorbed, survivor, float(apart)
 
-        merged = lance_williams(distance[gone], distance[kept], apart, size, gone, kept, linkage)
-        alive[gone] = False
-        merged[~alive] = torch.inf
-        merged[kept] = torch.inf
-        distance[kept], distance[:, kept] = merged, merged
-        distance[gone], distance[:, gone] = torch.inf, torch.inf
-        size[kept] += size[gone]
+        # distances of the merged cluster
+        updated = lance_williams(distance[absorbed], distance[survivor], apart, size, absorbed, survivor, linkage)
+        alive[absorbed] = False
+        updated[~alive] = torch.inf
+        updated[survivor] = torch.inf
+        distance[survivor], distance[:, survivor] = updated, updated
+        distance[absorbed], distance[:, absorbed] = torch.inf, torch.inf
+        size[survivor] += size[absorbed]
 
 
 def lance_williams(first: Tensor, second: Tensor, apart: Tensor, size: Tensor, a: int, b: int, linkage: str) -> Tensor:
@@ -149,7 +151,7 @@ def lance_williams(first: Tensor, second: Tensor, apart: Tensor, size: Tensor, a
     return (square / (size[a] + size[b] + size)).clamp(min=0).sqrt()
 
 
-def sorted_tree(joined: list[tuple[int, int, float]], count: int) -> Tensor:
+def sorted_tree(merges: list[tuple[int, int, float]], count: int) -> Tensor:
     """Return the merges by distance, (count - 1, 4): both clusters, distance, points.
 
     The points are 0..count-1, and row r makes cluster count + r. Rows without a merge are 0.
@@ -163,11 +165,11 @@ def sorted_tree(joined: list[tuple[int, int, float]], count: int) -> Tensor:
         return point
 
     rows = []
-    for made, (one, other, distance) in enumerate(sorted(joined, key=lambda pair: pair[2]), count):
-        low, high = sorted((cluster(one), cluster(other)))
-        parent[low] = parent[high] = made
-        size[made] = size[low] + size[high]
-        rows.append((low, high, distance, size[made]))
+    for node, (a, b, distance) in enumerate(sorted(merges, key=lambda pair: pair[2]), count):
+        low, high = sorted((cluster(a), cluster(b)))
+        parent[low] = parent[high] = node
+        size[node] = size[low] + size[high]
+        rows.append((low, high, distance, size[node]))
     tree = torch.zeros(count - 1, 4, dtype=torch.float64)
     tree[: len(rows)] = torch.tensor(rows, dtype=torch.float64).view(-1, 4)
     return tree

@@ -51,6 +51,7 @@ class KMeans(Clusterer):
             self.centres.copy_(far_apart(points, self.config.groups))
         before = torch.full((len(points),), -1, device=points.device)
         for step in range(run.start, run.steps):
+            # assign each point to its nearest centre, then move the centres to the means
             nearest = self(points)
             if torch.equal(nearest, before):
                 return
@@ -76,17 +77,17 @@ class KMeans(Clusterer):
 
 def far_apart(points: Tensor, groups: int) -> Tensor:
     """Sample initial centres (groups, D) from the points (N, D) by k-means++. Raises UserError."""
-    chosen = [int(torch.randint(len(points), ()))]
+    centers = [int(torch.randint(len(points), ()))]
     distance = torch.full((len(points),), torch.inf, device=points.device)
-    while len(chosen) < groups:
-        distance = distance.minimum((points - points[chosen[-1]]).square().sum(1))
+    while len(centers) < groups:
+        distance = distance.minimum((points - points[centers[-1]]).square().sum(1))
         if not distance.any():
             raise UserError(
                 "groups",
-                _("{found} different points for {groups} groups").format(found=len(chosen), groups=groups),
+                _("{found} different points for {groups} groups").format(found=len(centers), groups=groups),
                 expected=_("at least one point for each group"),
-                fix=f"groups={len(chosen)}",
+                fix=f"groups={len(centers)}",
                 exit=3,
             )
-        chosen.append(int(distance.multinomial(1)))
-    return points[chosen]
+        centers.append(int(distance.multinomial(1)))
+    return points[centers]

@@ -78,16 +78,16 @@ class GPT(LanguageModel):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         matrices = [weight for weight in self.decoder.matrices() if weight.requires_grad]
-        known = {id(weight) for weight in matrices}
-        others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
+        matrix_ids = {id(weight) for weight in matrices}
+        others = [w for w in self.parameters() if w.requires_grad and id(w) not in matrix_ids]
         rate = self.config.rate * LESSONS[self.spec.lesson]
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
-    def memory(self, rows: int = 1) -> Cache:
-        return self.decoder.memory(rows)
+    def kv_cache(self, rows: int = 1) -> Cache:
+        return self.decoder.kv_cache(rows)
 
-    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
-        return self.decoder(tokens.to(self.device), memory, last=True)[:, -1]
+    def read_many(self, tokens: Tensor, cache: Cache) -> Tensor:
+        return self.decoder(tokens.to(self.device), cache, last=True)[:, -1]
 
 
 def begin(part: nn.Module) -> None:

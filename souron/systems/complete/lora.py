@@ -111,7 +111,7 @@ class LoRA(LanguageModel):
     def forward(self, tokens: Tensor) -> Tensor:
         return self.frozen.held[2](tokens, change=self.change)
 
-    def change(self, layer: int, name: str, given: Tensor, out: Tensor) -> Tensor:
+    def change(self, layer: int, name: str, x: Tensor, out: Tensor) -> Tensor:
         """Add the adapters' output to that of the matrix ``name``."""
         for target in self.config.targets:
             matrix, rows, _inward = self.places[target]
@@ -119,7 +119,7 @@ class LoRA(LanguageModel):
                 continue
             a, b = self.a[f"{layer}_{target}"], self.b[f"{layer}_{target}"]
             scale = self.config.alpha / self.config.rank
-            more = (given.to(a.dtype) @ a.T @ b.T * scale).to(out.dtype)
+            more = (x.to(a.dtype) @ a.T @ b.T * scale).to(out.dtype)
             after = out.shape[-1] - rows.stop
             out = out + nn.functional.pad(more, (rows.start, after))
         return out
@@ -148,16 +148,16 @@ class LoRA(LanguageModel):
 
     def read_adapter(self, folder: Path) -> None:
         """Read an adapter of ``write_adapter`` or peft. Raises UserError for other shapes."""
-        given = files.read_tensors(folder / "adapter_model.safetensors")[0]
+        tensors = files.read_tensors(folder / "adapter_model.safetensors")[0]
         names = dict(peft_names(self.config, self.frozen.held[2].structure.layers))
-        own = {name: given[theirs] for name, theirs in names.items() if theirs in given}
+        own = {name: tensors[theirs] for name, theirs in names.items() if theirs in tensors}
         checkpoint.fill(self, own, folder)
 
-    def memory(self, rows: int = 1) -> Cache:
-        return self.frozen.held[2].memory(rows, self.context)
+    def kv_cache(self, rows: int = 1) -> Cache:
+        return self.frozen.held[2].kv_cache(rows, self.context)
 
-    def read_many(self, tokens: Tensor, memory: Cache) -> Tensor:
-        return self.frozen.held[2](tokens, memory, last=True, change=self.change)[:, -1]
+    def read_many(self, tokens: Tensor, cache: Cache) -> Tensor:
+        return self.frozen.held[2](tokens, cache, last=True, change=self.change)[:, -1]
 
 
 def places(structure: Any) -> dict[str, tuple[str, slice, int]]:

@@ -52,30 +52,30 @@ class Ngram(LanguageModel):
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Count all n-grams in the training texts."""
-        texts = [each.ids for each in data.cases.input]  # type: ignore[attr-defined]
-        some = next(data.once(4))  # type: ignore[attr-defined]
+        texts = [case.ids for case in data.cases.input]  # type: ignore[attr-defined]
+        batch = next(data.once(4))  # type: ignore[attr-defined]
         self.counts1 = torch.cat(texts).bincount(minlength=self.spec.vocabulary).float()
         for order in range(2, self.config.order + 1):
-            yield Progress(order - 2, {"model": self.loss(some)})
+            yield Progress(order - 2, {"model": self.loss(batch)})
             keys = torch.cat([self._keys(text, order) for text in texts])
-            found, counts = keys.unique(return_counts=True)
-            setattr(self, f"keys{order}", found)
+            ngrams, counts = keys.unique(return_counts=True)
+            setattr(self, f"keys{order}", ngrams)
             setattr(self, f"counts{order}", counts.float())
-        yield Progress(self.config.order - 1, {"model": self.loss(some)})
+        yield Progress(self.config.order - 1, {"model": self.loss(batch)})
 
     def _keys(self, text: Tensor, order: int) -> Tensor:
         """Encode each n-gram of (n,) tokens as one number: (n - order + 1,)."""
         count = len(text) - order + 1
         key = torch.zeros(max(0, count), dtype=torch.long, device=text.device)
-        for place in range(order):
-            key = key * self.spec.vocabulary + text[place : place + max(0, count)]
+        for position in range(order):
+            key = key * self.spec.vocabulary + text[position : position + max(0, count)]
         return key
 
-    def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
+    def read_many(self, tokens: Tensor, cache: Any) -> Tensor:
         """Append tokens to the cache; only the last ``order`` tokens matter."""
-        memory.ids = torch.cat([memory.ids[:, : memory.length], tokens], 1)
-        memory.length = memory.ids.shape[1]
-        return self(memory.ids[:, -self.config.order :].to(self.device))[:, -1]
+        cache.ids = torch.cat([cache.ids[:, : cache.length], tokens], 1)
+        cache.length = cache.ids.shape[1]
+        return self(cache.ids[:, -self.config.order :].to(self.device))[:, -1]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return log probabilities (B, T, vocabulary)."""
@@ -84,27 +84,27 @@ class Ngram(LanguageModel):
         share = (self.counts1 + 1) / (self.counts1.sum() + size)
         chance = share.expand(len(flat), -1)
         before = flat.clone()  # the preceding tokens as one number
-        place = torch.arange(tokens.shape[1], device=tokens.device).repeat(len(tokens))
+        position = torch.arange(tokens.shape[1], device=tokens.device).repeat(len(tokens))
         for order in range(2, self.config.order + 1):
-            chance = self._refined(chance, before, place >= order - 2, order)
-            shifted = tokens.roll(order - 1, 1).flatten()
-            before = before + shifted * size ** (order - 1)
+            chance = self._refined(chance, before, position >= order - 2, order)
+            previous = tokens.roll(order - 1, 1).flatten()
+            before = before + previous * size ** (order - 1)
         return chance.log().view(*tokens.shape, size)
 
-    def _refined(self, chance: Tensor, before: Tensor, known: Tensor, order: int) -> Tensor:
+    def _refined(self, chance: Tensor, before: Tensor, complete: Tensor, order: int) -> Tensor:
         """Interpolate probabilities (n, vocabulary) with the counts after the preceding tokens."""
         keys, counts = getattr(self, f"keys{order}"), getattr(self, f"counts{order}")
         size, discount = self.spec.vocabulary, self.config.discount
         first = torch.searchsorted(keys, before * size)
         end = torch.searchsorted(keys, (before + 1) * size)
-        followers = torch.where(known, end - first, 0)
+        followers = torch.where(complete, end - first, 0)
         row = torch.repeat_interleave(followers)
         entry = first[row] + torch.arange(len(row), device=row.device) - (followers.cumsum(0) - followers)[row]
-        found = counts[entry]
-        total = torch.zeros(len(before), device=found.device).index_add_(0, row, found)
-        seen = followers > 0
-        rest = torch.where(seen, discount * followers / total.clamp(min=1), 1.0)
-        refined = chance * rest[:, None]
-        own = (found - discount) / total[row]
-        refined.view(-1).index_add_(0, row * size + keys[entry] % size, own)
-        return refined
+        count = counts[entry]
+        total = torch.zeros(len(before), device=count.device).index_add_(0, row, count)
+        continued = followers > 0
+        rest = torch.where(continued, discount * followers / total.clamp(min=1), 1.0)
+        mixture = chance * rest[:, None]
+        own = (count - discount) / total[row]
+        mixture.view(-1).index_add_(0, row * size + keys[entry] % size, own)
+        return mixture

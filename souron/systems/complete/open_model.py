@@ -116,9 +116,9 @@ class OpenModel(LanguageModel):
         with torch.inference_mode():
             return self.held[2](tokens)
 
-    def memory(self, rows: int = 1) -> Any:
-        return self.held[2].memory(rows, self.context)
+    def kv_cache(self, rows: int = 1) -> Any:
+        return self.held[2].kv_cache(rows, self.context)
 
-    def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
+    def read_many(self, tokens: Tensor, cache: Any) -> Tensor:
         decoder = self.quick if tokens.numel() == 1 else self.held[2]
-        return decoder(tokens, memory, last=True)[:, -1]
+        return decoder(tokens, cache, last=True)[:, -1]

@@ -69,8 +69,8 @@ class RelativeAttention(nn.Module):
             score = score + skewed(relative) + ahead
         else:
             score = score + relative
-        seen = (score * queries.shape[3] ** -0.5).softmax(3).to(values.dtype) @ values
-        return self.out(seen.transpose(1, 2).flatten(2))
+        context = (score * queries.shape[3] ** -0.5).softmax(3).to(values.dtype) @ values
+        return self.out(context.transpose(1, 2).flatten(2))
 
 
 def skewed(by_distance: Tensor) -> Tensor:
@@ -138,8 +138,8 @@ class MusicTransformer(Composer):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         matrices = [weight for weight in self.layers.parameters() if weight.ndim == 2]
-        known = {id(weight) for weight in matrices}
-        others = [weight for weight in self.parameters() if id(weight) not in known]
+        matrix_ids = {id(weight) for weight in matrices}
+        others = [weight for weight in self.parameters() if id(weight) not in matrix_ids]
         rate = self.config.rate
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 

@@ -62,15 +62,15 @@ class NgramVoices(Composer):
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Count all moves in the training pieces, one context length per step."""
         pieces = [piece.long() for piece in data.cases.input]  # type: ignore[attr-defined]
-        some = next(data.once(4))  # type: ignore[attr-defined]
+        batch = next(data.once(4))  # type: ignore[attr-defined]
         contexts = torch.cat([self.contexts(piece[None])[0] for piece in pieces])  # (n, RUNGS)
         moves = torch.cat([moved(piece[:, TOKEN], reference(piece)) for piece in pieces])
         for rung in range(self.config.rungs):
-            yield Progress(rung, {"model": self.loss(some)})
+            yield Progress(rung, {"model": self.loss(batch)})
             keys, counts = (contexts[:, rung] * MOVES + moves).unique(return_counts=True)
             setattr(self, f"keys{rung}", keys)
             setattr(self, f"counts{rung}", counts.float())
-        yield Progress(self.config.rungs, {"model": self.loss(some)})
+        yield Progress(self.config.rungs, {"model": self.loss(batch)})
 
     def contexts(self, rows: Tensor) -> Tensor:
         """Encode the contexts of each token as numbers: (B, T, 5) -> (B, T, RUNGS)."""
@@ -110,15 +110,15 @@ class NgramVoices(Composer):
         first = torch.searchsorted(keys, context * MOVES)
         followers = torch.searchsorted(keys, (context + 1) * MOVES) - first
         row = torch.repeat_interleave(followers)
-        place = torch.arange(len(row), device=row.device) - (followers.cumsum(0) - followers)[row]
-        found = counts[first[row] + place]
-        total = torch.zeros_like(chance[:, 0]).index_add_(0, row, found)
+        offset = torch.arange(len(row), device=row.device) - (followers.cumsum(0) - followers)[row]
+        count = counts[first[row] + offset]
+        total = torch.zeros_like(chance[:, 0]).index_add_(0, row, count)
         discount = self.config.discount
         rest = torch.where(followers > 0, discount * followers / total.clamp(min=1), 1.0)
-        refined = chance * rest[:, None]
-        own = (found - discount) / total[row]
-        refined.view(-1).index_add_(0, row * MOVES + keys[first[row] + place] % MOVES, own)
-        return refined
+        mixture = chance * rest[:, None]
+        own = (count - discount) / total[row]
+        mixture.view(-1).index_add_(0, row * MOVES + keys[first[row] + offset] % MOVES, own)
+        return mixture
 
 
 def reference(rows: Tensor) -> Tensor:

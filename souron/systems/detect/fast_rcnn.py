@@ -146,19 +146,19 @@ class FastRCNN(Detector):
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return per image boxes (n, labels, 4) of the regions, and scores (n, labels)."""
-        x, found = self.map_of(image), []
+        x, outputs = self.map_of(image), []
         for row, picture in enumerate(image):
             region = proposals(picture)
             logit, offset = self.outputs(x[row : row + 1], [region])
             box = decode(offset, region[:, None], SCALE).clamp(0, image.shape[-1])
-            found.append((box, logit.softmax(1)[:, 1:]))
-        return found
+            outputs.append((box, logit.softmax(1)[:, 1:]))
+        return outputs
 
     def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:
         return [suppressed(box, score, conf, iou) for box, score in self(image)]
 
     def loss(self, batch: Proposed) -> Tensor:
-        chosen, mine = [], []
+        samples, mine = [], []
         for row, truth in enumerate(batch.target):
             region = batch.regions[row] if len(batch.regions) else truth[:0, 1:]
             if not len(region):
@@ -167,13 +167,13 @@ class FastRCNN(Detector):
             owner = match(region, truth[:, 1:])
             rows = drawn(owner, self.config.regions, SHARE)
             background = truth.new_tensor([[-1.0, 0, 0, 1, 1]])
-            chosen.append(region[rows])
+            samples.append(region[rows])
             mine.append(torch.cat([truth, background])[owner[rows]])  # -1 selects the last row
-        logit, offset = self.outputs(self.map_of(batch.image), chosen)
-        box, true = torch.cat(chosen), torch.cat(mine)
+        logit, offset = self.outputs(self.map_of(batch.image), samples)
+        box, true = torch.cat(samples), torch.cat(mine)
         label, on = true[:, 0].long(), (true[:, 0] >= 0).nonzero().flatten()
-        wanted = encode(true[on, 1:], box[on], SCALE)
-        edges = F.smooth_l1_loss(offset[on, label[on]], wanted, reduction="sum")
+        target = encode(true[on, 1:], box[on], SCALE)
+        edges = F.smooth_l1_loss(offset[on, label[on]], target, reduction="sum")
         return F.cross_entropy(logit, 1 + label) + edges / max(1, len(box))
 
     def updates(self, batch: Proposed, step: int) -> Iterator[tuple[str, Tensor]]:

@@ -199,25 +199,27 @@ class NanoDet(Detector):
 
     def loss(self, batch: Batch) -> Tensor:
         label, edge, sizes = self.raw(batch.image)
-        place, stride = places(sizes, label.device)
-        score, box = label.sigmoid(), boxes(edge, place, stride)
-        owner = torch.stack([assign(place, stride, sizes, truth) for truth in batch.target])
+        center, stride = places(sizes, label.device)
+        score, box = label.sigmoid(), boxes(edge, center, stride)
+        owner = torch.stack([assign(center, stride, sizes, truth) for truth in batch.target])
         on = owner >= 0  # (B, A)
         pairs = zip(batch.target, owner, strict=True)
         mine = torch.cat([truth[own[own >= 0]] for truth, own in pairs])  # (cells, 5)
-        where, near = (each.expand(len(on), -1, -1)[on] for each in (place, stride))
-        wanted = torch.zeros_like(label)
+        where, near = (part.expand(len(on), -1, -1)[on] for part in (center, stride))
+        # quality focal loss: the class target is the IoU of the predicted box
+        target = torch.zeros_like(label)
         with torch.no_grad():
             fit = overlaps(box[on], mine[:, 1:]).diagonal()
             weight = score[on].amax(1)  # boxes of confident cells count more
-            wanted[on] = F.one_hot(mine[:, 0].long(), label.shape[2]) * fit[:, None]
+            target[on] = F.one_hot(mine[:, 0].long(), label.shape[2]) * fit[:, None]
+        # distances of the edges in strides, and the boxes' GIoU
         far = torch.cat([where - mine[:, 1:3], mine[:, 3:] - where], 1) / near
         edges = distribution_focal(edge[on], far.clamp(0, BINS - 1.1))
         unlike = 1 - giou(box[on], mine[:, 1:])
-        placed = (weight * (BOX * unlike + EDGE * edges)).sum() / weight.sum().clamp(min=1e-6)
-        quality = F.binary_cross_entropy_with_logits(label, wanted, reduction="none")
-        quality = (wanted - score).square() * quality
-        return quality.sum() / max(1, len(mine)) + placed
+        box_loss = (weight * (BOX * unlike + EDGE * edges)).sum() / weight.sum().clamp(min=1e-6)
+        quality = F.binary_cross_entropy_with_logits(label, target, reduction="none")
+        quality = (target - score).square() * quality
+        return quality.sum() / max(1, len(mine)) + box_loss
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
@@ -231,9 +233,9 @@ class NanoDet(Detector):
         if not len(truth):
             return [self.candidates(image), self.surest(image)]
         label, _edge, sizes = self.raw(image)
-        place, stride = places(sizes, image.device)
-        on = assign(place, stride, sizes, truth) >= 0
-        squares = torch.cat([place - stride / 2, place + stride / 2], 1)[on]
+        center, stride = places(sizes, image.device)
+        on = assign(center, stride, sizes, truth) >= 0
+        squares = torch.cat([center - stride / 2, center + stride / 2], 1)[on]
         title, caption = (
             _("Anchor points that learn"),
             _(
@@ -244,34 +246,37 @@ class NanoDet(Detector):
         return [Explained(title, caption, squares, label[0, on].sigmoid().amax(1)), self.surest(image)]
 
 
-def boxes(edge: Tensor, place: Tensor, stride: Tensor) -> Tensor:
+def boxes(edge: Tensor, center: Tensor, stride: Tensor) -> Tensor:
     """Decode bins (B, A, 4 BINS) to boxes (B, A, 4) in pixels, each edge at its mean distance."""
     bins = torch.arange(float(BINS), device=edge.device)
     distance = edge.unflatten(2, (4, BINS)).softmax(3) @ bins * stride
-    return torch.cat([place - distance[..., :2], place + distance[..., 2:]], 2)
+    return torch.cat([center - distance[..., :2], center + distance[..., 2:]], 2)
 
 
 @torch.no_grad()
-def assign(place: Tensor, stride: Tensor, sizes: list[tuple[int, int]], truth: Tensor) -> Tensor:
+def assign(center: Tensor, stride: Tensor, sizes: list[tuple[int, int]], truth: Tensor) -> Tensor:
     """Assign an object of ``truth`` (n, 5) to each cell: indices (A,), -1 for background (ATSS)."""
-    owner = torch.full((len(place),), -1, device=place.device)
+    owner = torch.full((len(center),), -1, device=center.device)
     if not len(truth):
         return owner
-    squares = torch.cat([place - SQUARE / 2 * stride, place + SQUARE / 2 * stride], 1)
+    squares = torch.cat([center - SQUARE / 2 * stride, center + SQUARE / 2 * stride], 1)
     overlap = overlaps(truth[:, 1:], squares)  # (n, A)
-    far = torch.cdist((truth[:, 1:3] + truth[:, 3:]) / 2, place)
+    far = torch.cdist((truth[:, 1:3] + truth[:, 3:]) / 2, center)
+    # candidates: the nearest cells on each level
     near, start = torch.zeros_like(overlap, dtype=torch.bool), 0
     for height, width in sizes:
         cells = far[:, start : start + height * width]
         nearest = cells.topk(min(NEAREST, cells.shape[1]), largest=False).indices + start
         near.scatter_(1, nearest, True)
         start += height * width
-    some = overlap.masked_fill(~near, 0)
+    candidates = overlap.masked_fill(~near, 0)
+    # the threshold: mean plus standard deviation of the candidates' IoU
     count = near.sum(1, keepdim=True)
-    mean = some.sum(1, keepdim=True) / count
-    spread = ((some - mean).square() * near).sum(1, keepdim=True) / (count - 1).clamp(min=1)
-    inside = torch.cat([place - truth[:, None, 1:3], truth[:, None, 3:] - place], 2).amin(2) > 0
-    chosen = near & inside & (overlap >= mean + spread.sqrt())
-    best, own = overlap.masked_fill(~chosen, -1).max(0)
+    mean = candidates.sum(1, keepdim=True) / count
+    spread = ((candidates - mean).square() * near).sum(1, keepdim=True) / (count - 1).clamp(min=1)
+    inside = torch.cat([center - truth[:, None, 1:3], truth[:, None, 3:] - center], 2).amin(2) > 0
+    positive = near & inside & (overlap >= mean + spread.sqrt())
+    # of several objects a cell takes the one with the largest IoU
+    best, own = overlap.masked_fill(~positive, -1).max(0)
     owner[best >= 0] = own[best >= 0]
     return owner

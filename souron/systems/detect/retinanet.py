@@ -98,9 +98,9 @@ class Pyramid(nn.Module):
         self.p6 = nn.Conv2d(inward[-1] if of_backbone else maps, maps, 3, 2)
         self.p7 = nn.Conv2d(maps, maps, 3, 2)
 
-    def forward(self, found: Sequence[Tensor]) -> list[Tensor]:
-        *levels, _pooled = self.fpn(found)
-        sixth = self.p6(F.pad(found[-1] if self.of_backbone else levels[-1], AROUND))
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        *levels, _pooled = self.fpn(features)
+        sixth = self.p6(F.pad(features[-1] if self.of_backbone else levels[-1], AROUND))
         return [*levels, sixth, self.p7(F.pad(F.relu(sixth), AROUND))]
 
 
@@ -174,12 +174,12 @@ class RetinaNet(Detector):
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return torchvision's weights by their names here, without the background's scores."""
-        known, found = of_backbone(self.backbone, "backbone.body.", "backbone."), {}
+        renaming, state_dict = of_backbone(self.backbone, "backbone.body.", "backbone."), {}
         for name, tensor in weights.items():
-            key = known.get(name) or replaced(name, NAMES)
+            key = renaming.get(name) or replaced(name, NAMES)
             last = key.startswith("label.last.")
-            found[key] = tensor.unflatten(0, (ANCHORS, -1))[:, 1:].flatten(0, 1) if last else tensor
-        return with_counts(self, found)
+            state_dict[key] = tensor.unflatten(0, (ANCHORS, -1))[:, 1:].flatten(0, 1) if last else tensor
+        return with_counts(self, state_dict)
 
     def outputs(self, image: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Return logits (B, A, labels), offsets (B, A, 4), and the anchors (a, 4) of each level."""
@@ -228,15 +228,15 @@ class RetinaNet(Detector):
             loss = loss + (scores.sum() + boxes) / max(1, len(mine))
         return loss / len(batch.target)
 
-    def label_loss(self, logit: Tensor, wanted: Tensor) -> Tensor:
-        return focal(logit, wanted, self.config.gamma, self.config.alpha)
+    def label_loss(self, logit: Tensor, target: Tensor) -> Tensor:
+        return focal(logit, target, self.config.gamma, self.config.alpha)
 
     def wanted(self, owner: Tensor, truth: Tensor) -> Tensor:
         """Return the true label of each anchor (A, labels), all 0 for background."""
-        wanted = torch.zeros(len(owner), len(self.spec.labels), device=owner.device)
+        target = torch.zeros(len(owner), len(self.spec.labels), device=owner.device)
         on = (owner >= 0).nonzero().flatten()
-        wanted[on, truth[owner[on], 0].long()] = 1
-        return wanted
+        target[on, truth[owner[on], 0].long()] = 1
+        return target
 
     def box_loss(self, offset: Tensor, anchor: Tensor, true: Tensor) -> Tensor:
         """Sum the loss of the offsets (n, 4) of positive anchors (n, 4) for their objects (n, 4)."""
@@ -271,11 +271,11 @@ class RetinaNet(Detector):
 
     def where_loss_lies(self, levels: Sequence[Tensor], logit: Tensor, owner: Tensor, truth: Tensor) -> Maps:
         """Return the loss of the labels in each cell, as cross-entropy and as focal loss."""
-        wanted, side = self.wanted(owner, truth), levels[0].shape[2:]
-        plain = F.binary_cross_entropy_with_logits(logit, wanted, reduction="none")
+        target, side = self.wanted(owner, truth), levels[0].shape[2:]
+        plain = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
         maps, shares = [], []
-        for name, each in ((_("cross-entropy"), plain), (_("focal loss"), self.label_loss(logit, wanted))):
-            loss = each.sum(1) * (owner != BETWEEN)  # (A,)
+        for name, losses in ((_("cross-entropy"), plain), (_("focal loss"), self.label_loss(logit, target))):
+            loss = losses.sum(1) * (owner != BETWEEN)  # (A,)
             parts = zip(levels, loss.split([x[0, 0].numel() * ANCHORS for x in levels]), strict=True)
             cells = [part.view(1, 1, *x.shape[2:], ANCHORS).sum(4) for x, part in parts]
             heat = torch.stack([F.interpolate(cell, side)[0, 0] for cell in cells]).sum(0)

@@ -85,20 +85,20 @@ class Pyramid(nn.Module):
         self.aspects: tuple[tuple[int, ...], ...] = ((2, 3),) * len(self.maps)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        found = list(self.first(image))
+        features = list(self.first(image))
         for block in self.extra:
-            found.append(block(found[-1]))
-        return found
+            features.append(block(features[-1]))
+        return features
 
 
 def shapes(scale: float, following: float, aspects: Sequence[int]) -> list[tuple[float, float]]:
     """Return the width and height of a cell's default boxes, as shares of the side."""
     between = (scale * following) ** 0.5
-    found = [(scale, scale), (between, between)]
+    sizes = [(scale, scale), (between, between)]
     for aspect in aspects:
         wide, high = scale * aspect**0.5, scale / aspect**0.5
-        found += [(wide, high), (high, wide)]
-    return [(min(1.0, wide), min(1.0, high)) for wide, high in found]
+        sizes += [(wide, high), (high, wide)]
+    return [(min(1.0, wide), min(1.0, high)) for wide, high in sizes]
 
 
 @torch.no_grad()
@@ -110,23 +110,23 @@ def match(default: Tensor, true: Tensor) -> Tensor:
     most, owner = overlap.max(0)
     owner[most < ENOUGH] = -1
     for _object in true:  # the best box of each object, the best pair first
-        row, place = divmod(int(overlap.argmax()), len(default))
-        owner[place] = row
-        overlap[row], overlap[:, place] = -1, -1
+        row, best = divmod(int(overlap.argmax()), len(default))
+        owner[best] = row
+        overlap[row], overlap[:, best] = -1, -1
     return owner
 
 
 @torch.no_grad()
-def hardest(loss: Tensor, matched: Tensor) -> Tensor:
-    """Select as hard negatives (B, A) the boxes of largest ``loss`` not ``matched``.
+def hardest(loss: Tensor, positive: Tensor) -> Tensor:
+    """Select as hard negatives (B, A) the boxes of largest ``loss`` not ``positive``.
 
     Each image has three of them per matched box.
     """
-    order = loss.masked_fill(matched, -1).argsort(stable=True, dim=1, descending=True)
+    order = loss.masked_fill(positive, -1).argsort(stable=True, dim=1, descending=True)
     rank = torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
     )
-    return (rank < NEGATIVES * matched.sum(1, keepdim=True).clamp(min=1)) & ~matched
+    return (rank < NEGATIVES * positive.sum(1, keepdim=True).clamp(min=1)) & ~positive
 
 
 class SSD(Detector):
@@ -200,14 +200,14 @@ class SSD(Detector):
 
     def defaults(self, sizes: Sequence[Sequence[int]], image: Tensor) -> Tensor:
         """Return the default boxes (A, 4) of feature maps of these sizes."""
-        side, found = image.shape[-1], []
+        side, boxes = image.shape[-1], []
         for level, shape in enumerate(self.shapes(len(sizes))):
             height, width = sizes[level]
             pixels = torch.tensor(shape, device=image.device) * side
             strides = self.backbone.strides
             stride = strides[level] if strides else side / width
-            found.append(around(height, width, stride, pixels))
-        return torch.cat(found)
+            boxes.append(around(height, width, stride, pixels))
+        return torch.cat(boxes)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         offset, logit, default = self.outputs(image)
@@ -241,23 +241,23 @@ class SSD(Detector):
     def loss(self, batch: Batch) -> Tensor:
         offset, logit, default = self.outputs(batch.image)
         owner = torch.stack([match(default, truth[:, 1:]) for truth in batch.target])  # (B, A)
-        matched = owner >= 0
+        positive = owner >= 0
         mine = torch.cat(
             [truth[own[own >= 0]] for truth, own in zip(batch.target, owner, strict=True)]
         )  # (matched boxes, 5)
-        wanted = torch.zeros_like(owner)
-        wanted[matched] = 1 + mine[:, 0].long()
-        label = self.label_loss(logit, wanted)
-        learnt = matched | hardest(label, matched)
-        true = encode(mine[:, 1:], default.expand(len(owner), -1, -1)[matched], SCALE)
-        edges = F.smooth_l1_loss(offset[matched], true, reduction="sum")
-        return (edges + label[learnt].sum()) / max(1, len(mine))
+        target = torch.zeros_like(owner)
+        target[positive] = 1 + mine[:, 0].long()
+        label = self.label_loss(logit, target)
+        sampled = positive | hardest(label, positive)
+        true = encode(mine[:, 1:], default.expand(len(owner), -1, -1)[positive], SCALE)
+        edges = F.smooth_l1_loss(offset[positive], true, reduction="sum")
+        return (edges + label[sampled].sum()) / max(1, len(mine))
 
-    def label_loss(self, logit: Tensor, wanted: Tensor) -> Tensor:
+    def label_loss(self, logit: Tensor, target: Tensor) -> Tensor:
         """Return the loss (B, A) of logits (B, A, 1 + labels) for true labels (B, A)."""
         if self.config.mobile != "v2":
-            return F.cross_entropy(logit.transpose(1, 2), wanted, reduction="none")
-        true = F.one_hot(wanted, logit.shape[2]).to(logit.dtype)
+            return F.cross_entropy(logit.transpose(1, 2), target, reduction="none")
+        true = F.one_hot(target, logit.shape[2]).to(logit.dtype)
         return F.binary_cross_entropy_with_logits(logit, true, reduction="none").sum(2)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:

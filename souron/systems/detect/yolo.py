@@ -66,8 +66,8 @@ class YOLO(Detector):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        published = Backbone(config.backbone, spec.channels) if config.backbone else None
-        self.network = Network(config, spec.channels, len(spec.labels), published)
+        backbone = Backbone(config.backbone, spec.channels) if config.backbone else None
+        self.network = Network(config, spec.channels, len(spec.labels), backbone)
         self.average = follower(self.network)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,10 +92,10 @@ class YOLO(Detector):
         if not len(truth):
             return [self.candidates(image), self.surest(image)]
         edge, label, sizes = self.average(image)
-        place, stride = places(sizes, image.device)
-        squares = torch.cat([place - stride / 2, place + stride / 2], 1)
-        box, there = self.average.boxes(edge.float(), place, stride), truth[None, :, 0] >= 0
-        _owner, [sure] = assign(label.float().sigmoid(), box, place, truth[None], there)
+        center, stride = places(sizes, image.device)
+        squares = torch.cat([center - stride / 2, center + stride / 2], 1)
+        box, there = self.average.boxes(edge.float(), center, stride), truth[None, :, 0] >= 0
+        _owner, [sure] = assign(label.float().sigmoid(), box, center, truth[None], there)
         squares, sure = squares[sure > 0], sure[sure > 0]
         title, caption = (
             _("Anchor points that learn"),

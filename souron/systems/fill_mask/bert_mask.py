@@ -90,14 +90,14 @@ class BERTMask(MaskFiller):
         x = self.norm(F.gelu(self.dense(features)))
         return F.linear(x, self.encoder.token.weight, self.bias)
 
-    def guesses(self, given: Tensor, asked: Tensor) -> Tensor:
-        logits = self.head(self.encoder(given)[asked])
+    def guesses(self, tokens: Tensor, masked: Tensor) -> Tensor:
+        logits = self.head(self.encoder(tokens)[masked])
         logits[:, self.mask] = -torch.inf
         return logits
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         matrices = self.encoder.matrices()
-        known = {id(weight) for weight in matrices}
-        others = [weight for weight in self.parameters() if id(weight) not in known]
+        matrix_ids = {id(weight) for weight in matrices}
+        others = [weight for weight in self.parameters() if id(weight) not in matrix_ids]
         rate = self.config.rate
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}

@@ -50,15 +50,15 @@ class Neighbours(MaskFiller):
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Count all pairs of adjacent tokens in the training texts."""
-        texts = [each.true for each in data.cases.input]  # type: ignore[attr-defined]
-        some, size = next(data.once(4)), self.spec.vocabulary  # type: ignore[attr-defined]
+        texts = [case.true for case in data.cases.input]  # type: ignore[attr-defined]
+        batch, size = next(data.once(4)), self.spec.vocabulary  # type: ignore[attr-defined]
         self.table = None
-        yield Progress(0, {"model": self.loss(some)})
+        yield Progress(0, {"model": self.loss(batch)})
         self.single = torch.cat(texts).bincount(minlength=size).float()
         keys = torch.cat([text[:-1] * size + text[1:] for text in texts])
         self.pairs, counts = keys.unique(return_counts=True)
         self.counts, self.table = counts.float(), None
-        yield Progress(1, {"model": self.loss(some)})
+        yield Progress(1, {"model": self.loss(batch)})
 
     def chances(self) -> tuple[Tensor, Tensor]:
         """Return log probabilities of tokens (vocabulary,) and of transitions, a square matrix."""
@@ -75,17 +75,17 @@ class Neighbours(MaskFiller):
         return single.log(), self.table
 
     @torch.no_grad()
-    def guesses(self, given: Tensor, asked: Tensor) -> Tensor:
+    def guesses(self, given: Tensor, masked: Tensor) -> Tensor:
         single, table = self.chances()
-        known = (given >= 0) & (given != self.mask)
-        tokens = torch.where(known, given, -1)
+        visible = (given >= 0) & (given != self.mask)
+        tokens = torch.where(visible, given, -1)
         edge = tokens.new_full((len(tokens), 1), -1)
-        left = torch.cat([edge, tokens[:, :-1]], 1)[asked]  # (M,), -1 where unknown
-        right = torch.cat([tokens[:, 1:], edge], 1)[asked]
-        logits = single.expand(len(left), -1).clone()
+        before = torch.cat([edge, tokens[:, :-1]], 1)[masked]  # (M,), -1 where unknown
+        after = torch.cat([tokens[:, 1:], edge], 1)[masked]
+        logits = single.expand(len(before), -1).clone()
         if self.config.sides > 0:
-            logits[left >= 0] = table[left[left >= 0]]
+            logits[before >= 0] = table[before[before >= 0]]
         if self.config.sides > 1:
-            logits[right >= 0] += table[:, right[right >= 0]].T
+            logits[after >= 0] += table[:, after[after >= 0]].T
         logits[:, self.mask] = -torch.inf
         return logits.log_softmax(1)

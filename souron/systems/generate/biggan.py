@@ -61,17 +61,17 @@ def spectral(layer: Layer) -> Tensor:
     if layer.training:
         iterate(layer)
     # the buffers change before the backward pass needs them
-    left, right = layer.get_buffer("left").clone(), layer.get_buffer("right").clone()
-    return layer.weight / (left[:, None] * layer.weight.flatten(1) * right).sum()
+    u, v = layer.get_buffer("left").clone(), layer.get_buffer("right").clone()
+    return layer.weight / (u[:, None] * layer.weight.flatten(1) * v).sum()
 
 
 @torch.no_grad()
 def iterate(layer: Layer) -> None:
-    left, right = layer.get_buffer("left"), layer.get_buffer("right")
+    u, v = layer.get_buffer("left"), layer.get_buffer("right")
     matrix = layer.weight.flatten(1)
     # products and sums instead of @, which autocast would compute in bfloat16
-    left.copy_(F.normalize((matrix * right).sum(1), dim=0))
-    right.copy_(F.normalize((matrix.T * left).sum(1), dim=0))
+    u.copy_(F.normalize((matrix * v).sum(1), dim=0))
+    v.copy_(F.normalize((matrix.T * u).sum(1), dim=0))
 
 
 def start(layer: Layer) -> None:
@@ -131,8 +131,8 @@ class Attention(nn.Module):
         key = F.max_pool2d(self.key(x), 2).flatten(2)  # (B, C / 8, H W / 4)
         value = F.max_pool2d(self.value(x), 2).flatten(2)  # (B, C / 2, H W / 4)
         likeness = (query.mT @ key).softmax(-1)  # (B, H W, H W / 4)
-        found = (value @ likeness.mT).unflatten(2, x.shape[2:])
-        return x + self.share * self.out(found)
+        context = (value @ likeness.mT).unflatten(2, x.shape[2:])
+        return x + self.share * self.out(context)
 
 
 class Up(nn.Module):
@@ -258,16 +258,17 @@ class BigGAN(Generator):
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         for image, label in zip(*(whole.chunk(self.config.parts) for whole in batch), strict=True):
             pieces = (whole.chunk(self.config.turns) for whole in (image, label))
-            for piece, named in zip(*pieces, strict=True):
+            # several critic steps for each generator step, hinge loss
+            for piece, classes in zip(*pieces, strict=True):
                 with torch.no_grad():
-                    drawn = self.generator(self.noise(len(named)), named)
-                both = torch.cat([piece, drawn.to(piece.dtype)])
-                real, false = self.critic(both, torch.cat([named, named])).chunk(2)
+                    fake = self.generator(self.noise(len(classes)), classes)
+                both = torch.cat([piece, fake.to(piece.dtype)])
+                real, false = self.critic(both, torch.cat([classes, classes])).chunk(2)
                 yield "critic", (1 - real).relu().mean() + (1 + false).relu().mean()
-            drawn = self.generator(self.noise(len(label)), label)
+            fake = self.generator(self.noise(len(label)), label)
             with torch.autocast(self.device.type, enabled=False):  # a difference of large numbers
                 penalty = ORTHOGONAL * repetition(self.generator)
-            yield "generator", penalty - self.critic(drawn, label).mean()
+            yield "generator", penalty - self.critic(fake, label).mean()
 
     @torch.no_grad()
     def after_update(self, step: int) -> None:

@@ -96,19 +96,19 @@ class DCGAN(Generator):
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         for real in batch.image.chunk(self.config.parts):  # (B / parts, C, H, W) in -1..1
-            drawn = self.image(self.noise(len(real))).detach()
+            fake = self.image(self.noise(len(real))).detach()
             # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
-            yield ("critic", F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean())
-            drawn = self.image(self.noise(len(real)))
-            yield "generator", F.softplus(-self.critic(drawn)).mean()
+            yield ("critic", F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(fake)).mean())
+            fake = self.image(self.noise(len(real)))
+            yield "generator", F.softplus(-self.critic(fake)).mean()
 
     def noise(self, count: int) -> Tensor:
         return 2 * torch.rand(count, self.config.noise, device=self.device) - 1
 
     def image(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Generate (B, C, H, W) in -1..1 from noise (B, noise), optionally by other ``weights``."""
-        drawn = functional_call(self.generator, weights or {}, noise[..., None, None])
-        return drawn.tanh()[..., : self.spec.side, : self.spec.side]
+        image = functional_call(self.generator, weights or {}, noise[..., None, None])
+        return image.tanh()[..., : self.spec.side, : self.spec.side]
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         yield self.image(2 * noise.uniform(self.config.noise) - 1, self.averages())

@@ -69,7 +69,7 @@ class DDPM(Generator):
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         self.classes = len(spec.labels) if len(spec.labels) > 1 else 0
-        self.kept = (linear() if config.schedule == "linear" else cosine()).tolist()  # a_t^2
+        self.alpha_bars = (linear() if config.schedule == "linear" else cosine()).tolist()  # a_t^2
         channels = spec.channels * config.patch**2
         widths = [config.width * multiple for multiple in config.multiples]
         self.network = UNet(channels, channels, widths, config.layers, (1,), self.classes, config.dropout)
@@ -80,11 +80,12 @@ class DDPM(Generator):
 
     def loss(self, batch: Batch) -> Tensor:
         clean, label = batch.image, batch.label
-        step = torch.randint(len(self.kept), label.shape, device=clean.device)
+        # a random t for each image: x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise
+        step = torch.randint(len(self.alpha_bars), label.shape, device=clean.device)
         # the schedule in float32: bfloat16 cannot resolve the first steps
-        kept = torch.tensor(self.kept, device=clean.device)[step].view(-1, 1, 1, 1)
+        alpha_bar = torch.tensor(self.alpha_bars, device=clean.device)[step].view(-1, 1, 1, 1)
         noise = torch.randn_like(clean)
-        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+        noisy = alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
         hidden = torch.rand(label.shape, device=label.device) < HIDDEN
         guess = self.find(self.network, noisy, step, label.masked_fill(hidden, self.classes))
         return F.mse_loss(guess.float(), noise)
@@ -96,8 +97,8 @@ class DDPM(Generator):
         """Predict the noise in (B, C, H, W) at steps (B,); label ``self.classes`` means none."""
         side, patch = noisy.shape[-1], self.config.patch
         border = -side % patch
-        folded = F.pixel_unshuffle(F.pad(noisy, (0, border, 0, border)), patch)
-        return F.pixel_shuffle(network(folded, step, label), patch)[..., :side, :side]
+        patches = F.pixel_unshuffle(F.pad(noisy, (0, border, 0, border)), patch)
+        return F.pixel_shuffle(network(patches, step, label), patch)[..., :side, :side]
 
     def clean(self, noisy: Tensor, t: int, label: Tensor, guidance: float = 0.0) -> Tensor:
         """Predict the clean image from the noisy one (B, C, H, W) with the averaged network."""
@@ -105,12 +106,12 @@ class DDPM(Generator):
         if guidance and self.classes:
             none = torch.full_like(label, self.classes)
             both = self.find(self.average, noisy.repeat(2, 1, 1, 1), step.repeat(2), torch.cat([label, none]))
-            wanted, free = both.float().chunk(2)
-            noise = wanted + guidance * (wanted - free)
+            conditional, unconditional = both.float().chunk(2)
+            noise = conditional + guidance * (conditional - unconditional)
         else:
             noise = self.find(self.average, noisy, step, label).float()
-        kept = self.kept[t]
-        return ((noisy - math.sqrt(1 - kept) * noise) / math.sqrt(kept)).clamp(-1, 1)
+        alpha_bar = self.alpha_bars[t]
+        return ((noisy - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)).clamp(-1, 1)
 
     @torch.no_grad()
     def drawing(
@@ -127,7 +128,7 @@ class DDPM(Generator):
         shape = (self.spec.channels, self.spec.side, self.spec.side)
         way = SAMPLERS[sampler](
             lambda noisy, t: self.clean(noisy, t, label, guidance),
-            self.kept,
+            self.alpha_bars,
             steps,
             noise.normal(*shape),
             lambda: noise.normal(*shape),
@@ -151,16 +152,16 @@ class DDPM(Generator):
         are added, so that the bound is that of the image alone.
         """
         x, label = batch.image, batch.label
-        last = self.kept[-1]
+        last = self.alpha_bars[-1]
         # KL(q(x_T | x_0) || N(0, 1))
         nats = (last * x.square() - last - math.log(1 - last)).flatten(1).sum(1) / 2
         nats = nats + self.decoding(x, self.noisy(x, 0), label)
-        total = len(self.kept)
+        total = len(self.alpha_bars)
         weight = 1 / torch.arange(1, total, dtype=torch.float64)  # of t = 1 ... T - 1
         reach = weight.cumsum(0) / weight.sum()
         for stratum in range(STRATA):
-            place = (stratum + torch.rand((), dtype=torch.float64)) / STRATA
-            t = 1 + min(int((reach < place).sum()), total - 2)
+            position = (stratum + torch.rand((), dtype=torch.float64)) / STRATA
+            t = 1 + min(int((reach < position).sum()), total - 2)
             chance = weight[t - 1] / weight.sum()
             nats = nats + self.leap(x, t, label) / (STRATA * float(chance))
         share = torch.tensor(self.spec.shares, device=x.device).clamp(min=1e-6)
@@ -168,22 +169,22 @@ class DDPM(Generator):
         return nats / (math.log(2) * x[0].numel())
 
     def noisy(self, x: Tensor, t: int) -> Tensor:
-        kept = self.kept[t]
-        return math.sqrt(kept) * x + math.sqrt(1 - kept) * torch.randn_like(x)
+        alpha_bar = self.alpha_bars[t]
+        return math.sqrt(alpha_bar) * x + math.sqrt(1 - alpha_bar) * torch.randn_like(x)
 
     def leap(self, x: Tensor, t: int, label: Tensor) -> Tensor:
         """Return the nats (B,) of KL(q(x_(t-1) | x_t, x_0) || p(x_(t-1) | x_t)), for t from 1."""
-        now, after = self.kept[t], self.kept[t - 1]
+        now, after = self.alpha_bars[t], self.alpha_bars[t - 1]
         beta = 1 - now / after
         least = (1 - after) / (1 - now) * beta  # the variance of q
-        missed = (x - self.clean(self.noisy(x, t), t, label)).square().flatten(1).sum(1)
+        squared_error = (x - self.clean(self.noisy(x, t), t, label)).square().flatten(1).sum(1)
         spread = (math.log(beta / least) - 1 + least / beta) / 2
-        return x[0].numel() * spread + after * beta / (1 - now) ** 2 * missed / 2
+        return x[0].numel() * spread + after * beta / (1 - now) ** 2 * squared_error / 2
 
     def decoding(self, x: Tensor, noisy: Tensor, label: Tensor) -> Tensor:
         """Return the nats (B,) of the 8-bit image itself, under a Gaussian cut into 256 bins."""
         off = (x - self.clean(noisy, 0, label)).abs().double()  # the two tails are symmetric
-        deviation = math.sqrt(1 - self.kept[0])
+        deviation = math.sqrt(1 - self.alpha_bars[0])
         piece = 1 / 255  # half of a bin
         upper = torch.special.ndtr((piece - off) / deviation)
         lower = torch.special.ndtr((-piece - off) / deviation)

@@ -96,9 +96,9 @@ class GAN(Generator):
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         real = batch.image.flatten(1)  # (B, C * H * W) in -1..1
-        drawn = self.generator(self.noise(len(real))).detach()
+        fake = self.generator(self.noise(len(real))).detach()
         # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
-        yield ("critic", F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean())
+        yield ("critic", F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(fake)).mean())
         yield "generator", F.softplus(-self.critic(self.generator(self.noise(len(real))))).mean()
 
     def noise(self, count: int) -> Tensor:
@@ -110,5 +110,5 @@ class GAN(Generator):
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         weights = unrolled(self.averaged, self.generator) if self.config.average else {}
-        drawn = functional_call(self.generator, weights, 2 * noise.uniform(self.config.noise) - 1)
-        yield drawn.view(-1, self.spec.channels, self.spec.side, self.spec.side)
+        image = functional_call(self.generator, weights, 2 * noise.uniform(self.config.noise) - 1)
+        yield image.view(-1, self.spec.channels, self.spec.side, self.spec.side)

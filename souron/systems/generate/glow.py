@@ -33,7 +33,7 @@ from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
 SPREAD = Choice(N_("spread of the noise: 0.7 gives likelier, plainer images"), 0, 2)
-Change = tuple[Tensor, Tensor]  # a layer's output and its log |det|, (B,) or ()
+OutputLogDet = tuple[Tensor, Tensor]  # a layer's output and its log |det|, (B,) or ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Actnorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
         self.register_buffer("ready", torch.tensor(False))
 
-    def forward(self, x: Tensor) -> Change:
+    def forward(self, x: Tensor) -> OutputLogDet:
         self.start(x)
         y = torch.addcmul(over(self.shift), x, over(self.log_scale.exp()))
         return y, self.log_scale.sum() * x[0, 0].numel()
@@ -88,20 +88,20 @@ class NormedConv(nn.Conv2d):
         return self._conv_forward(x, scale * self.weight, self.norm.shift)
 
 
-class Mixing(nn.Module):
+class InvertibleConv1x1(nn.Module):
     """Invertible 1x1 convolution, y = W x at every pixel."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.inverted: Tensor | None = None  # of W, where it is computed beforehand
+        self.inverse_weight: Tensor | None = None  # of W, where it is computed beforehand
         self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(channels, channels)))
 
-    def forward(self, x: Tensor) -> Change:
-        y = F.conv2d(x, self.weight[..., None, None])
-        return y, self.weight.slogdet().logabsdet * x[0, 0].numel()
+    def forward(self, x: Tensor) -> OutputLogDet:
+        return F.conv2d(x, self.weight[..., None, None]), self.weight.slogdet().logabsdet * x[0, 0].numel()
 
     def inverse(self, y: Tensor) -> Tensor:
-        return F.conv2d(y, (self.weight.inverse() if self.inverted is None else self.inverted)[..., None, None])
+        inverse = self.weight.inverse() if self.inverse_weight is None else self.inverse_weight
+        return F.conv2d(y, inverse[..., None, None])
 
 
 class Coupling(nn.Module):
@@ -119,46 +119,46 @@ class Coupling(nn.Module):
         log_scale, shift = self.conv3(within).to(x.dtype).chunk(2, 1)
         return bounded(log_scale, 2), shift
 
-    def forward(self, x: Tensor) -> Change:
-        first, second = x.chunk(2, 1)
-        log_scale, shift = self.estimate(second)
-        first = torch.addcmul(shift, first, log_scale.exp())
-        return torch.cat([first, second], 1), log_scale.sum((1, 2, 3))
+    def forward(self, x: Tensor) -> OutputLogDet:
+        x1, x2 = x.chunk(2, 1)
+        log_scale, shift = self.estimate(x2)
+        x1 = torch.addcmul(shift, x1, log_scale.exp())
+        return torch.cat([x1, x2], 1), log_scale.sum((1, 2, 3))
 
     def inverse(self, y: Tensor) -> Tensor:
-        first, second = y.chunk(2, 1)
-        log_scale, shift = self.estimate(second)
-        return torch.cat([(first - shift) * (-log_scale).exp(), second], 1)
+        y1, y2 = y.chunk(2, 1)
+        log_scale, shift = self.estimate(y2)
+        return torch.cat([(y1 - shift) * (-log_scale).exp(), y2], 1)
 
 
-class Rest(nn.Module):
-    """Invertible map of the split-off half to standard normal numbers, given the other half."""
+class SplitPrior(nn.Module):
+    """Split prior, p(x_2 | x_1) = N(mean(x_1), std(x_1)), as an invertible map of x_2 to standard normal numbers."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.conv = zero(nn.Conv2d(channels, 2 * channels, 3, padding=1))
 
-    def estimate(self, stays: Tensor) -> tuple[Tensor, Tensor]:
+    def estimate(self, x1: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and the logarithm of the standard deviation."""
-        mean, log_spread = self.conv(stays).to(stays.dtype).chunk(2, 1)
-        return mean, bounded(log_spread, 4)
+        mean, log_std = self.conv(x1).to(x1.dtype).chunk(2, 1)
+        return mean, bounded(log_std, 4)
 
-    def forward(self, leaves: Tensor, stays: Tensor) -> Change:
-        mean, log_spread = self.estimate(stays)
-        return (leaves - mean) * (-log_spread).exp(), -log_spread.flatten(1).sum(1)
+    def forward(self, x2: Tensor, x1: Tensor) -> OutputLogDet:
+        mean, log_std = self.estimate(x1)
+        return (x2 - mean) * (-log_std).exp(), -log_std.flatten(1).sum(1)
 
-    def inverse(self, normal: Tensor, stays: Tensor) -> Tensor:
-        mean, log_spread = self.estimate(stays)
-        return torch.addcmul(mean, normal, log_spread.exp())
+    def inverse(self, z: Tensor, x1: Tensor) -> Tensor:
+        mean, log_std = self.estimate(x1)
+        return torch.addcmul(mean, z, log_std.exp())
 
 
-class Edge(Rest):
+class Edge(SplitPrior):
     """The map for the last row and column of an odd side, given the pixels beside them."""
 
-    def estimate(self, stays: Tensor) -> tuple[Tensor, Tensor]:
-        near = F.pad(stays, (0, 1, 0, 1), mode="replicate")
-        mean, log_spread = super().estimate(near)
-        return edge(mean + near), edge(log_spread)
+    def estimate(self, x1: Tensor) -> tuple[Tensor, Tensor]:
+        beside = F.pad(x1, (0, 1, 0, 1), mode="replicate")
+        mean, log_std = super().estimate(beside)
+        return edge(mean + beside), edge(log_std)
 
 
 class Level(nn.Module):
@@ -166,42 +166,42 @@ class Level(nn.Module):
 
     def __init__(self, channels: int, side: int, config: Config, last: bool):
         super().__init__()
-        folded = 4 * channels
         self.edge = Edge(channels) if side % 2 else None
+        channels *= 4  # by the squeeze
         self.steps: Any = nn.ModuleList()
         for _ in range(config.depth):
-            self.steps.extend([Actnorm(folded), Mixing(folded), Coupling(folded, config.width)])
-        self.rest = None if last else Rest(folded // 2)
-        self.top = Actnorm(folded) if last else None  # one mean and standard deviation per channel
+            self.steps.extend([Actnorm(channels), InvertibleConv1x1(channels), Coupling(channels, config.width)])
+        self.rest = None if last else SplitPrior(channels // 2)
+        self.top = Actnorm(channels) if last else None  # one mean and standard deviation per channel
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        done, changes = [], []
+        latents, log_dets = [], []
         if self.edge is not None:
-            leaves, x = edge(x), x[..., :-1, :-1]
-            normal, change = self.edge(leaves, x)
-            done, changes = [normal], [change]
-        x = F.pixel_unshuffle(x, 2)  # (B, 4 C, H / 2, W / 2)
+            x2, x = edge(x), x[..., :-1, :-1]
+            z, log_det = self.edge(x2, x)
+            latents, log_dets = [z], [log_det]
+        x = F.pixel_unshuffle(x, 2)  # squeeze: (B, 4 C, H / 2, W / 2)
         for step in self.steps:
-            x, change = step(x)
-            changes.append(change)
+            x, log_det = step(x)  # actnorm, invertible 1x1 convolution, coupling
+            log_dets.append(log_det)
         if self.top is not None:
-            normal, change = self.top(x)
+            z, log_det = self.top(x)  # the last level: all of it is latent
         elif self.rest is not None:
-            x, leaves = x.chunk(2, 1)
-            normal, change = self.rest(leaves, x)
-        return x, [normal, *done], sum([*changes, change])
+            x, x2 = x.chunk(2, 1)  # half of the channels go on, half are factored out
+            z, log_det = self.rest(x2, x)
+        return x, [z, *latents], sum([*log_dets, log_det])
 
-    def inverse(self, x: Tensor, normal: Tensor, edges: Tensor | None = None) -> Tensor:
+    def inverse(self, x: Tensor, z: Tensor, edge_z: Tensor | None = None) -> Tensor:
         if self.rest is not None:
-            x = torch.cat([x, self.rest.inverse(normal, x)], 1)
+            x = torch.cat([x, self.rest.inverse(z, x)], 1)
         elif self.top is not None:
-            x = self.top.inverse(normal)
+            x = self.top.inverse(z)
         for step in reversed(self.steps):
             x = step.inverse(x)
         x = F.pixel_shuffle(x, 2)
-        if self.edge is not None and edges is not None:
-            low, right = self.edge.inverse(edges, x).split([x.shape[-1] + 1, x.shape[-1]], -1)
-            x = torch.cat([torch.cat([x, right[..., None]], -1), low[..., None, :]], -2)
+        if self.edge is not None and edge_z is not None:
+            bottom, right = self.edge.inverse(edge_z, x).split([x.shape[-1] + 1, x.shape[-1]], -1)
+            x = torch.cat([torch.cat([x, right[..., None]], -1), bottom[..., None, :]], -2)
         return x
 
 
@@ -251,17 +251,17 @@ class Glow(Generator):
 
     def forward(self, x: Tensor) -> tuple[list[list[Tensor]], Tensor]:
         """Map (B, C, H, W) in -0.5..0.5 to the normal numbers of every level and log |det| (B,)."""
-        normal, total = [], x.new_zeros(len(x))
+        latents, log_det_sum = [], x.new_zeros(len(x))
         for level in self.levels:
-            x, done, change = level(x)
-            normal.append(done)
-            total = total + change
-        return normal, total
+            x, level_latents, log_det = level(x)
+            latents.append(level_latents)
+            log_det_sum = log_det_sum + log_det
+        return latents, log_det_sum
 
-    def inverse(self, normal: list[list[Tensor]]) -> Tensor:
+    def inverse(self, latents: list[list[Tensor]]) -> Tensor:
         x = torch.empty(0)
-        for level, done in zip(reversed(self.levels), reversed(normal), strict=True):
-            x = level.inverse(x, *done)
+        for level, level_latents in zip(reversed(self.levels), reversed(latents), strict=True):
+            x = level.inverse(x, *level_latents)
         return x
 
     def loss(self, batch: Batch) -> Tensor:
@@ -274,26 +274,26 @@ class Glow(Generator):
     def cost(self, image: Tensor) -> Tensor:
         """Return bits per value (B,) of the 8-bit image, for images (B, C, H, W) in -1..1."""
         grey = (127.5 * image.float() + 127.5).round()
-        normal, total = self((grey + torch.rand_like(grey)) / 256 - 0.5)
-        squares = sum(z.square().flatten(1).sum(1) for done in normal for z in done)
+        latents, log_det = self((grey + torch.rand_like(grey)) / 256 - 0.5)  # dequantised
+        squares = sum(z.square().flatten(1).sum(1) for level_latents in latents for z in level_latents)
         values = image[0].numel()
-        nats = 0.5 * squares + values * (0.5 * math.log(2 * math.pi) + math.log(256)) - total
+        nats = 0.5 * squares + values * (0.5 * math.log(2 * math.pi) + math.log(256)) - log_det  # -log p(x)
         return nats / (values * math.log(2))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"model": torch.optim.Adam(self.parameters(), self.config.rate)}
 
     def drawing(self, noise: Noise, label: Tensor, *, temperature: Annotated[float, SPREAD] = 1.0) -> Iterator[Tensor]:
-        normal = [[temperature * noise.normal(*s) for s in shapes] for shapes in self.shapes]
+        latents = [[temperature * noise.normal(*s) for s in shapes] for shapes in self.shapes]
         with torch.autocast(label.device.type, enabled=False):  # errors grow in the inverse
-            grey = 256 * (self.inverse(normal) + 0.5)
+            grey = 256 * (self.inverse(latents) + 0.5)
         yield (grey - 0.5) / 127.5 - 1
 
     def portable(self) -> Portable:
         """Return the generator with inverted matrices: the formats of others cannot invert them."""
         generator = copy.deepcopy(self)
-        for layer in [each for each in generator.modules() if isinstance(each, Mixing)]:
-            layer.inverted = layer.weight.detach().inverse()
+        for layer in [module for module in generator.modules() if isinstance(module, InvertibleConv1x1)]:
+            layer.inverse_weight = layer.weight.detach().inverse()
         return super(Glow, generator).portable()
 
     def example(self) -> None:

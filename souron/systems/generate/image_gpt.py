@@ -70,18 +70,18 @@ class Attention(nn.Module):
         self.c_attn = nn.Linear(config.width, 3 * config.width)  # q, k and v, stacked
         self.c_proj = nn.Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, cache: Tensor | None, done: int) -> Tensor:
+    def forward(self, x: Tensor, cache: Tensor | None, start: int) -> Tensor:
         """Attend over (B, n, width); ``cache`` (2, B, heads, T, d) holds the keys and values of
-        ``done`` earlier tokens and receives the new ones."""
-        stacked = self.c_attn(x).unflatten(-1, (3, self.heads, -1))  # (B, n, 3, heads, d)
-        q, k, v = stacked.permute(2, 0, 3, 1, 4)  # (B, heads, n, d)
+        ``start`` earlier tokens and receives the new ones."""
+        qkv = self.c_attn(x).unflatten(-1, (3, self.heads, -1))  # (B, n, 3, heads, d)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, n, d)
         if cache is not None:
-            until = done + k.shape[2]
-            cache[0, :, :, done:until], cache[1, :, :, done:until] = k, v
+            until = start + k.shape[2]
+            cache[0, :, :, start:until], cache[1, :, :, start:until] = k, v
             k, v = cache[:, :, :, :until].to(q.dtype)
-        assert done == 0 or q.shape[2] == 1
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1)
-        return self.c_proj(mixed.transpose(1, 2).flatten(2))
+        assert start == 0 or q.shape[2] == 1
+        context = F.scaled_dot_product_attention(q, k, v, is_causal=q.shape[2] > 1)
+        return self.c_proj(context.transpose(1, 2).flatten(2))
 
 
 class Layer(nn.Module):
@@ -92,8 +92,8 @@ class Layer(nn.Module):
         self.c_fc = nn.Linear(config.width, 4 * config.width)
         self.c_proj = nn.Linear(4 * config.width, config.width)
 
-    def forward(self, x: Tensor, cache: Tensor | None, done: int) -> Tensor:
-        x = x + self.attn(self.ln_1(x), cache, done)
+    def forward(self, x: Tensor, cache: Tensor | None, start: int) -> Tensor:
+        x = x + self.attn(self.ln_1(x), cache, start)
         wide = self.c_fc(self.ln_2(x))
         return x + self.c_proj(wide * (1.702 * wide).sigmoid())
 
@@ -151,19 +151,19 @@ class ImageGPT(Generator):
         batches = data.endless(128)
         images = torch.cat([next(batches).image for _ in range(LOOKED_AT)])
         values = bytes_of(images).movedim(1, -1).flatten(0, -2)  # (N, C)
-        some = values[:: max(1, len(values) // MOST_COLOURS)] if values.shape[1] > 1 else values
-        colours, counts = some.unique(dim=0, return_counts=True)
+        sample = values[:: max(1, len(values) // MOST_COLOURS)] if values.shape[1] > 1 else values
+        colours, counts = sample.unique(dim=0, return_counts=True)
         self.palette.copy_(k_means(colours.float(), counts.float(), self.clusters))
         cluster = self.nearest(values.float())
-        for channel, counted in enumerate(self.histogram):
-            pairs = torch.bincount(cluster * 256 + values[:, channel], minlength=counted.numel())
-            counted.copy_(pairs.view_as(counted) + 1)
+        for channel, joint in enumerate(self.histogram):
+            pairs = torch.bincount(cluster * 256 + values[:, channel], minlength=joint.numel())
+            joint.copy_(pairs.view_as(joint) + 1)
         self.histogram /= self.histogram.sum(-1, keepdim=True)
         self.known.fill_(True)
 
     def nearest(self, colours: Tensor) -> Tensor:
         """Return the nearest cluster (N,) of colours (N, C) in 0..255."""
-        return torch.cat([(some[:, None] - self.palette).square().sum(-1).argmin(1) for some in colours.split(AT_ONCE)])
+        return torch.cat([(part[:, None] - self.palette).square().sum(-1).argmin(1) for part in colours.split(AT_ONCE)])
 
     def tokens(self, image: Tensor) -> Tensor:
         """Convert images (B, C, H, W) in -1..1 to tokens (B, T)."""
@@ -182,40 +182,40 @@ class ImageGPT(Generator):
         return {"model": torch.optim.AdamW(self.parameters(), rate, betas, weight_decay=0.01)}
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        for some in self.tokens(batch.image).split(self.config.pictures):
-            yield "model", F.cross_entropy(self.foretold(some).flatten(0, 1), some.flatten())
+        for part in self.tokens(batch.image).split(self.config.pictures):
+            yield "model", F.cross_entropy(self.foretold(part).flatten(0, 1), part.flatten())
 
     def foretold(self, tokens: Tensor) -> Tensor:
         """Return next-token logits (B, T, K) for tokens (B, T), each from those before it."""
         return self.read(F.pad(tokens[:, :-1], (1, 0), value=self.clusters))
 
-    def read(self, before: Tensor, cache: Tensor | None = None, done: int = 0) -> Tensor:
-        """Return logits (B, n, K) after each of the tokens (B, n), which start at ``done``."""
-        x = self.wte(before) + self.wpe[done : done + before.shape[1]]
+    def read(self, before: Tensor, cache: Tensor | None = None, start: int = 0) -> Tensor:
+        """Return logits (B, n, K) after each of the tokens (B, n), which start at ``start``."""
+        x = self.wte(before) + self.wpe[start : start + before.shape[1]]
         for i, layer in enumerate(self.h):
-            x = layer(x, None if cache is None else cache[i], done)
+            x = layer(x, None if cache is None else cache[i], start)
         return self.lm_head(self.ln_f(x)).float()
 
     # in float32 on CPUs: for few tokens, casting the weights takes longer than it saves
     @torch.autocast("cpu", enabled=False)
-    def read_on(self, before: Tensor, cache: Tensor, done: int) -> Tensor:
-        return self.read(before, cache, done)
+    def read_on(self, before: Tensor, cache: Tensor, start: int) -> Tensor:
+        return self.read(before, cache, start)
 
     @torch.no_grad()
     def growing(self, chance: Tensor, first: Tensor, temperature: float = 1.0, cached: bool = True) -> Iterator[Tensor]:
         """Yield tokens (B, n), growing by one from ``first`` (B, n), by random numbers ``chance``
         (B, T) in 0..1. Without ``cached`` the prefix is recomputed for each token."""
-        count, done = len(first), 0
+        count, start = len(first), 0
         before = F.pad(first, (1, 0), value=self.clusters)
         heads, wide = self.config.heads, self.config.width // self.config.heads
         shape = (len(self.h), 2, count, heads, self.length, wide)
         cache = self.wpe.new_empty(shape) if cached else None
         for at in range(first.shape[1], self.length):
-            read = self.read(before) if cache is None else self.read_on(before[:, done:], cache, done)
-            logits, done = read[:, -1], at + 1
+            outputs = self.read(before) if cache is None else self.read_on(before[:, start:], cache, start)
+            logits, start = outputs[:, -1], at + 1
             reach = (logits.double() / temperature).softmax(1).cumsum(1)
-            drawn = (reach <= chance[:, at, None].double() * reach[:, -1:]).sum(1)
-            before = torch.cat([before, drawn.clamp(max=self.clusters - 1)[:, None]], 1)
+            token = (reach <= chance[:, at, None].double() * reach[:, -1:]).sum(1)
+            before = torch.cat([before, token.clamp(max=self.clusters - 1)[:, None]], 1)
             yield before[:, 1:]
 
     def drawing(
@@ -229,13 +229,13 @@ class ImageGPT(Generator):
     ) -> Iterator[Tensor]:
         side = self.spec.side
         rows = 0 if given is None else round(kept * side)
-        shown = torch.zeros(1, self.spec.channels, side, side) if given is None else given
-        shown = shown.to(self.device).expand(len(noise), -1, -1, -1)
-        first = self.tokens(shown)[:, : rows * side]
+        prefix = torch.zeros(1, self.spec.channels, side, side) if given is None else given
+        prefix = prefix.to(self.device).expand(len(noise), -1, -1, -1)
+        first = self.tokens(prefix)[:, : rows * side]
 
         def drawn(tokens: Tensor) -> Tensor:
             image = self.image(tokens)
-            image[:, :, :rows] = shown[:, :, :rows]
+            image[:, :, :rows] = prefix[:, :, :rows]
             return image
 
         yield drawn(first)
@@ -248,14 +248,14 @@ class ImageGPT(Generator):
         self.foretold(torch.zeros(1, self.length, dtype=torch.long, device=self.device))
 
     def bits(self, batch: Batch) -> Tensor:
-        some = batch.image.split(self.config.pictures)  # there are K numbers for each pixel
-        return torch.cat([self.bits_of(image) for image in some])
+        parts = batch.image.split(self.config.pictures)  # there are K numbers for each pixel
+        return torch.cat([self.bits_of(image) for image in parts])
 
     def bits_of(self, image: Tensor) -> Tensor:
         chance = self.foretold(self.tokens(image)).log_softmax(-1)  # (B, T, K)
         values = bytes_of(image).flatten(2)  # (B, C, T)
-        for channel, counted in enumerate(self.histogram.log()):
-            chance = chance + counted.T[values[:, channel]]  # of (256, K)
+        for channel, joint in enumerate(self.histogram.log()):
+            chance = chance + joint.T[values[:, channel]]  # of (256, K)
         return -chance.logsumexp(-1).sum(1) / (math.log(2) * values[0].numel())
 
 

@@ -104,16 +104,16 @@ class Painter(nn.Module):
             self.blocks.append(nn.Sequential(nn.UpsamplingNearest2d(scale_factor=2), *finer))
         self.colours = nn.ModuleList(Conv(width, channels, 1, gain=1) for width in widths)
 
-    def forward(self, noise: Tensor, grown: float) -> Tensor:
+    def forward(self, noise: Tensor, progress: float) -> Tensor:
         """Generate (B, C, side, side), at the stage's side, from noise (B, noise)."""
-        stage = ceil(grown)
+        stage = ceil(progress)
         x = before = noise[..., None, None]
         for block in self.blocks[: stage + 1]:
             before, x = x, block(x)
         image = self.colours[stage](x)
-        if grown < stage:
+        if progress < stage:
             coarse = double(self.colours[stage - 1](before))
-            image = coarse.lerp(image, grown - (stage - 1))
+            image = coarse.lerp(image, progress - (stage - 1))
         return image
 
 
@@ -131,14 +131,14 @@ class Critic(nn.Module):
             self.blocks.append(nn.Sequential(*coarser, nn.AvgPool2d(2)))
         self.colours = nn.ModuleList(nn.Sequential(Conv(channels, width, 1), after) for width in widths)
 
-    def forward(self, image: Tensor, grown: float) -> Tensor:
-        stage = ceil(grown)
+    def forward(self, image: Tensor, progress: float) -> Tensor:
+        stage = ceil(progress)
         x = self.colours[stage](image)
         for i in range(stage, -1, -1):
             x = self.blocks[i](x)
-            if i == stage and grown < stage:
+            if i == stage and progress < stage:
                 coarse = self.colours[stage - 1](F.avg_pool2d(image, 2))
-                x = coarse.lerp(x, grown - (stage - 1))
+                x = coarse.lerp(x, progress - (stage - 1))
         return x
 
 
@@ -172,18 +172,18 @@ class ProGAN(Generator):
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        grown = self.growth(self.used)
-        self.grown.fill_(grown)
+        progress = self.growth(self.used)
+        self.grown.fill_(progress)
         # many small updates train faster than one large one
         for part in batch.image.split(self.config.part):
-            real = self.at(part, grown)  # (B, C, side, side) of the stage
+            real = self.at(part, progress)  # (B, C, side, side) of the stage
             noise = torch.randn(2, len(real), self.config.noise, device=self.device)
-            drawn = self.generator(noise[0], grown).detach().float()
-            score = self.critic(real, grown).float()
-            wasserstein = self.critic(drawn, grown).float().mean() - score.mean()
+            fake = self.generator(noise[0], progress).detach().float()
+            score = self.critic(real, progress).float()
+            wasserstein = self.critic(fake, progress).float().mean() - score.mean()
             drift = 1e-3 * score.square().mean()
-            yield "critic", wasserstein + drift + 10 * self.penalty(real, drawn, grown)
-            yield "generator", -self.critic(self.generator(noise[1], grown), grown).float().mean()
+            yield "critic", wasserstein + drift + 10 * self.penalty(real, fake, progress)
+            yield "generator", -self.critic(self.generator(noise[1], progress), progress).float().mean()
 
     def growth(self, used: float) -> float:
         """Return ``grown`` for the used share 0..1 of the budget."""
@@ -192,25 +192,25 @@ class ProGAN(Generator):
         within = past / 2**stage - 1  # 0..1 within this stage
         return max(0.0, stage - 1 + min(1.0, within / FADE))
 
-    def at(self, real: Tensor, grown: float) -> Tensor:
+    def at(self, real: Tensor, progress: float) -> Tensor:
         """Downscale and fade real images like the generated ones of the stage."""
-        stage = ceil(grown)
+        stage = ceil(progress)
         missing = self.learnt - self.spec.side
         real = F.pad(real, (0, missing, 0, missing), mode="replicate")
         real = F.avg_pool2d(real, 2 ** (self.steps - stage))
-        if grown < stage:
-            real = double(F.avg_pool2d(real, 2)).lerp(real, grown - (stage - 1))
+        if progress < stage:
+            real = double(F.avg_pool2d(real, 2)).lerp(real, progress - (stage - 1))
         return real
 
-    def penalty(self, real: Tensor, drawn: Tensor, grown: float) -> Tensor:
+    def penalty(self, real: Tensor, fake: Tensor, progress: float) -> Tensor:
         """Return the gradient penalty between real and generated images.
 
         Its gradient is a second derivative, for which bfloat16 is too coarse.
         """
         with torch.autocast(real.device.type, enabled=False):
             way = torch.rand(len(real), 1, 1, 1, device=real.device)
-            between = real.lerp(drawn, way).requires_grad_()
-            score = self.critic(between, grown).sum()
+            between = real.lerp(fake, way).requires_grad_()
+            score = self.critic(between, progress).sum()
             [slope] = torch.autograd.grad(score, between, create_graph=True)
             return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
@@ -218,9 +218,9 @@ class ProGAN(Generator):
         lead(self.average, self.generator, self.config.average, step)
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
-        grown = float(self.grown) if self.final is None else self.final
-        image = self.average(noise.normal(self.config.noise), grown)
-        whole = F.interpolate(image, scale_factor=float(2 ** (self.steps - ceil(grown))))
+        progress = float(self.grown) if self.final is None else self.final
+        image = self.average(noise.normal(self.config.noise), progress)
+        whole = F.interpolate(image, scale_factor=float(2 ** (self.steps - ceil(progress))))
         yield whole[..., : self.spec.side, : self.spec.side]
 
     def portable(self) -> Portable:

@@ -212,8 +212,8 @@ class StyleGAN(Generator):
         parts = batch.image.split(self.config.part)
         for update, part in enumerate(parts, step * len(parts)):
             real = F.pad(part, (0, self.missing, 0, self.missing), mode="replicate")
-            drawn = self.critic(self.image(len(real)).detach())
-            loss = (F.softplus(-self.critic(real)) + F.softplus(drawn)).mean()
+            fake_score = self.critic(self.image(len(real)).detach())
+            loss = (F.softplus(-self.critic(real)) + F.softplus(fake_score)).mean()
             if update % EVERY == 0:
                 loss = loss + EVERY * self.config.gamma / 2 * self.slope(real)
             yield "critic", loss
@@ -226,8 +226,8 @@ class StyleGAN(Generator):
         self.mean.lerp_(first.detach().mean(0), 0.005)
         layers = len(self.generator.layers)
         begin = torch.randint(1, layers, (count,), device=self.device)
-        mixed = torch.rand(count, device=self.device) < self.config.mixing
-        styles = self.cross(first, second, torch.where(mixed, begin, layers))
+        mixing = torch.rand(count, device=self.device) < self.config.mixing
+        styles = self.cross(first, second, torch.where(mixing, begin, layers))
         return self.generator(styles, lambda side: torch.randn(count, 1, side, side).to(self.device))
 
     def cross(self, first: Tensor, second: Tensor, begin: Tensor) -> Tensor:
@@ -278,6 +278,6 @@ def blur(x: Tensor) -> Tensor:
 def deviation(x: Tensor) -> Tensor:
     """Return the minibatch standard deviation (B, 1, H, W), the mean over features and pixels."""
     group = STATISTICS if len(x) % STATISTICS == 0 else len(x)
-    grouped = x.float().unflatten(0, (group, -1))  # (group, B / group, C, H, W)
-    spread = ((grouped - grouped.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
+    groups = x.float().unflatten(0, (group, -1))  # (group, B / group, C, H, W)
+    spread = ((groups - groups.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
     return spread.to(x.dtype).repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])

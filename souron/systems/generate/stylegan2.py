@@ -223,8 +223,8 @@ class StyleGAN2(Generator):
             real = F.pad(part, (0, self.missing, 0, self.missing), mode="replicate")
             if update % EVERY == 0:
                 yield "critic", EVERY * self.config.gamma / 2 * self.slope(real)
-            drawn = self.critic(self.image(len(real)).detach())
-            yield "critic", (F.softplus(-self.critic(real)) + F.softplus(drawn)).mean()
+            fake_score = self.critic(self.image(len(real)).detach())
+            yield "critic", (F.softplus(-self.critic(real)) + F.softplus(fake_score)).mean()
             yield "generator", F.softplus(-self.critic(self.image(len(real)))).mean()
 
     def image(self, count: int) -> Tensor:
@@ -234,8 +234,8 @@ class StyleGAN2(Generator):
         self.mean.lerp_(first.detach().mean(0), 0.005)
         layers = len(self.generator.layers) + 1
         begin = torch.randint(1, layers, (count,), device=self.device)
-        mixed = torch.rand(count, device=self.device) < 0.9
-        styles = self.cross(first, second, torch.where(mixed, begin, layers))
+        mixing = torch.rand(count, device=self.device) < 0.9
+        styles = self.cross(first, second, torch.where(mixing, begin, layers))
         return self.generator(styles, lambda side: torch.randn(count, 1, side, side).to(self.device))
 
     def cross(self, first: Tensor, second: Tensor, begin: Tensor) -> Tensor:
@@ -286,6 +286,6 @@ def blur(x: Tensor, padding: int, gain: float = 1) -> Tensor:
 def deviation(x: Tensor) -> Tensor:
     """Return the minibatch standard deviation (B, 1, H, W), the mean over features and pixels."""
     group = 4 if len(x) % 4 == 0 else len(x)
-    grouped = x.float().unflatten(0, (group, -1))  # (group, B / group, C, H, W)
-    spread = ((grouped - grouped.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
+    groups = x.float().unflatten(0, (group, -1))  # (group, B / group, C, H, W)
+    spread = ((groups - groups.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))
     return spread.to(x.dtype).repeat(group)[:, None, None, None].expand(-1, 1, *x.shape[2:])

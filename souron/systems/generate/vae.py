@@ -87,12 +87,12 @@ class VAE(Generator):
             mean, spread = self.encode(image)
             noise = torch.randn(samples, *mean.shape, device=mean.device)
             latent = mean + spread * noise  # (samples, B, latent)
-            drawn = log_likelihood(image.flatten(1), *self.decode(latent)).sum(2)  # (samples, B)
+            reconstruction = log_likelihood(image.flatten(1), *self.decode(latent)).sum(2)  # (samples, B)
             if samples == 1:
-                log_weight = drawn - divergence(mean, spread)
+                log_weight = reconstruction - divergence(mean, spread)
             else:
                 prior, posterior = latent.square() / 2, noise.square() / 2 + spread.log()
-                log_weight = drawn - prior.sum(2) + posterior.sum(2)
+                log_weight = reconstruction - prior.sum(2) + posterior.sum(2)
             nats = math.log(samples) - log_weight.logsumexp(0)
         return nats / (self.values * math.log(2))
 

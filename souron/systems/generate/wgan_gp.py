@@ -122,21 +122,23 @@ class WGANGP(Generator):
         for turn, part in enumerate(parts, 1):  # (B / parts, C, H, W) in -1..1
             real = dequantised(part)
             with torch.no_grad():
-                drawn = self.image(self.noise(len(real)))
-            score, drawn_score = self.critic(torch.cat([real, drawn])).float().chunk(2)
-            penalty = slope_penalty(self.critic, real, drawn)
-            yield "critic", drawn_score.mean() - score.mean() + PENALTY * penalty
+                fake = self.image(self.noise(len(real)))
+            # critic: Wasserstein distance with gradient penalty
+            score, fake_score = self.critic(torch.cat([real, fake])).float().chunk(2)
+            penalty = slope_penalty(self.critic, real, fake)
+            yield "critic", fake_score.mean() - score.mean() + PENALTY * penalty
+            # generator: every few critic steps
             if turn % self.config.turns == 0 or turn == len(parts):
-                drawn = self.image(self.noise(2 * len(real)))
-                yield "generator", -self.critic(drawn).float().mean()
+                fake = self.image(self.noise(2 * len(real)))
+                yield "generator", -self.critic(fake).float().mean()
 
     def noise(self, count: int) -> Tensor:
         return torch.randn(count, self.config.noise, device=self.device)
 
     def image(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Generate (B, C, H, W) in -1..1 from noise (B, noise), optionally by other ``weights``."""
-        drawn = functional_call(self.generator, weights or {}, noise)
-        return drawn[..., : self.spec.side, : self.spec.side]
+        image = functional_call(self.generator, weights or {}, noise)
+        return image[..., : self.spec.side, : self.spec.side]
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         yield self.image(noise.normal(self.config.noise), self.averages())
@@ -187,14 +189,14 @@ def halving(before: int, out: int, *, picture: bool = False) -> Block:
     )
 
 
-def slope_penalty(critic: nn.Module, real: Tensor, drawn: Tensor) -> Tensor:
-    """Return the mean of (|grad D| - 1)^2 at random points between ``real`` and ``drawn``.
+def slope_penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Return the mean of (|grad D| - 1)^2 at random points between ``real`` and ``fake``.
 
     Both are (B, C, H, W).
     """
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     # a second derivative, for which bfloat16 is too coarse
     with torch.autocast(real.device.type, enabled=False):
-        between = torch.lerp(real, drawn.float(), share).requires_grad_()
+        between = torch.lerp(real, fake.float(), share).requires_grad_()
         [slope] = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()

@@ -56,10 +56,10 @@ class Config:
 
 def stack(*layers: tuple[int, int, int, int], norm: bool = True) -> nn.Sequential:
     """3x3 convolutions of (channels in, channels out, stride, dilation), each followed by ReLU."""
-    made: list[nn.Module] = []
+    convolutions: list[nn.Module] = []
     for inward, outward, stride, apart in layers:
-        made += [nn.Conv2d(inward, outward, 3, stride, apart, apart), nn.ReLU(inplace=True)]
-    return nn.Sequential(*made, *([nn.BatchNorm2d(layers[-1][1])] if norm else []))
+        convolutions += [nn.Conv2d(inward, outward, 3, stride, apart, apart), nn.ReLU(inplace=True)]
+    return nn.Sequential(*convolutions, *([nn.BatchNorm2d(layers[-1][1])] if norm else []))
 
 
 class Colorizer(ImageTranslator):
@@ -140,15 +140,15 @@ class Colorizer(ImageTranslator):
                 weight.mul_(model.config.temperature)
         return model.requires_grad_(False).eval()
 
-    def forward(self, given: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """Map L (B, 1, H, W) in 0..1 to class logits (B, Q, ceil(H/8) 2, ceil(W/8) 2).
 
         With ``regression`` the output is what ``model_out`` maps to ab. Of images (B, 3, H, W) only
         L is used.
         """
-        if given.shape[1] == 3:
-            given = self.given(given)
-        x = self._padded(100 * given - 50) / 100
+        if image.shape[1] == 3:
+            image = self.given(image)
+        x = self._padded(100 * image - 50) / 100
         for number in range(1, 9):
             x = getattr(self, f"model{number}")(x)
         return x.float()
@@ -161,25 +161,25 @@ class Colorizer(ImageTranslator):
     def given(self, image: Tensor) -> Tensor:
         return lab(image)[:, :1] / 100
 
-    def visible(self, given: Tensor) -> Tensor:
-        return coloured(given, given.new_zeros(len(given), 2, *given.shape[2:]))
+    def visible(self, image: Tensor) -> Tensor:
+        return coloured(image, image.new_zeros(len(image), 2, *image.shape[2:]))
 
-    def translated(self, given: Tensor, label: Tensor) -> Tensor:
-        return coloured(given, self.colours(given, self.config.temperature))
+    def translated(self, image: Tensor, label: Tensor) -> Tensor:
+        return coloured(image, self.colours(image, self.config.temperature))
 
-    def colours(self, given: Tensor, temperature: float) -> Tensor:
+    def colours(self, image: Tensor, temperature: float) -> Tensor:
         """Return ab (B, 2, H, W)."""
-        found = self(given)
+        logits = self(image)
         if not self.config.regression:
-            found = (found / temperature).softmax(1)
-        ab = SCALE * F.conv2d(found, self.model_out.weight.float())
-        high, wide = given.shape[2:]
+            logits = (logits / temperature).softmax(1)
+        ab = SCALE * F.conv2d(logits, self.model_out.weight.float())
+        high, wide = image.shape[2:]
         return F.interpolate(ab, scale_factor=STEP, mode="bilinear")[:, :, :high, :wide]
 
-    def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
-        light = (100 * given[:, 0]).round().clamp(0, 100).long()
+    def rivals(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        light = (100 * image[:, 0]).round().clamp(0, 100).long()
         mean = (self.total[:2] / self.total[2].clamp(min=1)).float()[:, light]  # (2, B, H, W)
-        return {"grey": self.visible(given), "mean colour": coloured(given, mean.transpose(0, 1))}
+        return {"grey": self.visible(image), "mean colour": coloured(image, mean.transpose(0, 1))}
 
     @property
     def centres(self) -> Tensor:
@@ -190,8 +190,8 @@ class Colorizer(ImageTranslator):
         """Map ab (B, 2, H, W) to the class of each pixel (B, H, W)."""
         reach = torch.arange(-12, 13, device=ab.device) * BIN
         table = torch.cdist(torch.cartesian_prod(reach, reach), self.centres).argmin(1)
-        place = (ab / BIN).round().clamp(-12, 12).long() + 12
-        return table[25 * place[:, 0] + place[:, 1]]
+        bins = (ab / BIN).round().clamp(-12, 12).long() + 12
+        return table[25 * bins[:, 0] + bins[:, 1]]
 
     def frequencies(self) -> Tensor:
         """Return the frequencies (Q,) of the classes, with one pseudo-count spread evenly."""
@@ -207,22 +207,22 @@ class Colorizer(ImageTranslator):
 
     def spread(self, ab: Tensor) -> Tensor:
         """Return soft labels z (N, Q) for ab (N, 2)."""
-        far, place = torch.cdist(ab, self.centres).topk(NEAREST, largest=False)
+        far, index = torch.cdist(ab, self.centres).topk(NEAREST, largest=False)
         share = torch.softmax(-far.square() / (2 * SPREAD**2), 1)
-        return torch.zeros(len(ab), CLASSES, device=ab.device).scatter(1, place, share)
+        return torch.zeros(len(ab), CLASSES, device=ab.device).scatter(1, index, share)
 
     def loss(self, batch: Batch) -> Tensor:
         every = lab(batch.image)
         light, ab = every[:, :1] / 100, every[:, 1:]
         self.count(light, ab)
-        found = self(light)
+        logits = self(light)
         down, right = (int(torch.randint(STEP, ())) for _axis in range(2))
         ab = self._padded(ab)[:, :, down::STEP, right::STEP]
         if self.config.regression:
-            return F.mse_loss(self.model_out(found).float(), ab / SCALE)
+            return F.mse_loss(self.model_out(logits).float(), ab / SCALE)
         true = self.spread(ab.permute(0, 2, 3, 1).reshape(-1, 2))
         weight = self.weights()[true.argmax(1)]
-        logs = found.permute(0, 2, 3, 1).reshape(-1, CLASSES).log_softmax(1)
+        logs = logits.permute(0, 2, 3, 1).reshape(-1, CLASSES).log_softmax(1)
         return -(weight * (true * logs).sum(1)).mean()
 
     @torch.no_grad()
@@ -237,18 +237,21 @@ class Colorizer(ImageTranslator):
         values = torch.cat([ab.transpose(0, 1).flatten(1), ones]).double()
         self.total.index_add_(1, row, values)
 
-    def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
+    def further(self, batch: Batch, image: Tensor, output: Tensor) -> dict[str, Tensor]:
         """Return the bits of the true class of each pixel (B, H, W), also under the histogram."""
         if self.config.regression:
             return {}
         ab = lab(batch.image)[:, 1:]
-        logs = (self(given) - self.weights().log()[:, None, None]).log_softmax(1)
+        logs = (self(image) - self.weights().log()[:, None, None]).log_softmax(1)
         true = self.classes(self._padded(ab))
         cells = F.pixel_unshuffle(true[:, None], STEP)  # (B, 16, h, w)
-        found = F.pixel_shuffle(logs.gather(1, cells), STEP)[:, 0]
+        log_likelihood = F.pixel_shuffle(logs.gather(1, cells), STEP)[:, 0]
         high, wide = ab.shape[2:]
         often = self.frequencies().log2()[true]
-        return {"colour bits": -found[:, :high, :wide] / math.log(2), "histogram:colour bits": -often[:, :high, :wide]}
+        return {
+            "colour bits": -log_likelihood[:, :high, :wide] / math.log(2),
+            "histogram:colour bits": -often[:, :high, :wide],
+        }
 
     @torch.no_grad()
     def predict(
@@ -260,7 +263,7 @@ class Colorizer(ImageTranslator):
         hints: Annotated[str, Choice(N_("colours of points, x,y,#rrggbb;..."), metavar="x,y,#rrggbb;...")] = "",
     ) -> Made:
         """Colour an image, keeping its lightness. Raises UserError for invalid hints."""
-        begun = time.perf_counter()
+        start = time.perf_counter()
         points = read_hints(hints, picture.size)
         share = min(1.0, (size or self.spec.side) / min(picture.size))
         wide, high = (max(1, round(share * length)) for length in picture.size)
@@ -271,8 +274,8 @@ class Colorizer(ImageTranslator):
             100 * light.cpu(),
             [(x * wide // picture.size[0], y * high // picture.size[1], colour) for x, y, colour in points],
         )
-        made, vivid = recoloured(picture.image, ab)
+        output, vivid = recoloured(picture.image, ab)
         note = ""
         if vivid > 0.01:
             note = _("the image had colours: only its lightness was used")
-        return Made(picture, Large(made), 1, time.perf_counter() - begun, note=note)
+        return Made(picture, Large(output), 1, time.perf_counter() - start, note=note)

@@ -81,19 +81,21 @@ class Compact(ImageTranslator):
     @classmethod
     def of_published(cls, weights: Mapping[str, Tensor]) -> "Compact | None":
         """Build the model from published weights; None if they belong to another network."""
-        named = renamed(weights)
-        numbers = [name.split(".")[1] for name in named if name.startswith("body.") and name.count(".") == 2]
-        last = named.get(f"body.{max(map(int, numbers), default=0)}.weight") if all(map(str.isdigit, numbers)) else None
-        first = named.get("body.0.weight")
+        tensors = renamed(weights)
+        numbers = [name.split(".")[1] for name in tensors if name.startswith("body.") and name.count(".") == 2]
+        last = (
+            tensors.get(f"body.{max(map(int, numbers), default=0)}.weight") if all(map(str.isdigit, numbers)) else None
+        )
+        first = tensors.get("body.0.weight")
         if first is None or last is None or first.ndim != 4 or last.ndim != 4 or last.shape[0] % first.shape[1]:
             return None
         scale = isqrt(last.shape[0] // first.shape[1])
         config = Config(len(first), (len(set(numbers)) - 3) // 2, scale)
         with torch.device("meta"):
             model = cls(config, Spec(first.shape[1], 64))
-        if {n: w.shape for n, w in model.state_dict().items()} != {n: w.shape for n, w in named.items()}:
+        if {n: w.shape for n, w in model.state_dict().items()} != {n: w.shape for n, w in tensors.items()}:
             return None
-        model.load_state_dict({n: w.float() for n, w in named.items()}, assign=True)
+        model.load_state_dict({n: w.float() for n, w in tensors.items()}, assign=True)
         return model.requires_grad_(False).eval()
 
     def forward(self, low: Tensor) -> Tensor:
@@ -107,8 +109,8 @@ class Compact(ImageTranslator):
     def truth(self, image: Tensor) -> Tensor:
         return whole(image, self.config.scale)
 
-    def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
-        return {"bicubic": enlarged(given, self.config.scale)}
+    def rivals(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {"bicubic": enlarged(image, self.config.scale)}
 
     def loss(self, batch: Batch) -> Tensor:
         part = cropped(batch.image, CROP)

@@ -94,8 +94,8 @@ class Generator(nn.Module):
         high, wide = image.shape[2:]
         right, down = max(16 - wide, -wide % 4), max(16 - high, -high % 4)
         x = F.pad(image, (0, right, 0, down), mode="replicate") if right or down else image
-        drawn = self.layers(2 * x - 1).float().tanh()[:, :, :high, :wide]
-        return image + drawn if self.added else (drawn + 1) / 2
+        output = self.layers(2 * x - 1).float().tanh()[:, :, :high, :wide]
+        return image + output if self.added else (output + 1) / 2
 
 
 def own_name(name: str) -> str:
@@ -105,11 +105,11 @@ def own_name(name: str) -> str:
     >>> own_name("model.10.conv_block.5.weight"), own_name("model.19.bias"), own_name("model.2.running_mean")
     ('layers.9.layers.3.weight', 'layers.18.bias', '')
     """
-    found = re.fullmatch(r"model\.(\d+)\.(?:conv_block\.([15])\.)?(weight|bias)", name)
-    if found is None:
+    match = re.fullmatch(r"model\.(\d+)\.(?:conv_block\.([15])\.)?(weight|bias)", name)
+    if match is None:
         return ""
-    place, within, kind = found.groups()
-    number = int(place) - (2 if int(place) == 26 else 1)  # padding is a layer of its own there
+    index, within, kind = match.groups()
+    number = int(index) - (2 if int(index) == 26 else 1)  # padding is a layer of its own there
     return f"layers.{number}.{kind}" if within is None else f"layers.{number}.layers.{'03'[within == '5']}.{kind}"
 
 
@@ -168,12 +168,12 @@ class CycleGAN(ImageTranslator):
         """Build the model from one of the authors' generators, ``horse2zebra.pth``, which
         translates one way; None for another network.
         """
-        named = {name: ours for name in weights if (ours := own_name(name))}
+        names = {name: ours for name in weights if (ours := own_name(name))}
         model = cls(cls.SIZES["paper"], Spec(3, 256, ("A", "B")))
         own = {name: weight.shape for name, weight in model.forth.state_dict().items()}
-        if {ours: weights[name].shape for name, ours in named.items()} != own:
+        if {ours: weights[name].shape for name, ours in names.items()} != own:
             return None
-        model.forth.load_state_dict({ours: weights[name] for name, ours in named.items()})
+        model.forth.load_state_dict({ours: weights[name] for name, ours in names.items()})
         model.one_way = True
         return model.requires_grad_(False).eval()
 
@@ -184,27 +184,27 @@ class CycleGAN(ImageTranslator):
         """Return for each direction its images' mask, its generator and the inverse one."""
         return [(label == 0, self.forth, self.back), (label == 1, self.back, self.forth)]
 
-    def translated(self, given: Tensor, label: Tensor) -> Tensor:
-        made = torch.zeros_like(given, dtype=torch.float32)
-        for chosen, there, _back in self.ways(label):
-            if chosen.any():
-                made[chosen] = there(given[chosen]).float()
-        return made
+    def translated(self, image: Tensor, label: Tensor) -> Tensor:
+        output = torch.zeros_like(image, dtype=torch.float32)
+        for rows, there, _back in self.ways(label):
+            if rows.any():
+                output[rows] = there(image[rows]).float()
+        return output
 
-    def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
+    def further(self, batch: Batch, image: Tensor, output: Tensor) -> dict[str, Tensor]:
         again = self.translated(output, 1 - batch.label)
-        error = (again - given).square().mean((1, 2, 3)).clamp(min=1e-6)
+        error = (again - image).square().mean((1, 2, 3)).clamp(min=1e-6)
         return {"cycle PSNR": -10 * error.log10()}
 
-    def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
-        return {"identity": given, "histograms": self.matched(given, label)}
+    def rivals(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return {"identity": image, "histograms": self.matched(image, label)}
 
-    def matched(self, given: Tensor, label: Tensor) -> Tensor:
+    def matched(self, image: Tensor, label: Tensor) -> Tensor:
         """Match each channel's histogram to that of the other domain."""
-        count = given[0, 0].numel()
-        rank = given.flatten(2).argsort(2).argsort(2)  # (B, C, H W)
-        place = (rank * STEPS // count).clamp(max=STEPS - 1)
-        return self.histogram[1 - label].gather(2, place).view_as(given)
+        count = image[0, 0].numel()
+        rank = image.flatten(2).argsort(2).argsort(2)  # (B, C, H W)
+        quantile = (rank * STEPS // count).clamp(max=STEPS - 1)
+        return self.histogram[1 - label].gather(2, quantile).view_as(image)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         generators = [*self.forth.parameters(), *self.back.parameters()]
@@ -222,13 +222,14 @@ class CycleGAN(ImageTranslator):
                 continue
             a, b = (images[:count] for images in real)
             self.count(a, b)
+            # least-squares GAN loss of both critics, then of both generators with the cycle loss
             with torch.no_grad():
-                drawn = self.back(b), self.forth(a)
+                fakes = self.back(b), self.forth(a)
             yield (
                 "critics",
                 sum(
-                    (critic(true).float() - 1).square().mean() + critic(made).float().square().mean()
-                    for critic, true, made in zip(self.critics, (a, b), drawn, strict=True)
+                    (critic(true).float() - 1).square().mean() + critic(fake).float().square().mean()
+                    for critic, true, fake in zip(self.critics, (a, b), fakes, strict=True)
                 )
                 / 2,
             )
@@ -237,10 +238,10 @@ class CycleGAN(ImageTranslator):
     def generators_loss(self, a: Tensor, b: Tensor) -> Tensor:
         of_a, of_b = self.critics
         to_b, to_a = self.forth(a), self.back(b)
-        fooled = (of_b(to_b).float() - 1).square().mean() + (of_a(to_a).float() - 1).square().mean()
+        adversarial = (of_b(to_b).float() - 1).square().mean() + (of_a(to_a).float() - 1).square().mean()
         cycle = F.l1_loss(self.back(to_b), a) + F.l1_loss(self.forth(to_a), b)
         same = F.l1_loss(self.forth(b), b) + F.l1_loss(self.back(a), a)
-        return fooled + self.config.cycle * (cycle + self.config.identity * same)
+        return adversarial + self.config.cycle * (cycle + self.config.identity * same)
 
     @torch.no_grad()
     def count(self, a: Tensor, b: Tensor) -> None:
@@ -248,8 +249,8 @@ class CycleGAN(ImageTranslator):
         self.seen += 1
         for domain, images in enumerate((a, b)):
             values = images.float().transpose(0, 1).flatten(1).sort(1).values  # (C, B H W)
-            place = torch.linspace(0, values.shape[1] - 1, STEPS, device=values.device).long()
-            self.histogram[domain].lerp_(values[:, place], 1 / float(self.seen))
+            quantile = torch.linspace(0, values.shape[1] - 1, STEPS, device=values.device).long()
+            self.histogram[domain].lerp_(values[:, quantile], 1 / float(self.seen))
 
     def portable(self) -> Portable:
         return self.carried(self.forth, 16, 4, coloured=self.spec.channels == 3)

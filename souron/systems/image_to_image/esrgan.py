@@ -82,11 +82,11 @@ class Dense(nn.Module):
             self.add_module(f"conv{number}", nn.Conv2d(wide, out, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = [x]
+        maps = [x]
         for number in range(1, 5):
             conv = self.get_submodule(f"conv{number}")
-            seen.append(F.leaky_relu(conv(torch.cat(seen, 1)), 0.2))
-        return x + SCALE * self.get_submodule("conv5")(torch.cat(seen, 1))
+            maps.append(F.leaky_relu(conv(torch.cat(maps, 1)), 0.2))
+        return x + SCALE * self.get_submodule("conv5")(torch.cat(maps, 1))
 
 
 class RRDB(nn.Module):
@@ -172,8 +172,8 @@ class ESRGAN(ImageTranslator):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        folded = 1 if config.lean else max(1, 4 // config.scale)
-        self.generator = RRDBNet(config, spec.channels, folded)
+        fold = 1 if config.lean else max(1, 4 // config.scale)
+        self.generator = RRDBNet(config, spec.channels, fold)
         self.critic: nn.Module = Critic(spec.channels, config.width, spec.side // config.scale * config.scale)
         for layer in self.generator.body.modules():
             if isinstance(layer, nn.Conv2d):
@@ -190,24 +190,24 @@ class ESRGAN(ImageTranslator):
     @classmethod
     def of_published(cls, weights: Mapping[str, Tensor]) -> "ESRGAN | None":
         """Build the model from published weights; None if they belong to another network."""
-        named = renamed(weights)
-        first, last = named.get("conv_first.weight"), named.get("conv_last.weight")
-        grown = named.get("body.0.rdb1.conv1.bias")
-        if first is None or last is None or grown is None or min(first.ndim, last.ndim) < 4:
+        tensors = renamed(weights)
+        first, last = tensors.get("conv_first.weight"), tensors.get("conv_last.weight")
+        growth = tensors.get("body.0.rdb1.conv1.bias")
+        if first is None or last is None or growth is None or min(first.ndim, last.ndim) < 4:
             return None
-        ups = sum(name.startswith("conv_up") and name.endswith("weight") for name in named)
-        blocks = len({m[1] for name in named if (m := re.match(r"body\.(\d{1,3})\.", name))})
-        folded = {len(last) * fold**2: fold for fold in (1, 2, 4)}.get(first.shape[1], 0)
-        if not folded or 2**ups < folded:
+        ups = sum(name.startswith("conv_up") and name.endswith("weight") for name in tensors)
+        blocks = len({m[1] for name in tensors if (m := re.match(r"body\.(\d{1,3})\.", name))})
+        unshuffle = {len(last) * fold**2: fold for fold in (1, 2, 4)}.get(first.shape[1], 0)
+        if not unshuffle or 2**ups < unshuffle:
             return None
-        config = Config(len(first), blocks, 2**ups // folded)
+        config = Config(len(first), blocks, 2**ups // unshuffle)
         with torch.device("meta"):
             model = cls(config, Spec(len(last), 64))
-            network = RRDBNet(config, len(last), folded, len(grown))
-        wanted = network.state_dict()
-        if {n: w.shape for n, w in wanted.items()} != {n: w.shape for n, w in named.items()}:
+            network = RRDBNet(config, len(last), unshuffle, len(growth))
+        expected = network.state_dict()
+        if {n: w.shape for n, w in expected.items()} != {n: w.shape for n, w in tensors.items()}:
             return None
-        network.load_state_dict({n: w.float() for n, w in named.items()}, assign=True)
+        network.load_state_dict({n: w.float() for n, w in tensors.items()}, assign=True)
         model.generator, model.critic = network, nn.Identity()
         model.before, model.begun = torch.zeros(0), torch.tensor(False)
         return model.requires_grad_(False).eval()
@@ -221,9 +221,9 @@ class ESRGAN(ImageTranslator):
     def truth(self, image: Tensor) -> Tensor:
         return whole(image, self.config.scale)
 
-    def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
-        found = {"bicubic": enlarged(given, self.config.scale)}
-        return found | ({"pixel stage": self.between(given, 0.0)} if self.begun else {})
+    def rivals(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        images = {"bicubic": enlarged(image, self.config.scale)}
+        return images | ({"pixel stage": self.between(image, 0.0)} if self.begun else {})
 
     def between(self, low: Tensor, sharpness: float) -> Tensor:
         """Enlarge with weights between the pixel stage's (0) and the GAN stage's (1)."""
@@ -274,21 +274,21 @@ class ESRGAN(ImageTranslator):
                 yield from self.adversarial(self.given(image), self.truth(image))
 
     def adversarial(self, low: Tensor, high: Tensor) -> Iterator[tuple[str, Tensor]]:
-        drawn = self.generator(low).detach()
-        yield "critic", relative(self.critic(high), self.critic(drawn))
-        drawn = self.generator(low)
+        fake = self.generator(low).detach()
+        yield "critic", relative(self.critic(high), self.critic(fake))
+        fake = self.generator(low)
         with torch.no_grad():
             true, real = features(high)[STAGE].float(), self.critic(high)
-        content = F.l1_loss(features(drawn)[STAGE].float(), true) / true.abs().mean()
-        fooled = relative(self.critic(drawn), real)
-        pixels = F.l1_loss(drawn, high)
-        yield "generator", CONTENT * content + ADVERSARIAL * fooled + PIXEL * pixels
+        content = F.l1_loss(features(fake)[STAGE].float(), true) / true.abs().mean()
+        adversarial = relative(self.critic(fake), real)
+        pixels = F.l1_loss(fake, high)
+        yield "generator", CONTENT * content + ADVERSARIAL * adversarial + PIXEL * pixels
 
 
-def relative(real: Tensor, drawn: Tensor) -> Tensor:
+def relative(real: Tensor, fake: Tensor) -> Tensor:
     """Return -log D_Ra(real, drawn) - log(1 - D_Ra(drawn, real)) for scores (B, 1).
 
     With exchanged arguments it is the generator's loss.
     """
-    ahead, behind = real - drawn.mean(), drawn - real.mean()
+    ahead, behind = real - fake.mean(), fake - real.mean()
     return F.softplus(-ahead).mean() + F.softplus(behind).mean()

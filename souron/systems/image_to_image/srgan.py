@@ -156,11 +156,11 @@ class SRGAN(ImageTranslator):
     def truth(self, image: Tensor) -> Tensor:
         return whole(image, self.config.scale)
 
-    def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
-        found = {"bicubic": enlarged(given, self.config.scale)}
+    def rivals(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        images = {"bicubic": enlarged(image, self.config.scale)}
         if self.begun:
-            found["pixel stage"] = self.between(given, 0.0)
-        return found
+            images["pixel stage"] = self.between(image, 0.0)
+        return images
 
     def between(self, low: Tensor, sharpness: float) -> Tensor:
         """Enlarge with weights between the pixel stage's (0) and the GAN stage's (1)."""
@@ -214,13 +214,13 @@ class SRGAN(ImageTranslator):
             self.begun.fill_(True)
 
     def adversarial(self, low: Tensor, high: Tensor) -> Iterator[tuple[str, Tensor]]:
-        drawn = self.generator(low).detach()
+        fake = self.generator(low).detach()
         # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
-        yield ("critic", F.softplus(-self.critic(high)).mean() + F.softplus(self.critic(drawn)).mean())
-        drawn = self.generator(low)
+        yield ("critic", F.softplus(-self.critic(high)).mean() + F.softplus(self.critic(fake)).mean())
+        fake = self.generator(low)
         with torch.no_grad():
             true = features(high)[STAGE].float()
-        content = F.mse_loss(features(drawn)[STAGE].float(), true) / true.square().mean()
-        fooled = F.softplus(-self.critic(drawn)).mean()
-        pixels = F.l1_loss(drawn, high)
-        yield "generator", CONTENT * content + ADVERSARIAL * fooled + PIXEL * pixels
+        content = F.mse_loss(features(fake)[STAGE].float(), true) / true.square().mean()
+        adversarial = F.softplus(-self.critic(fake)).mean()
+        pixels = F.l1_loss(fake, high)
+        yield "generator", CONTENT * content + ADVERSARIAL * adversarial + PIXEL * pixels

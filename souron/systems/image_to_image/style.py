@@ -152,18 +152,18 @@ class Style(ImageTranslator):
         return self.paint(image, self.read(image if style is None else style))
 
     def loss(self, batch: Batch) -> Tensor:
-        made = self(batch.image, batch.image.roll(1, 0)).float()
+        output = self(batch.image, batch.image.roll(1, 0)).float()
         with torch.no_grad():
             true = features(batch.image)
-        seen = features(made)
-        content = unlike(seen[CONTENT], true[CONTENT])
-        pairs = zip(seen[:STYLE], true[:STYLE], strict=True)
-        style = sum(unlike(gram(one), gram(other).roll(1, 0)) for one, other in pairs)
+        pred = features(output)
+        content = unlike(pred[CONTENT], true[CONTENT])
+        pairs = zip(pred[:STYLE], true[:STYLE], strict=True)
+        style = sum(unlike(gram(own), gram(other).roll(1, 0)) for own, other in pairs)
         return content + self.config.weight * style
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
-        for image, label in zip(*(each.split(self.config.part) for each in batch), strict=True):
+        for image, label in zip(*(part.split(self.config.part) for part in batch), strict=True):
             yield "model", self.loss(Batch(image, label))
 
     @torch.no_grad()
@@ -178,18 +178,18 @@ class Style(ImageTranslator):
         ] = 384,
     ) -> Made:
         """Return the image in the style of another."""
-        begun = time.perf_counter()
+        start = time.perf_counter()
         model = waves() if style is None else style.image
         own = self.read(self._pixels(picture.image, (SIDE, SIDE)))
         other = self.read(self._pixels(model, (SIDE, SIDE)))
         share = min(1.0, size / max(picture.size))
         wide, high = (max(SMALLEST, 4 * round(share * side / 4)) for side in picture.size)
         content = self._pixels(picture.image, (wide, high))
-        [made] = self.paint(content, torch.lerp(own, other, strength)).float().cpu()
-        painted = Picture.of(255 * made).image.convert("RGB")
-        painted = painted.resize(picture.size)
+        [output] = self.paint(content, torch.lerp(own, other, strength)).float().cpu()
+        canvas = Picture.of(255 * output).image.convert("RGB")
+        canvas = canvas.resize(picture.size)
         note = "" if style else _("style=FILE paints in the style of an image of yours")
-        return Made(picture, Large(painted), 1, time.perf_counter() - begun, note=note)
+        return Made(picture, Large(canvas), 1, time.perf_counter() - start, note=note)
 
     def _pixels(self, image: Any, size: tuple[int, int]) -> Tensor:
         """Return an image of a size as (1, C, H, W) in 0..1."""
@@ -203,9 +203,9 @@ def gram(x: Tensor) -> Tensor:
     return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
-def unlike(one: Tensor, other: Tensor) -> Tensor:
+def unlike(pred: Tensor, target: Tensor) -> Tensor:
     """Return the squared difference of features, relative to those of the second."""
-    return F.mse_loss(one.float(), other.float()) / other.float().square().mean().clamp(min=1e-6)
+    return F.mse_loss(pred.float(), target.float()) / target.float().square().mean().clamp(min=1e-6)
 
 
 def waves() -> Any:

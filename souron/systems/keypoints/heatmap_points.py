@@ -72,11 +72,11 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = F.pixel_unshuffle(image, BLOCK)
         x = torch.cat([x, places(x)], 1)
-        kept: list[Tensor] = []
+        skips: list[Tensor] = []
         for level in self.down:
-            x = level(F.max_pool2d(x, 2) if kept else x)
-            kept.append(x)
-        for level, before in zip(self.up[::-1], kept[-2::-1], strict=True):
+            x = level(F.max_pool2d(x, 2) if skips else x)
+            skips.append(x)
+        for level, before in zip(self.up[::-1], skips[-2::-1], strict=True):
             x = level(torch.cat([F.interpolate(x, scale_factor=2.0), before], 1))
         return F.pixel_shuffle(self.last(x), BLOCK)
 
@@ -139,8 +139,8 @@ def cross_entropy(logits: Tensor, point: Tensor, spread: float) -> Tensor:
     there = point.isfinite().all(2)  # (B, K)
     x, y = point.nan_to_num(0.0).unbind(2)
     across, down = (_normal(at, count, spread) for at, count in ((x, logits.shape[3]), (y, logits.shape[2])))
-    meant = torch.einsum("bkhw,bkh,bkw->bk", logits, down, across)
-    loss = logits.flatten(2).logsumexp(2) - meant
+    expected = torch.einsum("bkhw,bkh,bkw->bk", logits, down, across)
+    loss = logits.flatten(2).logsumexp(2) - expected
     return (loss * there).sum() / there.sum().clamp(min=1)
 
 
@@ -163,6 +163,6 @@ def around_the_peak(chance: Tensor, reach: int) -> tuple[Tensor, Tensor]:
         middles.append(pixel + 0.5)
     rows = torch.einsum("bkhw,bkw->bkh", chance, near[0]) * near[1]
     columns = torch.einsum("bkhw,bkh->bkw", chance, near[1]) * near[0]
-    held = rows.sum(2)
-    place = torch.stack([columns @ middles[0], rows @ middles[1]], 2)
-    return place / held[..., None].clamp(min=1e-12), held
+    mass = rows.sum(2)
+    position = torch.stack([columns @ middles[0], rows @ middles[1]], 2)
+    return position / mass[..., None].clamp(min=1e-12), mass

@@ -76,7 +76,7 @@ class CLIP(Matcher):
             config.dims,
             config.quick,
         )
-        mean, std = (torch.tensor(each)[:, None, None] for each in (MEAN, STD))
+        mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
         if spec.channels == 1:
             mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
         self.register_buffer("mean", mean, persistent=False)
@@ -99,13 +99,13 @@ class CLIP(Matcher):
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Tokenise lower-cased texts: (B, T) int64, T at most 77, padded with ``PAD``."""
-        known = self.tokenizer
-        begin = [] if known.start in known.end else [known.start]
+        tokenizer = self.tokenizer
+        begin = [] if tokenizer.start in tokenizer.end else [tokenizer.start]
         most = CONTEXT - 1 - len(begin)
-        small = known.encode_many([text.lower() for text in texts])
-        found = [[*begin, *ids[:most], known.end[0]] for ids in small]
-        longest = max(map(len, found))
-        rows = [ids + [PAD] * (longest - len(ids)) for ids in found]
+        small = tokenizer.encode_many([text.lower() for text in texts])
+        sequences = [[*begin, *ids[:most], tokenizer.end[0]] for ids in small]
+        longest = max(map(len, sequences))
+        rows = [ids + [PAD] * (longest - len(ids)) for ids in sequences]
         return torch.tensor(rows, device=self.device)
 
     def pixels(self, picture: Picture) -> Tensor:
@@ -113,9 +113,9 @@ class CLIP(Matcher):
         return picture.square(self.spec.side, self.spec.channels, bicubic).float() / 127.5 - 1
 
     def loss(self, batch: Batch) -> Tensor:
-        drawn = torch.rand(len(batch.captions)).tolist()
+        draws = torch.rand(len(batch.captions)).tolist()
         texts = [
-            captions[int(chance * len(captions))].text for captions, chance in zip(batch.captions, drawn, strict=True)
+            captions[int(chance * len(captions))].text for captions, chance in zip(batch.captions, draws, strict=True)
         ]
         tokens = self.tokens(texts)
         return contrast(self.see(batch.image), self.read(tokens), self.scale, equal(tokens))

@@ -78,8 +78,8 @@ class Finest(nn.Module):
         self.outer = nn.Conv2d(maps, maps, 3, padding=1)
 
     def forward(self, image: Tensor, level: Tensor) -> Tensor:
-        seen = self.seen(image)
-        return self.outer(seen + F.interpolate(level, seen.shape[2:]))
+        features = self.seen(image)
+        return self.outer(features + F.interpolate(level, features.shape[2:]))
 
 
 class Drawer(nn.Sequential):
@@ -136,7 +136,7 @@ class KeypointRCNN(RCNN, Poser):
         if self.published_layout:
             return self.drawer(self.pooled(level, box, DRAWN)).float()
         finest = self.finest(image, level)
-        parts = [roi_align(x, each / GRAIN, DRAWN) for x, each in zip(finest, box, strict=True)]
+        parts = [roi_align(x, edges / GRAIN, DRAWN) for x, edges in zip(finest, box, strict=True)]
         part = torch.cat(parts).contiguous(memory_format=torch.channels_last)
         return self.drawer(part).float()
 
@@ -144,17 +144,17 @@ class KeypointRCNN(RCNN, Poser):
         """Return per image boxes (n, 6) and heat maps (n, K, 56, 56) within the boxes."""
         levels, pred = self.regions(image)
         most = None if self.published_layout else MOST
-        found = [chosen(box, score, conf, iou)[0].float()[:most] for box, score in pred]
-        if not sum(map(len, found)):
+        detections = [chosen(box, score, conf, iou)[0].float()[:most] for box, score in pred]
+        if not sum(map(len, detections)):
             none = image.new_zeros(0, len(self.spec.points), ACROSS, ACROSS)
-            return [(box, none) for box in found]
-        logit = self.drawn(image, self.seen(levels), [box[:, 1:5] for box in found])
+            return [(box, none) for box in detections]
+        logit = self.drawn(image, self.seen(levels), [box[:, 1:5] for box in detections])
         maps = logit.flatten(2).softmax(2).view_as(logit)
-        return list(zip(found, maps.split(list(map(len, found))), strict=True))
+        return list(zip(detections, maps.split(list(map(len, detections))), strict=True))
 
     def poses(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
-        located = highest if self.published_layout else brightest
-        return [(box, located(maps, box[:, 1:5])) for box, maps in self.mapped(image, conf, iou)]
+        locate = highest if self.published_layout else brightest
+        return [(box, locate(maps, box[:, 1:5])) for box, maps in self.mapped(image, conf, iou)]
 
     def maps(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
         return self.mapped(image, 0.25, self.overlap)
@@ -167,16 +167,16 @@ class KeypointRCNN(RCNN, Poser):
 
     def heatmap_loss(self, level: Any, box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch) -> Tensor:
         """Return the mean cross-entropy of annotated keypoints' positions in object regions."""
-        objects, wanted = [], []
+        objects, targets = [], []
         for edges, mine, point in zip(box, owner, batch.point, strict=True):
             on = mine >= 0
             objects.append(edges[on])
-            wanted.append(places_of(point[mine[on]], edges[on]))
-        place = torch.cat(wanted).flatten()
-        if not (place >= 0).any():
+            targets.append(places_of(point[mine[on]], edges[on]))
+        target = torch.cat(targets).flatten()
+        if not (target >= 0).any():
             return batch.image.new_zeros(())
         logit = self.drawn(batch.image, level, objects).flatten(2).flatten(0, 1)
-        return F.cross_entropy(logit, place, ignore_index=-1)
+        return F.cross_entropy(logit, target, ignore_index=-1)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
@@ -223,8 +223,8 @@ def brightest(maps: Tensor, box: Tensor) -> Tensor:
     total = spot.sum((2, 3)).clamp(min=1e-12)
     middle = near + 0.5
     x, y = ((spot.sum(axis) @ middle) / total / ACROSS for axis in (2, 3))
-    place = box[:, None, :2] + torch.stack([x, y], 2) * (box[:, None, 2:] - box[:, None, :2])
-    return torch.cat([place, total[..., None]], 2)
+    position = box[:, None, :2] + torch.stack([x, y], 2) * (box[:, None, 2:] - box[:, None, :2])
+    return torch.cat([position, total[..., None]], 2)
 
 
 def highest(maps: Tensor, box: Tensor) -> Tensor:
@@ -232,11 +232,11 @@ def highest(maps: Tensor, box: Tensor) -> Tensor:
 
     Returns (n, K, 3) as ``brightest`` does, with the place of the highest value.
     """
-    found = brightest(maps, box)
+    points = brightest(maps, box)
     size = (box[:, 2:] - box[:, :2]).clamp(min=1)
     for row, (wide, high) in enumerate(size.ceil().long().tolist()):
         large = F.interpolate(maps[row, :, None].clamp(min=LEAST).log(), (high, wide), mode="bicubic")[:, 0]
-        place = large.flatten(1).argmax(1)
-        cell = torch.stack([place % wide, place // wide], 1) + 0.5
-        found[row, :, :2] = box[row, :2] + cell * size[row] / cell.new_tensor([wide, high])
-    return found
+        index = large.flatten(1).argmax(1)
+        cell = torch.stack([index % wide, index // wide], 1) + 0.5
+        points[row, :, :2] = box[row, :2] + cell * size[row] / cell.new_tensor([wide, high])
+    return points

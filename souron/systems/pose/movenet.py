@@ -112,24 +112,26 @@ class MoveNet(Poser):
 
     def predicted(self, image: Tensor) -> dict[str, Tensor]:
         """Return the outputs of each head, (B, channels, h, w); centres and points as logits."""
-        seen = self.backbone(2 * image - 1)
+        features = self.backbone(2 * image - 1)
         x, *lateral = (
             layer(level)
-            for layer, level in zip(self.lateral, (seen.last, seen.sixteenth, seen.eighth, seen.quarter), strict=True)
+            for layer, level in zip(
+                self.lateral, (features.last, features.sixteenth, features.eighth, features.quarter), strict=True
+            )
         )
         for up, finer in zip(self.up, lateral, strict=True):
             x = up(F.interpolate(x, finer.shape[2:], mode="bilinear") + finer)
         return {name: head(x).float() for name, head in self.heads.items()}
 
     def poses(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
-        maps, found = self.predicted(image), []
+        maps, poses = self.predicted(image), []
         for row in range(len(image)):
             label, score, point = self.figures({name: part[row] for name, part in maps.items()})
             box = torch.cat([label[:, None].float(), hull(point), score[:, None]], 1)
-            kept = (score > conf).nonzero().flatten()
-            kept = kept[score[kept].argsort(descending=True)]
-            found.append((box[kept], point[kept]))
-        return found
+            order = (score > conf).nonzero().flatten()
+            order = order[score[order].argsort(descending=True)]
+            poses.append((box[order], point[order]))
+        return poses
 
     def figures(self, maps: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return labels (n,), scores (n,) and points (n, K, 3) of the outputs for one image."""
@@ -147,8 +149,8 @@ class MoveNet(Poser):
 
     def portable(self) -> Portable:
         points = list(self.spec.points)  # an overlap above 1: nothing is suppressed
-        carried = self.carried(self.each, ("box", "probability", "point"), "poses", points=points, iou=2.0)
-        return replace(carried, batch=False)
+        program = self.carried(self.each, ("box", "probability", "point"), "poses", points=points, iou=2.0)
+        return replace(program, batch=False)
 
     def centres(self, centre: Tensor) -> tuple[Tensor, Tensor]:
         """Return labels (n,) and cells (n, 2), row and column, of peaks of the map (labels, h, w).
@@ -165,15 +167,15 @@ class MoveNet(Poser):
             best.append(peaks.argmax(keepdim=True))  # of equal ones the first, in every engine
             peaks = peaks.where(cells != best[-1], -1.0)
         height, width = centre.shape[1:]
-        place = torch.cat(best)
-        return place // (height * width), torch.stack([place // width % height, place % width], 1)
+        index = torch.cat(best)
+        return index // (height * width), torch.stack([index // width % height, index % width], 1)
 
     def loss(self, batch: Batch) -> Tensor:
         maps = self.predicted(batch.image)
         height, width = maps["centre"].shape[2:]
         centre, points = torch.zeros_like(maps["centre"]), torch.zeros_like(maps["points"])
         far = maps["centre"].new_zeros(())
-        figures = marked = 0
+        figures = visible_count = 0
         for row, (box, point) in enumerate(zip(batch.target, batch.point, strict=True)):
             if not len(box):
                 continue
@@ -181,20 +183,22 @@ class MoveNet(Poser):
             middle = (box[:, 1:3] + box[:, 3:]).flip(1) / (2 * STRIDE)
             cell = middle.long().clamp(min=0).minimum(most)
             spread = SPREAD * (box[:, 3:] - box[:, 1:3]).prod(1).clamp(min=1).sqrt() / STRIDE
-            place = point[..., :2].flip(2) / STRIDE  # row and column
-            seen = (point[..., 2] > 0) & (place >= 0).all(2) & (place.long() <= most).all(2)
+            position = point[..., :2].flip(2) / STRIDE  # row and column
+            visible = (point[..., 2] > 0) & (position >= 0).all(2) & (position.long() <= most).all(2)
+            # targets of the two heat maps: a Gaussian at each centre and each visible keypoint
             peaks(centre[row], box[:, 0].long(), cell, spread)
-            figure, kind = seen.nonzero(as_tuple=True)
-            of_point = place[figure, kind].long()
+            figure, kind = visible.nonzero(as_tuple=True)
+            of_point = position[figure, kind].long()
             peaks(points[row], kind, of_point, spread[figure])
+            # L1 losses: keypoints from the centre's cell, and the offset of each within its own cell
             regress = maps["regress"][row][:, cell[:, 0], cell[:, 1]].T.unflatten(1, (-1, 2))
             offset = maps["offset"][row].unflatten(0, (-1, 2))[kind, :, *of_point.T]
-            aim = (place - cell[:, None])[figure, kind]
+            aim = (position - cell[:, None])[figure, kind]
             far = far + REGRESS * (regress[figure, kind] - aim).abs().sum()
-            far = far + OFFSET * (offset - (place[figure, kind] - of_point)).abs().sum()
-            figures, marked = figures + len(box), marked + len(figure)
+            far = far + OFFSET * (offset - (position[figure, kind] - of_point)).abs().sum()
+            figures, visible_count = figures + len(box), visible_count + len(figure)
         heat = focal(maps["centre"], centre) / max(1, figures)
-        return heat + (focal(maps["points"], points) + far) / max(1, marked)
+        return heat + (focal(maps["points"], points) + far) / max(1, visible_count)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
@@ -208,11 +212,11 @@ class MoveNet(Poser):
         self.predicted(torch.empty(1, self.spec.channels, side, side, device=self.device))
 
 
-def away(like: Tensor, place: Tensor) -> Tensor:
+def away(like: Tensor, center: Tensor) -> Tensor:
     """Return the distance of each cell of ``like`` (..., h, w) from places (n, 2): (n, h, w)."""
     down, across = (torch.arange(float(n), device=like.device) for n in like.shape[-2:])
-    place = place.to(like.device).float()
-    square = (down - place[:, :1]).square()[:, :, None] + (across - place[:, 1:]).square()[:, None]
+    center = center.to(like.device).float()
+    square = (down - center[:, :1]).square()[:, :, None] + (across - center[:, 1:]).square()[:, None]
     return square.sqrt()
 
 
@@ -229,25 +233,25 @@ def located(cell: Tensor, heat: Tensor, regress: Tensor, offset: Tensor) -> Tens
     best = near.flatten(2).argmax(2)  # (n, K)
     row, column = best // width, best % width
     kind = torch.arange(points, device=heat.device).expand_as(best)
-    place = torch.stack([row, column], 2) + offset.unflatten(0, (points, 2))[kind, :, row, column]
-    return torch.cat([STRIDE * place.flip(2), heat[kind, row, column][..., None]], 2)
+    position = torch.stack([row, column], 2) + offset.unflatten(0, (points, 2))[kind, :, row, column]
+    return torch.cat([STRIDE * position.flip(2), heat[kind, row, column][..., None]], 2)
 
 
 def hull(point: Tensor) -> Tensor:
     """Return boxes (n, 4) around the points (n, K, 3) that are seen, or all where none is."""
-    seen = point[..., 2:] >= DRAWN
-    seen = seen | ~seen.any(1, keepdim=True)
-    low = point[..., :2].where(seen, torch.inf).amin(1)
-    return torch.cat([low, point[..., :2].where(seen, -torch.inf).amax(1)], 1)
+    visible = point[..., 2:] >= DRAWN
+    visible = visible | ~visible.any(1, keepdim=True)
+    low = point[..., :2].where(visible, torch.inf).amin(1)
+    return torch.cat([low, point[..., :2].where(visible, -torch.inf).amax(1)], 1)
 
 
 @torch.no_grad()
 def peaks(heat: Tensor, kind: Tensor, cell: Tensor, spread: Tensor) -> None:
     """Draw a Gaussian of deviation ``spread`` (n,) on the map ``kind`` (n,) at each cell (n, 2)."""
     far = away(heat, cell)
-    drawn = torch.exp(-far.square() / (2 * spread.clamp(min=0.7)[:, None, None].square()))
-    for number, one in zip(kind.tolist(), drawn, strict=True):
-        heat[number] = heat[number].maximum(one)
+    gaussians = torch.exp(-far.square() / (2 * spread.clamp(min=0.7)[:, None, None].square()))
+    for number, gaussian in zip(kind.tolist(), gaussians, strict=True):
+        heat[number] = heat[number].maximum(gaussian)
 
 
 def focal(logit: Tensor, heat: Tensor) -> Tensor:

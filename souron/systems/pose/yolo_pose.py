@@ -57,8 +57,8 @@ class Config:
 class Posing(Network):
     """YOLOv8 that also predicts 3 numbers per keypoint in each cell."""
 
-    def __init__(self, config: Config, channels: int, labels: int, points: int, published: nn.Module | None) -> None:
-        super().__init__(config, channels, labels, published)
+    def __init__(self, config: Config, channels: int, labels: int, points: int, backbone: nn.Module | None) -> None:
+        super().__init__(config, channels, labels, backbone)
         maps = max(self.maps[0] // 4, 3 * points)
         self.points = nn.ModuleList(Branch(c, maps, 3 * points, 0.0) for c in self.maps)
 
@@ -71,8 +71,8 @@ class Posing(Network):
         pred = self.outputs(levels)
         parts = zip(self.points, levels, strict=True)
         raw = torch.cat([in_a_row(part(x)) for part, x in parts], 1).float().unflatten(2, (-1, 3))
-        place, stride = places(pred[2], image.device)
-        at = place[:, None] + stride[:, None] * (2 * raw[..., :2] - 0.5)
+        center, stride = places(pred[2], image.device)
+        at = center[:, None] + stride[:, None] * (2 * raw[..., :2] - 0.5)
         return pred, torch.cat([at, raw[..., 2:]], 3)
 
 
@@ -92,20 +92,20 @@ class YOLOPose(Poser):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        published = Backbone(config.backbone, spec.channels) if config.backbone else None
-        self.network = Posing(config, spec.channels, len(spec.labels), len(spec.points), published)
+        backbone = Backbone(config.backbone, spec.channels) if config.backbone else None
+        self.network = Posing(config, spec.channels, len(spec.labels), len(spec.points), backbone)
         self.average = follower(self.network)
 
     def poses(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         network = self.network if self.training else self.average
         (edge, label, sizes), point = network(image)
         boxes = network.boxes(edge.float(), *places(sizes, image.device))
-        answered = []
+        poses = []
         for row, score in enumerate(label.float().sigmoid()):
-            found, place = chosen(boxes[row], score, conf, iou)
-            own = point[row, place]
-            answered.append((found, torch.cat([own[..., :2], own[..., 2:].sigmoid()], 2)))
-        return answered
+            detections, cells = chosen(boxes[row], score, conf, iou)
+            own = point[row, cells]
+            poses.append((detections, torch.cat([own[..., :2], own[..., 2:].sigmoid()], 2)))
+        return poses
 
     def each(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return boxes (B, A, 4), scores (B, A, labels) and keypoints (B, A, K, 3) of images."""
@@ -118,10 +118,10 @@ class YOLOPose(Poser):
 
     def loss(self, batch: Batch) -> Tensor:
         pred, point = self.network(batch.image)
-        learnt = learn(self.network, pred, batch.target)
-        loss = learnt.loss
-        if learnt.on.any():
-            loss = loss + pose_loss(point, learnt.on, learnt.owner, batch)
+        assignment = learn(self.network, pred, batch.target)
+        loss = assignment.loss
+        if assignment.on.any():
+            loss = loss + pose_loss(point, assignment.on, assignment.owner, batch)
         return loss
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
@@ -147,13 +147,13 @@ def pose_loss(point: Tensor, on: Tensor, owner: Tensor, batch: Batch) -> Tensor:
     for mine, own, truth, points in zip(on, owner, batch.target, batch.point, strict=True):
         true.append(points[own[mine]])
         box.append(truth[own[mine], 1:])
-    wanted, edges = torch.cat(true), torch.cat(box)
+    target, edges = torch.cat(true), torch.cat(box)
     pred = point[on]
-    marked = (wanted[..., 2] > 0).float()
+    visible = (target[..., 2] > 0).float()
     area = (edges[:, 2:] - edges[:, :2]).prod(1).clamp(min=1)
-    far = (pred[..., :2] - wanted[..., :2]).square().sum(2)
+    far = (pred[..., :2] - target[..., :2]).square().sum(2)
     share = far / area[:, None]
     unlike = POSE * (1 - torch.exp(-share / (2 * SPREAD**2))) + FAR * (share + 1e-6).sqrt()
-    mean = (unlike * marked).sum(1) / marked.sum(1).clamp(min=1)
-    sure = F.binary_cross_entropy_with_logits(pred[..., 2], marked)
+    mean = (unlike * visible).sum(1) / visible.sum(1).clamp(min=1)
+    sure = F.binary_cross_entropy_with_logits(pred[..., 2], visible)
     return mean.mean() + SURE * sure

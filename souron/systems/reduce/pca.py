@@ -53,13 +53,13 @@ class PCA(Reducer):
         """
         points = data.all()  # (N, D)
         dims = self.config.dims
-        centred = points - points.mean(0)
-        _left, scale, directions = torch.linalg.svd(centred, full_matrices=False)
-        spanned = int((scale > scale[0] * 1e-6).sum()) if scale[0] > 0 else 0
-        if spanned < dims:
+        centered = points - points.mean(0)
+        _u, scale, directions = torch.linalg.svd(centered, full_matrices=False)
+        rank = int((scale > scale[0] * 1e-6).sum()) if scale[0] > 0 else 0
+        if rank < dims:
             raise UserError(
                 "dimensions",
-                _("the points span {found} dimensions").format(found=spanned),
+                _("the points span {found} dimensions").format(found=rank),
                 expected=_("at least {dims}").format(dims=dims),
                 exit=3,
             )
@@ -68,9 +68,9 @@ class PCA(Reducer):
         self.mean.copy_(points.mean(0))
         self.components.copy_(directions * largest.sign())
         self.explained.copy_(scale[:dims].square() / scale.square().sum())
-        left = 1 - self.explained.cumsum(0)
+        unexplained = 1 - self.explained.cumsum(0)
         for step in range(run.start, min(run.steps, dims)):
-            yield Progress(step, {"unexplained variance": left[step]})
+            yield Progress(step, {"unexplained variance": unexplained[step]})
 
     def forward(self, points: Tensor) -> Tensor:
         return (points - self.mean) @ self.components.T  # (N, dims)

@@ -84,6 +84,7 @@ class TSNE(Reducer):
         steps = min(run.steps, self.config.steps)
         joint = joint_affinities(points, self.perplexity)
         for step in range(run.start, steps):
+            # early exaggeration, with less momentum
             early = 3 * step < steps
             times = exaggeration if early else 1.0
             uphill = gradient(self.places, joint, times)
@@ -106,16 +107,16 @@ class TSNE(Reducer):
         distance, index = nearest(points, self.points, math.ceil(3 * self.perplexity))
         weight = affinities(distance.square(), min(self.perplexity, distance.shape[1]))
         places = (weight[..., None] * self.places[index]).sum(1)  # (N, dims)
-        known = distance[:, :1] == 0
-        return torch.where(known, self.places[index[:, 0]], places)
+        in_training = distance[:, :1] == 0
+        return torch.where(in_training, self.places[index[:, 0]], places)
 
 
 def principal(points: Tensor, dims: int) -> Tensor:
     """Return the first principal components (N, dims), scaled to a standard deviation of 1e-4."""
-    centred = points - points.mean(0)
-    left, scale, right = torch.linalg.svd(centred, full_matrices=False)
-    sign = right.gather(1, right.abs().argmax(1, keepdim=True)).sign().T  # (1, components)
-    places = (left * scale * sign)[:, :dims]
+    centered = points - points.mean(0)
+    u, scale, v = torch.linalg.svd(centered, full_matrices=False)
+    sign = v.gather(1, v.abs().argmax(1, keepdim=True)).sign().T  # (1, components)
+    places = (u * scale * sign)[:, :dims]
     places = torch.nn.functional.pad(places, (0, dims - places.shape[1]))
     return places / places[:, 0].std().clamp(min=1e-12) * 1e-4
 
@@ -155,9 +156,9 @@ def joint_affinities(points: Tensor, perplexity: float) -> Tensor:
 
 def kernel(places: Tensor, rows: slice) -> Tensor:
     """Return Student's t kernel (1 + |y_i - y_j|^2)^-1 of some rows with all, (rows, N)."""
-    one, square = torch.ones_like(places[:, :1]), places.square().sum(1, keepdim=True)
-    left = torch.cat([-2 * places, square + 1, one], 1)[rows]  # one product gives the whole sum
-    return (left @ torch.cat([places, one, square], 1).T).clamp_(min=1).reciprocal_()
+    ones, square = torch.ones_like(places[:, :1]), places.square().sum(1, keepdim=True)
+    factor = torch.cat([-2 * places, square + 1, ones], 1)[rows]  # one product gives the whole sum
+    return (factor @ torch.cat([places, ones, square], 1).T).clamp_(min=1).reciprocal_()
 
 
 def parts(count: int) -> list[slice]:
@@ -168,14 +169,14 @@ def parts(count: int) -> list[slice]:
 def gradient(places: Tensor, joint: Tensor, exaggeration: float = 1.0) -> Tensor:
     """Return the gradient of KL(exaggeration P || Q), (N, dims)."""
     # coordinates, and ones to sum the weights; row-major for speed
-    weighed = torch.cat([places, torch.ones_like(places[:, :1])], 1).T.contiguous()
-    pull, push = torch.empty_like(weighed.T), torch.empty_like(weighed.T)
+    homogeneous = torch.cat([places, torch.ones_like(places[:, :1])], 1).T.contiguous()
+    pull, push = torch.empty_like(homogeneous.T), torch.empty_like(homogeneous.T)
     total = torch.zeros_like(places[0, 0]) - len(places)  # Z, without the diagonal's ones
     for rows in parts(len(places)):
         t = kernel(places, rows)  # (rows, N)
         total += t.sum()
-        pull[rows] = (joint[rows] * t) @ weighed.T
-        push[rows] = t.square_() @ weighed.T
+        pull[rows] = (joint[rows] * t) @ homogeneous.T
+        push[rows] = t.square_() @ homogeneous.T
     force = exaggeration * pull - push / total  # (N, dims + 1)
     return 4 * (force[:, -1:] * places - force[:, :-1])
 

@@ -70,12 +70,13 @@ class UMAP(Reducer):
         chance = weight / weight.max()
         steps = min(run.steps, self.config.steps)
         for step in range(run.start, steps):
-            chosen = edges[:, torch.rand_like(chance) < chance]
-            chosen = chosen[:, torch.randperm(chosen.shape[1], device=points.device)]
+            # sample edges by their weight, in random order
+            samples = edges[:, torch.rand_like(chance) < chance]
+            samples = samples[:, torch.randperm(samples.shape[1], device=points.device)]
             losses = [
                 self.move(batch, 1 - step / steps)
                 # a point has about one edge per batch, so that pulls do not add up
-                for batch in chosen.split(max(1, len(points) // 2), dim=1)
+                for batch in samples.split(max(1, len(points) // 2), dim=1)
             ]
             yield Progress(step, {"cross entropy": torch.stack(losses).mean()})
 
@@ -84,6 +85,7 @@ class UMAP(Reducer):
 
         Returns the mean cross-entropy of these edges and pairs.
         """
+        # attraction along the edges
         a, b = self.curve
         first, second = edges
         apart = self.places[first] - self.places[second]  # (E, dims)
@@ -92,6 +94,7 @@ class UMAP(Reducer):
         pull = (-2 * b * power / square / (1 + power) * apart).clamp(-FURTHEST, FURTHEST)
         loss = power.log1p().mean()
 
+        # repulsion from negative samples
         source = first.repeat(self.config.negatives)
         other = torch.randint(len(self.places), source.shape, device=source.device)
         apart = self.places[source] - self.places[other]  # 0 for points paired with themselves
@@ -101,6 +104,7 @@ class UMAP(Reducer):
         push = push.clamp(-FURTHEST, FURTHEST)
         loss = loss - self.config.negatives * (power / (1 + power)).clamp(min=1e-4).log().mean()
 
+        # gradient step
         ends = torch.cat([first, second, source])
         moves = torch.cat([pull, -pull, push]) * rate
         for dim in range(moves.shape[1]):
@@ -119,10 +123,10 @@ class UMAP(Reducer):
 
 def principal(points: Tensor, dims: int) -> Tensor:
     """Return the first principal components (N, dims), scaled to -10..10."""
-    centred = points - points.mean(0)
-    left, scale, right = torch.linalg.svd(centred, full_matrices=False)
-    sign = right.gather(1, right.abs().argmax(1, keepdim=True)).sign().T  # (1, components)
-    places = (left * scale * sign)[:, :dims]
+    centered = points - points.mean(0)
+    u, scale, v = torch.linalg.svd(centered, full_matrices=False)
+    sign = v.gather(1, v.abs().argmax(1, keepdim=True)).sign().T  # (1, components)
+    places = (u * scale * sign)[:, :dims]
     places = torch.nn.functional.pad(places, (0, dims - places.shape[1]))
     return places / places.abs().max().clamp(min=1e-12) * 10
 
@@ -152,10 +156,10 @@ def graph(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     rows = torch.arange(count, device=points.device)[:, None].expand_as(index)
     one_way = torch.stack([rows.flatten(), index.flatten()])  # i -> j
     both = torch.cat([one_way, one_way.flip(0)], 1)
-    pairs, place = (both[0] * count + both[1]).unique(return_inverse=True)
+    pairs, edge_index = (both[0] * count + both[1]).unique(return_inverse=True)
     sides = torch.zeros(2, len(pairs), device=points.device)
-    sides[0, place[: index.numel()]] = weight.flatten()
-    sides[1, place[index.numel() :]] = weight.flatten()
+    sides[0, edge_index[: index.numel()]] = weight.flatten()
+    sides[1, edge_index[index.numel() :]] = weight.flatten()
     union = sides[0] + sides[1] - sides[0] * sides[1]
     return torch.stack([pairs // count, pairs % count]), union
 
@@ -167,20 +171,20 @@ def curve(min_dist: float) -> tuple[float, float]:
     """
     d = torch.linspace(0, 3, 300, dtype=torch.float64)[1:]
     target = (min_dist - d).exp().clamp(max=1)
-    found = torch.zeros(2, dtype=torch.float64)  # log a, log b
+    log_ab = torch.zeros(2, dtype=torch.float64)  # log a, log b
 
     def fall(at: Tensor) -> Tensor:
         return 1 / (1 + at[0].exp() * d ** (2 * at[1].exp()))
 
     damping = 1e-2
     for _try in range(100):
-        q = fall(found)
+        q = fall(log_ab)
         by_log_a = -q * (1 - q)
-        slope = torch.stack([by_log_a, by_log_a * 2 * found[1].exp() * d.log()], 1)  # (299, 2)
+        slope = torch.stack([by_log_a, by_log_a * 2 * log_ab[1].exp() * d.log()], 1)  # (299, 2)
         square = slope.T @ slope
         down = slope.T @ (q - target)
-        tried = found - torch.linalg.solve(square + damping * square.diag().diag(), down)
-        better = (fall(tried) - target).square().sum() < (q - target).square().sum()
-        found, damping = (tried, damping / 3) if better else (found, damping * 3)
+        trial = log_ab - torch.linalg.solve(square + damping * square.diag().diag(), down)
+        better = (fall(trial) - target).square().sum() < (q - target).square().sum()
+        log_ab, damping = (trial, damping / 3) if better else (log_ab, damping * 3)
         damping = min(damping, 1e6)
-    return float(found[0].exp()), float(found[1].exp())
+    return float(log_ab[0].exp()), float(log_ab[1].exp())

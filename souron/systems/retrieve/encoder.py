@@ -50,18 +50,18 @@ class Encoder(Retriever):
         """Embed sentences as (sentences, 512) float16; the vectors of short lines are shortened."""
         vectors = torch.zeros(len(texts), DIMS, dtype=torch.float16)
         for start in range(0, len(texts), TOGETHER):
-            some = texts[start : start + TOGETHER]
-            whole = torch.tensor([min(1.0, columns(text) / WHOLE) for text in some])
-            held = self.config.short + (1 - self.config.short) * whole
-            found = torch.from_numpy(self.network.encode(some)) * held[:, None]
-            vectors[start : start + TOGETHER] = found
+            part = texts[start : start + TOGETHER]
+            whole = torch.tensor([min(1.0, columns(text) / WHOLE) for text in part])
+            length = self.config.short + (1 - self.config.short) * whole
+            embeddings = torch.from_numpy(self.network.encode(part)) * length[:, None]
+            vectors[start : start + TOGETHER] = embeddings
             yield min(1.0, (start + TOGETHER) / len(texts)), vectors
         if not texts:
             yield 1.0, vectors
 
     def rank(self, index: Tensor, question: str) -> Tensor:
         """Score sentences against the question and each of its sentences; the best score counts."""
-        asked = torch.from_numpy(self.network.encode(parts(question)))
+        queries = torch.from_numpy(self.network.encode(parts(question)))
         with torch.autocast(index.device.type, enabled=False):
-            scores = [(some.float() @ asked.T).amax(1) for some in index.split(SCORED)]
+            scores = [(part.float() @ queries.T).amax(1) for part in index.split(SCORED)]
         return torch.cat(scores)

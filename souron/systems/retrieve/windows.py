@@ -94,19 +94,19 @@ class Windows(Retriever):
         windows = cut(index, room)
         alone = float(reader.nats([[]])[0])
         work = sum(len(window.tokens) + length for window in windows)
-        whole, read = torch.empty(0), 0
+        whole, tokens_read = torch.empty(0), 0
         score = torch.full((len(index),), -torch.inf)
-        for some in batches(windows, self.config.together):
-            nats = (reader.nats([window.tokens for window in some]) - alone) / length
+        for group in batches(windows, self.config.together):
+            nats = (reader.nats([window.tokens for window in group]) - alone) / length
             whole = torch.cat([whole, nats])
-            read += sum(len(window.tokens) + length for window in some)
-            yield 0.95 * read / work, score
+            tokens_read += sum(len(window.tokens) + length for window in group)
+            yield 0.95 * tokens_read / work, score
         for window, gain in zip(windows, whole, strict=True):
             part = slice(window.first, window.last + 1)
             score[part] = score[part].clamp(min=float(gain))
         rows = set()
-        for place in whole.argsort(descending=True, stable=True)[: self.config.again].tolist():
-            rows |= set(range(windows[place].first, windows[place].last + 1))
+        for best in whole.argsort(descending=True, stable=True)[: self.config.again].tolist():
+            rows |= set(range(windows[best].first, windows[best].last + 1))
         long = torch.tensor([len(tokens) > room for tokens in index], dtype=torch.bool)
         score = torch.where(long, score, score / 2)  # long ones were alone in their windows
         short = sorted((row for row in rows if not long[row]), key=lambda row: len(index[row]))
@@ -162,16 +162,16 @@ class Model:
         length = len(self.question)
         tokens = torch.full((len(rows), max(map(len, rows)) + length), self.start)
         where = torch.empty(len(rows), length, dtype=torch.int64)
-        asked = torch.tensor(self.question)
-        for place, row in enumerate(rows):
-            tokens[place, : len(row)] = torch.tensor(row)
-            tokens[place, len(row) : len(row) + length] = asked
-            where[place] = torch.arange(length) + len(row) - 1
+        question = torch.tensor(self.question)
+        for number, row in enumerate(rows):
+            tokens[number, : len(row)] = torch.tensor(row)
+            tokens[number, len(row) : len(row) + length] = question
+            where[number] = torch.arange(length) + len(row) - 1
         with torch.autocast("cpu", enabled=False):
-            seen = self.decoder.features(tokens)
-            seen = seen.gather(1, where[..., None].expand(-1, -1, seen.shape[-1]))
-            found = self.decoder.logits(seen).float().log_softmax(-1)
-        return found.gather(2, asked.expand(len(rows), -1)[..., None]).sum((1, 2))
+            features = self.decoder.features(tokens)
+            features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
+            log_probs = self.decoder.logits(features).float().log_softmax(-1)
+        return log_probs.gather(2, question.expand(len(rows), -1)[..., None]).sum((1, 2))
 
 
 class Counts:
@@ -200,10 +200,10 @@ class Counts:
 
 
 def _firsts(pairs: Counter[tuple[int, int]]) -> Counter[int]:
-    found: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for (first, _second), count in pairs.items():
-        found[first] += count
-    return found
+        counts[first] += count
+    return counts
 
 
 def cut(index: Sequence[list[int]], room: int) -> list[Window]:

@@ -96,13 +96,13 @@ class Xception(nn.Module):
         self.maps = [c256, c2048]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        x, found = self.stem(image), []
+        x, features = self.stem(image), []
         for block in self.entry:
             x, before = block(x)
-            found.append(before)
+            features.append(before)
         for block in [*self.middle, self.exit]:
             x, _before = block(x)
-        return [found[1], self.last(x)]
+        return [features[1], self.last(x)]
 
 
 class Views(nn.Module):

@@ -131,7 +131,7 @@ def backbone_of(config: Config, channels: int) -> tuple[nn.Module, list[int]]:
         light = MobileNetBackbone((FINER, LAST), dilated=True)
         return light, light.maps
     if config.backbone:
-        published = Backbone(config.backbone, channels, 2, 2)
-        return published, published.maps
+        backbone = Backbone(config.backbone, channels, 2, 2)
+        return backbone, backbone.maps
     own = own_backbone(config.width, config.depth, channels, 2)
     return own, own.maps

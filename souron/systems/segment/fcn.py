@@ -78,10 +78,10 @@ class VGG(nn.Module):
         self.maps = [max(8, round(maps * width)) for maps, _count in STAGES[2:]]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        found = [image]
+        features = [image]
         for stage in self.stages:
-            found.append(stage(found[-1]))
-        return found[-3:]
+            features.append(stage(features[-1]))
+        return features[-3:]
 
 
 class Double(nn.ConvTranspose2d):
@@ -127,8 +127,8 @@ class FCN(Segmenter):
         super().__init__(config, spec)
         self.classifier: nn.Module
         if config.backbone:
-            dilated = 0 if config.finest else 2
-            self.classifier = backbone = Backbone(config.backbone, spec.channels, 3, dilated)
+            dilations = 0 if config.finest else 2
+            self.classifier = backbone = Backbone(config.backbone, spec.channels, 3, dilations)
             maps = backbone.maps
         else:
             self.classifier = vgg = VGG(spec.channels, config.width)

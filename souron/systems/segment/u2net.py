@@ -79,12 +79,12 @@ class RSU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        y, seen = x, []
+        y, skips = x, []
         for layer, down in enumerate(self.down):
             y = down(y if self.deep or not layer else halved(y))
-            seen.append(y)
+            skips.append(y)
         y = self.bottom(y)
-        for up, fine in zip(self.up, reversed(seen), strict=True):
+        for up, fine in zip(self.up, reversed(skips), strict=True):
             y = up(torch.cat([resized(y, fine), fine], 1))
         return x + y
 
@@ -143,12 +143,12 @@ class U2Net(Segmenter):
     def outputs(self, image: Tensor) -> list[Tensor]:
         """Return the logits (B, labels, H, W) of all maps together, then of each, finest first."""
         bright = image.amax((1, 2, 3), keepdim=True).clamp(min=1 / 255)
-        x, seen = (image / bright - self.mean) / self.std, []
+        x, skips = (image / bright - self.mean) / self.std, []
         for stage, down in enumerate(self.down):
             x = down(halved(x) if stage else x)
-            seen.append(x)
+            skips.append(x)
         maps = [x]
-        for up, fine in zip(self.up, reversed(seen[:-1]), strict=True):
+        for up, fine in zip(self.up, reversed(skips[:-1]), strict=True):
             x = up(torch.cat([resized(x, fine), fine], 1))
             maps.insert(0, x)
         side = [resized(layer(x), image) for layer, x in zip(self.side, maps, strict=True)]
@@ -158,8 +158,8 @@ class U2Net(Segmenter):
         return self.outputs(image)[0]
 
     def loss(self, batch: Batch) -> Tensor:
-        each = [cross_entropy(logits.float(), batch.target) for logits in self.outputs(batch.image)]
-        return torch.stack(each).sum()
+        losses = [cross_entropy(logits.float(), batch.target) for logits in self.outputs(batch.image)]
+        return torch.stack(losses).sum()
 
     def portable(self) -> Portable:
         side, channels = self.spec.side, self.spec.channels

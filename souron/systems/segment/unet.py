@@ -65,11 +65,11 @@ class Down(nn.Module):
             inward = count
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        x, found = blocks(image, self.finest), []
-        for place, level in enumerate(self.levels):
-            x = level(F.max_pool2d(x, 2, ceil_mode=True) if place else x)
-            found.append(x)
-        return found
+        x, features = blocks(image, self.finest), []
+        for depth, level in enumerate(self.levels):
+            x = level(F.max_pool2d(x, 2, ceil_mode=True) if depth else x)
+            features.append(x)
+        return features
 
 
 class Up(nn.Module):

@@ -88,8 +88,8 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
 
     def segment(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         levels, pred = self.regions(image)
-        found = [chosen(box, score, conf, iou)[0].float() for box, score in pred]
-        return list(zip(found, self.masks(levels, found, image.shape[2:]), strict=True))
+        detections = [chosen(box, score, conf, iou)[0].float() for box, score in pred]
+        return list(zip(detections, self.masks(levels, detections, image.shape[2:]), strict=True))
 
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
         levels = self.pyramid(self.backbone(image))
@@ -97,14 +97,14 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
         title, caption = (_("Proposals"), _("the regions with the highest scores of the first network"))
         steps: list[Explained | Maps] = [Explained(title, caption, box[:SHOWN], sure[:SHOWN])]
         steps.append(self.surest(image))
-        [found] = self.detect(image, SURE, self.overlap)
-        if len(found):
-            found = found[:MOST_MAPS].float()
-            small = self.drawn(levels, [found[:, 1:5]], found[:, 0].long()).sigmoid()
-            names = [self.spec.labels[int(label)] for label in found[:, 0].tolist()]
-            named = [
+        [detections] = self.detect(image, SURE, self.overlap)
+        if len(detections):
+            detections = detections[:MOST_MAPS].float()
+            small = self.drawn(levels, [detections[:, 1:5]], detections[:, 0].long()).sigmoid()
+            names = [self.spec.labels[int(label)] for label in detections[:, 0].tolist()]
+            mask_maps = [
                 (f"{name} {score:.0%}", mask)
-                for name, score, mask in zip(names, found[:, 5].tolist(), small, strict=True)
+                for name, score, mask in zip(names, detections[:, 5].tolist(), small, strict=True)
             ]
             title, caption = (
                 _("Masks of 28 x 28 pixels"),
@@ -113,7 +113,7 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
                     "the box, and a pixel from a half on belongs to the object"
                 ),
             )
-            steps.append(Maps(title, caption, named))
+            steps.append(Maps(title, caption, mask_maps))
         return steps
 
     def loss(self, batch: Batch) -> Tensor:

@@ -71,8 +71,8 @@ class Prototypes(nn.Sequential):
 class Segmenting(Network):
     """YOLOv8 with prototypes, and coefficients (B, A, PROTOTYPES) in each cell."""
 
-    def __init__(self, config: Config, channels: int, labels: int, published: nn.Module | None):
-        super().__init__(config, channels, labels, published)
+    def __init__(self, config: Config, channels: int, labels: int, backbone: nn.Module | None):
+        super().__init__(config, channels, labels, backbone)
         self.prototypes = Prototypes(self.maps[0], max(PROTOTYPES, round(256 * config.width)))
         maps = max(self.maps[0] // 4, PROTOTYPES)
         self.coefficients = nn.ModuleList(Branch(c, maps, PROTOTYPES, 0.0) for c in self.maps)
@@ -101,21 +101,21 @@ class YOLOSeg(InstanceSegmenter):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        published = Backbone(config.backbone, spec.channels) if config.backbone else None
-        self.network = Segmenting(config, spec.channels, len(spec.labels), published)
+        backbone = Backbone(config.backbone, spec.channels) if config.backbone else None
+        self.network = Segmenting(config, spec.channels, len(spec.labels), backbone)
         self.average = follower(self.network)
 
     def segment(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         network = self.network if self.training else self.average
         (edge, label, sizes), coefficient, prototype = network(image)
         boxes = network.boxes(edge.float(), *places(sizes, image.device))
-        answered = []
+        segments = []
         for row, score in enumerate(label.float().sigmoid()):
-            found, place = chosen(boxes[row], score, conf, iou)
-            small = torch.einsum("nk,khw->nhw", coefficient[row, place], prototype[row])
+            detections, cells = chosen(boxes[row], score, conf, iou)
+            small = torch.einsum("nk,khw->nhw", coefficient[row, cells], prototype[row])
             logit = enlarged(small, *image.shape[2:])
-            answered.append((found, (logit > 0) & inside(found[:, 1:5], *image.shape[2:])))
-        return answered
+            segments.append((detections, (logit > 0) & inside(detections[:, 1:5], *image.shape[2:])))
+        return segments
 
     def each(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return boxes (B, A, 4), scores (B, A, labels), coefficients and prototypes of images."""
@@ -131,12 +131,12 @@ class YOLOSeg(InstanceSegmenter):
         steps: list[Explained | Maps] = [self.surest(image)]
         (edge, label, sizes), coefficient, prototype = self.average(image)
         box = self.average.boxes(edge.float(), *places(sizes, image.device))[0]
-        found, place = chosen(box, label[0].float().sigmoid(), SURE, OVERLAP)
-        if not len(found):
+        detections, cells = chosen(box, label[0].float().sigmoid(), SURE, OVERLAP)
+        if not len(detections):
             return steps
-        weight, maps = coefficient[0, place[0]], prototype[0]
+        weight, maps = coefficient[0, cells[0]], prototype[0]
         most = (weight.abs() * maps.std((1, 2))).argsort(descending=True)[:MOST_MAPS].tolist()
-        named = [(f"{weight[k]:+.2f} x {k + 1}", maps[k]) for k in most]
+        prototype_maps = [(f"{weight[k]:+.2f} x {k + 1}", maps[k]) for k in most]
         title, caption = (
             _("Prototypes"),
             _(
@@ -144,11 +144,11 @@ class YOLOSeg(InstanceSegmenter):
                 "with its coefficients: orange above 0, blue below"
             ).format(count=PROTOTYPES),
         )
-        steps.append(Maps(title, caption, named, "signed"))
+        steps.append(Maps(title, caption, prototype_maps, "signed"))
         total = torch.einsum("k,khw->hw", weight, maps)
-        grown = [maps[most[0]] * weight[most[0]]]
-        grown += [torch.einsum("k,khw->hw", weight[most[:n]], maps[most[:n]]) for n in (2, 4)]
-        within = inside(found[:1, 1:5] / GRAIN, *total.shape)[0]
+        sums = [maps[most[0]] * weight[most[0]]]
+        sums += [torch.einsum("k,khw->hw", weight[most[:n]], maps[most[:n]]) for n in (2, 4)]
+        within = inside(detections[:1, 1:5] / GRAIN, *total.shape)[0]
         title, caption = (
             _("Their weighted sum"),
             _(
@@ -162,8 +162,8 @@ class YOLOSeg(InstanceSegmenter):
                 title,
                 caption,
                 [
-                    *zip(names, [*grown, total], strict=True),
-                    (self.spec.labels[int(found[0, 0])], ((total > 0) & within).float()),
+                    *zip(names, [*sums, total], strict=True),
+                    (self.spec.labels[int(detections[0, 0])], ((total > 0) & within).float()),
                 ],
                 "signed",
             )
@@ -172,10 +172,10 @@ class YOLOSeg(InstanceSegmenter):
 
     def loss(self, batch: Batch) -> Tensor:
         pred, coefficient, prototype = self.network(batch.image)
-        learnt = learn(self.network, pred, batch.target)
-        loss = learnt.loss
-        if learnt.on.any():
-            loss = loss + BOX * mask_loss(coefficient, prototype, learnt.on, learnt.owner, batch)
+        assignment = learn(self.network, pred, batch.target)
+        loss = assignment.loss
+        if assignment.on.any():
+            loss = loss + BOX * mask_loss(coefficient, prototype, assignment.on, assignment.owner, batch)
         return loss
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
@@ -221,5 +221,5 @@ def enlarged(maps: Tensor, height: int, width: int) -> Tensor:
 def inside(box: Tensor, height: int, width: int) -> Tensor:
     """Return a mask (n, height, width) of the pixels whose centre is in a box, (n, 4)."""
     y, x = (torch.arange(count, device=box.device) + 0.5 for count in (height, width))
-    left, top, right, bottom = box[..., None].unbind(1)
-    return ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None]
+    x1, y1, x2, y2 = box[..., None].unbind(1)
+    return ((y >= y1) & (y < y2))[:, :, None] & ((x >= x1) & (x < x2))[:, None]

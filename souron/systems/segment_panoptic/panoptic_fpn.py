@@ -136,13 +136,13 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
 
     def candidates(self, image: Tensor) -> list[Candidates]:
         levels, pred = self.regions(image)
-        found = [chosen(box, score, LEAST, OVERLAP)[0].float() for box, score in pred]
-        masks = self.masks(levels, found, image.shape[2:])
+        detections = [chosen(box, score, LEAST, OVERLAP)[0].float() for box, score in pred]
+        masks = self.masks(levels, detections, image.shape[2:])
         pixels = self.named(levels, image.shape[2:]).softmax(1)
-        return [Candidates(*each) for each in zip(found, masks, pixels, strict=True)]
+        return [Candidates(*parts) for parts in zip(detections, masks, pixels, strict=True)]
 
     def merged(self, candidates: Sequence[Candidates], conf: float = 0.5) -> list[Answered]:
-        return [self.one(each, conf) for each in candidates]
+        return [self.one(pred, conf) for pred in candidates]
 
     def one(self, pred: Candidates, conf: float) -> Answered:
         """Merge an image's segments: things by descending score, then stuff on free pixels."""
@@ -150,21 +150,23 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         labels, scores = list[int](), list[float]()
         sure = pred.box[:, 5] >= conf
         room = MOST - len(self.stuff)
+        # things, unless most of one is covered by those of higher scores
         for (number, *_edges, score), mask in zip(pred.box[sure].tolist(), pred.mask[sure], strict=True):
             free = mask & (ids == 0)
-            area, seen = int(mask.sum()), int(free.sum())
-            if seen and seen > SEEN * area and len(labels) < room:
+            area, visible = int(mask.sum()), int(free.sum())
+            if visible and visible > SEEN * area and len(labels) < room:
                 labels.append(self.thing[int(number)])
                 scores.append(score)
                 ids[free] = len(labels)
         things = len(labels)
+        # stuff where no thing is, unless it is small
         best = pred.pixel.argmax(0)
         for number, label in enumerate(self.stuff):
-            left = (best == number) & (ids == 0)
-            if int(left.sum()) >= max(1, LEAST_STUFF * left.numel()):
+            free_part = (best == number) & (ids == 0)
+            if int(free_part.sum()) >= max(1, LEAST_STUFF * free_part.numel()):
                 labels.append(label)
-                scores.append(float(pred.pixel[number][left].mean()))
-                ids[left] = len(labels)
+                scores.append(float(pred.pixel[number][free_part].mean()))
+                ids[free_part] = len(labels)
         thing = torch.arange(len(labels)) < things
         segments = Panoptic(torch.tensor(labels, dtype=torch.long), thing, ids)
         return Answered(segments, torch.tensor(scores))
@@ -174,28 +176,28 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         side = batch.image.shape[2:]
         target, masks = [], []
         pixel = torch.full((len(batch.image), *side), NOWHERE, device=batch.image.device)
-        number = {label: place for place, label in enumerate([*self.stuff])}
+        number = {label: index for index, label in enumerate([*self.stuff])}
         among = torch.zeros(len(self.spec.labels), device=pixel.device)
         among[self.thing] = torch.arange(len(self.thing), device=pixel.device).float()
-        for one, area in zip(batch.target, pixel, strict=True):
-            there = (one.label >= 0) & (one.pixels() > 0)
-            rows = (there & one.thing).nonzero().flatten()
-            box = boxes_of(one, rows)
+        for panoptic, area in zip(batch.target, pixel, strict=True):
+            there = (panoptic.label >= 0) & (panoptic.pixels() > 0)
+            rows = (there & panoptic.thing).nonzero().flatten()
+            box = boxes_of(panoptic, rows)
             box[:, 0] = among[box[:, 0].long()]
             target.append(box)
-            masks.append(one.masks(rows))
+            masks.append(panoptic.masks(rows))
             area[masks[-1].any(0)] = len(self.stuff)
-            for row in (there & ~one.thing).nonzero().flatten().tolist():
-                area[one.ids == row + 1] = number[int(one.label[row])]
+            for row in (there & ~panoptic.thing).nonzero().flatten().tolist():
+                area[panoptic.ids == row + 1] = number[int(panoptic.label[row])]
         return Learnt(target, masks, pixel)
 
     def loss(self, batch: Batch) -> Tensor:
-        known = self.learnt(batch)
-        levels, regions, loss = self.first(batch.image, known.target)
-        box, owner = self.learning(regions, known.target)
-        loss = loss + self.judging(levels, box, owner, known.target)
-        loss = loss + self.mask_loss(levels, box, owner, known)
-        return loss + OF_PIXELS * self.naming(levels, known.pixel)
+        targets = self.learnt(batch)
+        levels, regions, loss = self.first(batch.image, targets.target)
+        box, owner = self.learning(regions, targets.target)
+        loss = loss + self.judging(levels, box, owner, targets.target)
+        loss = loss + self.mask_loss(levels, box, owner, targets)
+        return loss + OF_PIXELS * self.naming(levels, targets.pixel)
 
     def naming(self, levels: Sequence[Tensor], pixel: Tensor) -> Tensor:
         """Return the cross-entropy over the labelled pixels (B, H, W)."""

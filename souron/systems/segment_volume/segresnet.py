@@ -89,9 +89,9 @@ class Config:
 
 def convolution(inward: int, outward: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> nn.Sequential:
     """A convolution by the name that MONAI gives it."""
-    made = nn.Sequential()
-    made.add_module("conv", nn.Conv3d(inward, outward, kernel, stride, kernel // 2, bias=bias))
-    return made
+    layer = nn.Sequential()
+    layer.add_module("conv", nn.Conv3d(inward, outward, kernel, stride, kernel // 2, bias=bias))
+    return layer
 
 
 class Block(nn.Module):
@@ -164,17 +164,17 @@ class SegResNet(VolumeSegmenter):
             for row in torch.randint(len(batch.volume), (self.config.patches,)).tolist():
                 volume = filled(batch.volume[row].float(), side)
                 target = filled(batch.target[row][None], side)[0]
-                cut = around(target, (side,) * 3, labels)
-                inputs.append(normalised(volume)[(slice(None), *cut)])
-                targets.append(target[cut])
+                patch = around(target, (side,) * 3, labels)
+                inputs.append(normalised(volume)[(slice(None), *patch)])
+                targets.append(target[patch])
         logits, target = self(torch.stack(inputs)).float(), torch.stack(targets).long()
         return F.cross_entropy(logits, target) + dice_loss(logits, target)
 
     def named(self, volume: Tensor) -> Tensor:
         """Window by window, with the axes that MONAI's program has: to the right, front and head."""
-        turned = volume.permute(0, 3, 2, 1).flip(1, 2) if self.of_monai else volume
-        found = slid(self, normalised(turned.float()), self.config.patch, OVERLAP)
-        return found.flip(0, 1).permute(2, 1, 0) if self.of_monai else found
+        oriented = volume.permute(0, 3, 2, 1).flip(1, 2) if self.of_monai else volume
+        labels = slid(self, normalised(oriented.float()), self.config.patch, OVERLAP)
+        return labels.flip(0, 1).permute(2, 1, 0) if self.of_monai else labels
 
     @torch.no_grad()
     def example(self) -> Tensor:
@@ -196,13 +196,13 @@ def normalised(volume: Tensor) -> Tensor:
     if not there.any():
         return volume
     deviation = volume[there].std(correction=0)
-    scaled = torch.where(there, (volume - volume[there].mean()) / deviation.clamp(min=1e-6), volume)
-    low, high = scaled.min(), scaled.max()
-    return 2 * (scaled - low) / (high - low).clamp(min=1e-6) - 1
+    standardised = torch.where(there, (volume - volume[there].mean()) / deviation.clamp(min=1e-6), volume)
+    low, high = standardised.min(), standardised.max()
+    return 2 * (standardised - low) / (high - low).clamp(min=1e-6) - 1
 
 
 def filled(volume: Tensor, side: int) -> Tensor:
     """Return (C, D, H, W), padded at the end to at least ``side`` along each axis."""
     short = [max(0, side - count) for count in volume.shape[1:]]
-    padding = [part for each in reversed(short) for part in (0, each)]
+    padding = [part for width in reversed(short) for part in (0, width)]
     return F.pad(volume, padding) if any(short) else volume

@@ -64,9 +64,9 @@ class Threshold(VolumeSegmenter):
         bins, labels = round((HIGH - LOW) / self.config.step), len(self.spec.labels)
         count = torch.zeros(bins * labels, dtype=torch.float64)
         for volume, target in zip(*batch, strict=True):
-            place = ((volume[0].float() - LOW) / self.config.step).long().clamp(0, bins - 1)
-            found = (place * labels + target.long()).flatten().bincount(minlength=bins * labels)
-            count += found.double().cpu()
+            bin_index = ((volume[0].float() - LOW) / self.config.step).long().clamp(0, bins - 1)
+            counts = (bin_index * labels + target.long()).flatten().bincount(minlength=bins * labels)
+            count += counts.double().cpu()
         return count.view(bins, labels)
 
     def named(self, volume: Tensor) -> Tensor:
@@ -83,9 +83,9 @@ def best(organ: Tensor, every: Tensor) -> tuple[int, int, float]:
     ``organ`` and ``every`` are histograms (bins,).
     """
     inside, all_inside = (torch.cat([x.new_zeros(1), x.cumsum(0)]) for x in (organ, every))
-    shared = inside[None] - inside[:, None]  # from the row's bin to before the column's
+    overlap = inside[None] - inside[:, None]  # from the row's bin to before the column's
     whole = all_inside[None] - all_inside[:, None] + inside[-1]
-    dice = torch.where(shared > 0, 2 * shared / whole.clamp(min=1), 0.0).triu(1)
-    place = int(dice.argmax())
-    low, end = divmod(place, len(inside))
-    return low, end - 1, float(dice.flatten()[place])
+    dice = torch.where(overlap > 0, 2 * overlap / whole.clamp(min=1), 0.0).triu(1)
+    index = int(dice.argmax())
+    low, end = divmod(index, len(inside))
+    return low, end - 1, float(dice.flatten()[index])

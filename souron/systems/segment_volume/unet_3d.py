@@ -116,8 +116,8 @@ class UNet3D(VolumeSegmenter):
         """Map input channels (B, C', D, H, W) to logits (B, labels, D, H, W)."""
         fine: list[Tensor] = []
         x = volume
-        for place, level in enumerate(self.down):
-            x = level(F.max_pool3d(x, self.strides[place], ceil_mode=True) if place else x)
+        for depth, level in enumerate(self.down):
+            x = level(F.max_pool3d(x, self.strides[depth], ceil_mode=True) if depth else x)
             fine.append(x)
         x = fine.pop()
         for up in reversed(self.up):
@@ -150,8 +150,8 @@ class UNet3D(VolumeSegmenter):
         grey = volume[(slice(None), *cut)].float()
         places = torch.meshgrid(
             *(
-                ((torch.arange(count, device=grey.device) + 0.5 - count / 2) * 2 / known)[part]
-                for count, known, part in zip(volume.shape[1:], self.spec.size, cut, strict=True)
+                ((torch.arange(count, device=grey.device) + 0.5 - count / 2) * 2 / size)[part]
+                for count, size, part in zip(volume.shape[1:], self.spec.size, cut, strict=True)
             ),
             indexing="ij",
         )
@@ -185,11 +185,11 @@ class UNet3D(VolumeSegmenter):
     def patch(self, batch: Batch, row: int) -> tuple[Tensor, Tensor]:
         """Draw a patch of one volume: inputs (C', d, h, w) with random brightness, and classes."""
         target = batch.target[row]
-        cut = around(target, self.layout.patch, len(self.spec.labels))
-        inputs = self.channels(batch.volume[row], cut)
+        patch = around(target, self.layout.patch, len(self.spec.labels))
+        inputs = self.channels(batch.volume[row], patch)
         inputs[: self.grey] *= 1 + 0.1 * (2 * torch.rand(()) - 1)
         inputs[: self.grey] += 0.1 * (2 * torch.rand(()) - 1)
-        return inputs, target[cut]
+        return inputs, target[patch]
 
     @classmethod
     def spec_for(cls, train: Any) -> Spec:

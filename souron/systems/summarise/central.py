@@ -50,14 +50,14 @@ class Central(Summariser):
         score = score / score.max()
         nearest = torch.zeros(len(texts))  # greatest similarity to the selected sentences
         free = torch.ones(len(texts), dtype=torch.bool)
-        found: list[tuple[int, float]] = []
+        summary: list[tuple[int, float]] = []
         for _place in range(min(most, len(texts))):
             worth = (score - self.config.penalty * nearest).masked_fill(~free, -torch.inf)
             best = int(worth.argmax())
-            found.append((best, float(score[best])))
+            summary.append((best, float(score[best])))
             free[best] = False
             nearest = torch.maximum(nearest, like[best])
-        return found
+        return summary
 
 
 def centrality(like: Tensor, damping: float, threshold: float) -> Tensor:

@@ -30,4 +30,4 @@ class First(Summariser):
     SIZES = {"tiny": Config(), "small": Config()}
 
     def chosen(self, texts: Sequence[str], most: int) -> list[tuple[int, float]]:
-        return [(place, 1 / (1 + place)) for place in range(min(most, len(texts)))]
+        return [(number, 1 / (1 + number)) for number in range(min(most, len(texts)))]

@@ -90,8 +90,8 @@ class BERTTag(Tagger):
 
     def rows(self, texts: Any) -> tuple[Tensor]:
         """Return the first part of each sentence as tokens, (B, T)."""
-        some = [self.parts("".join(words), units("".join(words)))[:1] for words in texts]
-        return (padded([[token for unit in part for token in unit] for each in some for _start, part in each]),)
+        sentences = [self.parts("".join(words), units("".join(words)))[:1] for words in texts]
+        return (padded([[token for unit in part for token in unit] for parts in sentences for _start, part in parts]),)
 
     def example(self) -> None:
         self(torch.zeros(1, self.config.context, dtype=torch.long, device=self.device))
@@ -101,8 +101,8 @@ class BERTTag(Tagger):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         matrices = self.encoder.matrices()
-        known = {id(weight) for weight in matrices}
-        others = [weight for weight in self.parameters() if id(weight) not in known]
+        matrix_ids = {id(weight) for weight in matrices}
+        others = [weight for weight in self.parameters() if id(weight) not in matrix_ids]
         rate = self.config.rate
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.05)}
 
@@ -111,7 +111,7 @@ class BERTTag(Tagger):
         length = (batch.tokens >= 0).sum(1)
         for rows in length.argsort(stable=True).split(AT_ONCE):
             longest = int(length[rows].max())
-            part = Batch(*(each[rows, :longest] for each in batch))
+            part = Batch(*(column[rows, :longest] for column in batch))
             if (part.tags >= 0).any():
                 yield "model", self.loss(part)
 
@@ -138,17 +138,17 @@ class BERTTag(Tagger):
 
     def parts(self, text: str, places: Sequence[tuple[int, int]]) -> list[tuple[int, list[Any]]]:
         """Split a text into parts that fit the context: first unit, tokens of each unit."""
-        found: list[tuple[int, list[Any]]] = [(0, [])]
+        parts: list[tuple[int, list[Any]]] = [(0, [])]
         length, context = 0, self.config.context
         for number, (start, end) in enumerate(places):
             unit = self.tokens(text[start - (text[start - 1 : start] == " ") : end])[:context]
-            ended = length > context // 2 and ENDS.search(text, places[number - 1][1] - 1, start)
-            if length + len(unit) > context or ended:
-                found.append((number, []))
+            sentence_end = length > context // 2 and ENDS.search(text, places[number - 1][1] - 1, start)
+            if length + len(unit) > context or sentence_end:
+                parts.append((number, []))
                 length = 0
-            found[-1][1].append(unit)
+            parts[-1][1].append(unit)
             length += len(unit)
-        return [each for each in found if each[1]]
+        return [part for part in parts if part[1]]
 
     def tokens(self, piece: str) -> list[int]:
         if piece not in self.pieces:
@@ -158,15 +158,15 @@ class BERTTag(Tagger):
     def found(self, texts: Sequence[str]) -> list[list[list[float]]]:
         every = [units(text) for text in texts]
         parts = [self.parts(text, places) for text, places in zip(texts, every, strict=True)]
-        rows = [[t for unit in part for t in unit] for each in parts for _start, part in each]
+        rows = [[t for unit in part for t in unit] for of_text in parts for _start, part in of_text]
         if not rows:
             return [[] for _text in texts]
         logits = self(padded(rows).to(self.device)).float().log_softmax(2).cpu()
         row = 0
         predicted: list[list[list[float]]] = []
-        for places, each in zip(every, parts, strict=True):
+        for places, of_text in zip(every, parts, strict=True):
             chances = []
-            for _start, part in each:
+            for _start, part in of_text:
                 sizes = torch.tensor([len(unit) for unit in part])
                 chances.append(logits[row, sizes.cumsum(0) - sizes])
                 row += 1
@@ -179,10 +179,10 @@ class BERTTag(Tagger):
             predicted.append(spans_of(places, tags.tolist(), shares.tolist()))
         return predicted
 
-    def changes(self, read: Sequence[Sentence]) -> Any:
+    def changes(self, sentences: Sequence[Sentence]) -> Any:
         """Return an augmentation that exchanges spans with others of the same label."""
         pool: dict[int, list[str]] = defaultdict(list)
-        for text, spans in read:
+        for text, spans in sentences:
             for label, start, end in spans.tolist():
                 pool[label].append(text[start:end])
 
@@ -191,8 +191,8 @@ class BERTTag(Tagger):
             return rows._replace(
                 input=type(rows.input)(
                     [
-                        swapped(each, pool, generator) if share < self.config.swap else each
-                        for each, share in zip(rows.input, chance.tolist(), strict=True)
+                        swapped(sentence, pool, generator) if share < self.config.swap else sentence
+                        for sentence, share in zip(rows.input, chance.tolist(), strict=True)
                     ]
                 )
             )
@@ -202,15 +202,15 @@ class BERTTag(Tagger):
 
 def swapped(sentence: Sentence, pool: dict[int, list[str]], generator: Generator) -> Sentence:
     """Exchange about half of the spans of a sentence."""
-    text, spans, end, read = "", [], 0, sentence.text
+    text, spans, end, original = "", [], 0, sentence.text
     for label, start, last in sentence.spans.tolist():
-        told = read[start:last]
+        span_text = original[start:last]
         if torch.rand((), generator=generator) < 0.5:
-            told = pool[label][int(torch.randint(len(pool[label]), (), generator=generator))]
-        text += read[end:start]
-        spans.append([label, len(text), len(text) + len(told)])
-        text, end = text + told, last
-    return Sentence(text + read[end:], torch.tensor(spans, dtype=torch.long).reshape(-1, 3))
+            span_text = pool[label][int(torch.randint(len(pool[label]), (), generator=generator))]
+        text += original[end:start]
+        spans.append([label, len(text), len(text) + len(span_text)])
+        text, end = text + span_text, last
+    return Sentence(text + original[end:], torch.tensor(spans, dtype=torch.long).reshape(-1, 3))
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Tensor:
@@ -235,10 +235,10 @@ def likeliest(chance: Tensor) -> Tensor:
     best = chance[0].clone()
     best[2::2] = -torch.inf
     back = []
-    for each in chance[1:]:
+    for log_prob in chance[1:]:
         total, before = (best[:, None] + after).max(0)
         back.append(before)
-        best = total + each
+        best = total + log_prob
     tags = [int(best.argmax())]
     for before in reversed(back):
         tags.append(int(before[tags[-1]]))

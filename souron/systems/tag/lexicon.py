@@ -54,53 +54,56 @@ class Lexicon(Tagger):
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Collect the labelled spans of all training sentences and count their occurrences."""
-        read = list(data.cases.input)  # type: ignore[attr-defined]
+        sentences = list(data.cases.input)  # type: ignore[attr-defined]
         yield Progress(0, {"model": torch.tensor(1.0)})
-        marked: dict[str, Counter[int]] = defaultdict(Counter)
-        for text, spans in read:
+        label_counts: dict[str, Counter[int]] = defaultdict(Counter)
+        for text, spans in sentences:
             for label, start, end in spans.tolist():
                 if end - start <= LONGEST:
-                    marked[text[start:end]][label] += 1
+                    label_counts[text[start:end]][label] += 1
         every = Counter(
-            text[start:end] for text, _spans in read for start, end in candidates(text) if text[start:end] in marked
+            text[start:end]
+            for text, _spans in sentences
+            for start, end in candidates(text)
+            if text[start:end] in label_counts
         )
-        kept = {
+        lexicon = {
             part: (labels.most_common(1)[0][0], min(1.0, labels.total() / max(1, every[part])))
-            for part, labels in sorted(marked.items())
+            for part, labels in sorted(label_counts.items())
         }
-        self.remember({p: told for p, told in kept.items() if told[1] >= self.config.share})
-        predicted = sum(len(spans) for spans in self.found([text for text, _spans in read]))
-        true = sum(len(spans) for _text, spans in read)
+        self.remember({p: entry for p, entry in lexicon.items() if entry[1] >= self.config.share})
+        predicted = sum(len(spans) for spans in self.found([text for text, _spans in sentences]))
+        true = sum(len(spans) for _text, spans in sentences)
         yield Progress(1, {"model": torch.tensor(abs(true - predicted) / max(1, true + predicted))})
 
-    def remember(self, known: dict[str, tuple[int, float]]) -> None:
+    def remember(self, lexicon: dict[str, tuple[int, float]]) -> None:
         device = self.shares.device
-        self.known = known
-        codes = [ord(letter) for part in known for letter in part]
+        self.known = lexicon
+        codes = [ord(letter) for part in lexicon for letter in part]
         self.letters = torch.tensor(codes, dtype=torch.long, device=device)
-        self.lengths = torch.tensor(list(map(len, known)), dtype=torch.long, device=device)
-        told: Sequence[Any] = list(known.values())
-        self.labels = torch.tensor([label for label, _share in told], dtype=torch.long).to(device)
-        self.shares = torch.tensor([share for _label, share in told]).to(device)
+        self.lengths = torch.tensor(list(map(len, lexicon)), dtype=torch.long, device=device)
+        entries: Sequence[Any] = list(lexicon.values())
+        self.labels = torch.tensor([label for label, _share in entries], dtype=torch.long).to(device)
+        self.shares = torch.tensor([share for _label, share in entries]).to(device)
 
     def lookup(self) -> dict[str, tuple[int, float]]:
         """Return span -> label and share, from the buffers."""
         if self.known is None:
             parts = self.letters.split(self.lengths.tolist())
-            told = zip(self.labels.tolist(), self.shares.tolist(), strict=True)
+            entries = zip(self.labels.tolist(), self.shares.tolist(), strict=True)
             texts = ("".join(map(chr, part.tolist())) for part in parts)
-            self.known = dict(zip(texts, told, strict=True))
+            self.known = dict(zip(texts, entries, strict=True))
         return self.known
 
     def found(self, texts: Sequence[str]) -> list[list[list[float]]]:
-        known, every = self.lookup(), []
+        lexicon, every = self.lookup(), []
         for text in texts:
             spans: list[list[float]] = []
             end = 0
             for first, last in candidates(text):  # from left to right, the longest first
-                told = known.get(text[first:last]) if first >= end else None
-                if told is not None:
-                    spans.append([told[0], first, last, told[1]])
+                entry = lexicon.get(text[first:last]) if first >= end else None
+                if entry is not None:
+                    spans.append([entry[0], first, last, entry[1]])
                     end = last
             every.append(spans)
         return every

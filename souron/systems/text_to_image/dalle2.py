@@ -91,10 +91,10 @@ class DALLE2(PromptedGenerator):
         if isinstance(config, Sizes):
             return
         if config.prior not in ("diffusion", "none"):
-            found = _("{name}={value} is not understood").format(name="prior", value=config.prior)
-            raise UserError("value", found, expected="diffusion, none")
+            message = _("{name}={value} is not understood").format(name="prior", value=config.prior)
+            raise UserError("value", message, expected="diffusion, none")
         dims, pixels = config.dims, spec.channels * PATCH**2
-        self.kept = cosine().tolist()  # a_t^2
+        self.alpha_bars = cosine().tolist()  # a_t^2
         self.low = max(1, min(config.low, spec.side // 2))
         text, width = (TEXT_LAYERS, dims, HEADS), max(8, dims * 3 // 16)
         self.network = CLIP(spec.channels, spec.side, config.depths, width, 0, spec.vocabulary, text, dims)
@@ -108,7 +108,7 @@ class DALLE2(PromptedGenerator):
         self.averages = nn.ModuleDict(
             {name: follower(self.get_submodule(name)) for name in self.in_stages if name != GUIDE}
         )
-        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (MEAN, STD))
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (MEAN, STD))
         grey = spec.channels == 1
         self.register_buffer("mean", mean.mean(0, True) if grey else mean, persistent=False)
         self.register_buffer("std", std.mean(0, True) if grey else std, persistent=False)
@@ -123,37 +123,37 @@ class DALLE2(PromptedGenerator):
             {"params": [weight for weight in guide if weight.ndim > 1], "weight_decay": 0.1},
             {"params": [weight for weight in guide if weight.ndim < 2], "weight_decay": 0.0},
         ]
-        made: dict[str, torch.optim.Optimizer] = {GUIDE: adam(groups, 1.5 * rate, betas=(0.9, 0.98), eps=1e-6)}
+        optimizers: dict[str, torch.optim.Optimizer] = {GUIDE: adam(groups, 1.5 * rate, betas=(0.9, 0.98), eps=1e-6)}
         for name in self.averages:
             weights = self.get_submodule(name).parameters()
-            made[name] = adam(weights, rate, weight_decay=0.0)
-        return made
+            optimizers[name] = adam(weights, rate, weight_decay=0.0)
+        return optimizers
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         stage, _part = stages.at(self.in_stages, self.used)
         self.network.train(stage == GUIDE)
         chance = torch.rand(len(batch.captions)).tolist()
         pairs = zip(batch.captions, chance, strict=True)
-        tokens = self.tokens([each[int(share * len(each))].text for each, share in pairs])
+        tokens = self.tokens([captions[int(share * len(captions))].text for captions, share in pairs])
         if stage == GUIDE:
-            text, seen = self.read(tokens), self.see(batch.image)
+            text, image_embedding = self.read(tokens), self.see(batch.image)
             point = F.normalize(text.point, dim=1)
-            yield stage, contrast(seen, point, self.scale, equal(tokens))
+            yield stage, contrast(image_embedding, point, self.scale, equal(tokens))
             return
-        place, network = [*SHARES].index(stage), self.get_submodule(stage)
+        stage_number, network = [*SHARES].index(stage), self.get_submodule(stage)
         # many small updates train faster than one large one
-        for some in torch.arange(len(tokens), device=self.device).split(AT_ONCE):
-            yield stage, self.of_stage(stage, batch.image[some], tokens[some])
-            lead(self.averages[stage], network, 0.9999, int(self.counts[place]))
-            self.counts[place] += 1
+        for rows in torch.arange(len(tokens), device=self.device).split(AT_ONCE):
+            yield stage, self.of_stage(stage, batch.image[rows], tokens[rows])
+            lead(self.averages[stage], network, 0.9999, int(self.counts[stage_number]))
+            self.counts[stage_number] += 1
 
     def of_stage(self, stage: str, image: Tensor, tokens: Tensor) -> Tensor:
         """Return the loss of prior, decoder or enlarger."""
         if stage == ENLARGER:
             return self.enlarging(image)
         with torch.no_grad():
-            text, seen = self.read(tokens), self.see(image)
-        return self.foretelling(seen, text) if stage == PRIOR else self.decoding(image, seen, text)
+            text, point = self.read(tokens), self.see(image)
+        return self.foretelling(point, text) if stage == PRIOR else self.decoding(image, point, text)
 
     # CLIP
 
@@ -164,8 +164,8 @@ class DALLE2(PromptedGenerator):
 
     def see(self, image: Tensor) -> Tensor:
         """Embed (B, C, side, side) in -1..1 as unit vectors (B, dims)."""
-        seen = self.network.image(((image + 1) / 2 - self.mean) / self.std)
-        return F.normalize(seen.float(), dim=-1)
+        features = self.network.image(((image + 1) / 2 - self.mean) / self.std)
+        return F.normalize(features.float(), dim=-1)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Tokenise to (B, T), padded to a multiple of ``LENGTH`` whatever the batch holds."""
@@ -173,47 +173,47 @@ class DALLE2(PromptedGenerator):
         return F.pad(tokens, (0, -tokens.shape[1] % LENGTH), value=PAD)
 
     def read(self, tokens: Tensor) -> Text:
-        words, known = self.network.features(tokens), tokens != PAD
-        end = words[torch.arange(len(tokens), device=words.device), known.sum(1) - 1]
+        words, mask = self.network.features(tokens), tokens != PAD
+        end = words[torch.arange(len(tokens), device=words.device), mask.sum(1) - 1]
         point = F.normalize((end @ self.network.text_projection).float(), dim=-1)
-        return Text(point * self.config.dims**0.5, words, known)
+        return Text(point * self.config.dims**0.5, words, mask)
 
     # training
 
-    def foretelling(self, seen: Tensor, text: Text) -> Tensor:
+    def foretelling(self, image_embedding: Tensor, text: Text) -> Tensor:
         """Return the prior's loss, the squared error of the predicted clean embedding."""
         prior: Any
         assert self.prior is not None
         count = int(self.counts[1])
         if count < COUNTED:
             for prior in (self.prior, self.averages[PRIOR]):
-                prior.learn(seen, 1 / (1 + count))
-        clean = self.prior.normal(seen)
-        step, noisy, _target = mixed(clean, self.kept)
-        read = torch.rand(len(seen), 1, device=seen.device) >= HIDDEN_TEXT
-        text = Text(text.point * read, text.words, text.known & read)
+                prior.learn(image_embedding, 1 / (1 + count))
+        clean = self.prior.normal(image_embedding)
+        step, noisy, _target = mixed(clean, self.alpha_bars)
+        keep_text = torch.rand(len(image_embedding), 1, device=image_embedding.device) >= HIDDEN_TEXT
+        text = Text(text.point * keep_text, text.words, text.known & keep_text)
         return F.mse_loss(self.prior(noisy, step, text).float(), clean)
 
-    def decoding(self, image: Tensor, seen: Tensor, text: Text) -> Tensor:
+    def decoding(self, image: Tensor, image_embedding: Tensor, text: Text) -> Tensor:
         """Return the decoder's loss."""
-        point = text.point if self.prior is None else self.prior.normal(seen)
-        shown, read = torch.rand(2, len(seen), device=seen.device)
-        known = text.known & (read >= HIDDEN_WORDS)[:, None]
-        step, noisy, target = mixed(resized(image, self.low), self.kept)
-        condition = Condition(point, shown >= HIDDEN_POINT, text.words, known)
-        found = in_patches(PATCH, self.decoder, noisy, step, condition)
-        return F.mse_loss(found.float(), target)
+        point = text.point if self.prior is None else self.prior.normal(image_embedding)
+        point_draw, text_draw = torch.rand(2, len(image_embedding), device=image_embedding.device)
+        mask = text.known & (text_draw >= HIDDEN_WORDS)[:, None]
+        step, noisy, target = mixed(resized(image, self.low), self.alpha_bars)
+        condition = Condition(point, point_draw >= HIDDEN_POINT, text.words, mask)
+        noise_pred = in_patches(PATCH, self.decoder, noisy, step, condition)
+        return F.mse_loss(noise_pred.float(), target)
 
     def enlarging(self, image: Tensor) -> Tensor:
         """Return the enlarger's loss on a crop of half the height and width."""
         coarse = resized(blurred(resized(image, self.low)), self.spec.side)
         side = math.ceil(self.spec.side / 2)
-        top, left = torch.randint(self.spec.side - side + 1, (2,)).tolist()
-        part = ..., slice(top, top + side), slice(left, left + side)
-        step, noisy, target = mixed(image[part], self.kept)
-        given = torch.cat([noisy, coarse[part]], 1)
-        found = in_patches(PATCH, self.enlarger, given, step)
-        return F.mse_loss(found.float(), target)
+        y0, x0 = torch.randint(self.spec.side - side + 1, (2,)).tolist()
+        part = ..., slice(y0, y0 + side), slice(x0, x0 + side)
+        step, noisy, target = mixed(image[part], self.alpha_bars)
+        inputs = torch.cat([noisy, coarse[part]], 1)
+        noise_pred = in_patches(PATCH, self.enlarger, inputs, step)
+        return F.mse_loss(noise_pred.float(), target)
 
     # generation
 
@@ -223,16 +223,16 @@ class DALLE2(PromptedGenerator):
         point = text.point
         if self.prior:
             prior: Any = self.averages[PRIOR]
-            point = drawn_points(prior, self.kept, start, text, guidance)
+            point = drawn_points(prior, self.alpha_bars, start, text, guidance)
         return Condition(point, torch.ones_like(text.known[:, 0]), text.words, text.known)
 
     def varied(self, text: Condition, image: Tensor, strength: float) -> Condition:
         """Condition on an image's embedding, turned towards ``text``'s. Raises UserError."""
         if self.prior is None:
-            found = _("without its prior the decoder knows the points of texts alone")
-            raise UserError("image", found, expected="dalle2:prior=diffusion")
-        seen = self.see(image.to(self.device).expand(len(text.point), -1, -1, -1))
-        point = between(seen, self.prior.point(text.point), strength)
+            message = _("without its prior the decoder knows the points of texts alone")
+            raise UserError("image", message, expected="dalle2:prior=diffusion")
+        image_embedding = self.see(image.to(self.device).expand(len(text.point), -1, -1, -1))
+        point = between(image_embedding, self.prior.point(text.point), strength)
         return text._replace(point=self.prior.normal(point), known=text.known & False)
 
     @torch.no_grad()
@@ -257,21 +257,21 @@ class DALLE2(PromptedGenerator):
             yield from self.karlo.drawing(tokens, noise.normal, steps=steps, guidance=guidance, sampler=sampler)
             return
         start = noise.normal(CANDIDATES, self.config.dims)
-        wanted = self.given(start, condition, guidance)
+        conditional = self.given(start, condition, guidance)
         if image is not None:
-            wanted = self.varied(wanted, image, strength)
-        free = self.given(start, [negative] * len(condition), guidance) if negative else wanted.hidden()
+            conditional = self.varied(conditional, image, strength)
+        unconditional = self.given(start, [negative] * len(condition), guidance) if negative else conditional.hidden()
         decoder = partial(in_patches, PATCH, self.averages[DECODER])
 
         def find(noisy: Tensor, step: Tensor) -> Tensor:
-            without = decoder(noisy, step, free).float()
-            return without + guidance * (decoder(noisy, step, wanted).float() - without)
+            without = decoder(noisy, step, unconditional).float()
+            return without + guidance * (decoder(noisy, step, conditional).float() - without)
 
         def normal(side: int) -> Tensor:
             return noise.normal(self.spec.channels, side, side)
 
         every = max(1, round(steps / SHOWN_STOPS))
-        way = drawn(find, self.kept, sampler, steps, partial(normal, self.low))
+        way = drawn(find, self.alpha_bars, sampler, steps, partial(normal, self.low))
         for stop, small in enumerate(way):
             if stop % every == 0:
                 yield resized(small, self.spec.side)
@@ -281,12 +281,12 @@ class DALLE2(PromptedGenerator):
         def finer(noisy: Tensor, step: Tensor) -> Tensor:
             return enlarger(torch.cat([noisy, coarse], 1), step)
 
-        way = drawn(finer, self.kept, "dpm", ENLARGER_STEPS, partial(normal, self.spec.side))
+        way = drawn(finer, self.alpha_bars, "dpm", ENLARGER_STEPS, partial(normal, self.spec.side))
         yield from deque(way, maxlen=1)
 
     def example(self) -> None:
         if self.karlo is not None:
-            deque((network(*given) for _times, network, given in self.karlo.calls()), maxlen=0)
+            deque((network(*inputs) for _times, network, inputs in self.karlo.calls()), maxlen=0)
             return
         zeros = partial(torch.zeros, device=self.device)
         text, step = self.read(zeros(1, LENGTH, dtype=torch.long)), zeros(1, dtype=torch.long)

@@ -112,7 +112,7 @@ class LatentDiffusion(PromptedGenerator):
         self.unet = text_network(LATENT, config.widths, config.layers, config.attended, width, not self.of_sd)
         if not self.of_sd:
             self.average = follower(self.unet)
-        self.kept = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
+        self.alpha_bars = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
         self.finest = config.patch * 2 ** (len(coder) - 1)  # pixels a side of a cell of z
         ones = torch.ones(1, LATENT, 1, 1, device="cpu")
         self.register_buffer("shift", torch.zeros_like(ones))
@@ -152,8 +152,8 @@ class LatentDiffusion(PromptedGenerator):
         """Return CLIP's loss, see ``match/clip``."""
         assert isinstance(self.network, CLIP)
         side, tokens = min(self.spec.side, READ_AT), self.tokens(texts)
-        seen = self.network.image(F.interpolate(image, (side, side), mode="area"))
-        points = F.normalize(seen.float(), dim=1), F.normalize(self.network(tokens).float(), dim=1)
+        features = self.network.image(F.interpolate(image, (side, side), mode="area"))
+        points = F.normalize(features.float(), dim=1), F.normalize(self.network(tokens).float(), dim=1)
         scale = self.network.logit_scale.clamp(max=math.log(100)).exp()
         return contrast(*points, scale, equal(tokens))
 
@@ -162,8 +162,8 @@ class LatentDiffusion(PromptedGenerator):
         side = PIECE // self.finest * self.finest
         if image.shape[-1] <= side:
             return image
-        top, left = torch.randint(image.shape[-1] - side + 1, (2,)).tolist()
-        return image[..., top : top + side, left : left + side]
+        y0, x0 = torch.randint(image.shape[-1] - side + 1, (2,)).tolist()
+        return image[..., y0 : y0 + side, x0 : x0 + side]
 
     def coder_loss(self, image: Tensor) -> Tensor:
         mean, log_variance = self.encode(image)
@@ -173,8 +173,8 @@ class LatentDiffusion(PromptedGenerator):
             variance = mean.var(every, correction=0) + log_variance.exp().mean(every)
             self.shift.lerp_(mean.mean(every).view_as(self.shift), SETTLES)
             self.spread.lerp_(variance.sqrt().view_as(self.spread), SETTLES)
-        missed = (self.decode(z, image.shape[-1]) - image).abs().mean()
-        return missed + NARROW * divergence(mean, log_variance).mean() / mean[0].numel()
+        error = (self.decode(z, image.shape[-1]) - image).abs().mean()
+        return error + NARROW * divergence(mean, log_variance).mean() / mean[0].numel()
 
     def unet_loss(self, image: Tensor, texts: Sequence[str]) -> Tensor:
         with torch.no_grad():
@@ -183,13 +183,13 @@ class LatentDiffusion(PromptedGenerator):
             z = (z - self.shift) / self.spread
         hidden = (torch.rand(len(texts)) < HIDDEN).tolist()
         words = self.read(["" if hide else text for text, hide in zip(texts, hidden, strict=True)])
-        step = torch.randint(len(self.kept), (len(z),), device=z.device)
+        step = torch.randint(len(self.alpha_bars), (len(z),), device=z.device)
         # the schedule in float32: bfloat16 cannot resolve the first steps
-        kept = torch.tensor(self.kept, device=z.device, dtype=z.dtype)[step].view(-1, 1, 1, 1)
+        alpha_bar = torch.tensor(self.alpha_bars, device=z.device, dtype=z.dtype)[step].view(-1, 1, 1, 1)
         noise = torch.randn_like(z)
-        noisy = kept.sqrt() * z + (1 - kept).sqrt() * noise
-        wanted = noise if self.of_sd else kept.sqrt() * noise - (1 - kept).sqrt() * z
-        return F.mse_loss(self.unet(noisy, step, *words).float(), wanted)
+        noisy = alpha_bar.sqrt() * z + (1 - alpha_bar).sqrt() * noise
+        target = noise if self.of_sd else alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * z
+        return F.mse_loss(self.unet(noisy, step, *words).float(), target)
 
     @property
     def kind(self) -> torch.dtype:
@@ -200,21 +200,21 @@ class LatentDiffusion(PromptedGenerator):
         """Encode (B, C, H, W) in -1..1 as mean and log variance of z, (B, LATENT, h, w) each."""
         high, wide = (-side % self.finest for side in image.shape[2:])
         whole = F.pad(image, (0, wide, 0, high), mode="replicate")
-        folded = F.pixel_unshuffle(whole, self.config.patch).to(self.kind)
-        mean, log_variance = self.coder.encode(folded)
+        patches = F.pixel_unshuffle(whole, self.config.patch).to(self.kind)
+        mean, log_variance = self.coder.encode(patches)
         return mean.float(), log_variance.float()
 
     def decode(self, z: Tensor, side: int) -> Tensor:
         """Decode (B, LATENT, h, w) to (B, C, side, side), approximately in -1..1."""
-        drawn = F.pixel_shuffle(self.coder.decode(z.to(self.kind)).float(), self.config.patch)
-        return drawn[..., :side, :side]
+        image = F.pixel_shuffle(self.coder.decode(z.to(self.kind)).float(), self.config.patch)
+        return image[..., :side, :side]
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         if not self.of_sd:
             return super().tokens([text.lower() for text in texts])
-        known = self.tokenizer
-        found = [[known.start, *ids[: CONTEXT - 2]] for ids in known.encode_many(list(texts))]
-        rows = [ids + [known.end[0]] * (CONTEXT - len(ids)) for ids in found]
+        tokenizer = self.tokenizer
+        sequences = [[tokenizer.start, *ids[: CONTEXT - 2]] for ids in tokenizer.encode_many(list(texts))]
+        rows = [ids + [tokenizer.end[0]] * (CONTEXT - len(ids)) for ids in sequences]
         return torch.tensor(rows, device=self.device)
 
     def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
@@ -240,10 +240,10 @@ class LatentDiffusion(PromptedGenerator):
         times = len(words[0]) // len(noisy)  # 1 without guidance
         step = torch.full((times * len(noisy),), t, device=noisy.device)
         network = self.unet if self.of_sd else self.average
-        wanted, *free = network(noisy.repeat(times, 1, 1, 1).to(self.kind), step, *words).float().chunk(times)
-        found, kept = wanted if not free else free[0] + guidance * (wanted - free[0]), self.kept[t]
-        a, s = math.sqrt(kept), math.sqrt(1 - kept)
-        return (noisy - s * found) / a if self.of_sd else a * noisy - s * found
+        cond, *uncond = network(noisy.repeat(times, 1, 1, 1).to(self.kind), step, *words).float().chunk(times)
+        pred, alpha_bar = uncond[0] + guidance * (cond - uncond[0]) if uncond else cond, self.alpha_bars[t]
+        a, s = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        return (noisy - s * pred) / a if self.of_sd else a * noisy - s * pred
 
     @torch.no_grad()
     def drawing(
@@ -268,22 +268,22 @@ class LatentDiffusion(PromptedGenerator):
         side, places = self.spec.side, -(-self.spec.side // self.finest)
         words = self.read([*condition, *([negative] * len(condition) if guidance != 1 else [])])
         shape = (LATENT, places, places)
-        x, kept, start = noise.normal(*shape), self.kept, None
+        x, alpha_bars, start = noise.normal(*shape), self.alpha_bars, None
         if image is not None and strength == 0:
             yield image
             return
         if image is not None:
             start = (self.encode(image)[0] - self.shift) / self.spread
-            kept = kept[: max(1, round(len(kept) * strength))]
-            steps = min(max(1, round(steps * strength)), len(kept))
-            x = math.sqrt(kept[-1]) * start + math.sqrt(1 - kept[-1]) * x
+            alpha_bars = alpha_bars[: max(1, round(len(alpha_bars) * strength))]
+            steps = min(max(1, round(steps * strength)), len(alpha_bars))
+            x = math.sqrt(alpha_bars[-1]) * start + math.sqrt(1 - alpha_bars[-1]) * x
         anew = None if mask is None else F.adaptive_max_pool2d(mask.float(), places)
 
         def denoise(noisy: Tensor, t: int) -> Tensor:
-            found = self.clean(noisy, t, words, guidance)
-            return found if anew is None or start is None else torch.where(anew > 0, found, start)
+            clean = self.clean(noisy, t, words, guidance)
+            return clean if anew is None or start is None else torch.where(anew > 0, clean, start)
 
-        way = SAMPLERS[sampler](denoise, kept, steps, x, lambda: noise.normal(*shape))
+        way = SAMPLERS[sampler](denoise, alpha_bars, steps, x, lambda: noise.normal(*shape))
         every = max(1, round(steps / SHOWN_STOPS)) if side <= SMALL else steps
         for stop, z in enumerate(way):
             if stop % every == 0 or stop == steps:

@@ -66,30 +66,30 @@ class KeywordPage(PageSystem):
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
         """Count on 1/16, 1/4 and all of the pairs; the loss is the share of parts not found."""
-        requests, asked = requests_of(data.cases), list(data.cases.target)
+        requests, targets = requests_of(data.cases), list(data.cases.target)
         for step, share in enumerate(SHARES):
             count = max(1, round(share * len(requests)))
-            self.count(requests[:count], asked[:count])
-            found = torch.tensor(list(tallies(self, requests[-TRIED:], asked[-TRIED:]))).sum(0)
+            self.count(requests[:count], targets[:count])
+            tally = torch.tensor(list(tallies(self, requests[-TRIED:], targets[-TRIED:]))).sum(0)
             if step >= run.start:
-                yield Progress(step, {"parts not found": 1 - found[1] / found[3]})
+                yield Progress(step, {"parts not found": 1 - tally[1] / tally[3]})
 
-    def count(self, requests: Sequence[str], asked: Sequence[Sequence[Part]]) -> None:
+    def count(self, requests: Sequence[str], targets: Sequence[Sequence[Part]]) -> None:
         """Count the words of requests by the classes of their pages."""
         self.together.zero_()
         self.met.zero_()
-        for request, parts in zip(requests, asked, strict=True):
+        for request, parts in zip(requests, targets, strict=True):
             names = {name for part in parts for name in _told(part)}
             has = torch.tensor([name in names for name in CLASSES], dtype=torch.float32)
             rows = {self.number.get(piece.text, -1) for piece in grammar.pieces(request)} - {-1}
-            chosen = torch.tensor(sorted(rows), dtype=torch.long)
-            self.together[chosen] += has.to(self.together.device)
-            self.met[chosen] += 1
+            classes = torch.tensor(sorted(rows), dtype=torch.long)
+            self.together[classes] += has.to(self.together.device)
+            self.met[classes] += 1
         self.__dict__.pop("keywords", None)
 
-    def load_state_dict(self, *given: Any, **how: Any) -> Any:
+    def load_state_dict(self, *args: Any, **how: Any) -> Any:
         self.__dict__.pop("keywords", None)
-        return super().load_state_dict(*given, **how)
+        return super().load_state_dict(*args, **how)
 
     @cached_property
     def keywords(self) -> dict[str, str]:
@@ -104,34 +104,36 @@ class KeywordPage(PageSystem):
         return [self.page(request) for request in requests]
 
     def page(self, request: str) -> Written:
-        found = grammar.pieces(request)
-        labels = [(each.start(), each.end(), next(filter(None, each.groups()))) for each in QUOTED.finditer(request)]
-        copied = [any(a <= p.start and p.end <= b for a, b, _text in labels) for p in found]
+        pieces = grammar.pieces(request)
+        labels = [
+            (quote.start(), quote.end(), next(filter(None, quote.groups()))) for quote in QUOTED.finditer(request)
+        ]
+        literal = [any(a <= p.start and p.end <= b for a, b, _text in labels) for p in pieces]
         places: dict[str, int] = {}
         others: list[tuple[int, str]] = []
-        for piece, used in zip(found, copied, strict=True):
+        for piece, used in zip(pieces, literal, strict=True):
             name = "" if used else self.keywords.get(piece.text, "")
             if name in pages.KINDS:
                 places.setdefault(name, piece.start)
             elif name:
                 others.append((piece.start, name))
-        given: dict[str, dict[str, list[str]]] = {kind: {} for kind in places}
-        for place, name in others:
+        properties: dict[str, dict[str, list[str]]] = {kind: {} for kind in places}
+        for position, name in others:
             what = grammar.COLOUR if name in pages.COLOURS else grammar.NUMBER
-            self.give(given, places, place, what, name)
+            self.give(properties, places, position, what, name)
         for start, _end, text in labels:
-            self.give(given, places, start, grammar.WORD, text)
+            self.give(properties, places, start, grammar.WORD, text)
         order = sorted(places, key=places.__getitem__)
-        return Written(tuple(_part(kind, given[kind]) for kind in order), copied)
+        return Written(tuple(_part(kind, properties[kind]) for kind in order), literal)
 
     def give(
-        self, given: dict[str, dict[str, list[str]]], places: dict[str, int], place: int, what: str, name: str
+        self, properties: dict[str, dict[str, list[str]]], places: dict[str, int], position: int, what: str, name: str
     ) -> None:
         """Assign a class to the nearest part that can take it."""
         takers = [kind for kind in places if what in dict(grammar.SLOTS[kind])]
         if takers:
-            nearest = min(takers, key=lambda kind: abs(places[kind] - place))
-            given[nearest].setdefault(what, []).append(name)
+            nearest = min(takers, key=lambda kind: abs(places[kind] - position))
+            properties[nearest].setdefault(what, []).append(name)
 
 
 def _told(part: Part) -> Iterator[str]:
@@ -143,10 +145,10 @@ def _told(part: Part) -> Iterator[str]:
     yield str(part.across)
 
 
-def _part(kind: str, given: dict[str, list[str]]) -> Part:
-    colour = (*given.get(grammar.COLOUR, ()), "")[0]
-    numbers = [int(name) for name in given.get(grammar.NUMBER, ())]
-    words = tuple(text[: pages.LONGEST] for text in given.get(grammar.WORD, ()))
+def _part(kind: str, properties: dict[str, list[str]]) -> Part:
+    colour = (*properties.get(grammar.COLOUR, ()), "")[0]
+    numbers = [int(name) for name in properties.get(grammar.NUMBER, ())]
+    words = tuple(text[: pages.LONGEST] for text in properties.get(grammar.WORD, ()))
     words = words[: pages.MOST if kind in MANY else 1]
     count = numbers[0] if numbers else 1
     across = (len(words) or (numbers[1] if len(numbers) > 1 else 1)) if kind == "table" else 0

@@ -66,21 +66,21 @@ class Attention(nn.Module):
         self.heads = heads
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
-    def apart(self, x: Tensor, place: int | None = None) -> Tensor:
+    def apart(self, x: Tensor, first: int | None = None) -> Tensor:
         """Split (B, T, C) into heads (B, heads, T, C / heads), with rotary position embeddings."""
         x = x.unflatten(2, (self.heads, -1)).transpose(1, 2)
-        return x if place is None else turned(x, place)
+        return x if first is None else turned(x, first)
 
     def forward(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        seen = F.scaled_dot_product_attention(query, keys, values, mask)
-        return self.out(seen.transpose(1, 2).flatten(2))
+        context = F.scaled_dot_product_attention(query, keys, values, mask)
+        return self.out(context.transpose(1, 2).flatten(2))
 
 
-def turned(x: Tensor, place: int) -> Tensor:
-    """Apply rotary position embeddings to (B, heads, T, D), from position ``place`` on."""
+def turned(x: Tensor, first: int) -> Tensor:
+    """Apply rotary position embeddings to (B, heads, T, D), from position ``first`` on."""
     half = x.shape[3] // 2
     speed = 1000.0 ** (-torch.arange(half, device=x.device) / half)
-    angle = torch.arange(place, place + x.shape[2], device=x.device)[:, None] * speed
+    angle = torch.arange(first, first + x.shape[2], device=x.device)[:, None] * speed
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     a, b = x[..., :half], x[..., half:]
     return torch.cat([a * cos - b * sin, a * sin + b * cos], 3)
@@ -130,12 +130,12 @@ class Layer(nn.Module):
         if self.across is not None and self.norm3 is not None and memory is not None:
             look = self.across
             query = look.apart(look.query(self.norm3(x)))
-            seen = {} if known is None else known
-            if "memory keys" not in seen:
-                seen["memory keys"] = look.apart(look.key(memory))
-                seen["memory values"] = look.apart(look.value(memory))
-            found = look(query, seen["memory keys"], seen["memory values"], memory_mask)
-            x = x + self.drop(found)
+            cross_cache = {} if known is None else known
+            if "memory keys" not in cross_cache:
+                cross_cache["memory keys"] = look.apart(look.key(memory))
+                cross_cache["memory values"] = look.apart(look.value(memory))
+            context = look(query, cross_cache["memory keys"], cross_cache["memory values"], memory_mask)
+            x = x + self.drop(context)
         return x + self.drop(self.down(F.gelu(self.up(self.norm2(x)))))
 
 
@@ -173,8 +173,8 @@ class PageWriter(PageSystem):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         layers = [*self.encoder.parameters(), *self.decoder.parameters()]
         matrices = [weight for weight in layers if weight.ndim == 2 and weight.requires_grad]
-        known = {id(weight) for weight in matrices}
-        others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
+        matrix_ids = {id(weight) for weight in matrices}
+        others = [w for w in self.parameters() if w.requires_grad and id(w) not in matrix_ids]
         rate = self.config.rate
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
@@ -188,8 +188,8 @@ class PageWriter(PageSystem):
 
     def words(self, request: str) -> Tensor:
         """Return the word indices (S,) int64 of a request."""
-        found = grammar.pieces(request)[: grammar.MOST_PIECES]
-        numbers = [self.number.get(piece.text, UNKNOWN) for piece in found]
+        pieces = grammar.pieces(request)[: grammar.MOST_PIECES]
+        numbers = [self.number.get(piece.text, UNKNOWN) for piece in pieces]
         return torch.tensor(numbers or [UNKNOWN], device=self.device)
 
     def batch(self, rows: Rows) -> Batch:
@@ -205,16 +205,16 @@ class PageWriter(PageSystem):
         """Yield the loss of parts of a batch, of similar length, one optimiser step each."""
         order = (batch.source >= 0).sum(1).argsort(stable=True)
         for rows in order.split(AT_ONCE):
-            some = [part[rows] for part in batch]
-            wide = [int((part >= 0).sum(1).max()) for part in some]
-            yield "model", self.loss(Batch(some[0][:, : wide[0]], some[1][:, : wide[1]]))
+            chunk = [part[rows] for part in batch]
+            wide = [int((part >= 0).sum(1).max()) for part in chunk]
+            yield "model", self.loss(Batch(chunk[0][:, : wide[0]], chunk[1][:, : wide[1]]))
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean cross-entropy per token in nats."""
         source = batch.source
         if self.training and self.config.strange:
-            gone = torch.rand(source.shape, device=source.device) < self.config.strange
-            source = source.masked_fill(gone & (source >= 0), UNKNOWN)
+            dropped = torch.rand(source.shape, device=source.device) < self.config.strange
+            source = source.masked_fill(dropped & (source >= 0), UNKNOWN)
         logits = self(source, batch.target[:, :-1]).transpose(1, 2).float()
         return F.cross_entropy(logits, batch.target[:, 1:], ignore_index=PAD)
 
@@ -249,9 +249,9 @@ class PageWriter(PageSystem):
     ) -> Tensor:
         """Return next-token logits after ``target``, whose first token is at position ``place``."""
         spot = (target - grammar.TOKENS).clamp(min=0)[..., None].expand(-1, -1, memory.shape[2])
-        pointed = self.copied(memory.gather(1, spot))
+        copies = self.copied(memory.gather(1, spot))
         own = self.token(target.clamp(0, grammar.TOKENS - 1)) * self.config.width**0.5
-        y = self.drop(torch.where((target >= grammar.TOKENS)[..., None], pointed, own))
+        y = self.drop(torch.where((target >= grammar.TOKENS)[..., None], copies, own))
         for number, layer in enumerate(self.decoder):
             y = layer(y, before, memory, mask, None if known is None else known[number], place)
         y = self.wrote(y)
@@ -262,7 +262,7 @@ class PageWriter(PageSystem):
     @torch.inference_mode()
     def write(self, requests: Sequence[str], bounded: bool = True) -> list[Written]:
         tokens = self.search(requests, bounded)
-        return [Written(*grammar.read(*each)) for each in zip(tokens, requests, strict=True)]
+        return [Written(*grammar.read(*pair)) for pair in zip(tokens, requests, strict=True)]
 
     @torch.inference_mode()
     def search(self, requests: Sequence[str], bounded: bool = True) -> list[list[int]]:
@@ -271,22 +271,24 @@ class PageWriter(PageSystem):
         memory, mask = self.understood(source)
         states = [grammar.State(count) for count in (source >= 0).sum(1).tolist()]
         last = torch.full((len(requests), 1), grammar.NUMBER_OF[grammar.END], device=self.device)
-        known: list[Known] = [{} for _layer in self.decoder]
-        found: list[list[int]] = [[] for _request in requests]
-        ended = [False] * len(requests)
-        for place in range(MOST_TOKENS):
-            logits = self.follow(last, memory, mask, None, known, place)[:, -1].float()
+        caches: list[Known] = [{} for _layer in self.decoder]
+        pages: list[list[int]] = [[] for _request in requests]
+        finished = [False] * len(requests)
+        for position in range(MOST_TOKENS):
+            logits = self.follow(last, memory, mask, None, caches, position)[:, -1].float()
+            # mask the tokens that the grammar does not allow
             if bounded:
-                allowed = torch.zeros_like(logits, dtype=torch.bool)
+                valid = torch.zeros_like(logits, dtype=torch.bool)
                 for row, state in enumerate(states):
-                    allowed[row, state.allowed() or [0]] = True
-                logits = logits.masked_fill(~allowed, -torch.inf)
+                    valid[row, state.allowed() or [0]] = True
+                logits = logits.masked_fill(~valid, -torch.inf)
+            # greedy decoding
             last = logits.argmax(1, keepdim=True)
             for row, token in enumerate(last[:, 0].tolist()):
-                if not ended[row]:
-                    found[row].append(token)
+                if not finished[row]:
+                    pages[row].append(token)
                     states[row].follow(token)
-                    ended[row] = token == grammar.NUMBER_OF[grammar.END]
-            if all(ended):
+                    finished[row] = token == grammar.NUMBER_OF[grammar.END]
+            if all(finished):
                 break
-        return found
+        return pages

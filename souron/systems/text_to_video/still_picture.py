@@ -47,7 +47,7 @@ class StillPicture(FilmGenerator):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.known = {word: place for place, word in enumerate(spec.words[:MOST_WORDS])}
+        self.known = {word: index for index, word in enumerate(spec.words[:MOST_WORDS])}
         shape = (0, spec.channels, spec.side, spec.side)
         self.register_buffer("frames", torch.zeros(shape, dtype=torch.uint8))
         self.register_buffer("told", torch.zeros(0, len(self.known), dtype=torch.uint8))
@@ -57,33 +57,33 @@ class StillPicture(FilmGenerator):
         if run.start:
             return
         for step, batch in enumerate(data.once(64)):  # type: ignore[attr-defined]
-            told = self.words_of([[each.text for each in some] for some in batch.captions])
-            loss = 1 - self.likeness(told.float()).amax(1).mean() if step else torch.ones(())
-            self.remember(batch, told)
+            word_counts = self.words_of([[caption.text for caption in captions] for captions in batch.captions])
+            loss = 1 - self.likeness(word_counts.float()).amax(1).mean() if step else torch.ones(())
+            self.remember(batch, word_counts)
             yield Progress(step, {"unlike": loss})
             if len(self.frames) >= self.config.films or step + 1 >= run.steps:
                 return
 
-    def remember(self, batch: Batch, told: Tensor) -> None:
+    def remember(self, batch: Batch, word_counts: Tensor) -> None:
         first = ((batch.film[:, :, 0] + 1) * 127.5).round().to(torch.uint8)
         room = self.config.films - len(self.frames)
         self.frames = torch.cat([self.frames, first[:room]])
-        self.told = torch.cat([self.told, told[:room]])
+        self.told = torch.cat([self.told, word_counts[:room]])
 
     def words_of(self, texts: Sequence[Sequence[str]]) -> Tensor:
         """Return (B, words) uint8, 1 where one of a video's texts has the word."""
-        found = torch.zeros(len(texts), len(self.known), dtype=torch.uint8)
-        for row, some in enumerate(texts):
-            for word in {word for text in some for word in words(text)} & self.known.keys():
-                found[row, self.known[word]] = 1
-        return found.to(self.frames.device)
+        presence = torch.zeros(len(texts), len(self.known), dtype=torch.uint8)
+        for row, captions in enumerate(texts):
+            for word in {word for text in captions for word in words(text)} & self.known.keys():
+                presence[row, self.known[word]] = 1
+        return presence.to(self.frames.device)
 
-    def likeness(self, asked: Tensor) -> Tensor:
+    def likeness(self, query: Tensor) -> Tensor:
         """Return the weighted share of the words (B, words) in each video, (B, videos) in 0..1."""
         there = self.told.float()
         weight = ((1 + len(there)) / (1 + there.sum(0))).log() + 1e-3
-        whole = (asked * weight).sum(1, keepdim=True).clamp(min=1e-6)
-        return (asked * weight) @ there.T / whole
+        whole = (query * weight).sum(1, keepdim=True).clamp(min=1e-6)
+        return (query * weight) @ there.T / whole
 
     @torch.no_grad()
     def drawing(
@@ -101,8 +101,8 @@ class StillPicture(FilmGenerator):
         if not len(self.frames):  # nothing is stored yet
             yield torch.zeros(len(condition), self.spec.channels, self.spec.frames * side, side)
             return
-        asked = self.words_of([[prompt] for prompt in condition]).float()
-        near = self.likeness(asked)
+        query = self.words_of([[prompt] for prompt in condition]).float()
+        near = self.likeness(query)
         if negative:
             near = near - self.likeness(self.words_of([[negative]]).float())
         best = near >= near.amax(1, keepdim=True) - 1e-6

@@ -94,16 +94,16 @@ class OverTime(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Transform (B T, C, H, W), keeping the shape."""
         frames, (high, wide) = self.frames, x.shape[-2:]
-        seen = self.norm(x).unflatten(0, (-1, frames)).permute(0, 3, 4, 1, 2)  # (B, H, W, T, C)
+        tokens = self.norm(x).unflatten(0, (-1, frames)).permute(0, 3, 4, 1, 2)  # (B, H, W, T, C)
         q, k, v = (
-            self.to_qkv(seen.flatten(0, 2)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+            self.to_qkv(tokens.flatten(0, 2)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         )  # (B H W, heads, T, C / heads) each
-        place = torch.arange(frames, device=x.device)
-        bias = self.apart[:, place[:, None] - place + frames - 1]  # (heads, T, T)
+        position = torch.arange(frames, device=x.device)
+        bias = self.apart[:, position[:, None] - position + frames - 1]  # (heads, T, T)
         weight = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]) + bias).softmax(3)
-        mixed = self.to_out((weight.to(v.dtype) @ v).transpose(1, 2).flatten(2))
-        mixed = mixed.unflatten(0, (-1, high, wide)).permute(0, 3, 4, 1, 2)  # (B, T, C, H, W)
-        return x + mixed.flatten(0, 1)
+        context = self.to_out((weight.to(v.dtype) @ v).transpose(1, 2).flatten(2))
+        context = context.unflatten(0, (-1, high, wide)).permute(0, 3, 4, 1, 2)  # (B, T, C, H, W)
+        return x + context.flatten(0, 1)
 
 
 class Block(nn.Module):
@@ -152,17 +152,17 @@ class FilmUNet(nn.Module):
         condition = self.condition(torch.cat([waves(step, self.width), text], 1), self.frame.weight)  # (B T, features)
         x = self.enter(film.flatten(0, 1))
         x = x + self.place(places(x.shape[2], x.shape[3], x.device)) * (1 + self.emphasis(condition)[..., None, None])
-        kept = []
-        for place, block in enumerate(self.down):
+        skips = []
+        for depth, block in enumerate(self.down):
             x = block(x, condition)
-            kept.append(x)
-            if place < len(self.reduce):
-                x = self.reduce[place](x)
+            skips.append(x)
+            if depth < len(self.reduce):
+                x = self.reduce[depth](x)
         x = self.again(self.around(self.middle(x, condition)), condition)
-        for place in reversed(range(len(self.up))):
-            x = self.up[place](torch.cat([x, kept[place]], 1), condition)
-            if place:
-                x = self.enlarge[place - 1](x, kept[place - 1].shape[-2:])
+        for depth in reversed(range(len(self.up))):
+            x = self.up[depth](torch.cat([x, skips[depth]], 1), condition)
+            if depth:
+                x = self.enlarge[depth - 1](x, skips[depth - 1].shape[-2:])
         return self.leave(F.silu(self.norm(x))).unflatten(0, (count, -1))
 
 
@@ -182,7 +182,7 @@ class VideoDiffusion(FilmGenerator):
         self.unet = FilmUNet(inner + 1, inner, spec.frames, config)
         self.average = follower(self.unet)
         odds = cosine() / (1 - cosine()) / NOISIER
-        self.kept = (odds / (1 + odds)).tolist()  # a_t^2
+        self.alpha_bars = (odds / (1 + odds)).tolist()  # a_t^2
         self.register_buffer("drawn", torch.tensor(0, device="cpu"))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -192,8 +192,8 @@ class VideoDiffusion(FilmGenerator):
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         # many small updates train faster than one large one
         for begin in range(0, len(batch.captions), AT_ONCE):
-            some = batch.captions[begin : begin + AT_ONCE]
-            yield "model", self.loss(Batch(batch.film[begin : begin + AT_ONCE], some))
+            captions = batch.captions[begin : begin + AT_ONCE]
+            yield "model", self.loss(Batch(batch.film[begin : begin + AT_ONCE], captions))
             self.drawn += 1
             lead(self.average, self.unet, 0.995, int(self.drawn))
 
@@ -205,20 +205,20 @@ class VideoDiffusion(FilmGenerator):
             "" if hide < HIDDEN else captions[int(chance * len(captions))].text
             for captions, chance, hide in zip(batch.captions, choice, hidden, strict=True)
         ]
-        levels = len(self.kept)
+        levels = len(self.alpha_bars)
         lowest = round((levels - 1) * max(0.0, 1 - self.used / WIDENED))
         step = torch.randint(lowest, levels, (count,), device=film.device)
         # the schedule in float32: bfloat16 cannot resolve the first steps
-        kept = film.new_tensor(self.kept)[step, None, None, None, None]
+        alpha_bar = film.new_tensor(self.alpha_bars)[step, None, None, None, None]
         noise = torch.randn_like(film)
-        noisy = kept.sqrt() * film + (1 - kept).sqrt() * noise
-        weight = (1 / (1 - kept)).clamp(max=HEAVIEST)
-        given = (torch.rand(count) < GIVEN).to(film.device)
-        found = self.unet(self.with_first(noisy, film[:, 0], given), step, self.read(texts)).float()
-        missed = (weight * (found - film).square()).mean((2, 3, 4))  # (B, T)
-        counts = torch.ones_like(missed)
-        counts[:, 0] = (~given).float()
-        return (missed * counts).sum() / counts.sum()
+        noisy = alpha_bar.sqrt() * film + (1 - alpha_bar).sqrt() * noise
+        weight = (1 / (1 - alpha_bar)).clamp(max=HEAVIEST)
+        conditioned = (torch.rand(count) < GIVEN).to(film.device)
+        pred = self.unet(self.with_first(noisy, film[:, 0], conditioned), step, self.read(texts)).float()
+        errors = (weight * (pred - film).square()).mean((2, 3, 4))  # (B, T)
+        counts = torch.ones_like(errors)
+        counts[:, 0] = (~conditioned).float()
+        return (errors * counts).sum() / counts.sum()
 
     def folded(self, film: Tensor) -> Tensor:
         """Fold (B, C, T, H, W) to (B, T, C patch^2, H / patch, W / patch), with repeated edges."""
@@ -233,13 +233,13 @@ class VideoDiffusion(FilmGenerator):
         return frames.unflatten(0, film.shape[:2]).transpose(1, 2).flatten(2, 3)
 
     @staticmethod
-    def with_first(film: Tensor, first: Tensor, given: Tensor) -> Tensor:
-        """Insert the first frame (B, C, H, W) into (B, T, C, H, W) where ``given`` (B,).
+    def with_first(film: Tensor, first: Tensor, conditioned: Tensor) -> Tensor:
+        """Insert the first frame (B, C, H, W) into (B, T, C, H, W) where ``conditioned`` (B,).
 
         An additional channel marks the given frames.
         """
         mask = torch.zeros_like(film[:, :, :1])
-        mask[:, 0] = given[:, None, None, None].to(film.dtype)
+        mask[:, 0] = conditioned[:, None, None, None].to(film.dtype)
         return torch.cat([torch.where(mask > 0, first[:, None], film), mask], 2)
 
     def read(self, texts: Sequence[str]) -> Tensor:
@@ -249,8 +249,8 @@ class VideoDiffusion(FilmGenerator):
         tokens[none] = PAD
         tokens[none, 0] = self.spec.vocabulary
         there = (tokens != PAD)[..., None]
-        seen = self.words(tokens.clamp(min=0)) * there
-        return self.norm(seen.sum(1) / there.sum(1))
+        embeddings = self.words(tokens.clamp(min=0)) * there
+        return self.norm(embeddings.sum(1) / there.sum(1))
 
     @torch.no_grad()
     def drawing(
@@ -270,22 +270,22 @@ class VideoDiffusion(FilmGenerator):
         shape = (self.spec.frames, self.spec.channels * self.config.patch**2, side, side)
         words = self.read([*condition, *[negative] * len(condition)])
         count = len(condition)
-        given = torch.full((2 * count,), image is not None, device=self.device)
+        conditioned = torch.full((2 * count,), image is not None, device=self.device)
         first = torch.zeros(count, *shape[1:], device=self.device)
         if image is not None:
             first = self.folded(image[:, :, None])[:, 0]
         x = noise.normal(*shape)
 
         def denoise(noisy: Tensor, t: int) -> Tensor:
-            both = self.with_first(noisy.repeat(2, 1, 1, 1, 1), first.repeat(2, 1, 1, 1), given)
+            both = self.with_first(noisy.repeat(2, 1, 1, 1, 1), first.repeat(2, 1, 1, 1), conditioned)
             step = torch.full((2 * count,), t, device=noisy.device)
-            wanted, free = self.average(both, step, words).float().chunk(2)
-            clean = (free + guidance * (wanted - free)).clamp(-1, 1)
+            conditional, unconditional = self.average(both, step, words).float().chunk(2)
+            clean = (unconditional + guidance * (conditional - unconditional)).clamp(-1, 1)
             if image is not None:
                 clean[:, 0] = first
             return clean
 
-        way = SAMPLERS[sampler](denoise, self.kept, steps, x, lambda: noise.normal(*shape))
+        way = SAMPLERS[sampler](denoise, self.alpha_bars, steps, x, lambda: noise.normal(*shape))
         every = max(1, steps // 10)
         for stop, film in enumerate(way):
             if stop % every == 0 or stop == steps:

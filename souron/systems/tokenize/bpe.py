@@ -67,8 +67,9 @@ class BPE(Cutter):
         self.merges.fill_(NONE)
         tokens = Vocabulary()
         for step in range(run.steps):
-            joined = 0
-            while joined < self.a_step and len(tokens.raws) < self.config.size:
+            merges = 0
+            # merge the most frequent pair, as often as a step has merges
+            while merges < self.a_step and len(tokens.raws) < self.config.size:
                 row = len(tokens.merges)
                 if row == len(self.merges):
                     return
@@ -77,8 +78,8 @@ class BPE(Cutter):
                     return
                 corpus.join(pair, tokens.join(pair))
                 self.merges[row] = torch.tensor(pair, dtype=torch.int32)
-                joined += 1
-            if not joined:
+                merges += 1
+            if not merges:
                 return
             self.forget()
             if step >= run.start:
@@ -103,20 +104,23 @@ class BPE(Cutter):
         while heap:
             rank, at = heapq.heappop(heap)
             following = after[at]
+            # outdated: one of both symbols is merged already
             if symbols[at] == NONE or following >= count:
                 continue
-            known = results.get((symbols[at], symbols[following]))
-            if known is None or known[0] != rank:
+            pair_merge = results.get((symbols[at], symbols[following]))
+            if pair_merge is None or pair_merge[0] != rank:
                 continue
-            symbols[at], symbols[following] = known[1], NONE
+            # merge, and link the neighbours
+            symbols[at], symbols[following] = pair_merge[1], NONE
             after[at] = after[following]
             if after[at] < count:
                 before[after[at]] = at
-            for left in (before[at], at):
-                if left >= 0 and after[left] < count:
-                    found = results.get((symbols[left], symbols[after[left]]))
-                    if found is not None:
-                        heapq.heappush(heap, (found[0], left))
+            # the pairs that the merge creates
+            for first in (before[at], at):
+                if first >= 0 and after[first] < count:
+                    merge = results.get((symbols[first], symbols[after[first]]))
+                    if merge is not None:
+                        heapq.heappush(heap, (merge[0], first))
         return [symbol for symbol in symbols if symbol != NONE]
 
 
@@ -193,10 +197,12 @@ class Corpus:
             following = after[at]
             if symbol[at] != first or following == NONE or symbol[following] != second:
                 continue  # already merged with another
+            # the pair becomes one symbol
             often = weight[at]
             symbol[at], symbol[following] = token, NONE
             beyond = after[at] = after[following]
             self.length -= often
+            # the pair to the right changes its count, and so does the one to the left
             if beyond != NONE:
                 before[beyond] = at
                 count[second, symbol[beyond]] -= often
@@ -207,10 +213,10 @@ class Corpus:
             ahead = before[at]
             if ahead != NONE:
                 count[symbol[ahead], first] -= often
-                left = symbol[ahead], token
-                count[left] += often
-                places[left].append(ahead)
-                risen.add(left)
+                before_pair = symbol[ahead], token
+                count[before_pair] += often
+                places[before_pair].append(ahead)
+                risen.add(before_pair)
         del count[pair]
-        for each in risen:
-            heapq.heappush(self.heap, (-count[each], each))
+        for changed_pair in risen:
+            heapq.heappush(self.heap, (-count[changed_pair], changed_pair))

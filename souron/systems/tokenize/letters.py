@@ -50,28 +50,28 @@ class Letters(Cutter):
 
         One-byte characters already have a token.
         """
-        counted: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for word, often in word_counts(data).items():
             for letter in word:
-                counted[letter] += often
-        bytes = tokens = sum(len(letter.encode()) * often for letter, often in counted.items())
-        long = [letter for letter in counted if ord(letter) >= 0x80]
-        long.sort(key=lambda letter: (-counted[letter], letter))
+                counts[letter] += often
+        bytes = tokens = sum(len(letter.encode()) * often for letter, often in counts.items())
+        long = [letter for letter in counts if ord(letter) >= 0x80]
+        long.sort(key=lambda letter: (-counts[letter], letter))
         long = long[: len(self.letters)]
         a_step = -(-len(long) // STEPS)
         for step in range(STEPS if long else 1):
-            some = slice(step * a_step, (step + 1) * a_step)
-            for place, letter in enumerate(long[some], some.start):
-                self.letters[place] = ord(letter)
-                tokens -= (len(letter.encode()) - 1) * counted[letter]
+            window = slice(step * a_step, (step + 1) * a_step)
+            for index, letter in enumerate(long[window], window.start):
+                self.letters[index] = ord(letter)
+                tokens -= (len(letter.encode()) - 1) * counts[letter]
             self.forget()
             if run.start <= step < run.steps:
                 yield Progress(step, {"tokens a byte": torch.tensor(tokens / max(1, bytes))})
 
     def vocabulary(self) -> list[bytes]:
-        known = [chr(code) for code in self.letters.tolist() if code != NONE]
-        self.tokens = {letter: [BYTES + place] for place, letter in enumerate(known)}
-        return [bytes([byte]) for byte in single_bytes()] + [letter.encode() for letter in known]
+        letters = [chr(code) for code in self.letters.tolist() if code != NONE]
+        self.tokens = {letter: [BYTES + index] for index, letter in enumerate(letters)}
+        return [bytes([byte]) for byte in single_bytes()] + [letter.encode() for letter in letters]
 
     def encode_word(self, word: str) -> list[int]:
         tokens = self.tokens if self.raws else {}

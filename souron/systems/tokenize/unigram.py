@@ -70,6 +70,7 @@ class Unigram(Cutter):
         score = lattice.count.double().log() - lattice.count.sum().log()
         step = 0
         while True:
+            # EM: expected counts of the pieces, then their scores
             for _round in range(ROUNDS):
                 expected, likelihood = lattice.expect(score)
                 score = torch.digamma(expected.clamp(min=SELDOM)) - torch.digamma(expected.sum())
@@ -84,12 +85,13 @@ class Unigram(Cutter):
             room = len(self.letters) + int(lattice.plain.sum())
             if len(score) <= room:
                 return
+            # prune the pieces whose loss costs the likelihood least
             loss = expected * (score - lattice.otherwise(score))
             loss[expected < SELDOM] = NONE
             loss[: len(alphabet)] = math.inf
-            wanted = max(room, int(KEPT * len(score)))
-            chosen = loss.topk(wanted).indices.sort().values
-            score = lattice.only(chosen, score)
+            target_size = max(room, int(KEPT * len(score)))
+            best = loss.topk(target_size).indices.sort().values
+            score = lattice.only(best, score)
 
     def keep(self, lattice: "Lattice", score: Tensor, expected: Tensor) -> None:
         """Store as many pieces as there is room for, the most used first."""
@@ -98,24 +100,24 @@ class Unigram(Cutter):
         lowest = float(score.min())
         self.score.fill_(lowest)
         self.letters.fill_(NONE)
-        place = 0
+        index = 0
         for number in worth.argsort(descending=True, stable=True).tolist():
             piece = lattice.piece(number)
             if len(piece) == 1 and ord(piece) < 0x80:
                 self.score[single_bytes().index(ord(piece))] = score[number]
-            elif place < len(self.letters):
+            elif index < len(self.letters):
                 codes = torch.tensor([ord(letter) for letter in piece], dtype=torch.int32)
-                self.letters[place, : len(codes)] = codes
-                self.score[BYTES + place] = score[number]
-                place += 1
+                self.letters[index, : len(codes)] = codes
+                self.score[BYTES + index] = score[number]
+                index += 1
         self.forget()
 
     def vocabulary(self) -> list[bytes]:
         pieces = ["".join(chr(code) for code in row if code != NONE) for row in self.letters.tolist() if row[0] != NONE]
         score = self.score.tolist()
-        plain = [(chr(byte), place) for place, byte in enumerate(single_bytes()) if byte < 0x80]
-        numbered = [*plain, *((piece, place) for place, piece in enumerate(pieces, BYTES))]
-        self.tokens = {piece: (place, score[place]) for piece, place in numbered}
+        plain = [(chr(byte), index) for index, byte in enumerate(single_bytes()) if byte < 0x80]
+        indexed = [*plain, *((piece, index) for index, piece in enumerate(pieces, BYTES))]
+        self.tokens = {piece: (index, score[index]) for piece, index in indexed}
         return [bytes([byte]) for byte in single_bytes()] + [piece.encode() for piece in pieces]
 
     def encode_word(self, word: str) -> list[int]:
@@ -124,16 +126,17 @@ class Unigram(Cutter):
         score = self.lowest
         best: list[tuple[float, int, tuple[int, ...]]] = [(0.0, 0, ())]
         for end in range(1, len(word) + 1):
-            found: tuple[float, int, tuple[int, ...]] = (-math.inf, 0, ())
+            best_end: tuple[float, int, tuple[int, ...]] = (-math.inf, 0, ())
             for start in range(max(0, end - self.config.longest), end):
-                known = tokens.get(word[start:end])
-                if known is not None and (total := best[start][0] + known[1]) > found[0]:
-                    found = (total, start, (known[0],))
+                entry = tokens.get(word[start:end])
+                if entry is not None and (total := best[start][0] + entry[1]) > best_end[0]:
+                    best_end = (total, start, (entry[0],))
             if word[end - 1] not in tokens:
                 raw = tuple(map(single_bytes().index, word[end - 1].encode()))
-                if (total := best[end - 1][0] + len(raw) * score) > found[0]:
-                    found = (total, end - 1, raw)
-            best.append(found)
+                if (total := best[end - 1][0] + len(raw) * score) > best_end[0]:
+                    best_end = (total, end - 1, raw)
+            best.append(best_end)
+        # backtrack
         backwards, end = [], len(word)
         while end:
             _total, end_of_rest, ids = best[end]
@@ -154,17 +157,17 @@ class Unigram(Cutter):
 
 def frequent_letters(words: Counter[str], most: int) -> list[str]:
     """Return the characters that make up nearly all of the text, the most frequent first."""
-    counted: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for word, often in words.items():
         for letter in word:
-            counted[letter] += often
-    wanted, chosen = COVERED * sum(counted.values()), []
-    for letter, often in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]:
-        if wanted <= 0:
+            counts[letter] += often
+    remaining, alphabet = COVERED * sum(counts.values()), []
+    for letter, often in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]:
+        if remaining <= 0:
             break
-        chosen.append(letter)
-        wanted -= often
-    return chosen
+        alphabet.append(letter)
+        remaining -= often
+    return alphabet
 
 
 class Lattice:
@@ -178,7 +181,7 @@ class Lattice:
     def __init__(self, words: Counter[str], alphabet: list[str], longest: int, most: int) -> None:
         self.alphabet = alphabet
         self.bytes = sum(len(word.encode()) * often for word, often in words.items())
-        number = {letter: place for place, letter in enumerate(alphabet)}
+        number = {letter: index for index, letter in enumerate(alphabet)}
         chunks = sorted(_chunks(words, number).items(), key=lambda item: (-len(item[0]), item[0]))
         length = torch.tensor([len(chunk) for chunk, _often in chunks])
         self.first = (length + 1).cumsum(0) - length - 1  # (W,) of each word
@@ -186,8 +189,8 @@ class Lattice:
         self.weight = torch.tensor([often for _chunk, often in chunks], dtype=torch.double)
         self.text = "".join(f"{chunk}\n" for chunk, _often in chunks)
         codes = torch.full((len(self.text),), NONE)
-        for place, letter in enumerate(self.text):
-            codes[place] = number.get(letter, NONE)
+        for index, letter in enumerate(self.text):
+            codes[index] = number.get(letter, NONE)
         codes[self.last] = NONE
         self.word = torch.arange(len(chunks)).repeat_interleave(length + 1)
         self._find(codes, longest, most)
@@ -196,46 +199,46 @@ class Lattice:
         """Find strings that occur twice, extending shorter ones that do."""
         weight = self.weight[self.word]
         here, counts, begins, spans = codes, [], [], []  # here: string number per position
-        rows, known = [], 0
+        rows, total = [], 0
         for span in range(1, longest + 1):
             if span == 1:
-                kinds, found = len(self.alphabet), (here >= 0).nonzero().flatten()
-                which = here[found]
+                kinds, positions = len(self.alphabet), (here >= 0).nonzero().flatten()
+                which = here[positions]
             else:
                 following = torch.cat([here[1:], here.new_full((1,), NONE)])
-                found = ((here >= 0) & (following >= 0)).nonzero().flatten()
-                both = here[found] * (len(self.text) + 1) + following[found]
+                positions = ((here >= 0) & (following >= 0)).nonzero().flatten()
+                both = here[positions] * (len(self.text) + 1) + following[positions]
                 unique, which = both.unique(return_inverse=True)
                 kinds = len(unique)
-            count = torch.zeros(kinds, dtype=torch.double).index_add_(0, which, weight[found])
+            count = torch.zeros(kinds, dtype=torch.double).index_add_(0, which, weight[positions])
             enough = count >= (2 if span > 1 else 0)
-            renumbered = torch.where(enough, enough.cumsum(0) - 1, NONE)
+            new_number = torch.where(enough, enough.cumsum(0) - 1, NONE)
             here = torch.full_like(codes, NONE)
-            here[found] = renumbered[which]
-            begin = torch.zeros(kinds, dtype=torch.long).scatter_(0, which, found)
+            here[positions] = new_number[which]
+            begin = torch.zeros(kinds, dtype=torch.long).scatter_(0, which, positions)
             counts.append(count[enough])
             begins.append(begin[enough])
             spans.append(torch.full((int(enough.sum()),), span))
-            rows.append(torch.where(here >= 0, here + known, NONE))
-            known += len(counts[-1])
+            rows.append(torch.where(here >= 0, here + total, NONE))
+            total += len(counts[-1])
         self.count, self.begin, self.span = map(torch.cat, (counts, begins, spans))
         self.piece_at = torch.stack(rows)
-        self.piece_at[self.piece_at == NONE] = known
+        self.piece_at[self.piece_at == NONE] = total
         worth = self.count * self.span
         worth[: len(self.alphabet)] = math.inf
-        kept = worth.topk(min(len(worth), max(most, len(self.alphabet)))).indices.sort().values
-        self.only(kept, worth)
+        best = worth.topk(min(len(worth), max(most, len(self.alphabet)))).indices.sort().values
+        self.only(best, worth)
 
-    def only(self, chosen: Tensor, score: Tensor) -> Tensor:
+    def only(self, selection: Tensor, score: Tensor) -> Tensor:
         """Keep only the chosen pieces and return their scores."""
-        number = torch.full((len(self.count) + 1,), len(chosen))
-        number[chosen] = torch.arange(len(chosen))
+        number = torch.full((len(self.count) + 1,), len(selection))
+        number[selection] = torch.arange(len(selection))
         self.piece_at = number[self.piece_at]
-        self.count, self.begin, self.span = (part[chosen] for part in (self.count, self.begin, self.span))
+        self.count, self.begin, self.span = (part[selection] for part in (self.count, self.begin, self.span))
         self.plain = torch.tensor([ord(letter) < 0x80 for letter in self.alphabet])
-        raws = [self.piece(each).encode() for each in range(len(chosen))]
+        raws = [self.piece(index).encode() for index in range(len(selection))]
         self.spelling = 8 * sum(map(len, raws))  # bits to write down the pieces
-        return score[chosen]
+        return score[selection]
 
     def piece(self, number: int) -> str:
         begin = int(self.begin[number])
@@ -281,14 +284,14 @@ class Lattice:
         return best.gather(1, self.span[:, None])[:, 0]
 
 
-def _chunks(words: Counter[str], known: dict[str, int]) -> Counter[str]:
+def _chunks(words: Counter[str], alphabet: dict[str, int]) -> Counter[str]:
     """Split words at rare characters, and into parts of limited length."""
-    found: Counter[str] = Counter()
+    chunks: Counter[str] = Counter()
     for word, often in words.items():
-        rare = {letter for letter in word if letter not in known}
+        rare = {letter for letter in word if letter not in alphabet}
         for letter in rare:
             word = word.replace(letter, "\n\n")  # doubled: a newline word has a single one
         for part in word.split("\n\n") if rare else [word]:
             for start in range(0, len(part), CHUNK):
-                found[part[start : start + CHUNK]] += often
-    return found
+                chunks[part[start : start + CHUNK]] += often
+    return chunks

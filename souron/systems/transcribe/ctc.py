@@ -71,10 +71,10 @@ class BothWays(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Transform (B, T, C) to (B, T, 2 width); what follows a recording changes nothing."""
-        place = torch.arange(x.shape[1], device=x.device)
-        turned = (lengths[:, None] - 1 - place).where(place < lengths[:, None], place)[..., None]
-        back = self.back(x.gather(1, turned.expand_as(x)))[0]
-        return torch.cat([self.forth(x)[0], back.gather(1, turned.expand_as(back))], 2)
+        position = torch.arange(x.shape[1], device=x.device)
+        reversal = (lengths[:, None] - 1 - position).where(position < lengths[:, None], position)[..., None]
+        back = self.back(x.gather(1, reversal.expand_as(x)))[0]
+        return torch.cat([self.forth(x)[0], back.gather(1, reversal.expand_as(back))], 2)
 
 
 class CTC(Transcriber):
@@ -150,23 +150,23 @@ class CTC(Transcriber):
 
     def pieces(self, waves: Sequence[Tensor], beams: int = 1) -> list[list[Piece]]:
         chance, lengths = self(*self.spectrograms(waves))
-        found = []
-        for each, length in zip(chance.cpu(), lengths.tolist(), strict=True):
-            places = greedy(each[:length])
+        pieces = []
+        for log_probs, length in zip(chance.cpu(), lengths.tolist(), strict=True):
+            places = greedy(log_probs[:length])
             if beams > 1:
-                places = timed(prefix_search(each[:length], beams), places)
-            found.append(self.phrases(places))
-        return found
+                places = timed(prefix_search(log_probs[:length], beams), places)
+            pieces.append(self.phrases(places))
+        return pieces
 
     def phrases(self, places: Sequence[tuple[int, int]]) -> list[Piece]:
         """Return the phrases of characters with the outputs at which they were written."""
-        found: list[list[tuple[int, int]]] = []
+        phrases: list[list[tuple[int, int]]] = []
         for place in places:
-            if not found or (place[1] - found[-1][-1][1]) * STRIDE > PAUSE:
-                found.append([])
-            found[-1].append(place)
+            if not phrases or (place[1] - phrases[-1][-1][1]) * STRIDE > PAUSE:
+                phrases.append([])
+            phrases[-1].append(place)
         pieces = []
-        for phrase in found:
+        for phrase in phrases:
             text = "".join(self.spec.characters[number - 1] for number, _at in phrase).strip()
             if text:
                 start, end = phrase[0][1] * STRIDE, (phrase[-1][1] + 1) * STRIDE
@@ -198,21 +198,23 @@ def prefix_search(chance: Tensor, beams: int) -> list[int]:
     ``chance`` (T, 1 + characters) are log-probabilities. Of each prefix the probabilities of its
     paths are added: of those that end in a blank, and of those that end in its last character.
     """
-    known: dict[tuple[int, ...], list[float]] = {(): [1.0, 0.0]}
+    beams_by_prefix: dict[tuple[int, ...], list[float]] = {(): [1.0, 0.0]}
     for row in chance.exp().tolist():
         likely = [k for k, p in enumerate(row) if k and p > LIKELY]
         following: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for prefix, (blank, own) in known.items():
+        for prefix, (blank, own) in beams_by_prefix.items():
+            # a blank, the last character again, or another one
             following[prefix][0] += (blank + own) * row[BLANK]
             if prefix:
                 following[prefix][1] += own * row[prefix[-1]]
             for k in likely:
-                repeated = prefix and k == prefix[-1]  # only a blank between them makes two
-                following[(*prefix, k)][1] += (blank if repeated else blank + own) * row[k]
+                repeat = prefix and k == prefix[-1]  # only a blank between them makes two
+                following[(*prefix, k)][1] += (blank if repeat else blank + own) * row[k]
+        # prune to the beam, and normalise
         best = sorted(following.items(), key=lambda item: -sum(item[1]))[:beams]
         total = sum(blank + own for _prefix, (blank, own) in best) or 1.0
-        known = {prefix: [blank / total, own / total] for prefix, (blank, own) in best}
-    return list(max(known.items(), key=lambda item: sum(item[1]))[0])
+        beams_by_prefix = {prefix: [blank / total, own / total] for prefix, (blank, own) in best}
+    return list(max(beams_by_prefix.items(), key=lambda item: sum(item[1]))[0])
 
 
 def timed(numbers: Sequence[int], places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

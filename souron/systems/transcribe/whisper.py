@@ -93,11 +93,11 @@ class Encoder(nn.Module):
     def forward(self, mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Encode spectrograms (B, mels, T) as (B, T / 2, C), with the mask (B, 1, 1, T / 2) of
         those before each recording's end."""
-        place = torch.arange(mel.shape[2], device=mel.device)
-        inside = (place < frames[:, None])[:, None]
+        position = torch.arange(mel.shape[2], device=mel.device)
+        inside = (position < frames[:, None])[:, None]
         x = F.gelu(self.conv1(mel)) * inside  # as if nothing followed the recording
         x = F.gelu(self.conv2(x)).transpose(1, 2)
-        mask = (place[: x.shape[1]] < (frames[:, None] + 1) // 2)[:, None, None]
+        mask = (position[: x.shape[1]] < (frames[:, None] + 1) // 2)[:, None, None]
         x = x + sinusoids(x.shape[1], x.shape[2]).to(x)
         for layer in self.layers:
             x = layer(x, mask)
@@ -119,8 +119,8 @@ class Decoder(nn.Module):
         cached."""
         first = caches[0]["keys"].shape[2] if caches and caches[0] else 0
         length = tokens.shape[1]
-        place = torch.arange(first, first + length, device=tokens.device)
-        y = self.embed_tokens(tokens) + self.embed_positions(place)
+        position = torch.arange(first, first + length, device=tokens.device)
+        y = self.embed_tokens(tokens) + self.embed_positions(position)
         before = torch.ones(length, first + length, dtype=torch.bool, device=tokens.device)
         for number, layer in enumerate(self.layers):
             cache = None if caches is None else caches[number]
@@ -161,8 +161,8 @@ class Whisper(Transcriber):
             for w in layer.parameters()
             if w.ndim == 2 and w.requires_grad
         ]
-        known = {id(weight) for weight in layers}
-        others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
+        matrix_ids = {id(weight) for weight in layers}
+        others = [w for w in self.parameters() if w.requires_grad and id(w) not in matrix_ids]
         rate = self.config.rate
         return {"model": MuonAdamW(layers, others, MATRICES * rate, rate, decay=0.01)}
 
@@ -217,8 +217,8 @@ class Whisper(Transcriber):
     def hear(self, sound: Encoded, languages: Sequence[str], translate: bool = False, beams: int = 1) -> list[Heard]:
         """Return the tokens of windows of sound, each of a known language."""
         memory, mask = (part.repeat_interleave(beams, 0) for part in sound[:2])
-        timed = self.spec.timed
-        prompts = [self.layout.prompt(each, translate, timed) for each in languages]
+        timestamps = self.spec.timed
+        prompts = [self.layout.prompt(language, translate, timestamps) for language in languages]
         return search(
             lambda tokens, caches: self.model["decoder"](tokens, memory, mask, caches),
             torch.tensor(prompts, device=self.device),
@@ -226,7 +226,7 @@ class Whisper(Transcriber):
             self.config.decoder,
             min(self.config.context // 2, MOST + int(EACH * sound.seconds)),
             beams,
-            timed,
+            timestamps,
             self.spec.silent,
             sound.seconds,
         )
@@ -234,26 +234,26 @@ class Whisper(Transcriber):
     @torch.inference_mode()
     def detect(self, sound: Encoded) -> list[str]:
         """Return the most probable language of each window."""
-        known = self.spec.languages
+        languages = self.spec.languages
         start = torch.full((len(sound.memory), 1), self.layout.start, device=self.device)
         logits = self.model["decoder"](start, sound.memory, sound.mask, None)[:, 0]
-        first = self.layout.language(known[0])
-        return [known[k] for k in logits[:, first : first + len(known)].argmax(1).tolist()]
+        first = self.layout.language(languages[0])
+        return [languages[k] for k in logits[:, first : first + len(languages)].argmax(1).tolist()]
 
     def pieces(self, waves: Sequence[Tensor], beams: int = 1) -> list[list[Piece]]:
         sound = self.encoded(waves)
-        heard = self.hear(sound, self.detect(sound), beams=beams)
+        windows = self.hear(sound, self.detect(sound), beams=beams)
         return [
-            [Piece(0.0, len(wave) / RATE, text)] if (text := self.text(each.tokens)) else []
-            for wave, each in zip(waves, heard, strict=True)
+            [Piece(0.0, len(wave) / RATE, text)] if (text := self.text(window.tokens)) else []
+            for wave, window in zip(waves, windows, strict=True)
         ]
 
     @torch.inference_mode()
     def attention(self, recording: Recording, text: str) -> Tensor:
         rows = self.batch(Rows([recording], [text]))
         layers: Any = self.model["decoder"].layers
-        seen = listened(layers, lambda: self(rows.mel, rows.frames, rows.tokens[:, :-1]))
-        return seen[0, PROMPT - 1 : -1].cpu()  # before each token of the text
+        weights = listened(layers, lambda: self(rows.mel, rows.frames, rows.tokens[:, :-1]))
+        return weights[0, PROMPT - 1 : -1].cpu()  # before each token of the text
 
     def text(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.generated_text([t for t in tokens if t < self.layout.end]).strip()
@@ -273,12 +273,12 @@ class Whisper(Transcriber):
 
         language = language or self.detect(sound(0, min(len(wave), int(WINDOW * RATE))))[0]
         if not self.spec.timed:
-            found: list[Piece] = []
+            pieces: list[Piece] = []
             for start, part in windows(wave, self.window):
                 begin, end = round(start * RATE), start + len(part) / RATE
-                [one] = self.hear(sound(begin, begin + len(part)), [language], translate, beams)
-                found += [Piece(start, end, text)] if (text := self.text(one.tokens)) else []
-            return found, language
+                [window] = self.hear(sound(begin, begin + len(part)), [language], translate, beams)
+                pieces += [Piece(start, end, text)] if (text := self.text(window.tokens)) else []
+            return pieces, language
 
         def heard(begin: int, end: int, more: int) -> Heard:
             return self.hear(sound(begin, end), [language], translate, max(beams, more))[0]

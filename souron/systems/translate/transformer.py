@@ -66,8 +66,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from (B, T, C) to keys and values (B, heads, S, C / heads) where ``mask``."""
-        seen = F.scaled_dot_product_attention(self.apart(self.query(x)), keys, values, mask)
-        return self.out(seen.transpose(1, 2).flatten(2))
+        context = F.scaled_dot_product_attention(self.apart(self.query(x)), keys, values, mask)
+        return self.out(context.transpose(1, 2).flatten(2))
 
     def apart(self, x: Tensor) -> Tensor:
         """Split into heads: (B, T, C) -> (B, heads, T, C / heads)."""
@@ -110,11 +110,11 @@ class Layer(nn.Module):
             cache |= {"keys": keys, "values": values}
         x = x + self.drop(self.attention(h, keys, values, mask))
         if self.across is not None and self.norm3 is not None and memory is not None:
-            known = {} if cache is None else cache
-            if "across keys" not in known:
+            cross_cache = {} if cache is None else cache
+            if "across keys" not in cross_cache:
                 keys, values = self.across.look(memory)
-                known |= {"across keys": keys, "across values": values}
-            keys, values = known["across keys"], known["across values"]
+                cross_cache |= {"across keys": keys, "across values": values}
+            keys, values = cross_cache["across keys"], cross_cache["across values"]
             x = x + self.drop(self.across(self.norm3(x), keys, values, memory_mask))
         return x + self.drop(self.down(self.drop(F.relu(self.up(self.norm2(x))))))
 
@@ -152,22 +152,22 @@ class Transformer(Translator):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         layers = [*self.encoder.parameters(), *self.decoder.parameters()]
         matrices = [weight for weight in layers if weight.ndim == 2 and weight.requires_grad]
-        known = {id(weight) for weight in matrices}
-        others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
+        matrix_ids = {id(weight) for weight in matrices}
+        others = [w for w in self.parameters() if w.requires_grad and id(w) not in matrix_ids]
         rate = self.config.rate
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
     def loader(self, data: Dataset, augment: Any = None, seed: int = 0, device: Any = None) -> Loader:
         """Encode each pair as (first, second), the tokens and the number of bytes of each."""
         columns = [self.encoded(list(data.input)), self.encoded(texts_of(data))]
-        kept = replace(data, input=ListColumn(columns[0]), target=ListColumn(columns[1]))
-        return Loader(kept, self.batch, augment, seed, device or self.device)
+        dataset = replace(data, input=ListColumn(columns[0]), target=ListColumn(columns[1]))
+        return Loader(dataset, self.batch, augment, seed, device or self.device)
 
     def encoded(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         """Return the tokens (n,) and the number of bytes of each text."""
-        found = self.tokenizer.encode_many(list(texts))
+        sequences = self.tokenizer.encode_many(list(texts))
         sizes = [len(text.encode("utf-8", "replace")) for text in texts]
-        pairs = zip(found, sizes, strict=True)
+        pairs = zip(sequences, sizes, strict=True)
         return [(torch.tensor(ids, dtype=torch.long), torch.tensor(size)) for ids, size in pairs]
 
     def batch(self, rows: Rows) -> Batch:
@@ -199,9 +199,9 @@ class Transformer(Translator):
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean cross-entropy per token in nats, with label smoothing in training."""
         logits = self(batch.source, batch.target[:, :-1]).transpose(1, 2).float()
-        smoothed = SMOOTHED if self.training else 0.0
+        smoothing = SMOOTHED if self.training else 0.0
         right = batch.target[:, 1:]
-        return F.cross_entropy(logits, right, ignore_index=PAD, label_smoothing=smoothed)
+        return F.cross_entropy(logits, right, ignore_index=PAD, label_smoothing=smoothing)
 
     @torch.inference_mode()
     def surprise(self, data: Dataset) -> Tensor:
@@ -251,46 +251,46 @@ class Transformer(Translator):
     def placed(self, tokens: Tensor, first: int) -> Tensor:
         """Embed tokens, with sinusoidal position embeddings."""
         width, device = self.config.width, tokens.device
-        place = torch.arange(first, first + tokens.shape[1], device=device)[:, None]
+        position = torch.arange(first, first + tokens.shape[1], device=device)[:, None]
         speed = 10_000 ** (-torch.arange(0, width, 2, device=device) / width)
-        waves = torch.stack([(place * speed).sin(), (place * speed).cos()], 2).flatten(1)
+        waves = torch.stack([(position * speed).sin(), (position * speed).cos()], 2).flatten(1)
         return self.drop(self.token(tokens.clamp(min=0)) * width**0.5 + waves)
 
     @torch.inference_mode()
     def translations(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[Translated]:
-        given = [self.asked(ids.to(self.device), back) for ids, _bytes in self.encoded(texts)]
-        found = self.search(pad_sequence(given, True, PAD), beams)
-        return [Translated(self.tokenizer.generated_text(ids).strip(), mean) for ids, mean in found]
+        sources = [self.asked(ids.to(self.device), back) for ids, _bytes in self.encoded(texts)]
+        hypotheses = self.search(pad_sequence(sources, True, PAD), beams)
+        return [Translated(self.tokenizer.generated_text(ids).strip(), mean) for ids, mean in hypotheses]
 
     def search(self, source: Tensor, beams: int = 1, most: int | None = None) -> list[tuple[list[int], float]]:
         """Return the tokens of the best translation of each source (B, S), of at most ``most``
         tokens, with their mean log-probability, by beam search; 1 beam is greedy."""
         memory, mask = (part.repeat_interleave(beams, 0) for part in self.understood(source))
         count, size = len(source), self.spec.vocabulary
-        written = torch.full((count * beams, 1), self.end, device=source.device)
+        tokens = torch.full((count * beams, 1), self.end, device=source.device)
         score = torch.full((count, beams), -torch.inf, device=source.device)
         score[:, 0] = 0.0
         length = torch.zeros(count, beams, device=source.device)
-        ended = torch.zeros(count, beams, dtype=torch.bool, device=source.device)
+        finished = torch.zeros(count, beams, dtype=torch.bool, device=source.device)
         caches: list[Cache] = [{} for _layer in self.decoder]
-        for place in range(most or 2 * source.shape[1] + 16):
-            logits = self.follow(written[:, -1:], memory, mask, None, caches, place)[:, -1]
+        for position in range(most or 2 * source.shape[1] + 16):
+            logits = self.follow(tokens[:, -1:], memory, mask, None, caches, position)[:, -1]
             chance = logits.float().log_softmax(1).view(count, beams, size)
-            chance[ended] = -torch.inf  # a finished beam repeats its end token at no cost
-            chance[..., self.end] = chance[..., self.end].masked_fill(ended, 0.0)
-            score, chosen = (score[..., None] + chance).flatten(1).topk(beams)
-            parent, token = chosen // size, chosen % size
+            chance[finished] = -torch.inf  # a finished beam repeats its end token at no cost
+            chance[..., self.end] = chance[..., self.end].masked_fill(finished, 0.0)
+            score, best_tokens = (score[..., None] + chance).flatten(1).topk(beams)
+            parent, token = best_tokens // size, best_tokens % size
             row = (parent + torch.arange(count, device=source.device)[:, None] * beams).flatten()
-            written = torch.cat([written[row], token.view(-1, 1)], 1)
+            tokens = torch.cat([tokens[row], token.view(-1, 1)], 1)
             caches = [{name: part[row] for name, part in cache.items()} for cache in caches]
-            ended, length = ended.gather(1, parent), length.gather(1, parent)
-            length = length + ~ended
-            ended = ended | (token == self.end)
-            if ended.all():
+            finished, length = finished.gather(1, parent), length.gather(1, parent)
+            length = length + ~finished
+            finished = finished | (token == self.end)
+            if finished.all():
                 break
         best = torch.arange(count), (score / ((5 + length) / 6) ** LENGTH_PENALTY).argmax(1)
-        found, mean = written.view(count, beams, -1)[best][:, 1:].tolist(), (score / length)[best].tolist()
-        return [(ids[: [*ids, self.end].index(self.end)], each) for ids, each in zip(found, mean, strict=True)]
+        sequences, mean = tokens.view(count, beams, -1)[best][:, 1:].tolist(), (score / length)[best].tolist()
+        return [(ids[: [*ids, self.end].index(self.end)], nats) for ids, nats in zip(sequences, mean, strict=True)]
 
 
 def shortened(batch: Batch) -> Batch:

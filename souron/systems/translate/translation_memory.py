@@ -62,18 +62,18 @@ class TranslationMemory(Translator):
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
         """Store half of the pairs, then all; the loss is the distance to the stored texts."""
         pairs = list(zip(data.cases.input, texts_of(data.cases), strict=True))
-        for step, known in enumerate((pairs[: -(-len(pairs) // 2)], pairs)):
-            self.keep(known)
-            asked = [source for source, _target in pairs[-TOGETHER:]]
+        for step, stored in enumerate((pairs[: -(-len(pairs) // 2)], pairs)):
+            self.keep(stored)
+            queries = [source for source, _target in pairs[-TOGETHER:]]
             if step >= run.start:
-                yield Progress(step, {"distance": 1 - self.nearest(asked, False)[1].mean()})
+                yield Progress(step, {"distance": 1 - self.nearest(queries, False)[1].mean()})
 
     def keep(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Store these pairs only."""
         for name, texts in zip(("first", "second"), zip(*pairs, strict=True), strict=True):
             raws = [text.encode("utf-8", "replace") for text in texts]
-            joined = torch.tensor(list(b"".join(raws)), dtype=torch.uint8)
-            setattr(self, name, joined.to(self.first.device))
+            text_bytes = torch.tensor(list(b"".join(raws)), dtype=torch.uint8)
+            setattr(self, name, text_bytes.to(self.first.device))
             setattr(self, f"{name}_ends", torch.tensor([len(raw) for raw in raws]).cumsum(0))
         self._forget()
 
@@ -81,9 +81,9 @@ class TranslationMemory(Translator):
         for name in ("_forth", "_back"):
             self.__dict__.pop(name, None)
 
-    def load_state_dict(self, *given: Any, **how: Any) -> Any:
+    def load_state_dict(self, *args: Any, **how: Any) -> Any:
         self._forget()
-        return super().load_state_dict(*given, **how)
+        return super().load_state_dict(*args, **how)
 
     def known(self, side: str) -> list[str]:
         """Return the stored texts of one language."""
@@ -108,11 +108,11 @@ class TranslationMemory(Translator):
         index = self._back if back else self._forth
         target, like = [], [torch.zeros(0)]
         for start in range(0, len(texts), TOGETHER):
-            some, best = index.nearest(texts[start : start + TOGETHER])
-            target += some
+            matches, best = index.nearest(texts[start : start + TOGETHER])
+            target += matches
             like.append(best)
         return target, torch.cat(like)
 
     def translations(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[Translated]:
-        said, like = self.nearest(texts, back)
-        return [Translated(*pair) for pair in zip(said, like.tolist(), strict=True)]
+        targets, like = self.nearest(texts, back)
+        return [Translated(*pair) for pair in zip(targets, like.tolist(), strict=True)]
