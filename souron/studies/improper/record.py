@@ -385,8 +385,8 @@ def _how() -> list[Block]:
         ),
         Cell(
             _(
-                "Gehman and others (2020), arXiv:2009.11462; Bai and others (2022), arXiv:2204.05862; lexicon: LDNOOBW, CC-"
-                "BY-4.0."
+                "Gehman and others (2020), arXiv:2009.11462; Bai and others (2022), arXiv:2204.05862; lexicon: "
+                "LDNOOBW, CC-BY-4.0."
             ),
             style="faint",
         ),
