@@ -113,13 +113,11 @@ def overlap(first, second):
 '''
 SECTION = '''"""What the reports say of boxes."""
 
-from markupsafe import Markup
-
-from souron.report.page import Section
+from souron.report.blocks import Section
 
 
 def run(record):
-    return [Section("boxes", "Boxes", Markup("<p>{} boxes were found.</p>").format(record.details))]
+    return [Section("boxes", "Boxes", [f"{record.details} boxes were found."])]
 '''
 DATA = '''"""Bright spots on dark squares, with their boxes."""
 

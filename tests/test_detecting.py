@@ -506,16 +506,16 @@ def test_the_ten_pictures_with_most_mistakes_stand_beside_the_truth():
     found = [torch.cat([torch.tensor([[0.0, 0, 0, 2, 2, 0.9]])] * (row % 7 + 1)) for row in range(17)]
     found += [torch.cat([test.target[row], torch.ones(len(test.target[row]), 1)], 1) for row in range(17, 20)]
     result = SimpleNamespace(found=found, conf=0.5)
-    shown = report_detect.worst(test, result)["pictures"]
+    _text, *shown = report_detect.worst(test, result, "the worst")
     wrong = [len(test.target[row]) + row % 7 + 1 for row in range(17)]
     order = sorted(range(17), key=lambda row: -wrong[row])[:10]
     assert [image.alt.partition(":")[0] for image in shown] == [test.file[r] for r in order]
     assert all("true: " in one.alt and "found: " in one.alt for one in shown)
     few = SimpleNamespace(found=[*found[:2], *found[17:]], conf=0.5)
     some = test.only([0, 1, 17, 18, 19])
-    assert len(report_detect.worst(some, few)["pictures"]) == 2
+    assert len(report_detect.worst(some, few, "the worst")) == 1 + 2
     none = SimpleNamespace(found=found[17:], conf=0.5)
-    assert report_detect.worst(test.only([17, 18, 19]), none) is None
+    assert report_detect.worst(test.only([17, 18, 19]), none, "the worst") == []
 
 
 def test_an_average_precision_of_few_images_says_so():

@@ -31,6 +31,7 @@ from souron.report import comparison as comparison_page
 from souron.report import plots, report
 from souron.report import run as run_page
 from souron.report import verdict as verdict_tables
+from souron.report.blocks import Table
 from souron.report.sections import classify as classify_section
 from souron.report.sections import generate as generate_section
 from souron.stats import intervals
@@ -319,13 +320,17 @@ def test_a_comparison_warns_of_few_positive_patients(run, comparison):
 
 
 def test_class_figures_are_sensitivity_and_precision_with_wilsons_interval(run):
-    rows = classify_section._classes(run.test, run.details)["rows"]
-    cat = rows[0]
+    name, cases, *figures = classes(run.test, run.details).rows[0]
+    recall, ends, precision, _ends = (cell.value for cell in figures)
     # of 15 cats two are called otherwise; one other case is called a cat
-    assert (cat["name"], cat["n"], cat["recall"]["value"]) == ("猫", 15, 13 / 15)
-    assert cat["precision"]["value"] == 13 / 14
+    assert (name, cases, recall, precision) == ("猫", "15", 13 / 15, 13 / 14)
     expected = intervals.proportion_interval(13, 15)
-    assert (cat["recall"]["low"], cat["recall"]["high"]) == (expected.low, expected.high)
+    assert ends == (expected.low, expected.high)
+
+
+def classes(test, details):
+    """The table of the classes."""
+    return next(block for block in classify_section._classes(test, details) if isinstance(block, Table))
 
 
 def test_a_class_that_never_occurs_has_no_figure(run):
@@ -336,12 +341,13 @@ def test_a_class_that_never_occurs_has_no_figure(run):
     text = report.run_report(replace(run, test=test, answers=[answers])).read_text("utf-8")
     check_page(text)
     details = replace(run.details, by_class=list(classification.by_class(test, probability[None].numpy())))
-    assert classify_section._classes(test, details)["rows"][-1]["n"] == 0
+    assert classes(test, details).rows[-1][1:4] == ["0", units.UNKNOWN, ""]
 
 
 def test_mistakes_are_the_surest_first(run):
     run.answers[0]["probability"][2] = torch.tensor([0.0, 0.0, 0.0, 1.0]).double()
-    tiles = classify_section._mistakes(run.test, run.answers[0]["probability"])["tiles"]
+    _caption, shown = classify_section._mistakes(run.test, run.answers[0]["probability"])
+    tiles = shown.tiles
     assert len(tiles) == 5
     assert tiles[0].file == run.test.file[2]
     assert tiles[0].lines[1] == "true: $x^2$ & co"
@@ -577,12 +583,12 @@ def test_disagreements_show_what_each_system_said(comparison, cases):
     predicted = {name: cases.target.repeat(3, 1) for name in SYSTEMS}
     predicted["cnn"][:2, 7] = 0  # case 7 is truly label 3
     comparison.details = classification.ComparedLabels(predicted)
-    shown = classify_section._disagreements(comparison)
-    [tile] = shown["tiles"]
-    assert tile["file"] == cases.file[7]
-    assert tile["predicted"][1] == ("cnn", "猫 (2/3)", False)
-    assert tile["predicted"][0] == ("resnet18", LABELS[3][:14] + "…", True)
-    assert "98.3 % of the cases all agree" in shown["caption"]
+    caption, shown = classify_section._disagreements(comparison)
+    [tile] = shown.tiles
+    assert tile.file == cases.file[7]
+    assert tile.lines[2] == "cnn ✗ 猫 (2/3)" and tile.lines[2].parts[-1].style == "worse"
+    assert tile.lines[1] == f"resnet18 ✓ {LABELS[3][:14]}…" and tile.lines[1].parts[-1].style == "better"
+    assert "98.3 % of the cases all agree" in caption
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from markupsafe import Markup
-
 from souron.kinds.signature import Choice
 from souron.runs.events import Event
 from souron.study import Fact, Given, Record, Section, Study, Table, text_of
@@ -92,7 +90,7 @@ class Counts(Record):
                       right=("count",))]
 
     def sections(self):
-        return [Section("words", "The words", Markup("<p>{}</p>").format(" ".join(self.words)))]
+        return [Section("words", "The words", [" ".join(self.words)])]
 
 
 class WordCount(Study):

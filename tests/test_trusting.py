@@ -398,11 +398,11 @@ def test_a_report_counts_patients_in_every_interval_of_a_sensitivity(clinic):
     sure = torch.tensor([0.9] * 6 + [0.1] * 6, dtype=torch.double)
     probability = torch.stack([sure, 1 - sure], 1)
     by_class = list(classification.by_class(test, probability[None].numpy()))
-    part = section._classes(test, replace(trust, by_class=by_class))
-    recall = part["rows"][0]["recall"]
+    *told, table, patients = section._classes(test, replace(trust, by_class=by_class))
+    _name, _cases, recall, ends, *_precision = table.rows[0]
     wanted = intervals.interval((sure > 0.5).numpy(), test.group)
-    assert (recall["value"], recall["low"], recall["high"]) == (0.5, wanted.low, wanted.high)
-    assert recall["high"] - recall["low"] > 0.6, "of 12 cases that were independent: .51"
-    assert "caries" in part["rule"] and part["patients"]
+    assert (recall.value, ends.value) == (0.5, (wanted.low, wanted.high))
+    assert ends.value[1] - ends.value[0] > 0.6, "of 12 cases that were independent: .51"
+    assert "caries" in told[-1] and patients.startswith("The intervals count patients")
     page = (record.folder / "report.html").read_text(encoding="utf-8")
     assert "What now?" in page and f"souron predict {record.folder}" in page

@@ -240,4 +240,3 @@ def status(*lines: str) -> Markup:
     )
 
 
-QUIET = DIRECT = {}

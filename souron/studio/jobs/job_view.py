@@ -194,4 +194,3 @@ def live_table(rows: list[dict[str, Any]]) -> Markup:
     return table(heads, body, _("so far"))
 
 
-Watch = Estimate = object
