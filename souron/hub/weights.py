@@ -42,7 +42,7 @@ def weights(system: str, source: str) -> "dict[str, Tensor]":
     if network is None or about is not None:
         return read_weights(file, digest=about.digest if about else "")
     if pooch.file_hash(file) != network.sha256:
-        raise unreadable(file, _("it is not what was published"))
+        raise unreadable(file, _("{file} is not what was published").format(file=file.name))
     return read_weights(file)
 
 
