@@ -183,15 +183,19 @@
   });
 
   // a part with a script of its own, once all of it is there: while the page is loading, the parser may stand within it
+  const whole = new Promise((done) => {
+    if (document.readyState === "loading") document.addEventListener("readystatechange", done, { once: true });
+    else done(null);
+  });
   const begun = new WeakSet(); // Gradio may draw a part a second time, and then it begins anew
   const begin = async (part) => {
     if (begun.has(part)) return;
     begun.add(part);
     const module = await import(part.dataset.module);
+    await whole;
     await module.begin(part);
     part.dataset.begun = ""; // from here on it answers
   };
-  document.addEventListener("readystatechange", () => mend());
 
   // what a screen reader needs and Gradio's components leave out
   const mend = () => {
@@ -199,7 +203,7 @@
       table.setAttribute("role", "region");
       table.setAttribute("aria-label", table.querySelector("caption")?.textContent || "table");
     }
-    if (document.readyState !== "loading") document.querySelectorAll("[data-module]").forEach(begin);
+    document.querySelectorAll("[data-module]").forEach(begin);
     const address = document.querySelector("[data-address]")?.getAttribute("data-address");
     if (address && address !== location.pathname + location.search) {
       history.replaceState(null, "", address);
