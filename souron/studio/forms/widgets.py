@@ -124,7 +124,10 @@ def number(form: Posted, name: str, otherwise: float = 0.0) -> float:
 def slider(name: str, label: str, low: float, high: float, value: float, about: str = "", step: float = 1) -> Markup:
     """Return a labelled slider that shows its value."""
     control = Markup('<input type="range"{}><output>{:g}</output>').format(
-        controls.attributes({"name": name, "min": low, "max": high, "step": step, "value": value}), value
+        controls.attributes(
+            {"id": f"field-{name}", "name": name, "min": low, "max": high, "step": step, "value": value}
+        ),
+        value,
     )
     return controls.labelled(label, control, about)
 

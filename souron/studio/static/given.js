@@ -25,7 +25,7 @@ export const begin = (root) => {
 
   const chosen = (input) => {
     const files = [...input.files];
-    const place = input.closest("label");
+    const place = input.closest(".field");
     if (place.nextElementSibling?.matches(".preview")) place.nextElementSibling.remove();
     const mask = $(`[data-paint="${input.name}"]`, root);
     const shown = files.slice(0, 1).map((file) => (mask ? painted(file, mask, put) : preview(file))).filter(Boolean);
@@ -58,7 +58,7 @@ export const begin = (root) => {
     if (output) output.textContent = target.value;
   });
   if (!main) return;
-  dropped(main.closest("label"), ({ files }) => put(main, files));
+  dropped(main.closest(".field"), ({ files }) => put(main, files));
   root.ownerDocument.addEventListener("paste", (event) => {
     const files = event.clipboardData?.files ?? [];
     if (root.isConnected && files.length) put(main, files);
