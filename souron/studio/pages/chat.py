@@ -64,7 +64,7 @@ def whole(studio: Studio, id: str, settings: Mapping[str, Any], **how: Any) -> M
     left = Markup("{}{}{}").format(
         model_field(studio, settings["model"]), about(studio, settings["model"]), region(studio, id, **how)
     )
-    right = settings_fields(studio, settings)
+    right = settings_fields(studio, settings, id)
     same = controls.attributes(
         {
             "hx_post": controls.part(studio, "chat", "same"),
@@ -137,12 +137,9 @@ def region(studio: Studio, id: str, focus: str = "", note: str = "") -> Markup:
 
 
 def _press(studio: Studio, name: str, label: str, enabled: bool, focus: str) -> Markup:
-    sends: dict[str, Any] = {
-        "hx_post": controls.part(studio, "chat", name),
-        "hx_target": "#form",
-        "hx_swap": "outerMorph",
-    }
-    return controls.press(label, id=name, disabled=not enabled, autofocus=focus == name, **sends)
+    target = "#form" if name == "again" else "#talk"  # the next seed is among the settings
+    sends: dict[str, Any] = {"hx_post": controls.part(studio, "chat", name), "hx_target": target}
+    return controls.press(label, id=name, disabled=not enabled, autofocus=focus == name, hx_swap="outerMorph", **sends)
 
 
 def earlier(studio: Studio, talk: Talk) -> Markup:
@@ -164,7 +161,8 @@ def question(talk: Talk, focus: bool = False) -> Markup:
     return Markup('<div id="question">{}</div>').format(controls.labelled(_("your question"), field, info))
 
 
-def settings_fields(studio: Studio, settings: Mapping[str, Any]) -> Markup:
+def settings_fields(studio: Studio, settings: Mapping[str, Any], id: str) -> Markup:
+    """Return the fields of the settings; the system prompt is another one for each chat, and thus drawn anew."""
     engines = chat_view.engines()
     show: dict[str, Any] = {
         "hx_post": controls.part(studio, "chat", "template"),
@@ -174,7 +172,7 @@ def settings_fields(studio: Studio, settings: Mapping[str, Any]) -> Markup:
     fields = [
         controls.labelled(
             _("system prompt"),
-            controls.area("system", settings["system"], maxlength=20_000),
+            controls.area("system", settings["system"], id=f"system-{id}", maxlength=20_000),
             _("what stands before the conversation; empty: the model's own"),
         ),
         controls.labelled(
