@@ -4,12 +4,9 @@ import functools
 import json
 import platform
 import re
-from dataclasses import replace
 from pathlib import Path
 
-import gradio as gr
 import pytest
-from test_studio_forms import built
 from test_studio_jobs import ended
 
 from souron import registry
@@ -19,11 +16,12 @@ from souron.runs.elsewhere import machines as far_machines
 from souron.runs.elsewhere.machines import machines
 from souron.studio import app as studio_app
 from souron.studio.forms import command_form
+from souron.studio.jobs import panel
 from souron.studio.jobs.job_queue import Jobs
-from souron.studio.jobs.job_view import Estimate, Watch
-from souron.studio.pages import compare, runs, study
+from souron.studio.pages import compare, runs, study, train
 from souron.studio.security.paths import Roots
-from souron.studio.shared import Studio, words
+from souron.studio.security.posted import Posted
+from souron.studio.shared import Studio
 from souron.utils.messages import UserError
 
 PROJECT = Path("runs")
@@ -46,15 +44,10 @@ def guest():
     return Studio(PROJECT, roots, jobs, "en")
 
 
-def fields():
-    return {name: one for name, one in command_form.fields(commands.compare).items() if name not in compare.HERE}
-
-
-def asked(budget="100ex", **more):
+def asked(studio, budget="100ex", **more):
     """The words of the comparison's form."""
-    known = fields()
-    values = (["mlp_tiny", "cnn_tiny"], "digits", budget, "2", *[more.get(name, "") for name in known])
-    return words("compare", *compare.wish(values, command_form.fields(commands.compare)["seeds"], known))
+    values = {"data": "digits", "budget": budget, "seeds": "2", **more}
+    return compare.line(studio, Posted({"systems": ["mlp_tiny", "cnn_tiny"], **{k: [v] for k, v in values.items()}}))
 
 
 def played(folder, number, name="desk", threads=2, speed=1234.4):
@@ -62,10 +55,6 @@ def played(folder, number, name="desk", threads=2, speed=1234.4):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"name": name, "threads": threads, "speed": speed, "seconds": 1.0}))
     return file
-
-
-def watching(studio):
-    return built(lambda blocks: Watch(replace(studio, blocks=blocks), lambda *_given: "", ("compare",)))
 
 
 def begun(studio, verb="compare"):
@@ -76,12 +65,12 @@ def begun(studio, verb="compare"):
 
 
 def test_a_comparison_on_two_processes_ends_with_its_machine_and_all_rounds(studio):
-    line = asked(on="processes:2")
+    line = asked(studio, on="processes:2")
     assert "on=processes:2" in line
     job = studio.jobs.start(line, "en")
     studio.jobs.run()
     assert ended(job) == "done", job.log
-    shown = watching(studio).update(job.id, None)[1]
+    shown = compare.PANEL.html(studio, job.id)
     report = Path(job.result["report"]).read_text(encoding="utf-8")
     for page in (shown, report):
         [row] = re.findall(rf"<t[dh][^>]*>{re.escape(platform.node())}</t[dh]>(.*?)</tr>", page, re.DOTALL)
@@ -92,31 +81,26 @@ def test_a_comparison_on_two_processes_ends_with_its_machine_and_all_rounds(stud
 
 def test_without_an_engine_there_is_no_table(studio):
     job, folder = begun(studio)
-    watch = watching(studio)
-    assert TITLE not in watch.update(job.id, None)[1]
+    assert TITLE not in compare.PANEL.html(studio, job.id)
     training, _folder = begun(studio, "train")
     played(folder, 0)
-    assert TITLE not in watch.update(training.id, None)[1]
-    assert TITLE in watch.update(job.id, None)[1]
+    assert TITLE not in train.PANEL.html(studio, training.id)
+    assert TITLE in compare.PANEL.html(studio, job.id)
 
 
 def test_the_table_is_renewed_when_a_round_arrives(studio):
     job, folder = begun(studio)
-    watch = watching(studio)
-    drawn = watch.update(job.id, None)[5]
-    assert watch.update(job.id, drawn)[1] == gr.skip()
     for number, rounds in enumerate(("1", "1–2", "1–3")):
         played(folder, number)
-        parts = watch.update(job.id, drawn)
-        assert TITLE in parts[1] and f"<td>{rounds}</td><td>1,234</td><td>2</td>" in parts[1]
-        drawn = parts[5]
+        shown = compare.PARTS["job"](studio, Posted({"job": [job.id]}))
+        assert TITLE in shown and f"<td>{rounds}</td><td>1,234</td><td>2</td>" in shown
 
 
 def test_a_hostile_name_is_text(studio):
     job, folder = begun(studio)
     played(folder, 0, HOSTILE)
     (folder / "args.yaml").write_text("systems: [mlp, cnn]\ndata: digits\n")
-    for page in (watching(studio).update(job.id, None)[1], runs.body(studio, {"run": "compare/x"})):
+    for page in (compare.PANEL.html(studio, job.id), runs.body(studio, {"run": "compare/x"})):
         assert TITLE in page and "&lt;script&gt;alert" in page and "<script" not in page
 
 
@@ -142,40 +126,32 @@ def test_neighbouring_rounds_stand_together(tmp_path):
     assert [row[1] for row in machine_table(machines(tmp_path)).rows] == ["1–3, 7–8, 12", "5"]
 
 
-def labels(page):
-    """The labels of a page's components."""
-    return {getattr(one, "label", None) for one in built(page).blocks.values()}
-
-
 def test_the_form_says_what_may_be_written_there(studio, guest):
-    def page(studio):
-        def make(blocks):
-            compare.page(replace(studio, blocks=blocks))
-            return blocks
-
-        return make
-
-    label = fields()["on"].says[0]
-    assert label in labels(page(studio)) and label not in labels(page(guest))
-    assert {"sbatch", "round"}.isdisjoint(fields())
-    [hint] = [one.info for one in built(page(studio)).blocks.values() if getattr(one, "label", None) == label]
+    field = command_form.fields(commands.compare)["on"]
+    page = str(compare.body(studio, {}))
+    assert field.says[0] in page and 'name="on"' not in compare.body(guest, {})
+    assert {"sbatch", "round"}.isdisjoint(compare.further(studio))
+    [hint] = re.findall(r'<input[^>]* name="on"[^>]*><small>(.*?)</small>', page)
     assert "this computer" in hint and "processes:2" in hint and "docs/machines.md" in hint
 
 
 def test_the_tools_of_a_guest_have_no_field_for_an_engine(guest, studio):
     entry = next(one for one in registry.studies().values() if any(option.name == "on" for option in one.options))
-    hidden = (*study.HIDDEN, *guest.refused_options)
-    assert "on" not in built(lambda _blocks: study.Form(entry, True, hidden)).fields
-    form = built(lambda _blocks: study.Form(entry, True, (*study.HIDDEN, *studio.refused_options)))
-    assert "on" in form.fields and "resume" not in form.fields
+    assert "on" not in study.Form(guest, entry).fields
+    assert "on" in study.Form(studio, entry).fields and "resume" not in study.Form(studio, entry).fields
 
 
-def test_a_forecast_that_is_refused_is_none(guest, studio):
-    line = asked(on="processes:2")
-    estimates = {one: built(lambda _blocks, one=one: Estimate(one, "go")) for one in (guest, studio)}
-    assert estimates[guest].look((line, ""), line)[:2] == [None, ""] and not guest.jobs.all()
-    assert estimates[studio].look((line, ""), line)[0][1] == studio.jobs.all()[0].id
-    studio.jobs.all()[0].drop()
+def test_a_forecast_that_is_refused_is_none(guest, studio, monkeypatch):
+    line = asked(studio, on="processes:2")
+    assert panel.estimate(guest, lambda: line) == "" and not guest.jobs.all()
+    begun = []
+
+    def start(_self, words, *_language, **_how):
+        begun.append(words)
+        raise UserError("start", "not here")
+
+    monkeypatch.setattr(Jobs, "start", start)
+    assert panel.estimate(studio, lambda: line) == "" and begun == [[*line, "--forecast"]]
 
 
 def test_only_the_owner_names_an_engine(guest, studio):
