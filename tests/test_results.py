@@ -84,7 +84,7 @@ def client(jobs):
     app = FastAPI()
     studios = {wish: Studio(PROJECT, Roots([Path.cwd()]), jobs, wish) for wish in LANGUAGES}
     page_routes.add(app, studios.__getitem__)
-    files.add_plain(app, studios)
+    files.add_pages(app, studios)
     return TestClient(app)
 
 

@@ -108,7 +108,7 @@ def routed(project: Path, places: Roots, jobs: Jobs) -> Any:
     studios = {language: Studio(project, places, jobs, language) for language in messages.LANGUAGES}
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     files.add(app, project, jobs)
-    files.add_plain(app, studios)
+    files.add_pages(app, studios)
     lecture_routes.add(app, lambda language: studios[language])
     page_routes.add(app, lambda language: studios[language])
     teach_routes.add(app, teaching.Teaching(project, jobs), lambda language: studios[language])

@@ -58,8 +58,8 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
     add_runs(app, project, jobs)
 
 
-def add_plain(app: FastAPI, studios: Mapping[str, Studio]) -> None:
-    """Add the pages that are plain HTML. ``studios``: language -> the studio in it."""
+def add_pages(app: FastAPI, studios: Mapping[str, Studio]) -> None:
+    """Add the pages. ``studios``: language -> the studio in it."""
 
     def route(studio: Studio, name: str) -> None:
         def page(request: Request) -> Response:
@@ -75,7 +75,7 @@ def add_plain(app: FastAPI, studios: Mapping[str, Studio]) -> None:
         app.api_route(f"/{studio.language}/{'' if name == PAGES[0] else name}", methods=["GET", "HEAD"])(page)
 
     for studio in studios.values():
-        for name in filter(layout.plain, PAGES):
+        for name in PAGES:
             route(studio, name)
 
 

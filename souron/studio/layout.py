@@ -44,11 +44,6 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"souron.studio.pages.{name}")
 
 
-def plain(name: str) -> bool:
-    """Return whether a page is plain HTML, ``body(studio, query)``, and not built by Gradio, ``page(studio)``."""
-    return hasattr(module(name), "body")
-
-
 @cache
 def places() -> tuple[Place, ...]:
     """Return the five places; a page says in ``PLACE`` where it belongs, by default to Use."""

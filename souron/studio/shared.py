@@ -238,5 +238,3 @@ def status(*lines: str) -> Markup:
     return Markup('<div role="status" class="outcome">{}</div>').format(
         Markup("").join(Markup("<p>{}</p>").format(line) for line in lines)
     )
-
-

@@ -66,22 +66,6 @@ class Field:
         number = {"inputmode": "decimal"} if self.kind in (int, float) else {}
         return controls.text(self.name, "" if value is None else value, **number, **more)
 
-    def widget(self, value: Any = None, **options: Any) -> Any:
-        """Return the Gradio component for this parameter."""
-        import gradio as gr
-
-        label, info = self.says
-        about = {"label": label, "info": info or None, **options}
-        if self.kind is bool:
-            return gr.Checkbox(bool(value), **about)
-        if self.kind in (int, float):  # an empty field of Gradio's for numbers is sent as 0
-            return gr.Textbox("" if value is None else str(value), **about)
-        if self.many:
-            return gr.Textbox(value or "", lines=2, placeholder=_("one a line"), **about)
-        if self.complete:
-            return gr.Dropdown(self.choices(), value=value, allow_custom_value=True, **about)
-        return gr.Textbox(value or "", **about)
-
     def read(self, value: Any) -> Any:
         """Return the value of its widget; None if empty. Raises UserError for an invalid number."""
         if value is None or value is False or not str(value).strip():
@@ -136,27 +120,6 @@ def plain(kind: Any) -> type:
     """Return the plain type of ``int | None`` or ``list[str] | None``."""
     inner = [part for part in typing.get_args(kind) if part is not type(None)]
     return plain(inner[0]) if inner else kind
-
-
-def told(query: Mapping[str, str], names: Sequence[str]) -> list[Any]:
-    """Return a value for each widget: reading options from the page's query, or no change."""
-    import gradio as gr
-
-    return [query.get(name) or gr.skip() if name in READING else gr.skip() for name in names]
-
-
-def held(fields: Mapping[str, Field], options: Mapping[str, str]) -> list[Any]:
-    """Return a value for each widget, from the options of a command."""
-    return [
-        options.get(name) == "true" if field.kind is bool else options.get(name, "") for name, field in fields.items()
-    ]
-
-
-def chosen(fields: Iterable[Field], values: Sequence[Any]) -> dict[str, Any]:
-    """Read a form's widgets by name; empty ones are left out. Raises UserError."""
-    pairs = zip(fields, values, strict=True)
-    read = {field.name: field.read(value) for field, value in pairs}
-    return {name: value for name, value in read.items() if value is not None}
 
 
 def values(fields: Iterable[Field], form: Posted) -> dict[str, Any]:

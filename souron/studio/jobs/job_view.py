@@ -192,5 +192,3 @@ def live_table(rows: list[dict[str, Any]]) -> Markup:
         for row in rows
     ]
     return table(heads, body, _("so far"))
-
-

@@ -1,6 +1,6 @@
 """Pages of the lecture's rows: idea, layers, mechanism, a trial, a training, a text to read aloud.
 
-The pages are plain HTML without Gradio, so that they load at once and print well. Their script
+The pages are plain HTML, so that they load at once and print well. Their script
 (``static/lecture.js``) handles the layers' buttons, starts the training, and presents the page part
 by part in large type.
 """

@@ -2,11 +2,11 @@
 
 How it works. ``Room`` is the ASGI application in front. For each person it builds, when they first
 come, a studio of their own by the same code as the studio of whoever started it: behind a ``Guard``,
-with its own folder ``PROJECT/people/NAME`` (runs, uploads, jobs, Gradio's files) as the only root
+with its own folder ``PROJECT/people/NAME`` (runs, uploads, jobs) as the only root
 besides the data sets and weights that were fetched, which all may read. The session's cookie alone
 decides whose studio a request goes to; no address names a person, and no studio knows another's
 folder, so that an id or a path of somebody else's leads nowhere. All studios share one
-``Schedule`` and one worker. Gradio's pages of a person are built when one is first opened.
+``Schedule`` and one worker.
 
 Who comes first under a name chooses a PIN, without which nobody else gets in under that name, since
 all know the password. Only a hash of it is kept (``.studio/person.json`` in the person's folder); whoever

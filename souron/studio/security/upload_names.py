@@ -1,18 +1,9 @@
-"""Uploaded files under their original names.
-
-A browser sends ``"`` in a name as ``%22``, and Gradio drops characters that some file system does
-not allow; the user should see the name as it was.
-"""
+"""Uploaded files and typed texts, which are kept among the uploads of whoever sends them."""
 
 import os
 import unicodedata
-from abc import ABCMeta
-from collections.abc import Callable
-from contextlib import suppress
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from souron.kinds import files
 from souron.kinds.text import Text
@@ -23,67 +14,12 @@ LONGEST = 255  # bytes of a name
 TYPED = "typed"  # the folder of typed texts
 
 
-class Painted(NamedTuple):
-    """An image and what was painted on it."""
-
-    image: str  # its file
-    layers: tuple[str, ...]  # a file for each layer, transparent where nothing was painted
-
-
-def received(component: Any, read: Callable[[Any], Any] | None = None) -> Any:
-    """Make a component return the path of an upload instead of its content.
-
-    Gradio would open the file without limits. The component's class is changed, since Gradio
-    creates components anew on updates.
-    """
-    kind: Any = type(component)
-    component.__class__ = _receiving(kind, read or place)
-    return component
-
-
-@lru_cache
-def _receiving(kind: Any, read: Callable[[Any], Any]) -> Any:
-    def preprocess(_self: Any, payload: Any) -> Any:
-        return read(payload)
-
-    about = {"preprocess": preprocess, "__module__": kind.__module__}
-    return ABCMeta.__new__(type(kind), kind.__name__, (kind,), about)  # avoids writing a .pyi file
-
-
-def place(sent: Any) -> str | None:
-    """Return the path of an uploaded file under its original name; None where there is none."""
-    if not sent:
-        return None
-    path, name = Path(sent.path), str(getattr(sent, "orig_name", None) or "")
-    if name == path.name or not can_be_kept(name):
-        return str(path)
-    own = path.with_name(name)
-    with suppress(OSError, ValueError):  # a file system without such names or hard links
-        if not own.exists():
-            os.link(path, own)
-        return str(own)
-    return str(path)
-
-
-def places(sent: Any) -> list[str]:
-    """Return the paths of several uploaded files."""
-    return [path for each in sent or [] if (path := place(each))]
-
-
 def is_sent(path: str) -> bool:
     """Return whether a path leads to a file that was uploaded, also to a server that has ended."""
     try:
         return Path(path).resolve().is_relative_to(Path(upload_folder()).parent.resolve())
     except (OSError, ValueError):  # ValueError: a null byte
         return False
-
-
-def painted(sent: Any) -> Painted | None:
-    """Return the content of an image editor; None where it is empty."""
-    if sent is None or not getattr(sent, "background", None):
-        return None
-    layers = (place(layer) for layer in sent.layers or ())
-    return Painted(place(sent.background) or "", tuple(path for path in layers if path))
 
 
 def can_be_kept(name: str) -> bool:

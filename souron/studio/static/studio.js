@@ -1,10 +1,7 @@
-// The studio's own script: language, light and dark, copying, labels that Gradio leaves out.
+// The studio's own script: language, light and dark, copying, errors, the jobs' notices.
 "use strict";
 (() => {
   const { language } = /** @type {any} */ (document.currentScript).dataset;
-  // Gradio takes the language of its own words from the browser; they are to match the page's
-  Object.defineProperty(navigator, "language", { get: () => language });
-  Object.defineProperty(navigator, "languages", { get: () => [language] });
   document.documentElement.lang = language;
   document.cookie = `language=${language};path=/;SameSite=Strict;max-age=31536000`;
 
@@ -51,38 +48,16 @@
     }
   });
 
-  // Gradio opens a list again when its field is left with the keyboard
-  addEventListener("keydown", (event) => {
-    const field = event.target.matches?.("[role=combobox]");
-    if (field && ["Tab", "Shift"].includes(event.key)) event.stopImmediatePropagation();
-  }, true);
-
-  // the same as text, lists and links within the studio, whatever else it may hold
-  const KEPT = ["div", "dl", "dt", "dd", "details", "summary", "pre", "code", "a"];
-  const plain = (node) => {
-    if (node.nodeType !== Node.ELEMENT_NODE) return node.nodeType === Node.TEXT_NODE ? node.textContent : "";
-    const kind = KEPT.includes(node.localName) ? node.localName : "span";
-    const made = document.createElement(kind);
-    if (node.matches("div.trouble")) made.className = "trouble";
-    const address = node.getAttribute("href") ?? "";
-    if (kind === "a" && /^\/(en|ja)\/machine$/.test(address)) made.href = address;
-    made.append(...[...node.childNodes].map(plain));
-    return made;
-  };
-
-  // what went wrong with what a page asked, which Gradio does not show; until it is closed
-  const complain = (answer) => {
-    const said = new DOMParser().parseFromString(answer.error ?? answer.detail ?? "", "text/html");
-    const found = said.querySelector(".trouble");
+  // what went wrong with a part of the page that htmx asked for, until it is closed; the policy lets no script of it
+  // run. What is asked again and again stays silent.
+  const complain = (html) => {
     const wrong = document.getElementById("wrong");
-    wrong.querySelector("div")?.replaceChildren(found ? plain(found) : said.body.textContent);
+    wrong.querySelector("div")?.replaceChildren(...new DOMParser().parseFromString(html, "text/html").body.childNodes);
     wrong.hidden = false;
   };
-
-  // a part of a page that htmx asked for in vain; what is asked again and again stays silent
-  document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => complain({ detail: ctx.text }));
+  document.addEventListener("htmx:response:error", ({ detail: { ctx } }) => complain(ctx.text));
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
-    if (ctx && !ctx.sourceElement.matches("[hx-trigger*=every]")) complain({ detail: document.getElementById("wrong").dataset.unanswered });
+    if (ctx && !ctx.sourceElement.matches("[hx-trigger*=every]")) complain(document.getElementById("wrong").dataset.unanswered);
   });
 
   // jobs that were started from this browser: their ids are kept until their end was seen
@@ -152,27 +127,9 @@
   addEventListener("storage", (event) => { if (event.key === "jobs") look(); });
   document.addEventListener("DOMContentLoaded", () => setTimeout(look, 500));
 
-  // a page asks one thing after the other, each once the one before is answered as a whole: else an
-  // older answer could come later and take the place of a newer one
+  // whatever a page asks may start a job
   const ask = window.fetch;
-  /** @type {Promise<unknown>} */
-  let before = Promise.resolve();
-  /** @type {typeof fetch} */
-  const askInTurn = async (...given) => {
-    const answer = await ask(...given).then(noted);
-    const whole = await answer.clone().text();
-    if (!answer.ok) {
-      try { complain(JSON.parse(whole)); } catch { complain({}); }
-    }
-    return answer;
-  };
-  window.fetch = (...given) => {
-    const [what] = given;
-    if (!String(what instanceof Request ? what.url : what).includes("/run/predict")) return ask(...given).then(noted);
-    const answered = before.then(() => askInTurn(...given));
-    before = answered.catch(() => {});
-    return answered;
-  };
+  window.fetch = (...given) => ask(...given).then(noted);
 
   // where a browser's own style sheet cannot follow a slider
   document.documentElement.classList.add("sliders");
@@ -187,7 +144,7 @@
     if (document.readyState === "loading") document.addEventListener("readystatechange", done, { once: true });
     else done(null);
   });
-  const begun = new WeakSet(); // Gradio may draw a part a second time, and then it begins anew
+  const begun = new WeakSet(); // a part that is drawn anew begins anew
   const begin = async (part) => {
     if (begun.has(part)) return;
     begun.add(part);
@@ -197,7 +154,7 @@
     part.dataset.begun = ""; // from here on it answers
   };
 
-  // what a screen reader needs and Gradio's components leave out
+  // what was drawn anew
   const mend = () => {
     for (const table of document.querySelectorAll(".scroll[tabindex]")) {
       table.setAttribute("role", "region");
