@@ -20,7 +20,6 @@ from souron.data.formats import recordings as own_format
 from souron.data.log_mel import RATE
 from souron.data.recordings import Recording
 from souron.data.sets import synthetic_digits
-from souron.kinds import signature
 from souron.kinds.sound import Sound
 from souron.kinds.transcript import Transcript
 from souron.pipelines.pipeline import pipeline
@@ -30,6 +29,7 @@ from souron.serve import access
 from souron.serve.api import Gate
 from souron.serve.service import Service
 from souron.serve.uploads import Limits
+from souron.studio import answers, kept_answers
 from souron.studio.forms import widgets
 from souron.utils.messages import UserError
 
@@ -333,28 +333,17 @@ def test_the_pipeline_answers_as_in_transformers(run, tmp_path):
         hears("https://example.org/a.wav")
 
 
-def test_in_the_studio_a_microphone_or_a_file_is_heard(run, tmp_path, monkeypatch):
+def test_in_the_studio_a_microphone_or_a_file_is_heard(run, tmp_path):
     record, place = run
-    import gradio
-    from gradio import queueing, utils
-
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    for module in (queueing, utils):
-        monkeypatch.setattr(module, "safe_get_lock", asyncio.Lock)
-    monkeypatch.setattr(utils, "safe_get_stop_event", asyncio.Event)
     model = models_api.load(record.folder)
-    asked = signature.signature(type(model.system))
-    with gradio.Blocks():
-        form, view = widgets.form(asked), widgets.shown(asked.gives)
-    assert set(form.given.sources) == {"upload", "microphone"}
-    values = [str(place / "talks" / "0000.wav"), 1, "none"]
-    given, options = form.read(values, **model.reading)
-    assert given.rate == RATE and given.samples.shape[1] == 1
-    answer = model.answer(given, **options)
-    assert isinstance(answer, Transcript)
-    _kept, table, files = view.update(answer)
-    assert "<table" in table or "<p>" in table
-    assert [file.rpartition(".")[2] for file in files] == ["txt", "srt", "vtt", "json"]
+    fields = widgets.given(model.asked.given)
+    assert 'data-do="microphone"' in fields and 'type="file"' in fields
+    [one] = answers.answered(model, [place / "talks" / "0000.wav"], {})
+    assert isinstance(one.said, Transcript)
+    shown = answers.cards([one], 5, False)
+    assert "<table" in shown or "<p>" in shown
+    files = kept_answers.Kept("x", [one], 1, [], folder=tmp_path).saved()
+    assert [file.name for file in files] == ["0000.txt", "0000.srt", "0000.vtt", "0000.json"]
 
 
 def test_data_without_recordings_are_refused(digits):

@@ -3,6 +3,7 @@
 import html
 import re
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,7 +38,8 @@ from souron.studio import answers as studio_answers
 from souron.studio import model_cache, volume_pages
 from souron.studio.any_file import answering, films, live_camera
 from souron.studio.forms import predict_form
-from souron.studio.security import uploads
+from souron.studio.security import paths, uploads
+from souron.studio.security.posted import Posted
 from souron.utils.messages import UserError
 
 CHECKS = {"familiar": Familiarity(0.5, 1.0), "unlike": Familiarity(2.0, 1.0), "unchecked": None}
@@ -133,17 +135,14 @@ def any_file(standing, monkeypatch, tmp_path):
         return answering.answer(studio, tmp_path / "a.png")
 
 
-def view(standing, monkeypatch):
-    form = SimpleNamespace(
-        asked=Asked.asked,
-        source=SimpleNamespace(name="resnet"),
-        form=SimpleNamespace(read=lambda *_, **__: (PIXEL, {})),
-        view=SimpleNamespace(update=lambda _said: []),
-        the_same=lambda _changed: "",
-        changed=lambda _own: {},
-    )
+def view(standing, monkeypatch, tmp_path):
+    """The answers on the page Use."""
+    PIXEL.image.save(tmp_path / "a.png")
+    source = SimpleNamespace(name="resnet", system=object, labels=[])
+    form = predict_form.Predicting(SimpleNamespace(language="en"), source, Asked.asked)
+    monkeypatch.setattr(paths, "PLACE", ContextVar("PLACE", default=tmp_path))
     with lent(monkeypatch, boxes(standing)):
-        return predict_form.Predicting.one(form, None, "a.png", 5, False)[1]
+        return form.predict(Posted({}, {"given-files": [tmp_path / "a.png"]}))
 
 
 def volume_card(standing, monkeypatch):
@@ -166,7 +165,7 @@ FACES = {
     "card": lambda s, m, c, t: text(studio_answers.cards([studio_answers.Answer("a", labels(s))], 5, False)),
     "card of boxes": lambda s, m, c, t: text(studio_answers.cards([studio_answers.Answer("a", boxes(s))], 5, False)),
     "card of a volume": lambda s, m, c, t: volume_card(s, m),
-    "view": lambda s, m, c, t: text(view(s, m)),
+    "view": lambda s, m, c, t: text(view(s, m, t)),
     "camera": lambda s, m, c, t: text(camera(s, m)),
     "any file": lambda s, m, c, t: text(any_file(s, m, t)["html"]),
     "film": lambda s, m, c, t: text(films.html(film(s))),
@@ -174,7 +173,7 @@ FACES = {
     "page of a volume": lambda s, m, c, t: text(labelled.text(volume(s))),
     "cephalometry": lambda s, m, c, t: cephalometry(s),
 }
-NO_GUESS = ("csv", "video", "notebook", "view", "film", "film in Use", "cephalometry")  # the warning alone
+NO_GUESS = ("csv", "video", "notebook", "film", "film in Use", "cephalometry")  # the warning alone
 OBJECTS = {
     "json": lambda s: answer_lines.as_json("a.png", labels(s)),
     "json of boxes": lambda s: answer_lines.as_json("a.png", boxes(s)),

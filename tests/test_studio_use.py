@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from souron.studio.forms import predict_form, samples
 from souron.studio.forms.generate_form import latest, outcome
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import use
+from souron.studio.security import paths
 from souron.studio.security.paths import Roots
 from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio
@@ -199,7 +201,7 @@ def test_a_damaged_run_says_so_and_is_mended_by_another_training(project, files,
 @pytest.fixture
 def studio(project, tmp_path, monkeypatch):
     """A studio without a browser."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(project / ".studio" / "temporary"))
+    monkeypatch.setattr(paths, "PLACE", ContextVar("PLACE", default=project / ".studio" / "temporary" / "here"))
     return Studio(project, Roots([tmp_path, project]), Jobs(project), "en")
 
 
@@ -315,7 +317,7 @@ def test_one_click_gives_the_first_answer(studio, project):
     assert "data:image/png" in form.html and use.PARTS["ready"](studio, form.posted()) == ""
     cards = form.predict(given_sample="true")
     [answer] = form.kept.answers
-    assert Path(answer.file).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
+    assert Path(answer.file).is_relative_to(paths.upload_folder())
     [(_file, expected)] = models_api.predict(models_api.load(name), [answer.file])
     assert answer.said.as_json()["labels"] == expected.as_json()["labels"]
     assert expected.best[0] in cards and cards.count("<tr>") == 5
@@ -427,8 +429,7 @@ def test_names_are_shown_as_text(studio, project, files):
     assert "&lt;b&gt;" in cards and "&lt;b&gt;" in same
 
 
-def test_a_table_leads_to_the_page_that_reads_it(studio, project, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio-1"))
+def test_a_table_leads_to_the_page_that_reads_it(studio, project, tmp_path):
     form = Form(studio, run(project, "cnn"))
     for content, way in (
         ("case,truth,unet\n1,0,1\n2,1,1\n", "study=verdict"),
