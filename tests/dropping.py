@@ -1,6 +1,5 @@
 """Systems of one file each, dropped in beside souron's own: one for every kind that comes out."""
 
-import asyncio
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -279,19 +278,6 @@ def forget() -> None:
         rows.chapters,
     ):
         known.cache_clear()
-
-
-def tidy_gradio(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Let Gradio keep its files where the test can throw them away, and open no event loop for each
-    lock, which it would never close."""
-    (folder / "gradio").mkdir()
-    patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
-    for module, name, made in (
-        ("queueing", "safe_get_lock", asyncio.Lock),
-        ("utils", "safe_get_lock", asyncio.Lock),
-        ("utils", "safe_get_stop_event", asyncio.Event),
-    ):
-        patch.setattr(f"gradio.{module}.{name}", made)
 
 
 def made_run(folder: Path, name: str, system: Any, config: Any, seen: Any) -> Path:

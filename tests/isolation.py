@@ -30,7 +30,6 @@ OWN = (
     "TRANSFORMERS_",
     "TORCH_HOME",
     "MPL",
-    "GRADIO_",
     "LC_",
     "LANGUAGE",
     "COLUMNS",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
+import plain_forms
 import pytest
 import typer.main
 
@@ -107,7 +108,7 @@ def test_an_upload_becomes_the_chosen_data_and_the_command_reads_it(studio, phot
 
 
 def test_predictions_lead_to_the_verdict_and_other_tables_are_data(studio, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio-1"))
+    plain_forms.uploads(monkeypatch, tmp_path / "studio-1")
     (tmp_path / "p.csv").write_text("case,truth,unet\n1,0,1\n2,1,1\n", encoding="utf-8")
     (tmp_path / "m.csv").write_text("length,width\n1,2\n3,4\n", encoding="utf-8")
     folder, told = data.take(studio, [str(tmp_path / "p.csv")])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import browsing
+import plain_forms
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -491,7 +492,7 @@ DROP = """form => {
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
 @pytest.mark.parametrize("row", ["V1", "L1", "V11"])  # of an image, a text, a command
 def test_predictions_that_are_dropped_on_a_row_lead_to_the_verdict(tmp_path, jobs, monkeypatch, row):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "runs" / ".studio" / "temporary" / "gradio-1"))
+    plain_forms.uploads(monkeypatch, tmp_path / "runs" / ".studio" / "temporary" / "studio-1")
     with serving(tmp_path, jobs) as server, browsing.visiting() as visit:
         view = visit.page
         view.route("**/work", lambda route: route.fulfill(json=AT_WORK))

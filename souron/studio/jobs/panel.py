@@ -26,7 +26,7 @@ LOOK = 0.1  # seconds between two looks at a forecast
 
 @dataclass(frozen=True)
 class Panel:
-    """What a page shows of the jobs of some commands."""
+    """Panel of a page that shows the jobs of some commands."""
 
     page: str
     verbs: Callable[[], Iterable[str]]  # the commands whose jobs are shown

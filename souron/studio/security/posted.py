@@ -1,4 +1,4 @@
-"""What a form of a page sends: the values of its fields, and its files under their own names."""
+"""Fields and files that a form of a page sends; the files keep their names."""
 
 import secrets
 import shutil
