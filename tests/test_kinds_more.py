@@ -115,7 +115,7 @@ def test_a_kind_tells_itself(name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_kind_knows_nothing_of_the_studio(name):
     file = Path(sys.modules[type(ALL[name]).__module__].__file__)
-    assert "studio" not in file.read_text(encoding="utf-8")
+    assert "souron.studio" not in file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ALL)

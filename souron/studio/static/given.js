@@ -38,7 +38,7 @@ export const begin = (root) => {
     try {
       const canvas = await photograph($("video", root));
       button.textContent = canvas ? words.camera : words.shoot;
-      canvas?.toBlob((blob) => blob && put(main, [new File([blob], "camera.jpg", { type: blob.type })]), "image/jpeg", 0.95);
+      canvas?.toBlob((blob) => { if (blob) put(main, [new File([blob], "camera.jpg", { type: blob.type })]); }, "image/jpeg", 0.95);
     } catch (error) {
       complain(deviceTrouble(error, words.camera_trouble));
     }
