@@ -232,7 +232,7 @@ def test_a_question_is_sent_by_enter(language, width, looked_at):
         page.goto(f"{looked_at.address}/{language}/chat?model=gpt")
         page.get_by_label(browsing.said("withhold harmful sentences", language)).select_option("")
         page.get_by_label(browsing.said("tokens of an answer at most", language)).fill("300")
-        field = page.get_by_label(browsing.said("your question", language))
+        field = page.locator("#question").get_by_label(browsing.said("your question", language))
         field.fill("Hello")
         field.press("Shift+Enter")
         field.press_sequentially("there")
