@@ -53,7 +53,7 @@ class Ranking:
 
 
 class Judged:
-    """What the record of every verdict has: a ranking by the measure that decides."""
+    """Base of each record of a verdict: it has a ranking by the measure that decides."""
 
     ranking: Ranking
 

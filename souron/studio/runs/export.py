@@ -117,7 +117,7 @@ def _positive(receipt: Mapping[str, Any]) -> list[str]:
 
 
 def of_pair(pair: Any) -> Sheet:
-    """Return the sheet of a verdict on finished runs (``souron.studies.verdict.runs.RunsVerdict``)."""
+    """Return the sheet of a verdict on finished runs."""
     return Sheet(
         "-".join(name.rpartition("/")[2] for name in pair.names[:2]),
         _("{runs} on {data}").format(runs=_(", ").join(pair.names), data=pair.data),
