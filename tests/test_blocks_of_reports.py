@@ -1,5 +1,7 @@
 """Blocks: one section drawn by a page, a notebook and a terminal; texts of users are escaped in each."""
 
+import io
+
 import pytest
 from rich.console import Console
 
@@ -44,7 +46,7 @@ def test_a_page_and_a_notebook_escape_the_texts_of_every_block():
 
 
 def test_a_terminal_shows_the_same_blocks_without_html():
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=200, record=True, file=io.StringIO())
     console.print(every())
     shown = console.export_text()
     assert "A sentence <script>" in shown and "93.0 %" in shown and "✓ cat" in shown
