@@ -38,7 +38,7 @@ from souron.studio.security import upload_names as sent
 from souron.studio.security.access import Guard
 from souron.studio.security.paths import Roots
 from souron.studio.shared import PAGES, Studio
-from souron.study import Record, Table
+from souron.study import Record, Table, sections
 from souron.utils import units
 from souron.utils.messages import UserError, use_language
 
@@ -291,11 +291,10 @@ def test_a_record_may_name_its_files_and_report_what_failed(drop, texts, studio,
 
 def test_a_table_is_shown_with_its_text_in_the_terminal_and_on_the_page(capsys):
     table = Table(("word", "count"), [("<b>fever", "3")], right=("count",), text="Counted & sorted")
-    [part] = table.section("words", "The words")
+    [part] = sections(("words", "The words", [table]))
     assert (part.name, part.title) == ("words", "The words")
     for text in ("&lt;b&gt;fever", '<td class="num">3</td>', "Counted &amp; sorted"):
         assert text in part.html
-    assert Table(("word", "count"), []).section("words", "The words") == []
     record = SimpleNamespace(sentences=list, tables=lambda: [table], notes=list)
     record.shown = lambda: Record.shown(record)
     studies.print_record(record)
