@@ -56,6 +56,7 @@ import syntax  # noqa: E402
 COPIED = (
     "souron",
     "zoo",
+    "starters",
     "tests",
     "docs",
     "notebooks",
