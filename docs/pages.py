@@ -18,6 +18,7 @@ from souron.data import dataset, load
 from souron.evaluation import record, summary
 from souron.evaluation.generators import generation
 from souron.kinds import labels
+from souron.metrics import ranking
 from souron.report import diagram
 from souron.runs import compare, evaluate, generate, train
 from souron.stats import records
@@ -293,7 +294,7 @@ def python() -> str:
         record.ComparisonRecord,
         records.Row,
         records.Verdict,
-        records.Ranking,
+        ranking.Ranking,
         generation.Gallery,
         record.DrawnRecord,
         dataset.Dataset,

@@ -565,7 +565,7 @@ def test_suggestions_have_the_names_of_the_folder():
 
 
 def test_the_guard_and_the_policy_fit_the_page():
-    assert access.find_route("/en/annotate", "GET").sort == "plain"
+    assert access.find_route("/en/annotate", "GET").sort == "page"
     script = (STATIC / "annotorious.js").read_text(encoding="utf-8")
     assert "eval(" not in script and "new Function" not in script and "importScripts" not in script
     assert "Annotorious 3.8.10" in (STATIC / "annotorious.LICENSE").read_text(encoding="utf-8")

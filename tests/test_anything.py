@@ -106,7 +106,7 @@ def test_only_the_functions_that_a_page_names_are_called(client, address):
 
 
 def test_the_page_itself_is_plain():
-    assert access.find_route("/en/anything", "GET").sort == "plain"
+    assert access.find_route("/en/anything", "GET").sort == "page"
 
 
 def test_five_places_hold_every_page():

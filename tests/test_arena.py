@@ -338,7 +338,7 @@ class Short:
     context = 4096
 
     def __init__(self, model):
-        self.tokenizer, self.memory, self.read = model.tokenizer, model.memory, model.read
+        self.tokenizer, self.kv_cache, self.read = model.tokenizer, model.kv_cache, model.read
 
 
 def test_a_model_answers_and_compares(model):

@@ -1,4 +1,4 @@
-"""Blocks: one section drawn by a page, a notebook and a terminal; texts of users are escaped in each."""
+"""Blocks: one section drawn by a page and a terminal; texts of users are escaped in each."""
 
 import io
 
@@ -37,12 +37,11 @@ def every() -> Section:
     )
 
 
-def test_a_page_and_a_notebook_escape_the_texts_of_every_block():
-    section = every()
-    for html in (section.html, section._repr_html_()):
-        assert "<script" not in html and html.count("&lt;script&gt;") >= 12
-    assert '<span class="worse">few</span>' in section.html and 'class="whisker"' in section.html
-    assert "<details><summary>" in section.html and '<ul class="tiles large">' in section.html
+def test_a_page_escapes_the_texts_of_every_block():
+    html = page.html(every().drawn())
+    assert "<script" not in html and html.count("&lt;script&gt;") >= 12
+    assert '<span class="worse">few</span>' in html and 'class="whisker"' in html
+    assert "<details><summary>" in html and '<ul class="tiles large">' in html
 
 
 def test_a_terminal_shows_the_same_blocks_without_html():
@@ -57,7 +56,8 @@ def test_the_tables_of_a_section_are_found_in_groups_and_titled_by_it():
     inner, own = Table(["a"], [["1"]]), Table(["b"], [["2"]], "of its own")
     section = Section("s", "Result", ["text", own, Group("more", [inner])])
     assert [table.title for table in section.tables()] == ["of its own", "Result"]
-    assert "<caption>" not in Section("s", "of its own", [own]).html and "<caption>of its own" in section.html
+    assert "<caption>" not in page.html(Section("s", "of its own", [own]).drawn())
+    assert "<caption>of its own" in page.html(section.drawn())
 
 
 def test_a_section_without_blocks_is_left_out():

@@ -290,7 +290,7 @@ def test_an_end_is_told_in_the_language_of_the_page(client):
 
 
 def test_the_page_is_plain_and_among_the_results():
-    assert access.find_route("/ja/queue", "GET").sort == "plain"
+    assert access.find_route("/ja/queue", "GET").sort == "page"
     assert layout.place_of("queue").name == "results"
 
 

@@ -210,7 +210,7 @@ def test_a_warning_says_what_was_learnt_and_what_could_help(capsys, tmp_path, mo
     assert "fashion" in text(any_file("unlike", monkeypatch, tmp_path)["html"]) and "fashion" in text(
         camera("unlike", monkeypatch)
     )
-    assert "fashion" in text(view("unlike", monkeypatch))
+    assert "fashion" in text(view("unlike", monkeypatch, tmp_path))
     assert '<details class="guess" open>' in camera("unlike", monkeypatch)  # the next answer would fold it
 
 

@@ -1,7 +1,8 @@
 """Blocks: what reports, the terminal, notebooks and documents draw. A section is a title and a list of them.
 
->>> Section("result", "Result", ["A sentence.", Table(["system", "accuracy"], [["cnn", Cell("93.2 %", 0.932)]])])
-Section(name='result', title='Result', blocks=['A sentence.', Table(...)])
+>>> table = Table(["system", "accuracy"], [["cnn", Cell("93.2 %", 0.932)]])
+>>> Section("result", "Result", ["A sentence.", table]).blocks[0]
+'A sentence.'
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -134,19 +135,13 @@ class Section:
     title: str
     blocks: "Sequence[Block]"
 
-    @property
-    def html(self) -> Markup:
-        """The blocks as a page draws them, in the reader's language."""
-        from souron.report import page
-
-        return page.html([each.below(self.title) if isinstance(each, Table) else each for each in self.blocks])
+    def drawn(self) -> "list[Block]":
+        """Return the blocks below the title, which a table of that title does not repeat; see ``page.html``."""
+        return [each.below(self.title) if isinstance(each, Table) else each for each in self.blocks]
 
     def tables(self) -> "list[Table]":
         """Return the tables, also those in groups; one without a title has that of the section."""
         return [replace(each, title=each.title or self.title) for each in _tables(self.blocks)]
-
-    def _repr_html_(self) -> str:
-        return Markup("<h3>{}</h3>{}").format(self.title, self.html)
 
     def __rich__(self) -> Any:
         return printable(self.title, self.blocks)

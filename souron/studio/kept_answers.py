@@ -30,7 +30,7 @@ ENDS = {  # widget -> the forms in which an answer is offered, where it is not o
 
 @dataclass
 class Kept:
-    """What one page shows: the answers of a system, and how much was given."""
+    """Answers of a system that one page shows, and how much was given."""
 
     system: str
     answers: list[Answer]

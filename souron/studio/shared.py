@@ -206,8 +206,10 @@ def framed(address: str, title: str, alone: str, page: str = "") -> Markup:
 def record_html(record: Any) -> Markup:
     """Return a study's record on a page: its title, sentences, caveats and sections."""
     sentences = Markup("").join(Markup('<p class="lead">{}</p>').format(sentence) for sentence in record.sentences())
+    from souron.report import page
+
     sections = Markup("").join(
-        Markup("<h3>{}</h3>{}").format(section.title, section.html) for section in record.sections()
+        Markup("<h3>{}</h3>{}").format(section.title, page.html(section.drawn())) for section in record.sections()
     )
     return Markup('<section><h2>{}</h2><div role="status">{}</div>{}{}</section>').format(
         record.page_title(), sentences, remarks(record.notes()), sections

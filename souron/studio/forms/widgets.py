@@ -1,4 +1,4 @@
-"""How each kind is entered and shown in the studio; ``answers`` puts what is shown on cards.
+"""Fields and views of each kind in the studio; ``answers`` puts what is shown on cards.
 
 A kind that is not in ``SHOWN`` is shown as in a notebook, and every kind that is read is entered as a
 file, some of them as a text, too. No system is known here.
@@ -34,7 +34,7 @@ SPEAKERS = {"user": N_("you"), "assistant": N_("answer")}
 
 @dataclass(frozen=True)
 class View:
-    """What a reader chose to see of an answer."""
+    """Choices of a reader about what to see of an answer."""
 
     least: float = 0.0  # score of the marks
     names: tuple[str, ...] | None = None  # of the marks; None: all

@@ -111,7 +111,7 @@ def whole(form: Posted, name: str) -> int:
 
 @dataclass(frozen=True)
 class Sitting:
-    """What a person has answered so far; the page keeps it in hidden fields."""
+    """Answers of a person so far; the page keeps them in hidden fields."""
 
     data: str
     seed: int
