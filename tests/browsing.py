@@ -271,7 +271,7 @@ SETTLED = """
 
 
 # the form has its forecast, or there is no form but a training that goes on
-ESTIMATED = "document.querySelector('section.job') || document.querySelector('.estimate')?.innerText.trim() !== ''"
+ESTIMATED = "Boolean(document.querySelector('section.job') || document.querySelector('#estimate')?.innerText !== '')"
 
 
 def settle(page: Any) -> None:
@@ -293,5 +293,5 @@ def axe(visit: Visit, server: Server, language: str, name: str) -> list[dict[str
     visit.page.goto(f"{server.address}/{language}/{path}")
     visit.page.wait_for_selector("h1")
     settle(visit.page)
-    visit.page.wait_for_function(ESTIMATED)
+    waiting.until(lambda: visit.page.evaluate(ESTIMATED), every=0.2)
     return Axe().run(visit.page).response["violations"]
