@@ -10,7 +10,7 @@ from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio
 from souron.utils.messages import UserError, _
 
-IDS = re.compile(r' id="field-[^"]*"')  # of the control that a label belongs to
+IDS = re.compile(r' id="([^"]*)"')  # of the control that a label belongs to
 
 
 def attributes(values: dict[str, Any]) -> Markup:
@@ -47,7 +47,7 @@ def labelled(label: str, control: Markup, about: str = "") -> Markup:
     >>> print(labelled("seed", area("seed")).splitlines()[0])
     <div class="field"><label for="field-seed">seed</label><textarea id="field-seed" name="seed" rows="3">
     """
-    id = (IDS.search(control) or [""])[0][5:-1]
+    [id, *_others] = IDS.findall(control)
     small = Markup('<small id="{}-about">{}</small>').format(id, about) if about else ""
     described = Markup(' id="{0}" aria-describedby="{0}-about"').format(id) if about else ""
     content = control.replace(Markup(' id="{}"').format(id), described, 1) if about else control
@@ -63,7 +63,8 @@ def text(name: str, value: str = "", **more: Any) -> Markup:
 def number(name: str, value: Any, low: float, high: float, step: float = 1, **more: Any) -> Markup:
     """Return a field for a number, which ``number_of`` reads."""
     ends = {"min": low, "max": high, "step": step}
-    return Markup('<input type="number"{}>').format(attributes({"name": name, "value": value, **ends, **more}))
+    about = {"id": f"field-{name}", "type": "number", "name": name, "value": value}
+    return Markup("<input{}>").format(attributes({**about, **ends, **more}))
 
 
 def number_of(text: str, label: str, kind: type, low: float, high: float) -> Any:
