@@ -270,8 +270,7 @@ SETTLED = """
 """
 
 
-# the form has its forecast, or there is no form but a training that goes on
-ESTIMATED = "Boolean(document.querySelector('section.job') || document.querySelector('#estimate')?.innerText !== '')"
+ESTIMATED = "!document.querySelector('.htmx-request')"  # nothing of the page is asked for any more, as a forecast is
 
 
 def settle(page: Any) -> None:

@@ -469,7 +469,7 @@ def test_control_characters_are_no_trouble_in_a_document():
 def test_all_values_of_a_name_in_the_address_reach_the_page(project, client):
     page = client.get(f"/en/runs?{BOTH}").text
     assert json.loads(unescape(re.search(r'data-runs="([^"]*)"', page)[1])) == ["classify/weak", "classify/strong"]
-    assert access.find_route("/en/runs", "GET").sort == "plain"
+    assert access.find_route("/en/runs", "GET").sort == "page"
     assert access.find_route("/show/en/runs/document", "GET").sort == "own"
 
 

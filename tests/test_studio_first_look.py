@@ -72,7 +72,7 @@ def test_tokens_and_models_show_something_at_once(studio):
 
 TELEPHONE = 390  # pixels
 FIRST = (  # the main button of a page, else its first one that is no tab, no copy and no menu
-    "#page button.primary:visible:enabled",
+    "#page button.first:visible:enabled",
     "#page button:visible:enabled:not([data-copy], .stop, [aria-label], [aria-haspopup], [role=tab], [tabindex='-1'])",
 )
 

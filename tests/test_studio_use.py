@@ -225,7 +225,7 @@ class Form:
     def posted(self, files=(), **fields):
         """What the browser sends: the fields as they stand there, but for those that are given here."""
         values = {"use-name": [self.name], "answer-id": [self.id]}
-        for field in re.findall(r"<input type=.(?:range|number|text|hidden).[^>]*>", self.html):
+        for field in re.findall(r"<input[^>]* type=.(?:range|number|text|hidden).[^>]*>", self.html):
             told = dict(re.findall(r'([\w-]+)="([^"]*)"', field))
             values.setdefault(told["name"], [html.unescape(told.get("value", ""))])
         for name, inside in re.findall(r'<select name="([^"]*)">(.*?)</select>', self.html, re.S):

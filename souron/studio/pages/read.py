@@ -116,9 +116,11 @@ def outcome(studio: Studio, job: Job) -> Markup:
         whole = files.words(Path(path))
     except UserError:  # the file no longer exists: the quotes remain
         whole = ""
+    from souron.report import page
+
     reading = Reading.from_json({**found, "question": question}, whole)
     html = Markup('<section class="read" role="status"><h2>{}</h2>{}</section>').format(
-        question, Markup("").join(section.html for section in reading.sections())
+        question, Markup("").join(page.html(section.drawn()) for section in reading.sections())
     )
     remark = _("Marked words occur in none of the passages.")
     notes = [remark] if reading.unsupported else reading.notes()
