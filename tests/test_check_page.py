@@ -21,6 +21,7 @@ def test_an_answer_is_checked(language, width, looked_at, tmp_path):
         page = visit.page
         page.goto(f"{looked_at.address}/{language}/check")
         assert page.url.endswith(f"/{language}/study?study=check")
+        page.click("#form .further > summary")
         for help, text in HELP:
             label = command_form.Field("", str, browsing.said(help, language)).says[0]
             page.get_by_label(label, exact=True).locator("visible=true").first.fill(text)
@@ -36,9 +37,6 @@ def test_an_answer_is_checked(language, width, looked_at, tmp_path):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.screenshot(path=str(tmp_path.parent / f"check-{language}.png"), full_page=True)
         page.reload()
-        kept = page.get_by_label(label, exact=True).locator("visible=true").first
-        kept.wait_for(timeout=browsing.PATIENCE)
-        page.wait_for_function(
-            "text => [...document.querySelectorAll('textarea')].some(a => a.value === text)", arg=SOURCE
-        )
+        page.get_by_label(label, exact=True).locator("visible=true").first.wait_for(timeout=browsing.PATIENCE)
+        assert SOURCE in page.evaluate("[...document.querySelectorAll('textarea')].map(area => area.value)")
         assert visit.outside == []

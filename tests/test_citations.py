@@ -12,6 +12,7 @@ import waiting
 
 from souron.cli.main import run
 from souron.hub import references
+from souron.report import page
 from souron.studies.references import library
 from souron.studies.references.findings import check, counts
 from souron.studies.references.identifiers import find, identify
@@ -251,7 +252,7 @@ def test_a_japanese_reference_without_a_heading_is_listed(shelf, numbers):
 def as_html(findings):
     """The part of a page that lists them."""
     [part] = ReferencesRecord("answer.txt", findings, 1).sections()
-    return part.html
+    return page.html(part.drawn())
 
 
 def test_findings_for_programs_and_pages(shelf):

@@ -24,6 +24,7 @@ from souron import model, registry
 from souron.cli import app, console, main, studies
 from souron.cli.console import screen
 from souron.kinds.codecs import provenance
+from souron.report import page
 from souron.serve import access
 from souron.serve.api import Gate
 from souron.serve.service import Service
@@ -294,7 +295,7 @@ def test_a_table_is_shown_with_its_text_in_the_terminal_and_on_the_page(capsys):
     [part] = sections(("words", "The words", [table]))
     assert (part.name, part.title) == ("words", "The words")
     for text in ("&lt;b&gt;fever", '<td class="num">3</td>', "Counted &amp; sorted"):
-        assert text in part.html
+        assert text in page.html(part.drawn())
     record = SimpleNamespace(sentences=list, tables=lambda: [table], notes=list)
     record.shown = lambda: Record.shown(record)
     studies.print_record(record)
