@@ -20,7 +20,7 @@ def test_an_answer_is_checked(language, width, looked_at, tmp_path):
     with browsing.visiting(language, width=width) as visit:
         page = visit.page
         page.goto(f"{looked_at.address}/{language}/check")
-        assert page.url.endswith(f"/{language}/study?study=check")
+        assert f"/{language}/study?" in page.url  # of the tool, or of its newest job
         page.click("#form .further > summary")
         for help, text in HELP:
             label = command_form.Field("", str, browsing.said(help, language)).says[0]
