@@ -44,7 +44,7 @@ FILES: dict[str, dict[str, str]] = TABLE["files"]  # network -> its publisher's 
 
 
 def bring_npm() -> None:
-    """Where this computer has no npm, let uv unpack one into its own cache, for this process alone."""
+    """Let uv unpack npm into its own cache, for this process alone, where this computer has none."""
     if shutil.which("npm") or not any(importlib.metadata.distributions(name="uv")):
         return
     where = "import pathlib, sys; print(pathlib.Path(sys.executable).parent)"

@@ -44,7 +44,7 @@ FLAGS = (
 )
 KEPT = Path(__file__).parent.parent / "build" / "studio"
 PATIENCE = waiting.LIMIT * 1000  # milliseconds
-LEFT = ("AbortError", "Connection errored out")  # what Gradio says of a page that is left
+LEFT = ("AbortError", "Connection errored out")  # said of a page that is left
 
 
 def said(message: str, language: str) -> str:

@@ -21,7 +21,8 @@ def test_an_answer_is_checked(language, width, looked_at, tmp_path):
         page = visit.page
         page.goto(f"{looked_at.address}/{language}/check")
         assert f"/{language}/study?" in page.url  # of the tool, or of its newest job
-        page.click("#form .further > summary")
+        for folded in page.locator("#form .further:not([open]) > summary").all():
+            folded.click()
         for help, text in HELP:
             label = command_form.Field("", str, browsing.said(help, language)).says[0]
             page.get_by_label(label, exact=True).locator("visible=true").first.fill(text)

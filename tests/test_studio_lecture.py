@@ -340,7 +340,7 @@ def test_the_studio_opens_a_course_and_keeps_a_copy(tmp_path, monkeypatch, capsy
 
 @contextmanager
 def serving(tmp_path, jobs):
-    """The lecture's pages behind the guard, without the pages of Gradio."""
+    """The lecture's pages behind the guard."""
     app, project = FastAPI(), tmp_path / "runs"
     files.add(app, project, jobs)
     for routes in (lecture_routes, page_routes):

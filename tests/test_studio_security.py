@@ -481,6 +481,8 @@ def test_bodies_are_bounded_by_route(studio, behind, monkeypatch):
     for route in (UPLOAD, PART):
         assert post(small, route, b"x" * 5000).status_code == 200
         assert post(small, route, b"x" * 5001).status_code == 413
+        typed = {**FROM_HERE, "content-type": "application/x-www-form-urlencoded"}
+        assert post(small, route, b"x" * 1001, typed).status_code == 413, "a form without files is read into memory"
         assert behind.body == b"x" * 5000
 
 

@@ -213,7 +213,7 @@ const part = document.getElementById("teach"), anew = part.cloneNode(true);
 anew.querySelector(".classes").replaceChildren();
 anew.removeAttribute("data-begun");
 part.replaceWith(anew);
-"""  # what Gradio does when it draws a part a second time
+"""  # as htmx does when it draws a part a second time
 
 
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium: apt-get install chromium")

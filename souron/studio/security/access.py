@@ -164,7 +164,8 @@ class Guard:
         return RedirectResponse(path + (f"?{query}" if query else ""), 307, headers)
 
     async def _pass(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
-        body = Body(receive, self.most_uploaded if route.sort == "upload" else MOST_BYTES)
+        typed = Headers(scope=scope).get("content-type", "").startswith("application/x-www-form-urlencoded")
+        body = Body(receive, self.most_uploaded if route.sort == "upload" and not typed else MOST_BYTES)
         length = Headers(scope=scope).get("content-length", "")
         body.check(int(length) if length.isdecimal() else 0)
         if route.sort == "call":
