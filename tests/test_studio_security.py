@@ -528,7 +528,7 @@ def test_headers_of_pages(studio, behind):
 # a real studio behind real servers
 
 
-SERVERS = {"url": {"most_uploaded": 10**6}, "shared": {"token": "s3cret", "lan": True}}
+SERVERS = {"url": {"most_uploaded": 10**7}, "shared": {"token": "s3cret", "lan": True}}
 
 
 def serve(folder: Path) -> None:
@@ -589,6 +589,14 @@ def test_a_form_and_its_file_arrive_behind_the_guard(client, served):
     assert answer.status_code == 200, answer.text
     [kept] = Path(served.place).glob("sent/*/*.csv")
     assert kept.name == 'a "b" 表.csv' and kept.read_bytes() == b"case,truth,a\n"
+
+
+def test_a_text_that_is_too_long_is_said(client):
+    """In the words of the page, whose corner shows them."""
+    sent = {"study": (None, "verdict"), "files": (None, "x" * 4_000_001)}
+    answer = client.post("/part/ja/study/start", files=sent)
+    assert answer.status_code == 400 and 'class="trouble"' in answer.text
+    assert "4 MB" in answer.text
 
 
 @pytest.mark.parametrize("name", ["../../x.csv", "/etc/passwd", "a\\b.csv", ".hidden", "..", "x" * 300 + ".csv"])

@@ -16,7 +16,6 @@ A page module names its functions, and nothing else has to know them:
 A UserError becomes status 400 and ``{"detail": HTML}``, of a part the HTML alone.
 """
 
-import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -68,10 +67,13 @@ def add(app: FastAPI, studio: Callable[[str], Studio]) -> None:
     @app.api_route("/part/{language}/{page}/{name}", methods=["GET", "POST"])
     async def part(language: str, page: str, name: str, request: Request) -> Response:
         build = function(language, page, "PARTS", name)
-        try:
-            form = await posted.received(request)
-        except OSError as error:
-            return await run_in_threadpool(_fragment, language, functools.partial(_full, error))
+        with use_language(language):
+            try:
+                form = await posted.received(request)
+            except OSError as error:
+                return _trouble(files.cannot_write(Path(upload_folder()), error))
+            except UserError as error:
+                return _trouble(error)
         return await run_in_threadpool(_fragment, language, lambda: build(studio(language), form))
 
     @app.get("/show/{language}/{page}/{name}")
@@ -80,16 +82,16 @@ def add(app: FastAPI, studio: Callable[[str], Studio]) -> None:
         return answered(language, lambda: view(studio(language), request.query_params))
 
 
-def _full(error: OSError) -> str:
-    raise files.cannot_write(Path(upload_folder()), error) from error
-
-
 def _fragment(language: str, build: Callable[[], str]) -> Response:
     with use_language(language):
         try:
             return HTMLResponse(build())
         except UserError as error:
-            return HTMLResponse(trouble(error.code, error.found, error.expected, error.fix), 400)
+            return _trouble(error)
+
+
+def _trouble(error: UserError) -> Response:
+    return HTMLResponse(trouble(error.code, error.found, error.expected, error.fix), 400)
 
 
 def function(language: str, page: str, table: str, name: str) -> Callable[..., Any]:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from souron.studio.security.paths import upload_folder
 from souron.studio.security.upload_names import can_be_kept
+from souron.utils.messages import UserError, _
 
 MOST_FILES = 1000  # of one form
 MOST_FIELDS = 2000
-MOST_TEXT = 2**20  # bytes of a field that is no file
+MOST_TEXT = 4 * 10**6  # bytes of a field that is no file
 SENT = "sent"  # the folder of files within that of uploads
 
 
@@ -51,10 +53,14 @@ def of_query(query: Mapping[str, str]) -> Posted:
 
 
 async def received(request: Request) -> Posted:
-    """Read the form of a request, or its query; files are kept among the uploads. Raises OSError."""
+    """Read the form of a request, or its query; files are kept among the uploads. Raises UserError, OSError."""
     pairs: list[tuple[str, Any]] = list(request.query_params.multi_items())
     if request.method == "POST":
-        form = await request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=MOST_TEXT)
+        try:
+            form = await request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=MOST_TEXT)
+        except HTTPException as error:
+            found = _("the request cannot be read: {why}").format(why=error.detail)
+            raise UserError("form", found, expected=_("at most {most} MB").format(most=MOST_TEXT // 10**6)) from error
         pairs += form.multi_items()
     values: dict[str, list[str]] = {}
     files: dict[str, list[Path]] = {}
