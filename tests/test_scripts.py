@@ -89,6 +89,7 @@ def answering(page, held=()):
     return routes
 
 
+@pytest.mark.slow
 @CHROMIUM
 def test_a_part_begins_once_all_of_it_is_there():
     with browsing.visiting() as visit:
@@ -104,6 +105,7 @@ def test_a_part_begins_once_all_of_it_is_there():
         assert visit.errors == []
 
 
+@pytest.mark.slow
 @CHROMIUM
 def test_a_part_says_when_it_answers_and_what_goes_wrong_at_once_is_seen():
     with browsing.visiting() as visit:

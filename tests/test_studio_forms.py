@@ -197,6 +197,18 @@ def test_a_changed_form_ends_the_estimate_before(studio, monkeypatch):
         assert second.result(waiting.LIMIT) == ""
 
 
+def test_an_estimate_ends_with_the_studio(studio, monkeypatch):
+    """Else Ctrl-C would wait for it."""
+    monkeypatch.setattr("souron.studio.jobs.job_queue.Job.launch", lambda job: job.note.update(begun=1.0))
+    monkeypatch.setattr("souron.studio.jobs.job_queue.Job.state", "running")
+    with ThreadPoolExecutor() as pool:
+        estimate = pool.submit(panel.estimate, studio, lambda: ["train", "cnn"])
+        waiting.until(lambda: studio.jobs.all())
+        studio.jobs.closing = True
+        waiting.until(estimate.done)
+    assert studio.jobs.all() == []
+
+
 # names
 
 

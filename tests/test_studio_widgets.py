@@ -8,6 +8,7 @@ from pathlib import Path
 import browsing
 import numpy as np
 import pytest
+import waiting
 from axe_playwright_python.sync_playwright import Axe
 from browsing import CHROMIUM
 from dropping import BODIES, EXAMPLES, film, pyramid, ramp
@@ -153,6 +154,7 @@ def test_what_a_reader_chose_is_read_whatever_it_is():
 EVIL = "<img src='http://evil.example/a.png' onerror='document.title=`evil`'> <b>猫"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
 @pytest.mark.parametrize("language, width", [("en", 1280), ("ja", 390)])
 def test_in_a_browser_it_is_asked_and_switches_redraw_the_answer(looked_at, tmp_path, language, width):
@@ -187,9 +189,9 @@ def test_in_a_browser_it_is_asked_and_switches_redraw_the_answer(looked_at, tmp_
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.mouse.up()
-        page.wait_for_function("document.querySelector('[name=mask]').files.length === 1")
+        waiting.until(lambda: page.evaluate("document.querySelector('[name=mask]').files.length === 1"))
         page.locator(".painted button").click()
-        page.wait_for_function("document.querySelector('[name=mask]').files.length === 0")
+        waiting.until(lambda: page.evaluate("document.querySelector('[name=mask]').files.length === 0"))
         assert page.url.endswith("/use?system=latent_diffusion")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert visit.outside == [] and "evil" not in page.title()

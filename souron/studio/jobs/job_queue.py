@@ -115,7 +115,7 @@ class Jobs:
         self.person, self.allowed, self._place = person, allowed, place
         self.worker = worker or Worker()  # not used until it is started
         self.schedule = schedule or Schedule(project.absolute() / ".studio")
-        self._closing = False
+        self.closing = False
         self._thread: threading.Thread | None = None
         ids = [path.name for path in self.folder.glob("*-*") if ID.fullmatch(path.name)]
         self._jobs = {  # by their ids, oldest first
@@ -198,21 +198,21 @@ class Jobs:
     def run(self) -> None:
         """Start the thread that starts waiting jobs."""
         if self._thread is None:
-            self._closing = False
+            self.closing = False
             self._thread = threading.Thread(target=self._serve, name="jobs", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
         """Stop starting jobs; running jobs continue."""
         if self._thread is not None:
-            self._closing = True
+            self.closing = True
             self.schedule.wake.set()
             self._thread.join()
             self._thread = None
         self.worker.close()
 
     def _serve(self) -> None:
-        while not self._closing:
+        while not self.closing:
             pause = PAUSE
             with suppress(UserError, psutil.Error):  # retried at the next poll
                 pause = PAUSE if self.advance() else REST

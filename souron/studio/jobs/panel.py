@@ -133,7 +133,7 @@ def estimate(studio: Studio, read: Callable[[], list[str]]) -> Markup:
         job = studio.jobs.start([*read(), "--forecast"], studio.language, queued=False)
     except UserError:  # the button reports errors
         return Markup()
-    while studio.find(job.id) is not None and job.state in ALIVE:
+    while studio.find(job.id) is not None and job.state in ALIVE and not studio.jobs.closing:
         time.sleep(LOOK)
     if studio.find(job.id) is None:
         return Markup()
