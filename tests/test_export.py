@@ -135,7 +135,7 @@ LEAVING = [
 @pytest.mark.parametrize("name", [*ALWAYS, *isolation.of_commit(LEAVING, 2)])
 def test_what_comes_ready_trained_leaves_as_it_comes(tmp_path, name):
     words = [sys.executable, "-m", "souron", "export", name, "format=onnx", f"out={tmp_path / 'out'}"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=waiting.LIMIT)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=4 * waiting.LIMIT)
     assert done.returncode == 0, done.stderr
     assert "tracing the network" in done.stderr and "comparing the answers" in done.stderr
     assert elsewhere.outside(tmp_path / "out" / "run.py", "--check").returncode == 0

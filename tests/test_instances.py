@@ -372,7 +372,7 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(pieces, tmp_p
 
     both = ["yolo_seg_tiny", "mask_rcnn_tiny"]
     fought = compare.compare(both, pieces, budget="32ex", seeds=1, batch=8)
-    assert "mask AP" in fought.sentence and {row.system for row in fought.rows} == set(both)
+    assert "too few" in fought.sentence and {row.system for row in fought.rows} == set(both)
 
 
 def test_masks_of_the_first_label_are_no_crowd_and_are_those_that_coco_sees():

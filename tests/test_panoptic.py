@@ -387,7 +387,7 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(pieces, tmp_p
 
     both = ["panoptic_fpn_tiny", "panoptic_fpn_small"]
     fought = compare.compare(both, pieces, budget="32ex", seeds=1, batch=8)
-    assert "PQ" in fought.sentence and {row.system for row in fought.rows} == set(both)
+    assert "too few" in fought.sentence and {row.system for row in fought.rows} == set(both)
 
 
 def test_figures_of_a_class_and_of_pictures_count_patients():

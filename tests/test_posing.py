@@ -387,7 +387,7 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(bars, tmp_pat
 
     both = ["keypoint_rcnn_tiny", "yolo_pose_tiny"]
     fought = compare.compare(both, bars, budget="32ex", seeds=1, batch=8)
-    assert "OKS AP" in fought.sentence and {row.system for row in fought.rows} == set(both)
+    assert "too few" in fought.sentence and {row.system for row in fought.rows} == set(both)
     assert "side_by_side" in (fought.folder / "report.html").read_text(encoding="utf-8")
 
 
