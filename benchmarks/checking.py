@@ -24,13 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
+from souron.actions.check import passages, verdicts
 from souron.blocks.sentences import SentenceEncoder
 from souron.data import load
 from souron.evaluation.claims import changes, comparison, judges, words
 from souron.evaluation.claims.comparison import FEATURES
 from souron.kinds.text import Text
 from souron.stats import intervals
-from souron.studies.check import passages, verdicts
 
 NOTES = Path(__file__).with_suffix(".json")
 PARTS = ("measure", "learn", "manuals", "notes", "translations")

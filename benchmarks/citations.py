@@ -23,9 +23,9 @@ from pathlib import Path
 
 from printing import HERE, table
 
+from souron.actions.references import findings, library
+from souron.actions.references.identifiers import TITLES
 from souron.stats.intervals import proportion_interval
-from souron.studies.references import findings, library
-from souron.studies.references.identifiers import TITLES
 
 REAL = HERE / "references.txt"
 

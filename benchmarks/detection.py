@@ -27,6 +27,7 @@ import torch
 import torchvision
 
 from souron import registry
+from souron.actions.watch import video as videos
 from souron.blocks.fusing import fused
 from souron.cli import console
 from souron.data import load
@@ -36,7 +37,6 @@ from souron.data.targets.instances import Instances, packed
 from souron.kinds.boxes import Boxes
 from souron.model import Model
 from souron.runs import compare
-from souron.studies.watch import video as videos
 from souron.tasks.detect import Spec
 from souron.training.loop import Run
 from souron.training.trainer import autocast

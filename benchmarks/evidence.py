@@ -53,13 +53,13 @@ import _claims
 import numpy as np
 from scipy.special import expit, ndtr, softmax
 
+from souron.actions.verdict import verdict
 from souron.data.predictions import Predictions
 from souron.evaluation.method_verdict import ACCURACY, AUC, judged, metrics
 from souron.metrics import abstention, conformal, froc, net_benefit
 from souron.metrics.risk_calibration import NAMES, risk_calibration
 from souron.stats import logistic
 from souron.stats.readers import hillis
-from souron.studies.verdict import verdict
 
 PATIENTS = (60, 200, 1000)
 POPULATION = 400_000  # patients, whose net benefits are taken for the true ones

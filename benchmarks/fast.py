@@ -178,10 +178,10 @@ def video(folder: Path) -> list[list[str]]:
     """
     import numpy as np
 
+    from souron.actions import watch
     from souron.kinds.codecs import moving
     from souron.kinds.picture import Picture
     from souron.model import Model
-    from souron.studies import watch
 
     film = folder / "film.mp4"
     generator = np.random.default_rng(0)

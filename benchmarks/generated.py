@@ -25,13 +25,13 @@ import torch
 from PIL import Image
 from printing import table
 
+from souron.actions import generated
+from souron.actions.generated import image_sources, record
+from souron.actions.generated.image_sources import Source
 from souron.evaluation import generated_detector
 from souron.evaluation.generated_detector import CHANGES
 from souron.evaluation.generators import embedding
 from souron.kinds.codecs import credentials, provenance
-from souron.studies import generated
-from souron.studies.generated import image_sources, record
-from souron.studies.generated.image_sources import Source
 from souron.utils import hardware
 from souron.utils.files import read_tensors, write_tensors
 

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from printing import say, table, watched, where
 
+from souron.actions.improper import Improper
+from souron.actions.improper import record as report
 from souron.data.composing.language import manners
 from souron.evaluation.harmful import classifiers, corpus, lexicon
 from souron.evaluation.harmful.judges import Judge, flags_of, record, record_of
 from souron.stats.intervals import proportion_interval
-from souron.studies.improper import Improper
-from souron.studies.improper import record as report
 
 HAND = Path(__file__).parents[1] / "tests" / "manner_answers.py"
 

@@ -23,15 +23,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron import registry
+from souron.actions import memorisation
+from souron.actions.memorisation import distances, record
+from souron.actions.memorisation.distances import Change, Nearest, Space
+from souron.actions.memorisation.record import MemorisationRecord, Result
 from souron.data import load, splits
 from souron.data.dataset import Dataset
 from souron.evaluation.generators import embedding
 from souron.evaluation.generators.sampling import Sample
 from souron.kinds.codecs.image import as_image
-from souron.studies import memorisation
-from souron.studies.memorisation import distances, record
-from souron.studies.memorisation.distances import Change, Nearest, Space
-from souron.studies.memorisation.record import MemorisationRecord, Result
 from souron.training.budget import Budget
 from souron.training.trainer import Trainer
 

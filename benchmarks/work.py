@@ -24,9 +24,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
+from souron.actions.work import exposure, raters, tables
 from souron.blocks.sentences import SentenceEncoder
 from souron.stats.agreement import agreement
-from souron.studies.work import exposure, raters, tables
 from souron.utils.messages import use_language
 
 LABELS = np.array(tables.LABELS)

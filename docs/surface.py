@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from souron.actions.surface import BONE
 from souron.data.sets import head_ct
 from souron.kinds.graphics import isosurface
 from souron.report import viewer
-from souron.studies.surface import BONE
 from souron.utils import files
 
 IMAGE = Path(__file__).parent / "_static" / "head-ct.png"

@@ -1,10 +1,10 @@
 """Name -> file -> class. There is no list to edit: a file in ``systems/`` is a system, a file in
 ``tasks/`` a task, a file in ``report/sections/`` a task's part of the reports, a file or folder in
-``studies/`` a study.
+``actions/`` an action.
 
 ``resnet`` is the file ``systems/classify/resnet.py`` at its size ``small``; ``resnet152`` and
 ``yolo_n`` name a size too, and so does a name of torchvision's: ``fasterrcnn_resnet50_fpn``. What a
-table or a help text shows of a system, a task or a study is read from its source without importing
+table or a help text shows of a system, a task or an action is read from its source without importing
 it, so that ``souron list`` does not wait for torch.
 """
 
@@ -71,8 +71,8 @@ class TaskEntry:
 
 
 @dataclass(frozen=True)
-class StudyEntry:
-    """A study as its file describes it."""
+class ActionEntry:
+    """An action as its file describes it."""
 
     name: str
     kind: str  # the name of its class
@@ -82,7 +82,7 @@ class StudyEntry:
     given: Given
     options: tuple[Option, ...]
     file: Path
-    within: str = ""  # a command that takes the study's name as its first word, too
+    within: str = ""  # a command that takes the action's name as its first word, too
     lookup: bool = False  # its command writes only where ``project`` or ``open`` asks for files
     texts: bool = False  # what is given are texts
     brief: bool = False  # it takes seconds
@@ -165,43 +165,43 @@ def describe_task(file: Path) -> TaskEntry:
         raise _wrong("Task", file, own.lineno, str(error), _("plain values")) from error
 
 
-def study_files() -> dict[str, Path]:
-    """The file of every study, by name: ``studies/NAME.py``, or ``studies/NAME/__init__.py``."""
+def action_files() -> dict[str, Path]:
+    """The file of every action, by name: ``actions/NAME.py``, or ``actions/NAME/__init__.py``."""
     files = [
         file
-        for folder in package_folders("studies")
+        for folder in package_folders("actions")
         for file in sorted([*folder.glob("*.py"), *folder.glob("*/__init__.py")])
     ]
     named = {file.parent.name if file.stem == "__init__" else file.stem: file for file in files}
     return {name: file for name, file in sorted(named.items()) if not name.startswith("_")}
 
 
-def studies() -> dict[str, StudyEntry]:
-    """Every study, by name. Imports nothing of them."""
-    return {name: study(name) for name in study_files()}
+def actions() -> dict[str, ActionEntry]:
+    """Every action, by name. Imports nothing of them."""
+    return {name: action(name) for name in action_files()}
 
 
-def study(name: str) -> StudyEntry:
-    """The study of that name, as its file describes it. Raises UserError."""
-    file = study_files()[name]
-    return _described_study(name, file, file.stat().st_mtime_ns)
+def action(name: str) -> ActionEntry:
+    """The action of that name, as its file describes it. Raises UserError."""
+    file = action_files()[name]
+    return _described_action(name, file, file.stat().st_mtime_ns)
 
 
-MORE_OF_A_STUDY = ("within", "lookup", "texts", "brief", "page", "of_tasks", "reads_only")  # what it need not say
+MORE_OF_AN_ACTION = ("within", "lookup", "texts", "brief", "page", "of_tasks", "reads_only")  # what it need not say
 
 
 @lru_cache
-def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
-    """The study in a file as it was ``changed`` last, in nanoseconds."""
+def _described_action(name: str, file: Path, changed: int) -> ActionEntry:
+    """The action in a file as it was ``changed`` last, in nanoseconds."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    own = _class_of("Study", tree, file)
+    own = _class_of("Action", tree, file)
     values = _assigned(own)
-    _check_class("Study", own, ("title", "examples", "group", "given", "run"), file)
+    _check_class("Action", own, ("title", "examples", "group", "given", "run"), file)
     for record in _classes(tree, "Record"):
         _check_class("Record", record, _abstract("Record"), file)
     further = task_options() if "of_tasks" in values else []
     try:
-        return StudyEntry(
+        return ActionEntry(
             name=name,
             kind=own.name,
             title=_literal(values["title"]),
@@ -210,15 +210,15 @@ def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
             given=_literal(values["given"]),
             options=(*_options(tree), *further),
             file=file,
-            **{name: _literal(values[name]) for name in MORE_OF_A_STUDY if name in values},
+            **{name: _literal(values[name]) for name in MORE_OF_AN_ACTION if name in values},
         )
     except (ValueError, TypeError) as error:
-        raise _wrong("Study", file, own.lineno, str(error), _("plain values")) from error
+        raise _wrong("Action", file, own.lineno, str(error), _("plain values")) from error
 
 
-def load_study(name: str) -> Any:
-    """The class of the study of that name. Imports what it needs."""
-    return getattr(importlib.import_module(f"souron.studies.{name}"), study(name).kind)
+def load_action(name: str) -> Any:
+    """The class of the action of that name. Imports what it needs."""
+    return getattr(importlib.import_module(f"souron.actions.{name}"), action(name).kind)
 
 
 def _check_formats(file: Path, node: ast.expr | None) -> None:
@@ -262,7 +262,7 @@ def _check_class(base: str, own: ast.ClassDef, needed: Sequence[str], file: Path
             raise _wrong(base, file, method.lineno, found, expected)
 
 
-CONTRACTS = {"Task": "task", "Study": "study", "Record": "study"}  # class -> its file in the root
+CONTRACTS = {"Task": "task", "Action": "action", "Record": "action"}  # class -> its file in the root
 
 
 @lru_cache
@@ -286,7 +286,7 @@ def _parameters(function: ast.FunctionDef) -> list[str]:
 
 
 def _wrong(base: str, file: Path, line: int, found: str, expected: str) -> UserError:
-    see = {"task": _('see "Add a task" in CONTRIBUTING.md'), "study": _('see "Add a study" in CONTRIBUTING.md')}
+    see = {"task": _('see "Add a task" in CONTRIBUTING.md'), "action": _('see "Add an action" in CONTRIBUTING.md')}
     return UserError(
         f"{CONTRACTS[base]} file",
         _("{file}, line {line}: {found}").format(file=file, line=line, found=found),

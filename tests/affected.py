@@ -33,7 +33,7 @@ UNKNOWN, SLOW = 0.2, 3.0  # seconds of a test that was never timed here, and of 
 NAMED = {  # folders whose files are found by name -> how a test walks through all of them
     "souron/systems": r"registry\.entries\(",
     "souron/tasks": r"registry\.(entries|tasks)\(",
-    "souron/studies": r"registry\.studies\(",
+    "souron/actions": r"registry\.studies\(",
     "souron/report/sections": r"registry\.(entries|tasks)\(",
     "souron/data/sets": r"load\.names\(",
     "souron/data/formats": r"\bFORMATS\b",

@@ -270,7 +270,7 @@ def forget() -> None:
         registry.metrics,
         registry.load_task,
         registry.tasks_of_formats,
-        registry._described_study,
+        registry._described_action,
         load.names,
         target.kinds,
         interactive.names,

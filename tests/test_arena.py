@@ -11,6 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 
 from souron import registry
+from souron.actions.arena import contest as arena
+from souron.actions.arena import votes
+from souron.actions.arena.contest import Rival
+from souron.actions.arena.votes import Answer, Settings, Vote
 from souron.cli import main
 from souron.data.language.tokenizer import Tokenizer
 from souron.evaluation.language.answer_judge import Comparer
@@ -18,10 +22,6 @@ from souron.evaluation.language.conversation import Voice
 from souron.evaluation.language.text_generation import Sampling
 from souron.stats import bradley_terry
 from souron.stats.agreement import agreement
-from souron.studies.arena import contest as arena
-from souron.studies.arena import votes
-from souron.studies.arena.contest import Rival
-from souron.studies.arena.votes import Answer, Settings, Vote
 from souron.utils.messages import UserError
 
 QUESTIONS = [f"What is {number}?" for number in range(40)]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from souron.actions.ask.reading import Reading, Seen
 from souron.cli import main
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import Text
-from souron.studies.ask.reading import Reading, Seen
 from souron.studio import naming
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import read as read_page

@@ -9,15 +9,15 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from souron.actions import generated
+from souron.actions.generated import image_sources
+from souron.actions.generated import measures as generated_measures
+from souron.actions.generated.image_sources import Source
+from souron.actions.generated.record import Audit
 from souron.cli import main
 from souron.evaluation import generated_detector
 from souron.evaluation.generated_detector import Pipeline
 from souron.kinds.codecs import provenance
-from souron.studies import generated
-from souron.studies.generated import image_sources
-from souron.studies.generated import measures as generated_measures
-from souron.studies.generated.image_sources import Source
-from souron.studies.generated.record import Audit
 from souron.utils.messages import UserError
 
 SIDE = 32

@@ -17,6 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron import registry
+from souron.actions import memorisation
+from souron.actions.memorisation import distances, record
+from souron.actions.memorisation.distances import Change, Nearest, Space, pixels
+from souron.actions.memorisation.record import MemorisationRecord, Result
 from souron.cli import main
 from souron.data import splits
 from souron.data.dataset import Dataset
@@ -24,10 +28,6 @@ from souron.evaluation.generators import sampling
 from souron.hub import zoo
 from souron.kinds.codecs.image import as_image
 from souron.runs import train
-from souron.studies import memorisation
-from souron.studies.memorisation import distances, record
-from souron.studies.memorisation.distances import Change, Nearest, Space, pixels
-from souron.studies.memorisation.record import MemorisationRecord, Result
 from souron.tasks.generate import Generator
 from souron.training.loop import Run
 from souron.utils.messages import UserError

@@ -10,11 +10,11 @@ import pytest
 from scipy.special import expit, logit
 
 import souron
+from souron.actions.calibration import calibration, validation
 from souron.cli import main
 from souron.metrics import recalibration, risk_calibration
 from souron.runs import train
 from souron.stats import logistic
-from souron.studies.calibration import calibration, validation
 from souron.utils.messages import UserError
 
 STORED = Path(__file__).parent / "stored" / "calibration"

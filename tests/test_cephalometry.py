@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from souron.actions import cephalometry
+from souron.actions.cephalometry import measures
+from souron.actions.cephalometry.measures import Error, Norm
 from souron.cli import main
 from souron.data.composing.phantoms import cephalograms
 from souron.data.composing.phantoms.heads import LANDMARKS
 from souron.evaluation.vision.keypoints import KeypointResult
-from souron.studies import cephalometry
-from souron.studies.cephalometry import measures
-from souron.studies.cephalometry.measures import Error, Norm
 from souron.utils.messages import UserError
 
 # a head that looks to the right; x and y in pixels, y downwards

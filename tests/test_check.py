@@ -13,6 +13,7 @@ import test_serving as serving
 import waiting
 
 from souron import model
+from souron.actions.check import faithfulness, page, passages, self_consistency
 from souron.cli import main
 from souron.evaluation.claims import changes, comparison, judges, quantities
 from souron.evaluation.language.text_generation import Sampling
@@ -22,7 +23,6 @@ from souron.serve import access
 from souron.serve.api import Gate
 from souron.serve.service import Service
 from souron.serve.uploads import Limits
-from souron.studies.check import faithfulness, page, passages, self_consistency
 from souron.utils.messages import UserError
 
 WARD = (

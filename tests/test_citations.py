@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import waiting
 
+from souron.actions.references import library
+from souron.actions.references.findings import check, counts
+from souron.actions.references.identifiers import find, identify
+from souron.actions.references.record import ReferencesRecord
 from souron.cli.main import run
 from souron.hub import references
 from souron.report import page
-from souron.studies.references import library
-from souron.studies.references.findings import check, counts
-from souron.studies.references.identifiers import find, identify
-from souron.studies.references.record import ReferencesRecord
 from souron.utils.messages import UserError
 
 TODAY = date(2026, 11, 27)

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from souron import registry
+from souron.actions.reporting import source
+from souron.actions.verdict import runs as verdict_runs
 from souron.cli import console, predict
 from souron.cli import data as cli_data
 from souron.data import check, load
@@ -23,8 +25,6 @@ from souron.metrics.ranking import Ranking
 from souron.report import answering, report
 from souron.report import run as run_page
 from souron.stats.records import Row
-from souron.studies.reporting import source
-from souron.studies.verdict import runs as verdict_runs
 from souron.studio.runs import export, run_list
 from souron.utils import files
 from souron.utils.messages import UserError, use_language

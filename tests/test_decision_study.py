@@ -11,14 +11,14 @@ import pandas
 import pytest
 from browsing import CHROMIUM, visiting
 
+from souron.actions import decision as study
+from souron.actions.decision import sliders
 from souron.cli import main
 from souron.data.prediction_table import sheet_of
 from souron.data.predictions import Asked, predictions
 from souron.evaluation import decision_curves
 from souron.metrics import classification, net_benefit
 from souron.stats import intervals
-from souron.studies import decision as study
-from souron.studies.decision import sliders
 from souron.utils.messages import UserError
 
 THRESHOLDS = [0.01, 0.05, 0.1, 0.2, 0.35]

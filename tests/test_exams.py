@@ -13,6 +13,8 @@ import torch
 from shapes import asked
 
 from souron import registry
+from souron.actions import exam
+from souron.actions.exam import overlap
 from souron.cli import main
 from souron.data import load
 from souron.data.dataset import ListColumn
@@ -23,8 +25,6 @@ from souron.evaluation.language import exams
 from souron.evaluation.language.likelihood import log_likelihoods
 from souron.kinds.question import Question
 from souron.runs import compare, train
-from souron.studies import exam
-from souron.studies.exam import overlap
 from souron.systems.choose import likelihood, longest, nearest
 from souron.tasks.choose import Chooser, Item, check_questions
 from souron.training.loop import Run

@@ -13,14 +13,14 @@ from torch import nn
 
 import souron
 from souron import registry
+from souron.actions.references import identifiers
+from souron.actions.watch.tracking import Tracker
+from souron.actions.work.exposure import exposure
+from souron.actions.work.tables import Task
 from souron.data.language import page_grammar, web_pages
 from souron.data.language.web_pages import Part
 from souron.kinds.picture import Picture
 from souron.lecture import exercises, rows
-from souron.studies.references import identifiers
-from souron.studies.watch.tracking import Tracker
-from souron.studies.work.exposure import exposure
-from souron.studies.work.tables import Task
 from souron.tasks.classify import Spec
 from souron.tasks.complete import Batch, LanguageModel
 

@@ -10,12 +10,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from souron import registry
+from souron.actions import exercises as study
+from souron.actions.exercises import Exercises
 from souron.cli import main
 from souron.kinds.text import Text
 from souron.lecture import exercises, rows
 from souron.stats.intervals import interval, proportion_interval
-from souron.studies import exercises as study
-from souron.studies.exercises import Exercises
 from souron.studio import layout, page_routes
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import exercises as page
@@ -254,4 +254,4 @@ def test_the_page_stands_in_the_place_teach_and_its_form_links_to_it(tmp_path):
         body = page.body(studio, {})
     assert "/static/exercises.js" in body and "souron exercises" in body
     assert "exercises" in next(place for place in layout.places() if place.name == "teach").pages
-    assert registry.study("exercises").page == "exercises"
+    assert registry.action("exercises").page == "exercises"

@@ -15,6 +15,8 @@ from PIL import Image
 from sklearn import model_selection
 
 from souron import registry
+from souron.actions.external import advice, sides
+from souron.actions.external.advice import advise
 from souron.cli import main
 from souron.data.dataset import Dataset
 from souron.evaluation import external
@@ -22,8 +24,6 @@ from souron.metrics import classification
 from souron.runs import evaluate, train
 from souron.stats import intervals, label_shift, two_samples
 from souron.stats.records import Measure
-from souron.studies.external import advice, sides
-from souron.studies.external.advice import advise
 from souron.utils import files
 from souron.utils.messages import UserError
 
@@ -342,7 +342,7 @@ def same(one, other):
 
 def external_record(hospitals, data, **options):
     root, folder = hospitals
-    study = registry.load_study("external")(writes=False)
+    study = registry.load_action("external")(writes=False)
     return study.result(str(folder), data=str(root / data), **options)
 
 
@@ -450,13 +450,13 @@ def test_what_cannot_be_compared_is_refused_as_before(hospitals, tmp_path, conte
     if content == "own":
         data.write_text((root / "own/labels.csv").read_text("utf-8"), "utf-8")
     with pytest.raises(UserError) as caught:
-        registry.load_study("external")(writes=False).result(str(folder), data=str(data))
+        registry.load_action("external")(writes=False).result(str(folder), data=str(data))
     assert caught.value.code == code
 
 
 def test_the_runs_own_data_and_no_data_are_refused(hospitals):
     root, folder = hospitals
-    study = registry.load_study("external")(writes=False)
+    study = registry.load_action("external")(writes=False)
     with pytest.raises(UserError, match="data= is missing"):
         study.result(str(folder))
     with pytest.raises(UserError, match="own data"):
@@ -591,7 +591,7 @@ def test_a_new_head_is_tried_by_patients_and_follows_the_seed(monkeypatch):
 @pytest.fixture
 def compared(monkeypatch, tmp_path):
     """A study of the same cases on both sides, and what was drawn for it with which seed."""
-    from souron.studies import external as study
+    from souron.actions import external as study
 
     cases, rows = two_classes()
     cases = replace(cases, columns={"site": ["north", "south"] * 40})

@@ -21,6 +21,7 @@ import torch
 import waiting
 from test_engines import HERE, cluster_of_dask, environment, running
 
+from souron.actions.tune import prepared as tune_prepared
 from souron.cli import main
 from souron.data.load import load
 from souron.engines import engine
@@ -31,7 +32,6 @@ from souron.runs.elsewhere.machines import Machine, machines
 from souron.runs.elsewhere.rounds import Agreement
 from souron.runs.events import result
 from souron.runs.train import train, training
-from souron.studies.tune import prepared as tune_prepared
 from souron.training.budget import Budget
 from souron.utils.messages import UserError
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from test_arena import Parrot
 
+from souron.actions.arena import contest, votes
+from souron.actions.arena.contest import Rival
+from souron.actions.exam import Exam
+from souron.actions.generated import Generated
 from souron.cli import main
 from souron.hub import zoo
 from souron.runs.elsewhere import workers
 from souron.runs.elsewhere.rounds import Agreement
-from souron.studies.arena import contest, votes
-from souron.studies.arena.contest import Rival
-from souron.studies.exam import Exam
-from souron.studies.generated import Generated
 from souron.utils.messages import UserError
 
 pytestmark = pytest.mark.skipif(zoo.root() is None, reason="the ready-trained systems are not installed")
@@ -208,7 +208,7 @@ def test_generators_on_an_engine_draw_the_images_of_one_computer(tmp_path):
 
 
 def test_generators_that_arrive_in_another_order_keep_their_names(backwards):
-    from souron.studies import generated
+    from souron.actions import generated
 
     options = generated.Options(n=20, on="anywhere")
     events, found = generated.sources(["gan", "vae"], options), None

@@ -9,6 +9,8 @@ import pytest
 import talking
 
 import souron
+from souron.actions import improper as audit
+from souron.actions.improper import prompts
 from souron.cli import main
 from souron.evaluation.harmful import classifiers, corpus, filters, judges
 from souron.evaluation.harmful.judges import Judge
@@ -17,8 +19,6 @@ from souron.evaluation.language.conversation import Conversation
 from souron.evaluation.language.text_generation import Written
 from souron.hub import bundle, fetch
 from souron.kinds.chat import Turn
-from souron.studies import improper as audit
-from souron.studies.improper import prompts
 from souron.utils.messages import UserError
 
 STORED = Path(__file__).parent / "stored/improper/gpt"

@@ -33,7 +33,7 @@ def test_a_row_names_what_exists(row):
     assert set(row.training) <= set(command_form.fields(train.train))
     if row.docs:
         assert (DOCS / f"{row.docs}.md").is_file(), row.docs
-    assert set(row.pages) <= {*PAGES, *registry.study_files()}
+    assert set(row.pages) <= {*PAGES, *registry.action_files()}
 
 
 @pytest.mark.parametrize("row", rows.rows().values(), ids=lambda row: row.id)

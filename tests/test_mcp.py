@@ -26,7 +26,7 @@ ASKS_OR_TRAINS = {"arena", "exam", "exercises", "generated", "improper", "memori
 
 
 def test_what_trains_asks_or_lets_a_model_write_is_no_tool():
-    assert set(registry.studies()) - set(TOOLS) == ASKS_OR_TRAINS
+    assert set(registry.actions()) - set(TOOLS) == ASKS_OR_TRAINS
 
 
 @pytest.mark.parametrize("name", sorted(TOOLS))

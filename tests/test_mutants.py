@@ -49,7 +49,7 @@ def test_each_system_task_and_study_has_mutants():
     wanted = [
         *registry.entries(),
         *(f"task_{name}" for name in registry.tasks()),
-        *(f"study_{name}" for name in {*STUDIES, *registry.study_files()}),
+        *(f"study_{name}" for name in {*STUDIES, *registry.action_files()}),
     ]
     assert not [name for name in wanted if count[name] < LEAST]
 

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from souron import model as models_api
+from souron.actions.tokens import cutters
 from souron.cli import main
 from souron.hub import names, packages, zoo
 from souron.runs import folder as run_folder
 from souron.runs import loading, train
-from souron.studies.tokens import cutters
 from souron.utils.messages import UserError
 
 

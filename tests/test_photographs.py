@@ -12,13 +12,13 @@ import torch
 from PIL import Image, ImageDraw
 
 from souron import model
+from souron.actions import watch
 from souron.evaluation import photographs
 from souron.exports import export
 from souron.hub import weights
 from souron.kinds.finding import standing
 from souron.kinds.picture import Picture
 from souron.serve import predictors
-from souron.studies import watch
 
 SCIKIT_IMAGE, SCIKIT_LEARN = (Path(package.__file__).parent for package in (skimage, sklearn))
 PHOTOGRAPHS = (

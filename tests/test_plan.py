@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from souron.actions.plan import PlanStudy, pilot, questions
 from souron.cli import main
 from souron.stats import sample_size
 from souron.stats.intervals import proportion_interval
 from souron.stats.sample_size import LinearPredictor
-from souron.studies.plan import PlanStudy, pilot, questions
 from souron.utils.messages import UserError, use_language
 
 
@@ -268,7 +268,7 @@ def test_only_what_has_an_effect_is_an_assumption():
 def test_every_option_is_one_of_a_question():
     from dataclasses import fields
 
-    from souron.studies.plan import Options
+    from souron.actions.plan import Options
 
     known = {name for one in questions.QUESTIONS.values() for name in one.defaults} | questions.COMMON.keys()
     assert {one.name for one in fields(Options)} == known | {"question"}

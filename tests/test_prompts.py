@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 from shapes import captioned as captioned_shapes
 
+from souron.actions.memorisation import Memorisation
 from souron.cli import main
 from souron.evaluation.generators import prompt_adherence
 from souron.evaluation.record import DrawnRecord
 from souron.kinds.codecs import provenance
 from souron.runs import events as runs_events
 from souron.runs import generate, train
-from souron.studies.memorisation import Memorisation
 from souron.utils.messages import UserError
 
 PROMPT = "a red coin on the left, on sand"

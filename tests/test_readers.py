@@ -18,12 +18,12 @@ import pytest
 from judged import ranked
 from scipy.special import ndtr, stdtrit
 
+from souron.actions.verdict import verdict
 from souron.cli import main
 from souron.evaluation import method_verdict
 from souron.metrics.classification import auc_scores
 from souron.stats import readers
 from souron.stats.verdict import cases_needed, corrected
-from souron.studies.verdict import verdict
 from souron.utils.messages import UserError
 
 STORED = Path(__file__).parent / "stored" / "readers"

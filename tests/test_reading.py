@@ -19,6 +19,7 @@ from shapes import published
 
 import souron
 from souron import registry
+from souron.actions import ask as ask_study
 from souron.cli import main
 from souron.data.language.retrieval import Search, Shelf, places
 from souron.data.language.sentences import LONGEST, sentences
@@ -32,7 +33,6 @@ from souron.kinds.text import Text
 from souron.metrics import retrieval
 from souron.report.sections import retrieve as section
 from souron.runs import documents, passage_index, train
-from souron.studies import ask as ask_study
 from souron.tasks.retrieve import Batch, missing_numbers, overlapping
 from souron.training.loop import Run
 from souron.utils.messages import UserError

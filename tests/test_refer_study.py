@@ -12,12 +12,12 @@ from PIL import Image
 from scipy.special import softmax
 from sklearn.datasets import load_digits
 
+from souron.actions.refer import ReferStudy
 from souron.cli import main
 from souron.data.predictions import Asked
 from souron.evaluation import referral, run_predictions
 from souron.metrics import abstention, conformal
 from souron.runs import train
-from souron.studies.refer import ReferStudy
 from souron.utils.messages import UserError
 
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from docx import Document
 
+from souron.actions.reporting import ReportingStudy, guidelines, source
+from souron.actions.reporting.facts import FACTS
 from souron.cli import main
-from souron.studies.reporting import ReportingStudy, guidelines, source
-from souron.studies.reporting.facts import FACTS
 from souron.utils.messages import UserError, use_language
 
 STORED = Path(__file__).parent / "stored"

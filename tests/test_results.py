@@ -20,11 +20,11 @@ from fastapi.testclient import TestClient
 from judged import judge
 from PIL import Image
 
+from souron.actions.verdict import runs as verdict_runs
 from souron.cli.main import run as souron
 from souron.runs import evaluate, train
 from souron.runs import folder as run_folder
 from souron.stats import verdict
-from souron.studies.verdict import runs as verdict_runs
 from souron.studio import files, page_routes
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import runs

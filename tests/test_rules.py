@@ -181,7 +181,7 @@ OF_STUDIES = re.compile(r"\bsouron\.studies\.(\w+)")
 def studies_named(file: Path) -> set[str]:
     """The studies that a file imports, loads, writes about, or is the page of."""
     found = {name for module in imports(file, True) for name in OF_STUDIES.findall(module)} | facts(file).studies
-    page = file.parent == HOUSE / "studio" / "pages" and file.stem in registry.study_files()
+    page = file.parent == HOUSE / "studio" / "pages" and file.stem in registry.action_files()
     return found | ({file.stem} if page else set())
 
 
@@ -191,7 +191,7 @@ def studies_in(nodes: list[ast.AST]) -> set[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found |= set(OF_STUDIES.findall(node.value))
         called = getattr(node, "func", None) if isinstance(node, ast.Call) else None
-        if getattr(called, "attr", getattr(called, "id", "")) in ("load_study", "study"):
+        if getattr(called, "attr", getattr(called, "id", "")) in ("load_action", "study"):
             found |= {name for word in node.args for name in names_in(word, {})}
     return found
 
@@ -201,7 +201,7 @@ def test_no_interface_names_a_study_but_its_special_face():
         (name_of(file), study)
         for file in FILES
         if file.relative_to(HOUSE).parts[0] in ("cli", "studio", "serve")
-        for study in studies_named(file) & set(registry.study_files())
+        for study in studies_named(file) & set(registry.action_files())
     }
     assert found == set(FACES)
 

@@ -471,7 +471,7 @@ def test_the_pages_load_nothing_and_speak_both_languages(serving):
 def test_openapi_describes_what_there_is(serving):
     _service, app = serving()
     schema = send(app, "GET", "/openapi.json").json()
-    studies = {f"/studies/{one.name}" for one in registry.studies().values() if one.texts}
+    studies = {f"/studies/{one.name}" for one in registry.actions().values() if one.texts}
     assert set(schema["paths"]) == {"/predict", "/health"} | studies and studies
     post = schema["paths"]["/predict"]["post"]
     assert set(post["requestBody"]["content"]) == {"multipart/form-data", "application/json"}

@@ -10,9 +10,9 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from souron.actions import skill
+from souron.actions.skill import FIGURES, Scored
 from souron.cli import main
-from souron.studies import skill
-from souron.studies.skill import FIGURES, Scored
 from souron.utils.messages import UserError
 
 

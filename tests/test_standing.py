@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 from souron import registry
+from souron.actions.cephalometry.record import Analysis
+from souron.actions.watch.record import WatchRecord
 from souron.cli import answers as cli_answers
 from souron.cli import console
 from souron.cli import predict as cli_predict
@@ -32,8 +34,6 @@ from souron.pipelines import answer_lines, default_system
 from souron.report import labelled
 from souron.runs.tiles import TilesRecord
 from souron.serve import predictors
-from souron.studies.cephalometry.record import Analysis
-from souron.studies.watch.record import WatchRecord
 from souron.studio import answers as studio_answers
 from souron.studio import model_cache, volume_pages
 from souron.studio.any_file import answering, films, live_camera

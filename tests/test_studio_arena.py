@@ -9,8 +9,8 @@ import pytest
 import waiting
 from browsing import keep, said
 
-from souron.studies.arena import contest, votes
-from souron.studies.arena.votes import Answer
+from souron.actions.arena import contest, votes
+from souron.actions.arena.votes import Answer
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import arena
 from souron.studio.security.paths import Roots
@@ -21,8 +21,8 @@ from souron.utils.messages import UserError
 seen = pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
 CODE = """
 from souron.cli import main
-from souron.studies.arena import contest
-from souron.studies.arena.votes import Answer
+from souron.actions.arena import contest
+from souron.actions.arena.votes import Answer
 
 
 class Parrot:

@@ -139,7 +139,7 @@ def test_the_form_says_what_may_be_written_there(studio, guest):
 
 
 def test_the_tools_of_a_guest_have_no_field_for_an_engine(guest, studio):
-    entry = next(one for one in registry.studies().values() if any(option.name == "on" for option in one.options))
+    entry = next(one for one in registry.actions().values() if any(option.name == "on" for option in one.options))
     assert "on" not in study.Form(guest, entry).fields
     fields = study.Form(studio, entry).fields
     assert "on" in fields and "resume" not in fields
@@ -154,7 +154,7 @@ def test_a_forecast_that_is_refused_is_none(guest, studio, monkeypatch):
 
 
 def test_only_the_owner_names_an_engine(guest, studio):
-    verbs = ("compare", "predict", *registry.study_files())
+    verbs = ("compare", "predict", *registry.action_files())
     ways = (["on=processes:2"], ["--on=slurm"], ["--on", "slurm"], ["--data", "--", "--on=dask://10.0.0.1:8786"])
     for verb in verbs:
         for way in ways:

@@ -15,13 +15,13 @@ from browsing import CHROMIUM, visiting
 from PIL import Image
 from scanning import CENTRE, RADII, scan
 
+from souron.actions import surface as study
 from souron.cli import main
 from souron.data import load
 from souron.data.sets import head_ct
 from souron.kinds.mesh import Mesh
 from souron.kinds.volume import Volume
 from souron.report import viewer as report
-from souron.studies import surface as study
 from souron.utils import plotting
 from souron.utils.messages import UserError
 

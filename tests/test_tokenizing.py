@@ -16,12 +16,12 @@ from shapes import sentences
 from tokenizers import models, pre_tokenizers, trainers
 
 from souron import registry
+from souron.actions.tokens.bits import bits, cut
 from souron.cli import main
 from souron.kinds.text import Text
 from souron.kinds.tokens import Piece, Tokens, single_bytes
 from souron.metrics import tokens as metric
 from souron.runs import folder
-from souron.studies.tokens.bits import bits, cut
 from souron.systems.tokenize import bpe, letters, unigram
 from souron.tasks.tokenize import Batch, Spec, word_counts, words
 from souron.training.loop import Run

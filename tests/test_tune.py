@@ -13,12 +13,12 @@ import pytest
 from interrupting import stop_after
 
 from souron import registry
+from souron.actions import tune
+from souron.actions.tune import JOURNAL, Among, Journal, Range, Search, Trial, Tune, Tuned, read_space
 from souron.cli import main
 from souron.runs import options as run_options
 from souron.runs.compare import Comparison
 from souron.runs.events import Event, Interrupted
-from souron.studies import tune
-from souron.studies.tune import JOURNAL, Among, Journal, Range, Search, Trial, Tune, Tuned, read_space
 from souron.utils.messages import UserError
 
 optuna = pytest.importorskip("optuna")
@@ -229,7 +229,7 @@ def test_a_resumed_search_is_that_of_an_undisturbed_one(stop, at_once, monkeypat
 
 def test_a_killed_search_goes_on_by_the_command_line(tmp_path, capsys, monkeypatch, compared):
     code = (
-        "import os, signal\nfrom souron.cli import main\nfrom souron.studies import tune\ncount = []\n"
+        "import os, signal\nfrom souron.cli import main\nfrom souron.actions import tune\ncount = []\n"
         "def attempt(*given):\n    count.append(1)\n    if len(count) == 4:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n    return 0.1 * len(count), ''\n"
         "tune.attempt = attempt\nmain.run(['tune', 'mlp_tiny', 'trials=5', 'budget=100ex', 'seeds=2'])"

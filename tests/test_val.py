@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from souron import registry
+from souron.actions.val import Val
 from souron.data.dataset import Dataset, ListColumn
 from souron.runs import evaluate
-from souron.studies.val import Val
 from souron.utils.messages import UserError
 
 
@@ -33,8 +33,8 @@ def examined(monkeypatch):
 
 def test_the_options_of_all_tasks_are_those_of_the_command():
     own = {option.name for task in registry.tasks().values() for option in task.options}
-    assert own <= {option.name for option in registry.study("val").options}
-    samples = next(option for option in registry.study("val").options if option.name == "samples")
+    assert own <= {option.name for option in registry.action("val").options}
+    samples = next(option for option in registry.action("val").options if option.name == "samples")
     assert {"generate", "text_to_image"} <= set(samples.tasks) and "classify" not in samples.tasks
 
 

@@ -12,13 +12,13 @@ from judged import judge
 from PIL import Image
 
 import souron
+from souron.actions.verdict import verdict
 from souron.cli import main
 from souron.data import coco_results, mask_folders, prediction_table, predictions
 from souron.data.prediction_table import sheet_of
 from souron.evaluation import method_verdict
 from souron.stats import margin
 from souron.stats.verdict import difference
-from souron.studies.verdict import verdict
 from souron.utils import files
 from souron.utils.messages import UserError
 

@@ -12,6 +12,9 @@ import pytest
 import waiting
 from PIL import Image
 
+from souron.actions.watch import tracking
+from souron.actions.watch import video as watch
+from souron.actions.watch.tracking import Tracker
 from souron.cli import main
 from souron.cli import watch as cli_watch
 from souron.inference.engine import Engine
@@ -19,9 +22,6 @@ from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import moving
 from souron.lecture import samples
 from souron.metrics import motion
-from souron.studies.watch import tracking
-from souron.studies.watch import video as watch
-from souron.studies.watch.tracking import Tracker
 from souron.utils.messages import UserError
 
 RATE = 25.0
@@ -523,6 +523,6 @@ def test_a_film_without_a_rate_shows_each_frame_where_that_is_asked_for(tmp_path
 
 
 def test_a_camera_has_at_most_three_figures():
-    from souron.studies.watch import is_camera
+    from souron.actions.watch import is_camera
 
     assert is_camera("100") and not is_camera("1000") and not is_camera("a.mp4")

@@ -9,11 +9,11 @@ import socket
 import numpy as np
 import pytest
 
+from souron.actions.work import Work, exposure, own_tasks, raters, tiles, titles
+from souron.actions.work import record as work_page
+from souron.actions.work import tables as work_tables
+from souron.actions.work.tables import Occupation, Table, Task
 from souron.cli import main
-from souron.studies.work import Work, exposure, own_tasks, raters, tiles, titles
-from souron.studies.work import record as work_page
-from souron.studies.work import tables as work_tables
-from souron.studies.work.tables import Occupation, Table, Task
 from souron.utils.messages import UserError, use_language
 
 HEAD = "O*NET-SOC Code,Task ID,Task,Task Type,Title,people,gpt4\n"

@@ -37,7 +37,7 @@ WAY = "both"
 import matplotlib.pyplot as plt
 import numpy as np
 
-from souron.studies.work import exposure, tables, titles
+from souron.actions.work import exposure, tables, titles
 
 table = tables.usual()
 occupation = titles.find(OCCUPATION, table).occupation

@@ -8,7 +8,7 @@ import typer
 import typer.main
 
 from souron import registry
-from souron.cli import console, studies
+from souron.cli import actions, console
 from souron.utils.messages import N_, UserError, _
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses
@@ -61,20 +61,20 @@ def command(
 
 def parser(name: str = "") -> Any:
     """Return the parser of that command; without a known name, of every command in a group. Reads
-    the files of no other study than those that are asked for. Raises UserError where a study's file
+    the files of no other action than those that are asked for. Raises UserError where an action's file
     is not complete."""
-    some, known = copy(app), registry.study_files()
+    some, known = copy(app), registry.action_files()
     alone = [one for one in app.registered_commands if one.name == name]
     wanted = [name] if name in known else [] if alone else list(known)
     some.registered_commands = alone or ([] if name in known else [*app.registered_commands])
-    for entry in map(registry.study, wanted):
+    for entry in map(registry.action, wanted):
         if entry.group not in console.GROUPS:
             raise UserError(
-                "study file",
+                "action file",
                 _("{file}: no group is named {group}").format(file=entry.file, group=entry.group),
                 expected=", ".join(console.GROUPS),
-                fix=_('see "Add a study" in CONTRIBUTING.md'),
+                fix=_('see "Add an action" in CONTRIBUTING.md'),
             )
         examples = "\n".join(entry.examples)
-        command(entry.name, entry.title, examples, group=entry.group, of=some)(studies.command_of(entry))
+        command(entry.name, entry.title, examples, group=entry.group, of=some)(actions.command_of(entry))
     return typer.main.get_command(some)

@@ -1,10 +1,10 @@
-"""``souron audit NAME``: the studies that say ``within = "audit"``."""
+"""``souron audit NAME``: the actions that say ``within = "audit"``."""
 
 from typing import Annotated
 
 from typer import Argument
 
-from souron.cli import studies
+from souron.cli import actions
 from souron.cli.app import command
 from souron.utils.messages import N_, UserError, _
 
@@ -13,7 +13,7 @@ from souron.utils.messages import N_, UserError, _
     "audit",
     N_("Audit a generative model: memorisation, training data, provenance, detectability."),
     group="society",
-    cls=studies.Family,
+    cls=actions.Family,
 )
 def audit(
     name: Annotated[str, Argument(metavar="NAME", help=N_("an audit; souron audit NAME --help explains it"))],
@@ -23,6 +23,6 @@ def audit(
     raise UserError(
         "audit",
         _("there is no audit named {name!r}").format(name=name),
-        expected=", ".join(studies.inside("audit")),
+        expected=", ".join(actions.inside("audit")),
         fix="souron audit --help",
     )

@@ -17,7 +17,7 @@ import typer
 import typer.main
 
 import souron.cli
-from souron.cli import console, studies
+from souron.cli import actions, console
 from souron.cli.app import UsageError, parser
 from souron.cli.console import screen
 from souron.cli.parsing import arguments
@@ -70,7 +70,7 @@ def obey(words: list[str]) -> int:
         parser().main([], prog_name="souron")  # a shell asks for completions; does not return
     words = ["version", *words[1:]] if words[:1] == ["--version"] else words or ["--help"]
     verb, rest, name = words[0], words[1:], "souron"
-    if rest and studies.is_inside(verb, rest[0]):  # souron audit NAME
+    if rest and actions.is_inside(verb, rest[0]):  # souron audit NAME
         name, verb, rest = f"souron {verb}", rest[0], rest[1:]
     command = parser(verb)
     if verb in command.commands:

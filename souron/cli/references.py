@@ -17,9 +17,9 @@ EXAMPLE = "souron fetch references answer.txt"
 
 def fetch(files: Sequence[str], out: str | None, agreed: bool) -> None:
     """Ask Crossref, PubMed and arXiv about the identifiers in texts, and save their answers."""
+    from souron.actions.references import identifiers
     from souron.hub import references
     from souron.kinds import files as kinds_files
-    from souron.studies.references import identifiers
 
     if not files:
         raise arguments.missing("FILE", EXAMPLE)

@@ -13,7 +13,7 @@ import typer.main
 from typer import Argument
 
 from souron import registry
-from souron.cli import console, studies
+from souron.cli import actions, console
 from souron.cli.app import command
 from souron.cli.console import follow, print_json, screen
 from souron.cli.parsing import arguments
@@ -257,4 +257,4 @@ def compare_runs(folders: list[str], margin: float | None, given: list[str]) -> 
     from souron.evaluation import fixed_margin
 
     words = {"margin": fixed_margin.asked(margin, None)}
-    studies.conduct(registry.study("verdict"), folders, words, None, False)
+    actions.conduct(registry.action("verdict"), folders, words, None, False)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from souron.cli import console
+from souron.cli.actions import print_record
 from souron.cli.console import note, print_json, screen, show
-from souron.cli.studies import print_record
 from souron.kinds.boxes import Boxes, counted
 from souron.kinds.codecs import moving
 from souron.kinds.finding import unchecked
@@ -22,7 +22,7 @@ def video_of(model: Any, files: Sequence[str], source: str | None) -> Path | int
     if source is None:
         one = Path(files[0]) if len(files) == 1 else None
         return one if one and moving.is_video(one) and model.asked.gives is Boxes else None
-    from souron.studies import watch as study
+    from souron.actions import watch as study
 
     study.check_detector(model)
     return int(source) if study.is_camera(source) else Path(source)
@@ -32,7 +32,7 @@ def watch(
     model: Any, source: Path | int, folder: Path, live: bool, mm: float | None, chosen: Mapping[str, str]
 ) -> None:
     """Process a video, and print what each frame and the whole held."""
-    from souron.studies import watch as study
+    from souron.actions import watch as study
 
     record = _record(study.of_model(model, source, folder, chosen, live=live, mm=mm))
     if screen.json:

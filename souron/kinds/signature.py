@@ -49,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Given:
-    """The positional arguments of a study's command, read by the command line and the pages."""
+    """The positional arguments of an action's command, read by the command line and the pages."""
 
     metavar: str  # "RUN|SYSTEM"
     help: str  # English, within ``N_()``
@@ -74,7 +74,7 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Option(Choice):
-    """An option of a command, a task, a study or a system's ``predict``.
+    """An option of a command, a task, an action or a system's ``predict``.
 
     The command line, forms, the HTTP interface and the tools of an assistant are made from it.
     """

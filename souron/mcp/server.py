@@ -1,8 +1,8 @@
-"""The tools of an assistant on this computer: the studies that only read, over standard input and output.
+"""The tools of an assistant on this computer: the actions that only read, over standard input and output.
 
 Model Context Protocol (2024). https://modelcontextprotocol.io
 
-Each study with ``reads_only`` is a tool; its schema is made from what the study is given and its options. A
+Each action with ``reads_only`` is a tool; its schema is made from what the action is given and its options. A
 result is the record's sentences and caveats, and its JSON; an error says what was found, what was
 expected and what to do. One tool runs at a time.
 """
@@ -25,7 +25,7 @@ import souron
 from souron import registry
 from souron.kinds.text import Text
 from souron.mcp.confined import confine, inside
-from souron.registry import StudyEntry
+from souron.registry import ActionEntry
 from souron.utils.files import as_json, there
 from souron.utils.messages import UserError, _, near
 
@@ -79,16 +79,16 @@ async def _serve(folders: Sequence[Path]) -> None:
         await server.run(reads, writes, server.create_initialization_options())
 
 
-def tools_by_name() -> dict[str, StudyEntry]:
-    """Return the studies that only read.
+def tools_by_name() -> dict[str, ActionEntry]:
+    """Return the actions that only read.
 
     >>> "verdict" in tools_by_name(), "tune" in tools_by_name()
     (True, False)
     """
-    return {name: entry for name, entry in registry.studies().items() if entry.reads_only}
+    return {name: entry for name, entry in registry.actions().items() if entry.reads_only}
 
 
-def tool_of(entry: StudyEntry) -> Tool:
+def tool_of(entry: ActionEntry) -> Tool:
     """Return the description of a tool, with the JSON Schema of its arguments."""
     given = {
         "type": "array",
@@ -116,14 +116,14 @@ def tool_of(entry: StudyEntry) -> Tool:
 def _conducted(
     name: str, arguments: Mapping[str, Any], folders: Sequence[Path], advance: Any, stopped: threading.Event
 ) -> Any:
-    """Run a study to its end and return its record. Raises UserError."""
+    """Run an action to its end and return its record. Raises UserError."""
     if (entry := tools_by_name().get(name)) is None:
         known = near(name, [*tools_by_name()])
         raise UserError("tool", _("there is no tool named {name!r}").format(name=name), expected=known)
     options = {key: value for key, value in arguments.items() if key != GIVEN}
     for word in _words(arguments):
         inside(word, folders)
-    study = registry.load_study(name)()
+    action = registry.load_action(name)()
     given: list[Any] = [str(word) for word in arguments.get(GIVEN) or []]
     entry.given.check(given, entry.examples[0])
     if entry.texts:
@@ -133,14 +133,14 @@ def _conducted(
             words = enumerate(options[option.name], 1)
             options[option.name] = tuple(_text(word, f"{option.name}-{number}") for number, word in words)
     record = None
-    with closing(study.run(given, study.read(options))) as events:
+    with closing(action.run(given, action.read(options))) as events:
         for event in events:
             if stopped.is_set():
                 raise UserError("interrupted", _("interrupted"), exit=130)
             advance(event.fraction, event.text)
             record = event.record
     assert record is not None, f"{name}: the last event carries no Record"
-    if study.writes:
+    if action.writes:
         record.write()
     return record
 

@@ -46,14 +46,14 @@ class Service:
             batch = math.ceil(limits.batch / threads)
         self.decoders = ThreadPoolExecutor(hardware.cores(), "decoding")
         self.batcher = Batcher(self.predictor.predict, batch, threads)
-        self.studies = ThreadPoolExecutor(1, "studies")
+        self.actions = ThreadPoolExecutor(1, "actions")
         self.start = time.monotonic()
         self.waiting = self.served = 0  # requests
 
     def close(self) -> None:
         """Predict the queued inputs, then end the threads."""
         self.decoders.shutdown()
-        self.studies.shutdown(cancel_futures=True)
+        self.actions.shutdown(cancel_futures=True)
         self.batcher.close()
 
     async def predict(self, uploads: list[Upload], options: dict[str, Any]) -> list[dict[str, Any]]:

@@ -220,10 +220,10 @@ def check(project: Path) -> Iterator[Event]:
 
 def detect_generated(_project: Path) -> Iterator[Event]:
     """Train a detector of generated images, and test it on images that it has not seen."""
+    from souron.actions import generated
+    from souron.actions.generated import image_sources
+    from souron.actions.generated.image_sources import Source
     from souron.kinds.codecs.image import as_image
-    from souron.studies import generated
-    from souron.studies.generated import image_sources
-    from souron.studies.generated.image_sources import Source
 
     if zoo.root() is None:
         raise not_installed()

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from souron.action import Action, Record
+from souron.actions import check, generated, improper, work
 from souron.data import load
 from souron.evaluation.answers import Step
 from souron.evaluation.harmful import judges
 from souron.hub import zoo
 from souron.runs.events import Event
-from souron.studies import check, generated, improper, work
-from souron.study import Record, Study
 from souron.utils import units
 from souron.utils.messages import _, language
 
@@ -55,7 +55,7 @@ def stops(project: str | Path) -> list[tuple[str, Iterator[Event]]]:
 def drawn_or_real(project: Path) -> Iterator[Event]:
     given = ("fashion", *GENERATORS)
     options = generated.Options(n=IMAGES)
-    return _of_study(generated.Generated(project), given, options, _in_words)
+    return _of_action(generated.Generated(project), given, options, _in_words)
 
 
 def _in_words(found: Record) -> list[str]:
@@ -65,7 +65,7 @@ def _in_words(found: Record) -> list[str]:
 def checked(project: Path) -> Iterator[Event]:
     answer, source = (str(EXAMPLES / f"example_{name}.{language()}.txt") for name in ("answer", "source"))
     options = check.Options(sources=(source,), forget=True)
-    return _of_study(check.Check(project), (answer,), options, _sentence_by_sentence)
+    return _of_action(check.Check(project), (answer,), options, _sentence_by_sentence)
 
 
 def _sentence_by_sentence(found: check.CheckedAnswer) -> list[str]:
@@ -74,12 +74,12 @@ def _sentence_by_sentence(found: check.CheckedAnswer) -> list[str]:
 
 
 def occupation(project: Path) -> Iterator[Event]:
-    return _of_study(work.Work(project), (OCCUPATION,), work.Options(), _in_words)
+    return _of_action(work.Work(project), (OCCUPATION,), work.Options(), _in_words)
 
 
 def harmful_output(project: Path) -> Iterator[Event]:
     study, options = improper.Improper(project), improper.Options(n=PROMPTS)
-    return _of_study(study, (WRITER,), options, lambda found: (*found.sentences(), judge(found.judged)))
+    return _of_action(study, (WRITER,), options, lambda found: (*found.sentences(), judge(found.judged)))
 
 
 def judge(records: Sequence[judges.Accuracy]) -> str:
@@ -90,11 +90,11 @@ def judge(records: Sequence[judges.Accuracy]) -> str:
     ).format(recall=units.percent(both.catch.value), clinical=units.percent(both.clinical.value))
 
 
-def _of_study(
-    study: Study, given: Sequence[str], options: Any, told: Callable[[Any], Iterable[str]]
+def _of_action(
+    action: Action, given: Sequence[str], options: Any, told: Callable[[Any], Iterable[str]]
 ) -> Iterator[Event]:
-    """Yield a study's events; the last one has what is ``told`` of its record, which is written."""
-    for event in study.run(given, options):
+    """Yield an action's events; the last one has what is ``told`` of its record, which is written."""
+    for event in action.run(given, options):
         if event.record is None:
             yield event
         else:

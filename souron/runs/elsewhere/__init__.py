@@ -1,1 +1,1 @@
-"""Rounds of a comparison, and units of a study, on an engine."""
+"""Rounds of a comparison, and units of an action, on an engine."""

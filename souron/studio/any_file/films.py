@@ -3,7 +3,7 @@
 A film is processed beside the page, one at a time; the page's script asks how far it is. The time
 and the number of frames are bounded, and it stops when nobody asks any more. The file is deleted as
 soon as the result is there; the result is kept in memory until the script has fetched it. The
-tracker is that of ``souron watch``, see ``studies.watch.tracking``.
+tracker is that of ``souron watch``, see ``actions.watch.tracking``.
 """
 
 import base64
@@ -149,7 +149,7 @@ class Films:
 
 def followed(film: Film, model: Any) -> Tracks:
     """Follow the objects of a film with a loaded detector. Raises UserError."""
-    from souron.studies import watch
+    from souron.actions import watch
 
     begun, kept = time.monotonic(), _Kept()
     tracks: dict[int, Track] = {}

@@ -369,8 +369,8 @@ class Predicting:
 
     def _watched(self, video: Path, chosen: Mapping[str, Any]) -> Markup:
         """Return what comes of a video: its frames with boxes and tracks. Raises UserError."""
-        from souron.studies import watch
-        from souron.studies.watch.video import within
+        from souron.actions import watch
+        from souron.actions.watch.video import within
 
         folder = new_folder(self.studio.project / "watch", video.stem)
         with models.answering(self.source.name) as model:

@@ -74,7 +74,7 @@ FIRST = (
 
 
 def stage() -> Markup:
-    from souron.studies.work import exposure, tables
+    from souron.actions.work import exposure, tables
 
     table = tables.usual()
     lines = [*exposure.cautions(table), exposure.attribution()]
@@ -93,7 +93,7 @@ def stage() -> Markup:
 
 def named(table: Any) -> list[tuple[str, str]]:
     """Return (title, name in the reader's language) of the occupations, those of FIRST first."""
-    from souron.studies.work.titles import japanese_name
+    from souron.actions.work.titles import japanese_name
 
     titles = [one.title for one in table.occupations]
     ordered = [*(title for title in FIRST if title in titles), *sorted(title for title in titles if title not in FIRST)]
@@ -108,7 +108,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
     ``guess`` holds the numbers of the tasks that the reader takes for exposed. Raises UserError.
     """
-    from souron.studies.work import exposure, tables
+    from souron.actions.work import exposure, tables
 
     table = tables.usual()
     titles = [one.title for one in table.occupations]

@@ -309,7 +309,7 @@ class Job:
     def brief(self) -> bool:
         """Return whether the job takes seconds; for a training, by its budget."""
         verb = self.words[0] if self.words else ""
-        if verb in registry.study_files():
+        if verb in registry.action_files():
             return _is_brief(verb)
         if verb not in LONG:
             return True
@@ -664,7 +664,7 @@ class Events:
 def check(words: Sequence[str], language: str) -> None:
     """Check that a page may run these words. Raises UserError otherwise."""
     verb = words[0] if words else ""
-    verbs = (*VERBS, *registry.study_files())
+    verbs = (*VERBS, *registry.action_files())
     if verb not in verbs:
         raise UserError(
             "command",
@@ -688,7 +688,7 @@ def check(words: Sequence[str], language: str) -> None:
 def _is_brief(study: str) -> bool:
     """Return whether a study takes seconds, by its file, which somebody may be writing."""
     try:
-        entry = registry.study(study)
+        entry = registry.action(study)
         return entry.brief or entry.texts or entry.lookup
     except UserError:
         return False
@@ -697,7 +697,7 @@ def _is_brief(study: str) -> bool:
 def _has_resume(study: str) -> bool:
     """Return whether a study goes on in its folder, by its file, which somebody may be writing."""
     try:
-        return study in registry.study_files() and any(one.name == "resume" for one in registry.study(study).options)
+        return study in registry.action_files() and any(one.name == "resume" for one in registry.action(study).options)
     except UserError:
         return False
 

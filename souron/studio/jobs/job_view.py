@@ -52,7 +52,7 @@ def address(studio: Studio, job: Job) -> str:
     verb = job.words[0] if job.words else ""
     if verb == "generate":
         return studio.url("use", run="/".join(Path(job.words[1]).parts[-2:])) if len(job.words) > 1 else ""
-    page = "study" if verb in registry.study_files() and verb not in PAGES else PAGES.get(verb, "")
+    page = "study" if verb in registry.action_files() and verb not in PAGES else PAGES.get(verb, "")
     return studio.url(page, job=job.id) if page else ""
 
 

@@ -38,7 +38,7 @@ MODULES = (  # modules that import slowly
     "souron.runs.compare",
     "souron.runs.evaluate",
     "souron.data.check",
-    "souron.study",
+    "souron.action",
     "souron.report.run",
     "torch._dynamo",  # of every optimizer
     "matplotlib.backends.backend_agg",

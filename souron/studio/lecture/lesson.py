@@ -269,7 +269,7 @@ def interactives(row: Row) -> list[Markup]:
 
 def more(studio: Studio, row: Row) -> Markup:
     """Return links to pages, commands, documentation and the paper."""
-    there = {*PAGES, *registry.study_files()}
+    there = {*PAGES, *registry.action_files()}
     links = [(studio.url(name), layout.title(name)) for name in row.pages if name in there]
     pages = Markup("").join(Markup('<a href="{}">{}</a>').format(*each) for each in links)
     typed = Markup("").join(Markup("<li><code>{}</code></li>").format(c) for c in row.commands)

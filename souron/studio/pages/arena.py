@@ -246,8 +246,8 @@ def _held(studio: Studio, form: Posted) -> Path:
 
 def begun(studio: Studio, models: list[str], form: Posted) -> Path:
     """Create a file of votes and load its models; return its path. Raises UserError."""
+    from souron.actions.arena import contest, votes
     from souron.data.language.tokenizer import readable
-    from souron.studies.arena import contest, votes
 
     asked = dict.fromkeys(readable(line.strip()) for line in form["questions"].split("\n") if line.strip())
     numbers = {
@@ -264,7 +264,7 @@ def begun(studio: Studio, models: list[str], form: Posted) -> Path:
 
 def opened(path: Path) -> Any:
     """Return the arena of a file of votes, from memory or read again. Raises UserError."""
-    from souron.studies.arena import contest, votes
+    from souron.actions.arena import contest, votes
 
     if path not in _open:
         questions, _skipped = votes.questions(path.with_suffix(".txt"))
@@ -311,7 +311,7 @@ def names(match: Any) -> Markup:
 
 def outcome(path: Path) -> Markup:
     """Return ratings and verdicts so far."""
-    from souron.studies.arena import wording as words
+    from souron.actions.arena import wording as words
 
     result = opened(path).result()
     rows = words.ratings(result)
@@ -321,7 +321,7 @@ def outcome(path: Path) -> Markup:
     said = Markup("").join(Markup("<p>{}</p>").format(line) for line in [*lines, *about])
     ratings = table((_("model"), _("rating"), _("95 % interval")), rows, _("ratings"))
     line = f"souron arena --results {path}"
-    python = "from souron.studies.arena import contest, votes\n"
+    python = "from souron.actions.arena import contest, votes\n"
     python += f"contest.result(votes.read({str(path)!r}))"
     return ratings + said + skipped + same_thing(line, python)
 

@@ -240,7 +240,7 @@ def same(_studio: Studio, form: Posted) -> Markup:
     except UserError:  # somebody is still typing
         return Markup()
     line = command(words("exam", [model], {"data": data, "seed": seed}))
-    python = f"from souron.studies.exam import Exam\nExam().result({model!r}, data={data!r}, seed={seed}).as_json()"
+    python = f"from souron.actions.exam import Exam\nExam().result({model!r}, data={data!r}, seed={seed}).as_json()"
     return same_thing(line, python)
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from souron.actions.exercises import MOST_FILES, MOST_LETTERS, SUFFIX, Exercises
+from souron.actions.exercises.record import ExercisesRecord, name, shares, wrong_answer
+from souron.actions.exercises.results import Item
 from souron.kinds import files
 from souron.kinds.text import Text
-from souron.studies.exercises import MOST_FILES, MOST_LETTERS, SUFFIX, Exercises
-from souron.studies.exercises.record import ExercisesRecord, name, shares, wrong_answer
-from souron.studies.exercises.results import Item
 from souron.studio.shared import Studio, same_thing
 from souron.utils.messages import N_, UserError, _
 
@@ -50,7 +50,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
         or_drop=_("or drop them here"),
         names=_("also show the names of the files, with each one's own result"),
         csv=_("Save the table as CSV"),
-        same=same_thing("souron exercises class/", "from souron.studies.exercises import Exercises\n"
+        same=same_thing("souron exercises class/", "from souron.actions.exercises import Exercises\n"
                         'Exercises().result("class/")'),
     )  # fmt: skip
 

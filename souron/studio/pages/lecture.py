@@ -65,7 +65,7 @@ def texts() -> Iterator[tuple[str, str]]:
     for entry in registry.entries().values():
         idea = (entry.idea, entry.ja, *both(registry.tasks()[entry.task].title))
         yield f"system-{entry.name}", searched(entry.name, entry.year, entry.paper, *idea)
-    for study in registry.studies().values():
+    for study in registry.actions().values():
         yield f"tool-{study.name}", searched(study.name, *both(study.title, study.given.help))
 
 
@@ -159,9 +159,9 @@ def tools(studio: Studio) -> Markup:
         Markup('<li data-key="tool-{0}"><p><a href="{1}"><strong>{0}</strong></a> {2}</p></li>').format(
             entry.name, studio.url(entry.page or entry.name), _(entry.title)
         )
-        for entry in registry.studies().values()
+        for entry in registry.actions().values()
     )
-    return every(_("All tools"), len(registry.studies()), items)
+    return every(_("All tools"), len(registry.actions()), items)
 
 
 def every(title: str, count: int, items: Markup) -> Markup:

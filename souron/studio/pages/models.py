@@ -53,7 +53,7 @@ def rows() -> list[model_table.Row]:
 
 def shown() -> Markup:
     """Return the table, models on this computer first."""
-    from souron.studies import models
+    from souron.actions import models
 
     found, broken = model_table.local(Path())
     speed, free = model_table.here()
@@ -77,7 +77,7 @@ def _linked(row: model_table.Row, cells: list[str]) -> list[str]:
 
 def whole(name: str) -> Markup:
     """Return everything known about one model, each cell with its source. Raises UserError."""
-    from souron.studies import models
+    from souron.actions import models
 
     row = model_table.find(name)
     speed, free = model_table.here()

@@ -106,7 +106,7 @@ def asked(job: Job) -> tuple[str, str, str]:
 
 def outcome(studio: Studio, job: Job) -> Markup:
     """Return the result of ``souron ask``."""
-    from souron.studies.ask.reading import Reading
+    from souron.actions.ask.reading import Reading
 
     found: dict[str, Any] = job.result or {}
     if "quotes" not in found:

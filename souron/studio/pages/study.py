@@ -7,10 +7,10 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.cli import console, studies
+from souron.cli import actions, console
 from souron.hub import names
 from souron.kinds.text import Text
-from souron.registry import StudyEntry
+from souron.registry import ActionEntry
 from souron.studio import layout
 from souron.studio.forms import command_form, controls
 from souron.studio.forms.command_form import Field
@@ -34,7 +34,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     filled = tool in entries and any(name in query for name in Form(studio, entries[tool]).fields)
     job = studio.find(PANEL.latest(studio, query) or ("" if filled else newest(studio, tool)))
     name = tool or (job.words[0] if job is not None else "")
-    entry = entries.get(name) or entries[next(iter(registry.studies()))]
+    entry = entries.get(name) or entries[next(iter(registry.actions()))]
     return Markup("{}{}{}").format(
         controls.page_head(
             _("Measure, examine and audit"),
@@ -45,13 +45,13 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     )
 
 
-def ordered() -> dict[str, StudyEntry]:
+def ordered() -> dict[str, ActionEntry]:
     """Return the studies by name, in the order of the groups of ``souron --help``."""
     groups = list(console.GROUPS)
-    return dict(sorted(registry.studies().items(), key=lambda one: groups.index(one[1].group)))
+    return dict(sorted(registry.actions().items(), key=lambda one: groups.index(one[1].group)))
 
 
-def chosen(studio: Studio, entry: StudyEntry, job: Job | None, query: Mapping[str, str]) -> Markup:
+def chosen(studio: Studio, entry: ActionEntry, job: Job | None, query: Mapping[str, str]) -> Markup:
     """Return the form of a study beside its job."""
     choices = [(f"{name} – {_(one.title)}", name) for name, one in ordered().items()]
     redraw = {"hx_post": controls.part(studio, "study", "tool"), "hx_target": "#tool", "hx_swap": "outerHTML"}
@@ -74,9 +74,9 @@ def tool(studio: Studio, form: Posted) -> Markup:
     return chosen(studio, entry, studio.find(newest(studio, entry.name)), {})
 
 
-def entry_of(form: Posted) -> StudyEntry:
+def entry_of(form: Posted) -> ActionEntry:
     """Return the study that a form names. Raises UserError."""
-    entries = registry.studies()
+    entries = registry.actions()
     if form["study"] not in entries:
         raise UserError(
             "study", _("there is no tool {name}").format(name=form["study"][:100]), expected=", ".join(entries)
@@ -114,9 +114,9 @@ class Form:
     (``Given.sent``), and of arguments that are texts themselves (``Given.typed``) each has a text
     area."""
 
-    def __init__(self, studio: Studio, entry: StudyEntry) -> None:
+    def __init__(self, studio: Studio, entry: ActionEntry) -> None:
         self.studio, self.entry = studio, entry
-        self.fields = command_form.fields(studies.command_of(entry), (*HIDDEN, *studio.refused_options))
+        self.fields = command_form.fields(actions.command_of(entry), (*HIDDEN, *studio.refused_options))
         self.first = next(iter(self.fields))
         self.texts = {option.name for option in entry.options if option.text}
         if entry.texts:
@@ -256,7 +256,7 @@ class Form:
     def python(self, given: Sequence[str], options: Mapping[str, Any]) -> str:
         name, kind = self.entry.name, self.entry.kind
         said = [repr(one) for one in given] + [f"{key}={one!r}" for key, one in options.items()]
-        return f"from souron.studies.{name} import {kind}\n{kind}().result({', '.join(said)})"
+        return f"from souron.actions.{name} import {kind}\n{kind}().result({', '.join(said)})"
 
 
 def _pasted(text: str, name: str, keep: bool) -> Iterator[str]:
@@ -286,5 +286,5 @@ def outcome(studio: Studio, job: Job) -> Markup:
     return html + framed(address, name, _("The page alone"), alone)
 
 
-PANEL = Panel("study", registry.study_files, outcome)
+PANEL = Panel("study", registry.action_files, outcome)
 PARTS = {"tool": tool, "start": start, "same": same, **PANEL.parts()}

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.studies.work import own_tasks, tables, titles
+from souron.actions.work import own_tasks, tables, titles
 from souron.studio.forms import controls
 from souron.studio.shared import Studio, command, here, record_html, same_thing
 from souron.utils.messages import N_, UserError, _, language
@@ -77,8 +77,8 @@ def occupations() -> list[tuple[str, str]]:
 
 def one(studio: Studio, name: str) -> Markup:
     """Return an occupation's tasks as tiles, and its figures. Raises UserError."""
-    from souron.studies.work import answers
-    from souron.studies.work.record import OccupationRecord
+    from souron.actions.work import answers
+    from souron.actions.work.record import OccupationRecord
 
     if not name.strip():
         raise UserError("nothing given", _("nothing was given yet"), expected=_("an occupation"))
@@ -90,8 +90,8 @@ def one(studio: Studio, name: str) -> Markup:
 
 def whole() -> Markup:
     """Return the shares of workers and of tasks, and the curve."""
-    from souron.studies.work import answers, exposure
-    from souron.studies.work.record import WholeRecord
+    from souron.actions.work import answers, exposure
+    from souron.actions.work.record import WholeRecord
 
     table = tables.usual()
     return record_html(WholeRecord(answers.WholeAnswer(exposure.whole(table)), table)) + _same("")
@@ -99,7 +99,7 @@ def whole() -> Markup:
 
 def rated(text: str) -> Markup:
     """Rate the user's own tasks. Raises UserError."""
-    from souron.studies.work.record import OwnTasksRecord
+    from souron.actions.work.record import OwnTasksRecord
 
     text = text[:MOST_LETTERS]
     typed = own_tasks.lines(text, _("the field"))
@@ -117,7 +117,7 @@ def rated(text: str) -> Markup:
 def _same(what: str) -> Markup:
     words = ["work", *([what] if what else [])]
     given = repr(what) if what else ""
-    python = f"from souron.studies.work import Work\nWork().result({given})"
+    python = f"from souron.actions.work import Work\nWork().result({given})"
     return same_thing(command(words), python)
 
 

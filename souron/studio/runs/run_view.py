@@ -205,8 +205,8 @@ def kind_of(page: run_list.Page) -> str:
     if page.kind in KINDS:
         return _(KINDS[page.kind])
     with suppress(UserError):  # its file is not complete
-        if page.kind in registry.study_files():
-            return _(registry.study(page.kind).title).rstrip(".。")
+        if page.kind in registry.action_files():
+            return _(registry.action(page.kind).title).rstrip(".。")
     return page.kind
 
 

@@ -18,7 +18,7 @@ computing = threading.Lock()  # two tabs that ask for the same wait for one comp
 
 
 def verdict(studio: Studio, named: Sequence[str]) -> Any:
-    """Return the verdict on runs by their names (``souron.studies.verdict.runs.RunsVerdict``). Raises UserError."""
+    """Return the verdict on runs by their names (``souron.actions.verdict.runs.RunsVerdict``). Raises UserError."""
     folders = tuple(dict.fromkeys(run_list.find(studio.project, name) for name in named[:100]))
     marks = tuple(_mark(folder) for folder in folders)
     with computing:
@@ -39,7 +39,7 @@ def _mark(folder: Path) -> tuple[int, ...]:
 
 @lru_cache(KEPT)
 def _verdict(folders: tuple[Path, ...], _marks: tuple[tuple[int, ...], ...], _language: str) -> Any:
-    from souron.studies.verdict import runs
+    from souron.actions.verdict import runs
 
     return runs.compare(folders, PATIENCE, images=True)
 

@@ -96,7 +96,7 @@ def temporary(place: Path) -> Path:
 def tool_of(path: str) -> re.Match[str] | None:
     """Return the language and the name of a study whose address this is."""
     found = TOOL.fullmatch(path)
-    known = found is not None and found[2] not in PAGES and found[2] in registry.study_files()
+    known = found is not None and found[2] not in PAGES and found[2] in registry.action_files()
     return found if known else None
 
 
