@@ -124,7 +124,7 @@ def drop(tmp_path, monkeypatch):
     monkeypatch.setattr(souron, "__path__", [*souron.__path__, str(root)])
 
     def write(text=STUDY, name="wordcount.py"):
-        file = root / "studies" / name
+        file = root / "actions" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
         importlib.invalidate_caches()
@@ -371,7 +371,7 @@ def test_a_study_may_be_a_folder(drop, texts, capsys):
             "run(self, given, options)",
         ),
         ("    def sentences(self)", "    def said(self)", "no sentences", "sentences(self)"),
-        ("(Action)", "", "0 classes of Study", "1"),
+        ("(Action)", "", "0 classes of Action", "1"),
         ('group = "language"', 'group = "tongues"', "no group is named tongues", "language"),
         ('Given("TEXTS"', "Given(NAME", "malformed node", "plain values"),
         (
@@ -389,8 +389,8 @@ def test_a_file_that_breaks_the_contract_is_named_with_what_is_missing(before, a
     for words in (["wordcount", "notes.txt"], ["--help"]):
         assert main.run(words) == 2
         error = capsys.readouterr().err
-        assert "[study file]" in error and "wordcount.py" in error
-        assert found in error and expected in error and '"Add a study"' in error
+        assert "[action file]" in error and "wordcount.py" in error
+        assert found in error and expected in error and '"Add an action"' in error
     assert main.run(["version"]) == 0  # no other command minds
 
 
@@ -1117,5 +1117,5 @@ def test_an_interval_is_written_in_one_way_everywhere():
         )
         assert units.differences("share", -0.01, 0.02) == "-1.0 to +2.0 points"
     told = r'"[^"\n]*(?:\} – \{\w+(?:\.\w+)?:|\{low\} – \{high\})'
-    folder = Path(souron.__file__).parent / "studies"
+    folder = Path(souron.__file__).parent / "actions"
     assert [file.name for file in folder.rglob("*.py") if re.search(told, file.read_text(encoding="utf-8"))] == []

@@ -22,8 +22,8 @@ FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
 SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "engines", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
-    "evaluation", "system", "task", "report", "tasks", "systems", "runs", "inference", "exports", "study", "model",
-    "lecture", "studies", "tour", "pipelines", "serve", "mcp", "cli", "studio",
+    "evaluation", "system", "task", "report", "tasks", "systems", "runs", "inference", "exports", "action", "model",
+    "lecture", "actions", "tour", "pipelines", "serve", "mcp", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
 
@@ -43,7 +43,7 @@ class Facts(NamedTuple):
     imports: set[str]
     imports_for_typing: set[str]
     compared: set[str]
-    studies: set[str]  # that are named in a text, or loaded
+    actions: set[str]  # that are named in a text, or loaded
     filled_messages: list[int]  # lines
     clauses: list[str]  # docstrings that begin with one, with their lines
     lengths: list[tuple[str, int]]  # functions and their numbers of lines
@@ -64,7 +64,7 @@ def facts(file: Path) -> Facts:
         modules_in([node for node in nodes if id(node) not in typing_only]),
         modules_in(nodes),
         compared_with(tree, nodes),
-        studies_in(nodes),
+        actions_in(nodes),
         [node.lineno for node in nodes if is_filled_message(node)],
         [clause for node in nodes for clause in clauses(file, node)],
         [
@@ -120,7 +120,7 @@ def test_nothing_imports_a_system_by_name():
     assert not [(name_of(file), name) for file in FILES for name in imports(file) if name.startswith("souron.systems")]
 
 
-OWN_TASKS = ("tasks", "systems", "pipelines", "studies")  # folders that may compare with a task
+OWN_TASKS = ("tasks", "systems", "pipelines", "actions")  # folders that may compare with a task
 ALSO_COMMANDS = {"generate"}  # names of tasks that are commands too
 
 
@@ -160,7 +160,7 @@ def test_no_file_compares_with_a_tasks_name():
     assert compared_with(tree, list(ast.walk(tree))) & tasks == {"choose", "pose"}
 
 
-FACES = {  # (a special face, its study): why what is made from the contract is not enough
+FACES = {  # (a special face, its action): why what is made from the contract is not enough
     ("souron.cli.watch", "watch"): "a video that souron predict is given",
     ("souron.studio.forms.predict_form", "watch"): "the same on the page Use",
     ("souron.studio.any_file.films", "watch"): "the same on the page Any file, in its player",
@@ -175,33 +175,33 @@ FACES = {  # (a special face, its study): why what is made from the contract is 
     ("souron.cli.train", "verdict"): "souron compare RUN RUN is souron verdict RUN RUN",
     ("souron.studio.runs.verdict_view", "verdict"): "runs selected in the list of results are judged at once",
 }
-OF_STUDIES = re.compile(r"\bsouron\.studies\.(\w+)")
+OF_ACTIONS = re.compile(r"\bsouron\.actions\.(\w+)")
 
 
-def studies_named(file: Path) -> set[str]:
-    """The studies that a file imports, loads, writes about, or is the page of."""
-    found = {name for module in imports(file, True) for name in OF_STUDIES.findall(module)} | facts(file).studies
+def actions_named(file: Path) -> set[str]:
+    """The actions that a file imports, loads, writes about, or is the page of."""
+    found = {name for module in imports(file, True) for name in OF_ACTIONS.findall(module)} | facts(file).actions
     page = file.parent == HOUSE / "studio" / "pages" and file.stem in registry.action_files()
     return found | ({file.stem} if page else set())
 
 
-def studies_in(nodes: list[ast.AST]) -> set[str]:
+def actions_in(nodes: list[ast.AST]) -> set[str]:
     found = set()
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found |= set(OF_STUDIES.findall(node.value))
+            found |= set(OF_ACTIONS.findall(node.value))
         called = getattr(node, "func", None) if isinstance(node, ast.Call) else None
-        if getattr(called, "attr", getattr(called, "id", "")) in ("load_action", "study"):
+        if getattr(called, "attr", getattr(called, "id", "")) in ("load_action", "action"):
             found |= {name for word in node.args for name in names_in(word, {})}
     return found
 
 
-def test_no_interface_names_a_study_but_its_special_face():
+def test_no_interface_names_an_action_but_its_special_face():
     found = {
-        (name_of(file), study)
+        (name_of(file), action)
         for file in FILES
         if file.relative_to(HOUSE).parts[0] in ("cli", "studio", "serve")
-        for study in studies_named(file) & set(registry.action_files())
+        for action in actions_named(file) & set(registry.action_files())
     }
     assert found == set(FACES)
 
@@ -211,7 +211,7 @@ def floor(module: str) -> str:
     return module.split(".")[1]
 
 
-# imports for typing alone that run upward until their file moves into ``studies``
+# imports for typing alone that run upward until their file moves into ``actions``
 STILL_UPWARD: list[tuple[str, str]] = []
 
 
@@ -254,7 +254,7 @@ def test_no_files_import_each_other_in_a_circle():
 
 def test_the_root_holds_only_what_needs_no_folder():
     files = sorted(file.name for file in HOUSE.glob("*.py"))
-    expected = ["__init__", "__main__", "model", "registry", "study", "system", "task"]
+    expected = ["__init__", "__main__", "action", "model", "registry", "system", "task"]
     assert files == [f"{name}.py" for name in expected]
 
 
