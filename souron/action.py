@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from souron.kinds.signature import Given, options_of_class, read_options
 from souron.kinds.text import Text, text_of
 from souron.registry import task_options
-from souron.report.blocks import REPORT, Block, Cell, Fact, Gallery, Group, Live, Note, Section, Table, sections
+from souron.report.blocks import REPORT, Block, Cell, Fact, Gallery, Group, Hint, Live, Note, Section, Table, sections
 from souron.utils import files
 from souron.utils.messages import _
 
@@ -91,7 +91,7 @@ class Record(ABC):
         return {}
 
     def shown(self) -> list[Any]:
-        """Return what the terminal shows: texts, ``Note``, ``Plain`` and what rich can print."""
+        """Return what the terminal shows: texts, ``Note``, ``Hint``, ``Plain`` and what rich can print."""
         tables = [
             part
             for table in self.tables()
@@ -174,6 +174,7 @@ class Action(ABC):
     brief: ClassVar[bool] = False  # it takes seconds, and waits for no training in the studio
     page: ClassVar[str] = ""  # of the studio, where the same can be done by hand
     of_tasks: ClassVar[bool] = False  # it takes the tasks' own options, too
+    streams: ClassVar[bool] = False  # each event's record is a part of the result, shown as it comes
     reads_only: ClassVar[bool] = False  # it trains, fetches and asks nothing: ``souron mcp`` offers it
 
     def __init_subclass__(cls) -> None:
@@ -183,6 +184,7 @@ class Action(ABC):
         self.project = Path("runs" if project is None else project)
         asked = not self.lookup or project is not None
         self.writes = asked if writes is None else writes  # False: nothing is left on the disk
+        self.camera = True  # False: no camera is opened
 
     @property
     def name(self) -> str:
@@ -210,6 +212,10 @@ class Action(ABC):
             made = make_dataclass("Options", fields, bases=(made,), frozen=True)
         return made(**read_options(known, options, f"souron {self.name} --help"))
 
+    def further_options(self, given: Sequence[str]) -> Mapping[str, Any]:
+        """Return the options that what is given has itself, for the help beside it."""
+        return {}
+
     def result(self, *given: Any, **options: Any) -> Record:
         """Run to the end, write the record into its folder, and return it. Raises UserError."""
         record = None
@@ -230,6 +236,7 @@ __all__ = [
     "Gallery",
     "Given",
     "Group",
+    "Hint",
     "Live",
     "NoOptions",
     "Note",

@@ -88,6 +88,7 @@ class ActionEntry:
     brief: bool = False  # it takes seconds
     page: str = ""  # of the studio, where the same can be done by hand
     of_tasks: bool = False  # it takes the tasks' own options, too
+    streams: bool = False  # each event's record is shown as it comes
     reads_only: bool = False  # an assistant may run it
 
 
@@ -187,7 +188,16 @@ def action(name: str) -> ActionEntry:
     return _described_action(name, file, file.stat().st_mtime_ns)
 
 
-MORE_OF_AN_ACTION = ("within", "lookup", "texts", "brief", "page", "of_tasks", "reads_only")  # what it need not say
+MORE_OF_AN_ACTION = (
+    "within",
+    "lookup",
+    "texts",
+    "brief",
+    "page",
+    "of_tasks",
+    "streams",
+    "reads_only",
+)  # what it need not say
 
 
 @lru_cache
@@ -323,7 +333,13 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-OPTION_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": tuple}
+OPTION_TYPES: dict[str, type] = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "tuple[str, ...]": tuple,
+    "dict[str, str]": dict,
+}
 
 
 def _options(tree: ast.Module) -> Iterator[Option]:

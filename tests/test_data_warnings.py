@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from souron import registry
+from souron.actions.predict import origin
 from souron.actions.reporting import source
 from souron.actions.verdict import runs as verdict_runs
-from souron.cli import console, predict
+from souron.cli import console
 from souron.cli import data as cli_data
 from souron.data import check, load
 from souron.data.check import warnings as gathered
@@ -50,12 +51,13 @@ def val(record):
 
 
 def predicted(record):
-    predict.describe_system(SimpleNamespace(name="mlp", learnt_from="photos", folder=record.folder), None)
+    given = SimpleNamespace(name="mlp", learnt_from="photos", folder=record.folder)
+    list(console.follow(origin.described(given, None), True))
 
 
 def predicted_json(record):
     given = SimpleNamespace(name="mlp", learnt_from="photos", folder=record.folder)
-    return json.dumps(predict.describe_system(given, None))
+    return json.dumps(origin.of_system(given))
 
 
 FACES = {  # each shows a result of the same run

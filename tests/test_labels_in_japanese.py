@@ -6,7 +6,8 @@ import yaml
 from PIL import Image
 
 from souron import model as models_api
-from souron.cli import answers as cli_answers
+from souron.actions.predict.answer import Answer
+from souron.cli import actions
 from souron.data import load
 from souron.hub import zoo
 from souron.kinds.boxes import Boxes
@@ -52,7 +53,7 @@ def test_an_answer_names_its_labels_in_both_languages_and_keeps_them_in_english(
 def test_the_terminal_and_the_page_do_so_too(capsys):
     said = Labels("a.png", ["bag", "coat"], [0.75, 0.25]).named({"bag": "かばん"})
     with use_language("ja"):
-        cli_answers.tell_people("a.png", said, 5, None)
+        actions.print_record(Answer("a.png", said))
         assert BOTH in capsys.readouterr().out
         assert BOTH in answers.short(said) and BOTH in answers.bars(said, 5)
 

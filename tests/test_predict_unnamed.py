@@ -9,8 +9,10 @@ from PIL import Image
 from skimage import data as photographs
 
 from souron import model as models_api
-from souron.cli import answers, main
-from souron.cli import predict as command
+from souron.action import Hint
+from souron.actions.predict.answer import BEFORE, Answer
+from souron.actions.predict.naming import names_files
+from souron.cli import main
 from souron.hub.names import known
 from souron.kinds.boxes import Boxes
 from souron.kinds.picture import Picture
@@ -126,7 +128,7 @@ def test_a_file_is_told_from_the_name_of_a_system(own_folder, word, names):
     (own_folder / "folder" / "run").mkdir(parents=True)
     (own_folder / "folder" / "run" / "args.yaml").write_text("")
     (own_folder / "photos").mkdir()
-    assert (known(word) is None and command.names_files(word)) is names
+    assert (known(word) is None and names_files(word)) is names
 
 
 def test_a_missing_file_is_named(capsys):
@@ -134,17 +136,17 @@ def test_a_missing_file_is_named(capsys):
     assert "missing.jpg" in capsys.readouterr().err
 
 
-def test_of_a_long_text_the_end_and_its_continuation_are_printed(capsys):
+def test_of_a_long_text_the_end_and_its_continuation_are_printed():
     text = Text("word " * 1000 + "and on", continues=5000)
-    assert answers.words(text) == f"… {text.text[-answers.BEFORE - 6 :]}"
-    assert "4,700 characters before it are not shown" in capsys.readouterr().err
-    assert answers.words(Text("short and on", continues=6)) == "short and on"
+    hint = Hint("4,700 characters before it are not shown")
+    assert Answer("a.txt", text).shown()[1:] == [hint, f"… {text.text[-BEFORE - 6 :]}"]
+    assert Answer("a.txt", Text("short and on", continues=6)).shown() == ["a.txt", "short and on"]
 
 
 def test_boxes_are_printed_with_their_scores():
     picture = Picture(Image.new("RGB", (8, 8)))
     boxes = Boxes(picture, [[0, 0, 4, 4]] * 3, ["cat", "dog", "cat"], [0.812, 0.4, 0.93])
-    assert answers.words(boxes) == "2 cat (81-93%), 1 dog (40%)"
+    assert Answer("a.png", boxes).shown() == ["a.png", "2 cat (81-93%), 1 dog (40%)"]
 
 
 def test_the_help_beside_a_system_names_its_own_options(capsys):

@@ -14,11 +14,10 @@ from PIL import Image
 
 from souron import registry
 from souron.actions.cephalometry.record import Analysis
+from souron.actions.predict import Options, files
+from souron.actions.predict import tiles as predict_tiles
 from souron.actions.watch.record import WatchRecord
-from souron.cli import answers as cli_answers
-from souron.cli import console
-from souron.cli import predict as cli_predict
-from souron.cli import watch as cli_watch
+from souron.cli import actions, console
 from souron.kinds import finding
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.boxes import Boxes
@@ -76,7 +75,7 @@ def volume(standing):
 class Asked:
     """A model whose answer is given."""
 
-    name, learnt_from, reading, system, check = "resnet", "fashion", {}, None, None
+    name, learnt_from, folder, reading, system, check = "resnet", "fashion", None, {}, None, None
     asked = SimpleNamespace(given=Picture, gives=Labels, options={})
     answered_by = "eager"
 
@@ -104,9 +103,14 @@ def lent(monkeypatch, said):
 # the faces: what each shows for an answer of that standing
 
 
-def command(said, tell, capsys):
-    loaded = SimpleNamespace(loaded=Asked(said), keep=lambda *_: None, end=lambda: None)
-    cli_predict.tell_all([(Path("a.png"), said)], lambda *given, saved: tell(*given, 5, saved), None, loaded, ["a.png"])
+def tell(answers, **options):
+    told = files.Answers(Asked(None), lambda: None, Options(**options)).told(answers, ["a.png"])
+    for record in console.follow(told, True):
+        actions.tell(record)
+
+
+def command(said, capsys, **options):
+    tell([(Path("a.png"), said)], **options)
     told = capsys.readouterr()
     return told.err + told.out
 
@@ -157,9 +161,9 @@ def cephalometry(standing):
 
 
 FACES = {
-    "command": lambda s, m, c, t: command(labels(s), cli_answers.tell_people, c),
-    "command, boxes": lambda s, m, c, t: command(boxes(s), cli_answers.tell_people, c),
-    "csv": lambda s, m, c, t: command(labels(s), cli_answers.tell_csv(), c),
+    "command": lambda s, m, c, t: command(labels(s), c),
+    "command, boxes": lambda s, m, c, t: command(boxes(s), c),
+    "csv": lambda s, m, c, t: command(labels(s), c, csv=True),
     "video": lambda s, m, c, t: "\n".join([*watched(s).sentences(), *watched(s).notes()]),
     "notebook": lambda s, m, c, t: text(labels(s)._repr_mimebundle_()["text/html"]),
     "card": lambda s, m, c, t: text(studio_answers.cards([studio_answers.Answer("a", labels(s))], 5, False)),
@@ -203,7 +207,7 @@ def test_an_object_holds_the_check_or_null(face, standing):
 
 
 def test_a_warning_says_what_was_learnt_and_what_could_help(capsys, tmp_path, monkeypatch):
-    shown = command(labels("unlike"), cli_answers.tell_people, capsys)
+    shown = command(labels("unlike"), capsys)
     assert "has learnt from fashion" in shown and "souron list" in shown and "souron train" in shown
     shown = studio_answers.said(studio_answers.Answer("a", labels("unlike"), learnt="photos/checked.csv"), 5)
     assert "has learnt from photos, cleaned" in text(shown) and '"/en/my_data"' in shown and '"/en/use"' in shown
@@ -230,19 +234,20 @@ def test_the_table_of_any_file_says_it(standing, cell, monkeypatch, tmp_path):
 
 def test_many_answers_without_a_check_say_so_once(capsys):
     given = [(Path("a.png"), labels("unchecked")), (Path("b.png"), labels("unchecked"))]
-    saving = SimpleNamespace(loaded=Asked(None), keep=lambda *_: None, end=lambda: None)
-    cli_predict.tell_all(given, lambda *_, saved: None, None, saving, [])
+    tell(given)
     assert capsys.readouterr().err.count(NO_CHECK) == 1
     shown = studio_answers.cards([studio_answers.Answer("a", said) for _file, said in given], 5, False)
     assert shown.count(NO_CHECK) == 1
-    cli_predict.tell_all([(Path("a.png"), labels("familiar"))], lambda *_, saved: None, None, saving, [])
+    tell([(Path("a.png"), labels("familiar"))])
     assert capsys.readouterr().err == ""
 
 
 def test_tiles_have_no_check(capsys, tmp_path):
     assert TilesRecord(tmp_path, (9, 9)).as_json()["familiar"] is None
     PIXEL.image.resize((40, 40)).save(tmp_path / "a.png")
-    cli_watch.look_in_tiles(Asked(boxes("familiar")), [str(tmp_path / "a.png")], tmp_path / "out", 40, None, {})
+    given = Asked(boxes("familiar")), [str(tmp_path / "a.png")], tmp_path / "out", predict_tiles.Settings(40), {}
+    for record in console.follow(predict_tiles.run(*given), True):
+        actions.tell(record)
     assert NO_CHECK in capsys.readouterr().err
 
 

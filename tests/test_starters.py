@@ -24,8 +24,8 @@ from torch import nn
 
 import souron
 from souron import registry
+from souron.actions.predict import origin
 from souron.cli import main
-from souron.cli import predict as predict_command
 from souron.hub import bundle, fetch, names, networks, packages, weights
 from souron.kinds.picture import Picture
 from souron.pipelines import default_system, pipeline
@@ -236,8 +236,8 @@ def test_starters_are_offered_for_photographs(nothing_fetched, monkeypatch, caps
     monkeypatch.setattr(default_system, "starters", lambda: ["ssd_oid", "u2net"])
     choice = default_system.choose("a.png")
     assert choice.others[:2] == ("ssd_oid", "u2net")
-    assert predict_command.with_data("ssd_oid") == "ssd_oid (Open Images V4)"
-    assert predict_command.starters_here(choice)
+    assert origin.with_data("ssd_oid") == "ssd_oid (Open Images V4)"
+    assert origin.starters_here(choice)
 
 
 def test_pipelines_prefer_what_was_trained_on_photographs(monkeypatch):

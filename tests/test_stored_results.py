@@ -14,7 +14,6 @@ from PIL import Image
 from test_exams import EDICT
 
 from souron.cli import main
-from souron.cli import watch as cli_watch
 from souron.cli.console import screen
 from souron.hub import zoo
 from souron.kinds.volume import Volume
@@ -135,7 +134,7 @@ def test_a_video_has_the_files_and_keys_of_a_stored_one(tmp_path, monkeypatch, c
     place = STORED / "watch/clip"
     stored = json.loads((place / "watch.json").read_text("utf-8"))
     clip = test_watching.film(tmp_path / "clip.mp4")
-    cli_watch.watch(test_watching.model(), clip, tmp_path / "out", False, None, {})
+    test_watching.told_of(test_watching.model(), clip, tmp_path / "out")
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert shape(told) == shape(stored)
     for name in ("rate", "frames", "dropped", "cuts", "unit"):

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from souron.cli import watch as cli_watch
+from souron.actions.predict import tiles as predict_tiles
+from souron.cli import actions, console
 from souron.data.readers import outlines
 from souron.kinds import signature
 from souron.kinds.boxes import Boxes
@@ -578,6 +579,11 @@ def test_what_cannot_be_done_is_refused(tmp_path):
     assert trouble.value.code == "option"
 
 
+def look_in_tiles(*given):
+    for record in console.follow(predict_tiles.run(*given), True):
+        actions.tell(record)
+
+
 def test_the_command_line_tells_what_lies_in_a_large_picture(tmp_path, capsys, monkeypatch):
     from souron.cli.console import screen
 
@@ -586,10 +592,10 @@ def test_the_command_line_tells_what_lies_in_a_large_picture(tmp_path, capsys, m
     model = SimpleNamespace(asked=signature.signature(Detector), answer=lambda image, **_options: find(image))
     files = [str(tmp_path / "large.png")]
     monkeypatch.setattr(screen, "json", False)  # which an earlier command may have left
-    cli_watch.look_in_tiles(model, files, tmp_path / "out", 256, None, {"conf": "0.3"})
+    look_in_tiles(model, files, tmp_path / "out", predict_tiles.Settings(256), {"conf": "0.3"})
     assert f"{len(boxes)} square" in capsys.readouterr().out
     monkeypatch.setattr(screen, "json", True)
-    cli_watch.look_in_tiles(model, files, tmp_path / "out", 256, None, {})
+    look_in_tiles(model, files, tmp_path / "out", predict_tiles.Settings(256), {})
     told = json.loads(capsys.readouterr().out)
     assert (told["width"], told["height"], len(told["boxes"])) == (1500, 1100, len(boxes))
     assert {folder.name for folder in (tmp_path / "out").iterdir()} == {"large", "large-2"}
@@ -601,10 +607,10 @@ def test_the_command_line_says_what_it_left_out_and_at_what_scale(scanned, tmp_p
     (tmp_path / "a.svs").touch()
     model = SimpleNamespace(asked=signature.signature(Detector), answer=lambda picture, **_options: everything(picture))
     monkeypatch.setattr(screen, "json", False)
-    given = [str(tmp_path / "a.svs")], tmp_path / "out", 50, None, {}
-    cli_watch.look_in_tiles(model, *given)
+    given = model, [str(tmp_path / "a.svs")], tmp_path / "out"
+    look_in_tiles(*given, predict_tiles.Settings(50), {})
     told = capsys.readouterr()
     assert "show no tissue" in told.out and "0.5 µm per pixel" in " ".join(told.err.split())
-    cli_watch.look_in_tiles(model, *given, 1.0, True)
+    look_in_tiles(*given, predict_tiles.Settings(50, microns=1.0, glass=True), {})
     told = capsys.readouterr()
     assert "200 x 100 pixels" in told.out and "show no tissue" not in told.out and "µm" not in told.err

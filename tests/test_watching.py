@@ -12,11 +12,11 @@ import pytest
 import waiting
 from PIL import Image
 
-from souron.actions.watch import tracking
+from souron.actions.predict import video
+from souron.actions.watch import of_model, tracking
 from souron.actions.watch import video as watch
 from souron.actions.watch.tracking import Tracker
-from souron.cli import main
-from souron.cli import watch as cli_watch
+from souron.cli import actions, console, main
 from souron.inference.engine import Engine
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import moving
@@ -371,30 +371,36 @@ def model(look=look):
 def test_which_source_is_a_video(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "still.png")
     detector = model()
-    assert cli_watch.video_of(detector, [str(tmp_path / "still.png")], None) is None
-    assert cli_watch.video_of(detector, ["a.mp4"], None).name == "a.mp4"
-    assert cli_watch.video_of(detector, ["a.mp4", "b.mp4"], None) is None
-    assert cli_watch.video_of(detector, [], "0") == 0
+    assert video.video_of(detector, [str(tmp_path / "still.png")], "") is None
+    assert video.video_of(detector, ["a.mp4"], "").name == "a.mp4"
+    assert video.video_of(detector, ["a.mp4", "b.mp4"], "") is None
+    assert video.video_of(detector, [], "0") == 0
     from souron.kinds.labels import Labels
 
     other = SimpleNamespace(name="cnn", asked=SimpleNamespace(gives=Labels))
-    assert cli_watch.video_of(other, ["a.mp4"], None) is None
+    assert video.video_of(other, ["a.mp4"], "") is None
     with pytest.raises(UserError) as trouble:
-        cli_watch.video_of(other, [], "0")
+        video.video_of(other, [], "0")
     assert trouble.value.code == "option"
+
+
+def told_of(model, clip, folder):
+    """Process a video as ``souron predict`` does."""
+    for record in console.follow(video.framed(of_model(model, clip, folder, {})), True):
+        actions.tell(record)
 
 
 def test_the_command_line_tells_of_each_frame_and_at_the_end(clip, tmp_path, capsys, monkeypatch):
     from souron.cli.console import screen
 
     monkeypatch.setattr(screen, "json", True)
-    cli_watch.watch(model(), clip, tmp_path / "out", False, None, {})
+    told_of(model(), clip, tmp_path / "out")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 51 and lines[3]["frame"] == 3 and lines[3]["boxes"][0]["label"] == "bright"
     assert {"fps", "dropped", "tracks"} <= set(lines[-1])
     assert lines[-1]["tracks"][0]["path"] == pytest.approx(98, rel=0.05)
     monkeypatch.setattr(screen, "json", False)
-    cli_watch.watch(model(), clip, tmp_path / "more", False, None, {})
+    told_of(model(), clip, tmp_path / "more")
     told = capsys.readouterr().out
     assert "50 frames" in told and "bright" in told and "more" in told
 

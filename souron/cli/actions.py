@@ -3,7 +3,8 @@
 import inspect
 import sys
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,17 +21,23 @@ from souron.utils.messages import _
 
 def command_of(entry: ActionEntry) -> Callable:
     """The function that stands behind ``souron NAME``; its parameters are those of the action."""
-    name = "files" if entry.given.many else "given"  # ``files`` may have "=" in their names
+    name, more_name = "files" if entry.given.many else "given", "more"  # ``files`` may have "=" in their names
+    if entry.given.rest:
+        name, more_name = "run", "files"
+    elif any(option.name == name for option in entry.options):
+        name = "run"
 
     def action(open: bool = False, project: str | None = None, **words: Any) -> None:
-        given, more = words.pop(name) or [], words.pop("more", None) or []
+        given, more = words.pop(name) or [], words.pop(more_name, None) or []
         names = [given] if isinstance(given, str) else given
         conduct(entry, [*names, *more], words, project, open)
 
-    rest = Annotated[list[str] | None, Argument(hidden=True)]  # too much; ``Given.check`` names it
+    info = Argument(hidden=True)  # too much; ``Given.check`` names it
+    if entry.given.rest:
+        info = Argument(metavar=entry.given.rest[0], help=entry.given.rest[1])
     parameters = [
         _given(entry, name),
-        *([] if entry.given.many else [_keyword("more", None, rest)]),
+        *([] if name == "files" else [_keyword(more_name, None, Annotated[list[str] | None, info])]),
         *map(options.parameter, entry.options),
         _keyword("project", None, options.Project),
         _keyword("open", False, options.Open),
@@ -72,7 +79,7 @@ class Family(console.Command):
 
 def _given(entry: ActionEntry, name: str) -> inspect.Parameter:
     given = entry.given
-    kind: Any = (list[str] if given.many else str) | None
+    kind: Any = (list[str] if name == "files" else str) | None
     complete = options.COMPLETE.get(given.metavar)
     info = Argument(metavar=given.metavar, help=given.help, autocompletion=complete)
     return _keyword(name, None, Annotated[kind, info])
@@ -96,21 +103,41 @@ def conduct(
     with screen.err.status(_("reading data")):
         action = registry.load_action(entry.name)("runs" if open and project is None else project)
         chosen = action.read(options.given(words))
-    *_asked, record = map(answered, follow(action.run(given, chosen)))
-    page = None
+    record = page = None
+    for record in map(answered, follow(action.run(given, chosen), entry.streams)):
+        if entry.streams:
+            tell(record)
     if action.writes:
         with screen.err.status(_("writing the report")):
             page = record.write()
-    if screen.json:
-        print_json(record.printed(page))
-    else:
-        print_record(record)
-        if page is not None:
-            show(_("page: {path}").format(path=page))
+    if not entry.streams:
+        tell(record, page)
     if open and page is not None:
         webbrowser.open(page.absolute().as_uri())
     if record.exit_code:
         raise typer.Exit(record.exit_code)
+
+
+def tell(record: Any, page: Path | None = None) -> None:
+    """Print a record, as JSON where that was asked for."""
+    if screen.json:
+        if (told := record.printed(page)) is not None:
+            print_json(told)
+        return
+    print_record(record)
+    if page is not None:
+        show(_("page: {path}").format(path=page))
+
+
+class Command(console.Command):
+    """The command of an action, whose help also names the options of the system that stands beside --help."""
+
+    def of_system(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        from souron.cli.listing import with_help
+
+        beside = len(self.words) > 1 and any(option.type is dict for option in registry.action(self.name).options)
+        if beside and (own := registry.load_action(self.name)().further_options(self.words)):
+            yield _("Options of {name}:").format(name=self.words[0]), with_help(own)
 
 
 def answered(made: Any) -> Any:
@@ -129,12 +156,14 @@ def answered(made: Any) -> Any:
 
 
 def print_record(record: Any) -> None:
-    """Print what a record shows: caveats on stderr, the rest on stdout."""
-    from souron.action import Note, Plain
+    """Print what a record shows: caveats and hints on stderr, the rest on stdout."""
+    from souron.action import Hint, Note, Plain
 
     for part in record.shown():
         if isinstance(part, Note):
             console.warn(part)
+        elif isinstance(part, Hint):
+            console.note(part)
         elif isinstance(part, Plain):
             sys.stdout.write(part)
         else:

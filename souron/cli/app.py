@@ -76,5 +76,7 @@ def parser(name: str = "") -> Any:
                 fix=_('see "Add an action" in CONTRIBUTING.md'),
             )
         examples = "\n".join(entry.examples)
-        command(entry.name, entry.title, examples, group=entry.group, of=some)(actions.command_of(entry))
+        command(entry.name, entry.title, examples, group=entry.group, of=some, cls=actions.Command)(
+            actions.command_of(entry)
+        )
     return typer.main.get_command(some)

@@ -25,7 +25,7 @@ from souron.runs.journal import Journal
 from souron.utils import units
 from souron.utils.files import as_json
 from souron.utils.messages import N_, Caution, UserError, _
-from souron.utils.terminal import pairs, table
+from souron.utils.terminal import BAR, pairs, table
 
 GROUPS = {  # of commands, in the order of ``souron --help``
     "start": N_("Start"),
@@ -43,7 +43,6 @@ FIRST = {  # the commands that a beginner needs, each with an example
     "train": "souron train resnet data=photos/ budget=5min",
     "compare": "souron compare mlp cnn vit data=digits budget=10s seeds=3",
 }
-BAR = "█"
 WIDEST = 10_000  # characters of a row of a table that is read by another program
 SECONDS_BETWEEN_LINES = 10  # where stderr is not a terminal, so there is no bar
 
@@ -131,17 +130,6 @@ def show_trouble(trouble: UserError) -> None:
         print_json({"error": trouble.as_json()})
 
 
-def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> Table:
-    """Return a table of labels with their probabilities and bars."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(justify="right", width=9)
-    grid.add_column(width=width)
-    grid.add_column(overflow="fold")
-    for label, probability in guesses:
-        grid.add_row(units.percent(probability), BAR * round(width * probability), label)
-    return grid
-
-
 def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> Table:
     """Return a table of counts with bars."""
     largest = max(amounts.values(), default=1)
@@ -180,32 +168,6 @@ def _cases(system: str, data: Any, parts: dict[str, int], task: str) -> str:
     return _("{system} on {data}: {train} training cases, {test} test cases").format(
         system=system, data=data, train=units.whole(parts["train"]), test=units.whole(parts["test"])
     )
-
-
-def drawn(record: Any) -> None:
-    """Print the result of ``souron generate``."""
-    show(
-        _("{count} images by {system}, seed {seed}, in {time} ({each} each)").format(
-            count=units.whole(record.count),
-            system=record.system,
-            seed=record.seed,
-            time=units.seconds(record.seconds),
-            each=units.seconds(record.seconds / record.count),
-        ),
-        _("images: {path}").format(path=record.folder),
-    )
-    for file in record.files[record.count :]:
-        show(f"  {file.name}")
-    from souron.data.composing.captioned_words import TITLES
-
-    for name, read in record.obedience.items():
-        show(
-            _("{attribute}: {value} requested, recognised in the first image with {share}").format(
-                attribute=_(TITLES[name]), value=read["asked"], share=f"{read['p']:.0%}"
-            )
-        )
-    for text in record.notes:
-        warn(text)
 
 
 def forecast(found: Any) -> None:
@@ -359,24 +321,30 @@ def contest(rows: list[dict[str, Any]]) -> Table:
     return made
 
 
-def follow(events: Iterable[Any]) -> Iterator[Any]:
+def follow(events: Iterable[Any], streams: bool = False) -> Iterator[Any]:
     """Draw events as they arrive; yield each record, with the live display removed.
+
+    Records of a stream are yielded while it is watched; where one takes long, that is said.
 
     On Ctrl-C, yield the record of a generator that then ends with one, as a camera's does. Of
     others print what is kept and how to resume, and exit with code 130.
     """
     events, event = iter(events), None
+    coming = awaited(events) if streams else events
     while True:
         record = None
         try:
             with warning_lines(), watcher() as watch:
-                for event in events:
+                for event in coming:
                     if screen.journal is not None:
                         screen.journal.tell(event)
                     watch(event)
                     record = event.record
-                    if record is not None:
+                    if record is not None and not streams:
                         break
+                    if record is not None:
+                        yield record
+                        record = None
         except KeyboardInterrupt as stop:
             told = _passed_on(stop, events)
             if (last := getattr(told, "record", None)) is not None:
@@ -452,10 +420,10 @@ def watcher() -> Iterator[Callable[[Any], None]]:
         from rich.live import Live
 
         following = Following()
-        with Live(following, console=console, transient=True, refresh_per_second=8):
+        with Live(following, console=console, transient=True, refresh_per_second=8, redirect_stdout=False):
 
             def draw(event: Any) -> None:
-                following.event = event
+                following.event = event if event.phase else None
                 foretell(event)
 
             yield draw
@@ -466,7 +434,7 @@ def watcher() -> Iterator[Callable[[Any], None]]:
             nonlocal phase, printed
             foretell(event)
             now = time.monotonic()
-            if event.phase != phase or now - printed > SECONDS_BETWEEN_LINES:
+            if event.phase and (event.phase != phase or now - printed > SECONDS_BETWEEN_LINES):
                 phase, printed = event.phase, now
                 parts = [words(event), percent(event), left(event), watched(event.values)]
                 console.print("  ".join(part for part in parts if part), soft_wrap=True)

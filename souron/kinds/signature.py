@@ -23,7 +23,8 @@ from typing import Any
 from souron.kinds.kind import Kind
 from souron.utils.messages import UserError, _, unknown_option
 
-SCHEMA_TYPES = {int: "integer", float: "number", bool: "boolean"}
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+SCHEMA_TYPES = {int: "integer", float: "number", bool: "boolean", dict: "object"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Given:
     most: int | None = 1  # None: any number
     typed: tuple[str, ...] = ()  # texts that a form holds at first, where texts are typed: one area each
     sent: tuple[str, ...] = ()  # ends of the files that a form takes beside paths: (".csv",)
+    rest: tuple[str, ...] = ()  # ("FILES", help) of what follows the first word, where that is something else
+    names: bool = False  # names, of which none has "=" in it as that of a file may have
 
     @property
     def many(self) -> bool:
@@ -83,10 +86,12 @@ class Option(Choice):
     default: Any  # None for an image
     kind: type[Kind] | None = None  # of an option that is read from a file, such as an image
     tasks: tuple[str, ...] = ()  # that accept it; () for all
-    type: type = str  # int, float, bool, str or tuple
+    type: type = str  # int, float, bool, str, tuple, or dict: further words, as width=32
 
     def read(self, text: Any) -> Any:
         """Convert a text, or a value from a page, to the option's type. Raises UserError."""
+        if self.type is dict:
+            return dict(text if isinstance(text, Mapping) else (word.split("=", 1) for word in text))
         if self.kind is not None:
             given = text is None or isinstance(text, self.kind)
             return text if given else self.kind.read(Path(str(text)))
@@ -193,7 +198,8 @@ def options_of(method: Callable) -> dict[str, Option]:
 
 
 def options_of_class(options: type) -> dict[str, Option]:
-    """Return the fields of a dataclass by name; each is ``Annotated`` with a ``Choice``.
+    """Return the fields of a dataclass by name, in its ``ORDER`` where it has one; each is ``Annotated``
+    with a ``Choice``.
 
     >>> from dataclasses import make_dataclass
     >>> from typing import Annotated
@@ -202,7 +208,9 @@ def options_of_class(options: type) -> dict[str, Option]:
     8
     """
     hints = typing.get_type_hints(options, include_extras=True)
-    return {one.name: _option(one.name, hints[one.name], one.default) for one in fields(options)}
+    defaults, order = {one.name: one.default for one in fields(options)}, getattr(options, "ORDER", ())
+    names = [*filter(defaults.__contains__, order), *(name for name in defaults if name not in order)]
+    return {name: _option(name, hints[name], defaults[name]) for name in names}
 
 
 def _option(name: str, annotation: Any, default: Any) -> Option:
@@ -218,7 +226,7 @@ def _option(name: str, annotation: Any, default: Any) -> Option:
         name,
         default,
         kind=next(filter(None, map(_kind, kinds)), None),
-        type=plain if plain in (int, float, bool, tuple) else str,
+        type=plain if plain in (int, float, bool, tuple, dict) else str,
     )
 
 
@@ -246,7 +254,7 @@ def read_options(known: Mapping[str, Option], given: Mapping[str, Any], fix: str
 
 
 def _is_read(option: Option) -> bool:
-    return option.default is not None or option.kind is not None
+    return option.default is not None or option.kind is not None or option.type is dict
 
 
 def as_share(name: str, text: str) -> float:
@@ -268,6 +276,12 @@ def as_share(name: str, text: str) -> float:
             fix=f"{name}=10%",
         )
     return share
+
+
+def yes_or_no(text: str | None) -> bool | str | None:
+    """Convert ``"true"`` and ``"false"`` to bool; return any other text unchanged."""
+    low = (text or "").lower()
+    return True if low in TRUE else False if low in FALSE else text
 
 
 def typed_as(name: str, value: Any, example: Any) -> Any:

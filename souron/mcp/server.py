@@ -49,7 +49,7 @@ async def _serve(folders: Sequence[Path]) -> None:
 
         def conduct() -> CallToolResult:
             try:
-                return answered(_conducted(asked.name, asked.arguments or {}, folders, advance, stopped))
+                return answered(*_conducted(asked.name, asked.arguments or {}, folders, advance, stopped))
             except UserError as error:
                 return refused(error)
             except Exception as error:  # the assistant is to see it, and the server goes on
@@ -115,15 +115,16 @@ def tool_of(entry: ActionEntry) -> Tool:
 
 def _conducted(
     name: str, arguments: Mapping[str, Any], folders: Sequence[Path], advance: Any, stopped: threading.Event
-) -> Any:
-    """Run an action to its end and return its record. Raises UserError."""
+) -> tuple[Any, list[Any]]:
+    """Run an action to its end and return its record, and those of the parts before it. Raises UserError."""
     if (entry := tools_by_name().get(name)) is None:
         known = near(name, [*tools_by_name()])
         raise UserError("tool", _("there is no tool named {name!r}").format(name=name), expected=known)
     options = {key: value for key, value in arguments.items() if key != GIVEN}
     for word in _words(arguments):
         inside(word, folders)
-    action = registry.load_action(name)()
+    action = registry.load_action(name)(None if entry.lookup else "runs")
+    action.camera = False
     given: list[Any] = [str(word) for word in arguments.get(GIVEN) or []]
     entry.given.check(given, entry.examples[0])
     if entry.texts:
@@ -132,17 +133,18 @@ def _conducted(
         if option.text and isinstance(options.get(option.name), list):
             words = enumerate(options[option.name], 1)
             options[option.name] = tuple(_text(word, f"{option.name}-{number}") for number, word in words)
-    record = None
+    record, parts = None, []
     with closing(action.run(given, action.read(options))) as events:
         for event in events:
             if stopped.is_set():
                 raise UserError("interrupted", _("interrupted"), exit=130)
             advance(event.fraction, event.text)
             record = event.record
+            parts += [record] if entry.streams and record is not None else []
     assert record is not None, f"{name}: the last event carries no Record"
     if action.writes:
         record.write()
-    return record
+    return record, parts[:-1]
 
 
 def _text(word: Any, name: str) -> Any:
@@ -160,12 +162,16 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(part)
 
 
-def answered(record: Any) -> CallToolResult:
-    """Return a record: its sentences and caveats, and its JSON."""
-    notes = [_("caveat: {text}").format(text=note) for note in record.notes()]
-    told = {**record.as_json(), "sentence": " ".join(record.sentences()), "notes": record.notes()}
+def answered(record: Any, parts: Sequence[Any] = ()) -> CallToolResult:
+    """Return a record: its sentences and caveats, and its JSON; those of its ``parts`` first."""
+    records = [*parts, record]
+    caveats = [note for one in records for note in one.notes()]
+    lines = [line for one in records for line in one.sentences()]
+    lines += [_("caveat: {text}").format(text=note) for note in caveats]
+    told = {**record.as_json(), "sentence": " ".join(record.sentences()), "notes": caveats}
+    told |= {"answers": [part.as_json() for part in parts]} if parts else {}
     page = {"page": record.report} if record.report else {}
-    return _result("\n".join([*record.sentences(), *notes]), {**told, **page})
+    return _result("\n".join(lines), {**told, **page})
 
 
 def refused(error: UserError) -> CallToolResult:

@@ -71,6 +71,10 @@ class Note(str):
     """A caveat: the command line prints it on stderr."""
 
 
+class Hint(str):
+    """A remark on what to do next: the command line prints it on stderr, but not with ``--quiet``."""
+
+
 @dataclass(frozen=True)
 class Plot:
     uri: str

@@ -36,6 +36,14 @@ def calm_allocator() -> bool:
     )
 
 
+def use_cores(count: int | None) -> None:
+    """Let torch compute on that many cores; None leaves it as it is."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
 def facts() -> dict[str, Any]:
     """Return software, processor and memory (bytes) of this machine. Does not import torch."""
     total, free = memory()

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from souron.utils import units
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+BAR = "█"
 
 
 def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> "Table":
@@ -40,6 +44,19 @@ def pairs(rows: Sequence[tuple[str, "RenderableType"]]) -> "Table":
     grid.add_column(overflow="fold")
     for name, value in rows:
         grid.add_row(name, value)
+    return grid
+
+
+def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> "Table":
+    """Return a table of labels with their probabilities and bars."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", width=9)
+    grid.add_column(width=width)
+    grid.add_column(overflow="fold")
+    for label, probability in guesses:
+        grid.add_row(units.percent(probability), BAR * round(width * probability), label)
     return grid
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from souron.cli.console import screen
 from souron.hub.names import is_run
+from souron.kinds.signature import FALSE, TRUE
 from souron.runs.journal import Journal
 from souron.utils import files
 from souron.utils.messages import UserError, _, set_language, unknown_option
 
-TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 EVERYWHERE = ("json", "quiet", "lang", "events")  # options of every command
 VALUE_OR_NOT = ("resume", "pretrained")  # true, false, or a run's folder
 

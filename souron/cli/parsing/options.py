@@ -161,6 +161,8 @@ def parameter(option: signature.Option) -> inspect.Parameter:
     kind: Any = bool
     if option.type is bool:
         info = Option(*named, help=option.help)
+    elif option.type is dict:
+        kind, info = list[str] | None, Option("--set", hidden=True)
     else:
         low = option.low if option.type is int else None
         kind = (list[str] if option.type is tuple else option.type) | None

@@ -11,6 +11,8 @@ from typing import Any
 from markupsafe import Markup
 from typer.models import ArgumentInfo, OptionInfo
 
+from souron import registry
+from souron.cli import actions
 from souron.studio.forms import controls
 from souron.studio.security.posted import Posted
 from souron.utils.messages import UserError, _
@@ -96,6 +98,11 @@ class Field:
 def fields(command: Callable, hidden: Sequence[str] = EVERYWHERE) -> dict[str, Field]:
     """Return a command's parameters by name, in its order, without the ``hidden`` ones."""
     return {field.name: field for field in read(command) if field.name not in hidden}
+
+
+def of_action(name: str) -> dict[str, Field]:
+    """Return the options of an action by name, for a page with a place of its own for what is given."""
+    return fields(actions.command_of(registry.action(name)), (*EVERYWHERE, "given"))
 
 
 def read(command: Callable) -> Iterator[Field]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.cli import generate
 from souron.hub import zoo
 from souron.kinds import signature
 from souron.studio.forms import command_form, controls, plain_options
@@ -23,7 +22,6 @@ COUNT, SEED = 16, 1  # defaults of the form
 MOST_LETTERS = 1000  # characters of a prompt
 NAME = "use-name"  # the field that names the system; "-" stands in no option's name
 SAID_HERE = (  # options of generate with fields of their own
-    "run",
     "n",
     "seed",
     "label",
@@ -43,7 +41,7 @@ class Drawing:
         self.studio, self.run, self.system, self.labels = studio, run, system, labels
         self.options = signature.options_of(system.drawing)
         self.own = {name: each for name, each in self.options.items() if each.default is not None}
-        self.known = command_form.fields(generate.generate)
+        self.known = command_form.of_action("generate")
         self.further = {name: field for name, field in self.known.items() if name not in SAID_HERE}
 
     def html(self) -> Markup:

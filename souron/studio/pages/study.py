@@ -14,6 +14,7 @@ from souron.registry import ActionEntry
 from souron.studio import layout
 from souron.studio.forms import command_form, controls
 from souron.studio.forms.command_form import Field
+from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import Job
 from souron.studio.jobs.panel import Panel
 from souron.studio.runs import run_view
@@ -34,7 +35,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     filled = tool in entries and any(name in query for name in Form(studio, entries[tool]).fields)
     job = studio.find(PANEL.latest(studio, query) or ("" if filled else newest(studio, tool)))
     name = tool or (job.words[0] if job is not None else "")
-    entry = entries.get(name) or entries[next(iter(registry.actions()))]
+    entry = entries.get(name) or entries[tools()[0]]
     return Markup("{}{}{}").format(
         controls.page_head(
             _("Measure, examine and audit"),
@@ -48,7 +49,14 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
 def ordered() -> dict[str, ActionEntry]:
     """Return the studies by name, in the order of the groups of ``souron --help``."""
     groups = list(console.GROUPS)
-    return dict(sorted(registry.actions().items(), key=lambda one: groups.index(one[1].group)))
+    entries = map(registry.action, tools())
+    return {one.name: one for one in sorted(entries, key=lambda one: groups.index(one.group))}
+
+
+def tools() -> list[str]:
+    """Return the names of the actions, without those that a page of another place has a form for."""
+    pages = {name: job_view.PAGES.get(name, "") for name in registry.action_files()}
+    return [name for name, page in pages.items() if not page or layout.module(page).PLACE == layout.TOOL]
 
 
 def chosen(studio: Studio, entry: ActionEntry, job: Job | None, query: Mapping[str, str]) -> Markup:
@@ -76,7 +84,7 @@ def tool(studio: Studio, form: Posted) -> Markup:
 
 def entry_of(form: Posted) -> ActionEntry:
     """Return the study that a form names. Raises UserError."""
-    entries = registry.actions()
+    entries = ordered()
     if form["study"] not in entries:
         raise UserError(
             "study", _("there is no tool {name}").format(name=form["study"][:100]), expected=", ".join(entries)
@@ -286,5 +294,5 @@ def outcome(studio: Studio, job: Job) -> Markup:
     return html + framed(address, name, _("The page alone"), alone)
 
 
-PANEL = Panel("study", registry.action_files, outcome)
+PANEL = Panel("study", tools, outcome)
 PARTS = {"tool": tool, "start": start, "same": same, **PANEL.parts()}
