@@ -13,6 +13,7 @@ import pytest
 import waiting
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from PIL import Image
 
 from souron import registry
 from souron.cli.main import run
@@ -22,7 +23,7 @@ from souron.utils.messages import UserError
 
 TOOLS = server.tools_by_name()
 STORED = Path(__file__).parent / "stored"
-ASKS_OR_TRAINS = {"arena", "exam", "exercises", "generated", "improper", "memorisation", "tune", "watch"}
+ASKS_OR_TRAINS = {"arena", "exam", "exercises", "generate", "generated", "improper", "memorisation", "tune", "watch"}
 
 
 def test_what_trains_asks_or_lets_a_model_write_is_no_tool():
@@ -141,6 +142,7 @@ def test_a_confined_process_may(confined, action):
 def talk(tmp_path_factory):
     """Answers to calls, of one server; what it wrote lies in the folder."""
     study = tmp_path_factory.mktemp("talk")
+    Image.new("L", (28, 28)).save(study / "a.png")
     (study / "t.csv").write_bytes((STORED / "calibration" / "predictions.csv").read_bytes())
     calls = {
         "verdict": ("verdict", {"given": ["t.csv"]}),
@@ -153,6 +155,9 @@ def talk(tmp_path_factory):
         "nothing": ("verdict", {"given": []}),
         "too much": ("reporting", {"given": ["t.csv", "t.csv"]}),
         "tool": ("tune", {"given": ["cnn"]}),
+        "predict": ("predict", {"given": ["mlp", "a.png", "none.png"]}),
+        "image": ("predict", {"given": ["srgan", "a.png"]}),
+        "camera": ("predict", {"given": ["yolo"], "source": "0"}),
         "fetch": ("surface", {"given": ["head_ct"]}),
     }
     words = ["-m", "souron", "mcp", f"folder={study}"]
@@ -192,13 +197,22 @@ def test_an_answer_is_a_sentence_its_caveats_and_json(talk):
 def test_a_record_is_written_below_runs_and_nowhere_else(talk):
     assert talk["plan"].structured_content["page"].startswith("runs/plan/")
     assert (talk["folder"] / talk["plan"].structured_content["page"]).is_file()
-    assert sorted(path.name for path in talk["folder"].iterdir()) == ["runs", "t.csv"]
-    assert {path.name for path in (talk["folder"] / "runs").iterdir()} == {"check", "plan"}
+    assert sorted(path.name for path in talk["folder"].iterdir()) == ["a.png", "runs", "t.csv"]
+    assert {path.name for path in (talk["folder"] / "runs").iterdir()} == {"check", "plan", "predict"}
 
 
 @pytest.mark.slow
 def test_texts_may_stand_in_place_of_their_files(talk):
     assert not talk["texts"].is_error, talk["texts"].content
+
+
+@pytest.mark.slow
+def test_an_assistant_reads_the_answer_for_each_file(talk):
+    first, second = talk["predict"].structured_content["answers"]
+    assert len(first["labels"]) == 5 and first["system"] == "mlp" and "error" in second
+    assert talk["predict"].content[0].text.startswith("a.png: ")
+    [image] = talk["image"].structured_content["answers"]
+    assert image["saved"].startswith("runs/predict/srgan") and (talk["folder"] / image["saved"]).is_file()
 
 
 def test_a_caveat_stands_below_the_sentence():
@@ -215,7 +229,7 @@ def test_a_text_is_no_name_of_a_file_unless_that_is_there(folder):
 
 
 REFUSED = {"outside": "outside", "behind": "outside", "option": "option", "number": "option", "nothing": "argument"}
-REFUSED |= {"too much": "option", "tool": "tool", "fetch": "fetch"}
+REFUSED |= {"too much": "option", "tool": "tool", "fetch": "fetch", "camera": "camera"}
 
 
 @pytest.mark.slow

@@ -161,7 +161,6 @@ def test_no_file_compares_with_a_tasks_name():
 
 
 FACES = {  # (a special face, its action): why what is made from the contract is not enough
-    ("souron.cli.watch", "watch"): "a video that souron predict is given",
     ("souron.studio.forms.predict_form", "watch"): "the same on the page Use",
     ("souron.studio.any_file.films", "watch"): "the same on the page Any file, in its player",
     ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",

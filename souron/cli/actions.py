@@ -133,11 +133,9 @@ class Command(console.Command):
     """The command of an action, whose help also names the options of the system that stands beside --help."""
 
     def of_system(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-        from souron.cli.listing import with_help
-
         beside = len(self.words) > 1 and any(option.type is dict for option in registry.action(self.name).options)
         if beside and (own := registry.load_action(self.name)().further_options(self.words)):
-            yield _("Options of {name}:").format(name=self.words[0]), with_help(own)
+            yield _("Options of {name}:").format(name=self.words[0]), options.with_help(own)
 
 
 def answered(made: Any) -> Any:

@@ -1,7 +1,7 @@
 """Commands that only show something: ``list``, ``show``, ``doctor`` and ``version``."""
 
 import webbrowser
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -171,22 +171,10 @@ def told_to(kind: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     asked = signature.signature(kind)
     if asked and (known := asked.options | asked.reading):
         title = _("Options of its predictions (souron predict):")
-        yield title, with_help(known)
+        yield title, options.with_help(known)
     drawing = signature.options_of(kind.drawing) if hasattr(kind, "drawing") else {}
     if drawing:
-        yield _("Options of its generation (souron generate):"), with_help(drawing)
-
-
-def with_help(known: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return each option as ``steps=15 (1..1000)``, and its explanation."""
-    return [(_option(each), _(each.help)) for each in known.values()]
-
-
-def _option(option: Any) -> str:
-    default = "FILE" if option.default is None else option.default or option.metavar
-    default = option.default if isinstance(option.default, bool | int | float) else default
-    allowed = f" ({option.allowed})" if option.allowed else ""
-    return f"{option.name}={default}{allowed}"
+        yield _("Options of its generation (souron generate):"), options.with_help(drawing)
 
 
 def explain(name: str, file: Path, project: Path, open: bool) -> None:

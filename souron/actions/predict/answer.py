@@ -18,7 +18,7 @@ BEFORE = 300  # characters of a given text that stand before its continuation
 
 @dataclass
 class Answer(Record):
-    """What a system answered for a file, or the ``UserError`` in its place."""
+    """The answer of a system for a file, or the ``UserError`` in its place."""
 
     eyebrow = N_("answer")
 
@@ -32,7 +32,7 @@ class Answer(Record):
 
     @property
     def referred(self) -> bool:
-        """Whether the confidence of labels is below ``least``."""
+        """Return whether the confidence of labels is below ``least``."""
         return self.least is not None and excludes(self.answer) and best(self.answer, 1)[0][1] < self.least
 
     def page_title(self) -> str:

@@ -48,7 +48,7 @@ class Rows(Answer):
 
 @dataclass
 class Closing(Record):
-    """How many files were answered, and the file that holds all answers, if there is one."""
+    """The number of files that were answered, and the file that holds all answers, if there is one."""
 
     eyebrow = N_("answer")
 

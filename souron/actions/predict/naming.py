@@ -1,4 +1,4 @@
-"""What the words of ``souron predict`` mean: a system, files, and options of the system among them."""
+"""Meaning of the words of ``souron predict``: a system, files, and options of the system among them."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What is said of the system that answers: its training data, weaknesses, and others that take such files."""
+"""The system that answers: its training data, weaknesses, and others that take such files."""
 
 import warnings
 from collections.abc import Iterator

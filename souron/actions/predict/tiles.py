@@ -16,7 +16,7 @@ from souron.utils.messages import N_, _
 
 
 class Settings(NamedTuple):
-    """How images are cut; of a slide also its resolution, and whether tiles without tissue are looked at."""
+    """Size of the tiles; of a slide also its resolution, and whether tiles without tissue are looked at."""
 
     tile: int
     overlap: float | None = None
@@ -26,7 +26,7 @@ class Settings(NamedTuple):
 
 @dataclass
 class Tiled(Record):
-    """What the tiles of one image held, in a folder that is written already."""
+    """The detections in the tiles of one image, in a folder that is written already."""
 
     eyebrow = N_("answer")
 

@@ -13,7 +13,7 @@ from souron.hub import names
 from souron.kinds import signature
 from souron.registry import about
 from souron.runs.options import ON_THE_COMMAND_LINE, all_fields, word
-from souron.utils.messages import N_
+from souron.utils.messages import N_, _
 
 
 def complete_system(incomplete: str) -> list[tuple[str, str]]:
@@ -184,3 +184,15 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given options by their names in Python; None and False are left out."""
     names = {word: name for name, word in ON_THE_COMMAND_LINE.items()}
     return {names.get(word, word): value for word, value in options.items() if value is not None and value is not False}
+
+
+def with_help(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return each option as ``steps=15 (1..1000)``, and its explanation."""
+    return [(_spelt(each), _(each.help)) for each in known.values()]
+
+
+def _spelt(option: Any) -> str:
+    default = "FILE" if option.default is None else option.default or option.metavar
+    default = option.default if isinstance(option.default, bool | int | float) else default
+    allowed = f" ({option.allowed})" if option.allowed else ""
+    return f"{option.name}={default}{allowed}"

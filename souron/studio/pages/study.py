@@ -56,7 +56,7 @@ def ordered() -> dict[str, ActionEntry]:
 def tools() -> list[str]:
     """Return the names of the actions, without those that a page of another place has a form for."""
     pages = {name: job_view.PAGES.get(name, "") for name in registry.action_files()}
-    return [name for name, page in pages.items() if not page or layout.module(page).PLACE == layout.TOOL]
+    return [name for name, page in pages.items() if not page or getattr(layout.module(page), "PLACE", "") == layout.TOOL]
 
 
 def chosen(studio: Studio, entry: ActionEntry, job: Job | None, query: Mapping[str, str]) -> Markup:
