@@ -32,11 +32,10 @@ from souron.utils import files, units
 from souron.utils.messages import N_, UserError, _, language
 from souron.utils.plotting import uri
 
-PHOTOGRAPHS = {"chelsea": N_("a cat"), "coffee": N_("a cup of coffee"), "rocket": N_("a rocket")}
+PHOTOGRAPHS = {"chelsea": N_("a cat"), "coffee": N_("a cup of coffee")}
 CLASSIFIER = "efficientnet_lite"
-DETECTORS = {"ssd_oid": ("coffee", "chelsea"), "nanodet": ("astronaut",)}  # with the photographs of each
-POSER = "movenet_lightning"
 CUTTER = "u2net"
+PHOTOGRAPHED = {"ssd_oid": "coffee", "nanodet": "astronaut", "movenet_lightning": "astronaut", CUTTER: "coffee"}
 DETECTOR = "yolo"
 SCENES = 3  # composed scenes for the detector
 FOLDS = 10  # of the predictions that are judged
@@ -119,20 +118,16 @@ def detect(_project: Path) -> Iterator[Event]:
     """Find objects, cut one out and estimate a pose on photographs; on composed scenes without ``souron-starters``."""
     from skimage import data as photographs
 
-    names = [*DETECTORS, POSER, CUTTER]
-    if any(fetch.where(name) is None for name in names):
+    if any(fetch.where(name) is None for name in PHOTOGRAPHED):
         yield from detect_in_scenes()
         return
     sentences, images = [], []
-    shown = [*DETECTORS.items(), (POSER, ("astronaut",)), (CUTTER, ("coffee",))]
-    for number, (name, contents) in enumerate(shown):
-        yield Event("answer", number / len(shown), text=name)
-        model = models_api.load(name)
-        for content in contents:
-            answer = model(Picture(Image.fromarray(getattr(photographs, content)())))
-            drawn = _on_white(answer.cut()) if isinstance(answer, Cutout) else answer.drawn()
-            sentences.append(f"{name}: {answer}")
-            images.append(_plot(drawn, sentences[-1]))
+    for number, (name, content) in enumerate(PHOTOGRAPHED.items()):
+        yield Event("answer", number / len(PHOTOGRAPHED), text=name)
+        answer = models_api.load(name)(Picture(Image.fromarray(getattr(photographs, content)())))
+        drawn = _on_white(answer.cut()) if isinstance(answer, Cutout) else answer.drawn()
+        sentences.append(f"{name}: {answer}")
+        images.append(_plot(drawn, sentences[-1]))
     yield _done(
         Highlight(
             tuple(sentences),
@@ -141,7 +136,7 @@ def detect(_project: Path) -> Iterator[Event]:
                 "Four networks that others trained on photographs: two of objects, one of a person's joints, one of "
                 "what is in front. They know the kinds of things that they were trained on, and miss others."
             ),
-            f"souron predict {POSER} photo.jpg",
+            "souron predict nanodet photo.jpg",
         )
     )
 
