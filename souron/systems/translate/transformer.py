@@ -271,22 +271,22 @@ class Transformer(Translator):
         score = torch.full((count, beams), -torch.inf, device=source.device)
         score[:, 0] = 0.0
         length = torch.zeros(count, beams, device=source.device)
-        finished = torch.zeros(count, beams, dtype=torch.bool, device=source.device)
+        ends = torch.zeros(count, beams, dtype=torch.bool, device=source.device)
         caches: list[Cache] = [{} for _layer in self.decoder]
         for position in range(most or 2 * source.shape[1] + 16):
             logits = self.follow(tokens[:, -1:], memory, mask, None, caches, position)[:, -1]
             chance = logits.float().log_softmax(1).view(count, beams, size)
-            chance[finished] = -torch.inf  # a finished beam repeats its end token at no cost
-            chance[..., self.end] = chance[..., self.end].masked_fill(finished, 0.0)
+            chance[ends] = -torch.inf  # a finished beam repeats its end token at no cost
+            chance[..., self.end] = chance[..., self.end].masked_fill(ends, 0.0)
             score, best_tokens = (score[..., None] + chance).flatten(1).topk(beams)
             parent, token = best_tokens // size, best_tokens % size
             row = (parent + torch.arange(count, device=source.device)[:, None] * beams).flatten()
             tokens = torch.cat([tokens[row], token.view(-1, 1)], 1)
             caches = [{name: part[row] for name, part in cache.items()} for cache in caches]
-            finished, length = finished.gather(1, parent), length.gather(1, parent)
-            length = length + ~finished
-            finished = finished | (token == self.end)
-            if finished.all():
+            ends, length = ends.gather(1, parent), length.gather(1, parent)
+            length = length + ~ends
+            ends = ends | (token == self.end)
+            if ends.all():
                 break
         best = torch.arange(count), (score / ((5 + length) / 6) ** LENGTH_PENALTY).argmax(1)
         sequences, mean = tokens.view(count, beams, -1)[best][:, 1:].tolist(), (score / length)[best].tolist()
