@@ -141,11 +141,11 @@ class Composer(System):
         orders = [order(len(piece.grid), self.lead) for piece in pieces]
         longest = max(len(places) for places in orders)
         rows = torch.zeros(len(pieces), longest, 5, dtype=torch.long)
-        fixed = torch.zeros(len(pieces), longest, dtype=torch.bool)
+        cell_mask = torch.zeros(len(pieces), longest, dtype=torch.bool)
         chance = torch.zeros(len(pieces), longest)
         for row, (piece, places) in enumerate(zip(pieces, orders, strict=True)):
             rows[row, : len(places)] = encoded(piece, self.lead).long()
-            fixed[row, : len(places)] = masks[row][places[:, 0], places[:, 1]]
+            cell_mask[row, : len(places)] = masks[row][places[:, 0], places[:, 1]]
             random = np.random.default_rng([*seeds[row]])
             chance[row, : len(places)] = torch.from_numpy(random.random(len(places))).float()
         every = torch.arange(len(pieces))
@@ -156,7 +156,7 @@ class Composer(System):
             voice = rows[:, k, VOICE]
             rows[:, k, OWN] = sounding[every, voice]
             logits = self.following(rows[:, : k + 1].to(self.device), memory).float().cpu()
-            free = ~fixed[:, k]
+            free = ~cell_mask[:, k]
             first = free & ~onsets[every, voice]
             logits[first, HOLD] = -torch.inf  # what was given ends as it was given
             token = drawn(logits, temperature, chance[:, k])
@@ -450,8 +450,8 @@ def _transpose(rows: Rows, generator: Generator) -> Rows:
     for piece in rows.input:
         away = int(torch.randint(-FURTHEST + 1, FURTHEST + 1, (), generator=generator))
         pitches = piece[:, : OWN + 1]
-        shifted = torch.where(pitches > REST, pitches + away, pitches).clamp(0, TOKENS - 1)
-        pieces.append(torch.cat([shifted.to(piece.dtype), piece[:, OWN + 1 :]], 1))
+        keys = torch.where(pitches > REST, pitches + away, pitches).clamp(0, TOKENS - 1)
+        pieces.append(torch.cat([keys.to(piece.dtype), piece[:, OWN + 1 :]], 1))
     return Rows(ListColumn(pieces), None)
 
 

@@ -75,8 +75,8 @@ class MaskFiller(System):
         """Return the number of tokens in the context window."""
         return self.config.context
 
-    def guesses(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return logits (M, vocabulary) at the M positions ``mask`` in tokens (R, T).
+    def guesses(self, tokens: Tensor, masked: Tensor) -> Tensor:
+        """Return logits (M, vocabulary) at the M positions ``masked`` in tokens (R, T).
 
         The mask token itself is never probable.
         """

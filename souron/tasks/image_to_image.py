@@ -127,19 +127,19 @@ class ImageTranslator(System):
         """Return the system's input for images (B, C, H, W) in 0..1."""
         return image
 
-    def visible(self, inputs: Tensor) -> Tensor:
+    def visible(self, image: Tensor) -> Tensor:
         """Return the input as images."""
-        return inputs
+        return image
 
     def truth(self, image: Tensor) -> Tensor:
         """Return the target for images (B, C, H, W)."""
         return image
 
-    def translated(self, inputs: Tensor, label: Tensor) -> Tensor:
+    def translated(self, image: Tensor, label: Tensor) -> Tensor:
         """Return images (B, C, H', W') in 0..1 for inputs from domains ``label`` (B,)."""
-        return self(inputs)
+        return self(image)
 
-    def rivals(self, inputs: Tensor, label: Tensor) -> dict[str, Tensor]:
+    def rivals(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return trivial baselines by name, see ``evaluation.said_of``."""
         return {}
 
@@ -227,7 +227,7 @@ class ImageTranslator(System):
             cases=4,
         )
 
-    def further(self, batch: Batch, inputs: Tensor, output: Tensor) -> dict[str, Tensor]:
+    def further(self, batch: Batch, image: Tensor, output: Tensor) -> dict[str, Tensor]:
         """Return system-specific figures, metric or ``rival:metric`` -> (B,) or (B, H, W).
 
         Figures per pixel are averaged over the image, its object and its background.
@@ -381,8 +381,8 @@ class ImageToImage(Task):
             return super().published(name, source, config, spec)
         origin = system_class.published(size, config or default_config)
         tensors = weights.weights(name, origin)
-        pretrained = system_class.of_published(tensors)
-        if pretrained is None or pretrained.config != default_config:
+        published_model = system_class.of_published(tensors)
+        if published_model is None or published_model.config != default_config:
             raise UserError(
                 "other system",
                 _("the weights of {name} have other names or sizes than {size}").format(
@@ -393,8 +393,8 @@ class ImageToImage(Task):
                 exit=3,
             )
         if spec is None:
-            return pretrained
-        if spec.channels != pretrained.spec.channels:
+            return published_model
+        if spec.channels != published_model.spec.channels:
             raise UserError(
                 "channels",
                 _("published weights need images of 3 channels, these have {channels}").format(channels=spec.channels),
@@ -403,7 +403,7 @@ class ImageToImage(Task):
             )
         model = system_class(config or default_config, spec)
         destination, source_network = (
-            (network.generator if hasattr(network, "generator") else network) for network in (model, pretrained)
+            (network.generator if hasattr(network, "generator") else network) for network in (model, published_model)
         )
         destination.load_state_dict(source_network.state_dict())
         return model
@@ -443,11 +443,11 @@ class ImageToImage(Task):
     def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         """Evaluate the untrained network as a baseline."""
         assert isinstance(system, ImageTranslator)
-        found = evaluation.answers_of(untrained(system), setup.test, beside=False)
+        baseline = evaluation.answers_of(untrained(system), setup.test, beside=False)
         yield Step(
             1.0,
             _("the same network untrained"),
-            {f"untrained:{name}": values for name, values in found.items() if name != "output"},
+            {f"untrained:{name}": values for name, values in baseline.items() if name != "output"},
         )
 
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:

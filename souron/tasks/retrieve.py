@@ -112,7 +112,7 @@ class Retriever(System):
         (B, FOUND, 2) int64 of the best passages are -1 where there are fewer.
         """
         ranks, best = [], []
-        found = torch.full((len(batch.search), FOUND, 2), -1)
+        positions = torch.full((len(batch.search), FOUND, 2), -1)
         for row, (search, target) in enumerate(zip(batch.search, batch.target, strict=True)):
             passages, score = self.scores_of(search)
             spans = torch.tensor([passage[1:] for passage in passages], dtype=torch.int64).reshape(-1, 2)
@@ -120,8 +120,8 @@ class Retriever(System):
             nowhere = missing_numbers(search.question, [search.document])
             best.append(float(score.max()) if len(score) and not nowhere else 0.0)
             places = top(score, [passage.text for passage in passages], FOUND)
-            found[row, : len(places)] = spans[places]
-        return torch.tensor(ranks), torch.tensor(best), found
+            positions[row, : len(places)] = spans[places]
+        return torch.tensor(ranks), torch.tensor(best), positions
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Fit the threshold of answerability on training questions, one candidate per step."""

@@ -105,8 +105,8 @@ class Transcriber(System):
         if self.spec.timed:
             return super().loader(data, augment, seed, device)
         spectra = [case if isinstance(case, Tensor) else self.mel(case.samples) for case in data.input]
-        encoded = replace(data, input=ListColumn(spectra))
-        return Loader(encoded, self.batch, augment, seed, device or self.device)
+        spectra_cases = replace(data, input=ListColumn(spectra))
+        return Loader(spectra_cases, self.batch, augment, seed, device or self.device)
 
     def updates(self, batch: Any, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, of similar length, one optimiser step each."""

@@ -110,12 +110,12 @@ def normal(text: str) -> Normal:
     letters: list[str] = []
     origin: list[int] = []
     for index, letter in enumerate(text):
-        normalised = letter if letter in "℃℉µ…" else unicodedata.normalize("NFKC", letter)
+        form = letter if letter in "℃℉µ…" else unicodedata.normalize("NFKC", letter)
         if letter in "\uff9e\uff9f" and letters:  # half-width voicing marks of kana
-            letters[-1] = unicodedata.normalize("NFKC", letters[-1] + normalised.strip())
+            letters[-1] = unicodedata.normalize("NFKC", letters[-1] + form.strip())
             continue
-        letters += normalised
-        origin += [index] * len(normalised)
+        letters += form
+        origin += [index] * len(form)
     return Normal("".join(letters), (*origin, len(text)))
 
 

@@ -258,7 +258,7 @@ def result(trainings: Trainings, positive: int | None, prevalence: float | None 
             predictive.append((share, at_share[0], at_share[1]))
         if y_true.any() and not y_true.all():
             curve = classification.roc(y_true, sure[0])
-    scaled = _cooled(probability, temperatures)
+    probability_after = _cooled(probability, temperatures)
     sizes, more = _sizes(trainings, result_measures["accuracy"])
     heat = seeds[0].get("heat")
     return ClassificationResult(
@@ -270,7 +270,7 @@ def result(trainings: Trainings, positive: int | None, prevalence: float | None 
         roc=curve,
         subgroups=list(_subgroups(cases, probability, training)),
         before=_calibration(probability, label, groups, result_measures["Brier score"]),
-        after=_calibration(scaled, label, groups, _brier(scaled, label, groups, training)),
+        after=_calibration(probability_after, label, groups, _brier(probability_after, label, groups, training)),
         temperatures=_ends(temperatures),
         disturbed=list(_disturbed(seeds[0].get("right"), groups, result_measures["accuracy"], training)),
         sizes=sizes,
@@ -327,10 +327,10 @@ def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _cooled(probability: NDArray[np.float64], temperature: NDArray[np.float64]) -> NDArray[np.float64]:
-    scaled = probability.copy()
+    result = probability.copy()
     for t in np.unique(temperature):
-        scaled[temperature == t] = calibration.cool(probability[temperature == t], float(t))
-    return scaled
+        result[temperature == t] = calibration.cool(probability[temperature == t], float(t))
+    return result
 
 
 def _calibration(

@@ -145,8 +145,8 @@ def answers_of(system: Any, cases: Dataset, names: Sequence[str] = (), beside: b
                 rival, colon, metric = name.rpartition(":")
                 by_area = figures.by_area(values[name].numpy(), part, metric)
                 values = {rival + colon + key: torch.from_numpy(v) for key, v in by_area.items()}
-            for key, each in values.items():
-                values_of.setdefault(key, []).append(each)
+            for key, column in values.items():
+                values_of.setdefault(key, []).append(column)
     every = {name: torch.cat(parts) for name, parts in images_of.items()}
     answers: Answers = {"output": every[""]}
     for name, images in every.items():
@@ -220,11 +220,11 @@ def result(trainings: Trainings, setup: Setup, names: Sequence[str], better: Any
             name: _won(own[name][0], values[0], units, better(name)) for name, values in table.items() if name in own
         }
         rivals_beside[rival] = Beside(measures(table, units), counts)
-    shown = {name.removeprefix("shown:"): pane for name, pane in answers.items() if isinstance(pane, Sparse)}
-    rows = next(iter(shown.values())).rows.tolist() if shown else []
+    images = {name.removeprefix("shown:"): pane for name, pane in answers.items() if isinstance(pane, Sparse)}
+    rows = next(iter(images.values())).rows.tolist() if images else []
     rows_of = twins(test)
     truth = test.input if rows_of is None else test.input[torch.tensor(rows_of)]
-    panes = {name: pane.values for name, pane in shown.items()}
+    panes = {name: pane.values for name, pane in images.items()}
     return ImageResult(
         dense(answers, "output"),
         truth if rows_of is not None or len(test.classes) == 1 else None,
