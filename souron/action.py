@@ -9,7 +9,7 @@ running it, so these are plain values.
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from souron.kinds.signature import Given, options_of_class, read_options
 from souron.kinds.text import Text, text_of
 from souron.registry import task_options
-from souron.report.blocks import REPORT, Block, Cell, Fact, Gallery, Group, Live, Note, Section, Table, sections
+from souron.report.blocks import REPORT, Block, Cell, Fact, Gallery, Group, Hint, Live, Note, Section, Table, sections
 from souron.utils import files
 from souron.utils.messages import _
 
@@ -91,7 +91,7 @@ class Record(ABC):
         return {}
 
     def shown(self) -> list[Any]:
-        """Return what the terminal shows: texts, ``Note``, ``Plain`` and what rich can print."""
+        """Return what the terminal shows: texts, ``Note``, ``Hint``, ``Plain`` and what rich can print."""
         tables = [
             part
             for table in self.tables()
@@ -99,6 +99,10 @@ class Record(ABC):
             for part in (*filter(None, [table.title]), table, *filter(None, [table.text]), "")
         ]
         return [*self.sentences(), "", *tables, *map(Note, self.notes())]
+
+    def below(self) -> list[Any]:
+        """Return what the terminal shows below the path of the page, like ``shown``."""
+        return []
 
     def printed(self, page: Path | None) -> Any:
         """Return what ``--json`` prints; ``page`` is what was written, if anything was."""
@@ -183,6 +187,7 @@ class Action(ABC):
         self.project = Path("runs" if project is None else project)
         asked = not self.lookup or project is not None
         self.writes = asked if writes is None else writes  # False: nothing is left on the disk
+        self.tell: Callable[[Event], None] = lambda event: None  # shows an event from within what takes long
 
     @property
     def name(self) -> str:
@@ -230,6 +235,7 @@ __all__ = [
     "Gallery",
     "Given",
     "Group",
+    "Hint",
     "Live",
     "NoOptions",
     "Note",

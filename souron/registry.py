@@ -361,6 +361,7 @@ def _options(tree: ast.Module) -> Iterator[Option]:
             among=words.get("among", ()),
             text=words.get("text", False),
             of=words.get("of", ()),
+            writes=words.get("writes", False),
         )
 
 

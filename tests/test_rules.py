@@ -25,7 +25,7 @@ SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "engines", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
     "evaluation", "system", "task", "report", "tasks", "systems", "runs", "inference", "exports", "action", "model",
-    "lecture", "actions", "tour", "pipelines", "serve", "mcp", "cli", "studio",
+    "lecture", "pipelines", "actions", "tour", "serve", "mcp", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
 
@@ -167,6 +167,10 @@ FACES = {  # (a special face, its action): why what is made from the contract is
     ("souron.studio.forms.predict_form", "watch"): "the same on the page Use",
     ("souron.studio.any_file.films", "watch"): "the same on the page Any file, in its player",
     ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",
+    (
+        "souron.studio.pages.data",
+        "data",
+    ): "files are brought and removed, and looking, checking and cleaning share them",
     ("souron.studio.pages.exam", "exam"): "a person answers question by question",
     ("souron.studio.pages.exercises", "exercises"): "several students' files at once, none of which is kept",
     ("souron.studio.pages.models", "models"): "the table stands there without a press",

@@ -96,6 +96,7 @@ def conduct(
     with screen.err.status(_("reading data")):
         action = registry.load_action(entry.name)("runs" if open and project is None else project)
         chosen = action.read(options.given(words))
+        action.tell = console.tell
     *_asked, record = map(answered, follow(action.run(given, chosen)))
     page = None
     if action.writes:
@@ -107,6 +108,7 @@ def conduct(
         print_record(record)
         if page is not None:
             show(_("page: {path}").format(path=page))
+        print_parts(record.below())
     if open and page is not None:
         webbrowser.open(page.absolute().as_uri())
     if record.exit_code:
@@ -129,12 +131,18 @@ def answered(made: Any) -> Any:
 
 
 def print_record(record: Any) -> None:
-    """Print what a record shows: caveats on stderr, the rest on stdout."""
-    from souron.action import Note, Plain
+    print_parts(record.shown())
 
-    for part in record.shown():
+
+def print_parts(parts: Sequence[Any]) -> None:
+    """Print what a record shows: caveats and hints on stderr, the rest on stdout."""
+    from souron.action import Hint, Note, Plain
+
+    for part in parts:
         if isinstance(part, Note):
             console.warn(part)
+        elif isinstance(part, Hint):
+            console.note(part)
         elif isinstance(part, Plain):
             sys.stdout.write(part)
         else:

@@ -25,7 +25,7 @@ from souron.runs.journal import Journal
 from souron.utils import units
 from souron.utils.files import as_json
 from souron.utils.messages import N_, Caution, UserError, _
-from souron.utils.terminal import pairs, table
+from souron.utils.terminal import BAR, pairs, table
 
 GROUPS = {  # of commands, in the order of ``souron --help``
     "start": N_("Start"),
@@ -43,7 +43,6 @@ FIRST = {  # the commands that a beginner needs, each with an example
     "train": "souron train resnet data=photos/ budget=5min",
     "compare": "souron compare mlp cnn vit data=digits budget=10s seeds=3",
 }
-BAR = "█"
 WIDEST = 10_000  # characters of a row of a table that is read by another program
 SECONDS_BETWEEN_LINES = 10  # where stderr is not a terminal, so there is no bar
 
@@ -55,6 +54,7 @@ class Screen:
     json: bool = False
     quiet: bool = False
     journal: Journal | None = None  # of --events
+    watch: Callable[[Any], None] = lambda event: None  # shows an event, while ``follow`` runs
 
     @property
     def out(self) -> Console:
@@ -139,20 +139,6 @@ def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> Table:
     grid.add_column(overflow="fold")
     for label, probability in guesses:
         grid.add_row(units.percent(probability), BAR * round(width * probability), label)
-    return grid
-
-
-def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> Table:
-    """Return a table of counts with bars."""
-    largest = max(amounts.values(), default=1)
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(overflow="ellipsis", no_wrap=True)
-    grid.add_column(justify="right")
-    grid.add_column()
-    for name, amount in list(amounts.items())[:most]:
-        grid.add_row(name, units.whole(amount), BAR * max(1, round(width * amount / largest)))
-    if len(amounts) > most:
-        grid.add_row(_("and {n} more").format(n=len(amounts) - most), "", "")
     return grid
 
 
@@ -252,15 +238,10 @@ def costs(forecast: Any, outcome: Any) -> None:
     show(made, "")
 
 
-def skipped_files(skipped: Sequence[Any], most: int = 5) -> None:
-    if not skipped:
-        return
-    show(_("Files that could not be used: {count}").format(count=len(skipped)))
-    for each in skipped[:most]:
-        show(f"  {each.file}: {each.reason}")
-    if len(skipped) > most:
-        show("  " + _("and {n} more").format(n=len(skipped) - most))
-    show("")
+def skipped_files(skipped: Sequence[Any]) -> None:
+    from souron.report import blocks
+
+    show(*blocks.skipped_lines(skipped))
 
 
 def data_warnings(record: Any) -> None:
@@ -359,6 +340,13 @@ def contest(rows: list[dict[str, Any]]) -> Table:
     return made
 
 
+def tell(event: Any) -> None:
+    """Show an event, and write it into the journal."""
+    if screen.journal is not None:
+        screen.journal.tell(event)
+    screen.watch(event)
+
+
 def follow(events: Iterable[Any]) -> Iterator[Any]:
     """Draw events as they arrive; yield each record, with the live display removed.
 
@@ -369,11 +357,9 @@ def follow(events: Iterable[Any]) -> Iterator[Any]:
     while True:
         record = None
         try:
-            with warning_lines(), watcher() as watch:
+            with warning_lines(), watcher() as screen.watch:
                 for event in events:
-                    if screen.journal is not None:
-                        screen.journal.tell(event)
-                    watch(event)
+                    tell(event)
                     record = event.record
                     if record is not None:
                         break

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from souron.utils import units
+from souron.utils.messages import _
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+BAR = "█"
 
 
 def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> "Table":
@@ -40,6 +45,22 @@ def pairs(rows: Sequence[tuple[str, "RenderableType"]]) -> "Table":
     grid.add_column(overflow="fold")
     for name, value in rows:
         grid.add_row(name, value)
+    return grid
+
+
+def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> "Table":
+    """Return a table of counts with bars."""
+    from rich.table import Table
+
+    largest = max(amounts.values(), default=1)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(overflow="ellipsis", no_wrap=True)
+    grid.add_column(justify="right")
+    grid.add_column()
+    for name, amount in list(amounts.items())[:most]:
+        grid.add_row(name, units.whole(amount), BAR * max(1, round(width * amount / largest)))
+    if len(amounts) > most:
+        grid.add_row(_("and {n} more").format(n=len(amounts) - most), "", "")
     return grid
 
 
