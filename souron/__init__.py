@@ -19,7 +19,8 @@ if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"
 
 __version__ = "0.1.0"
 # in a clone, what belongs to souron-clinic and others lies beside; installed, it lies in this folder
-__path__ += map(str, sorted(pathlib.Path(__file__).parents[1].glob("packages/*/souron")))
+CLONE = pathlib.Path(__file__).parents[1]
+__path__ += map(str, sorted(CLONE.glob("packages/*/souron")) if (CLONE / "pyproject.toml").is_file() else ())
 
 PUBLIC = {
     "load": "model",

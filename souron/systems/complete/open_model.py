@@ -25,7 +25,6 @@ from torch import Tensor
 from souron.blocks import int8
 from souron.blocks.decoder import Decoder
 from souron.hub import open_models
-from souron.hub.decoders.llama_decoder import LlamaDecoder
 from souron.hub.open_models import Described
 from souron.tasks.complete import LanguageModel, Spec, lesson_of
 from souron.training.loop import Data, Progress, Run
@@ -85,7 +84,7 @@ class OpenModel(LanguageModel):
     def software(self) -> str:
         """The engine with its version, "" where it is PyTorch."""
         about, _tokenizer, model = self.held
-        if not isinstance(model, LlamaDecoder):
+        if not isinstance(model, open_models.LlamaDecoder):
             return ""
         return f"xllamacpp {hardware.installed('xllamacpp')}, cpu, {about.quantised}"
 
