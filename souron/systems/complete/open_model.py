@@ -50,7 +50,6 @@ class OpenModel(LanguageModel):
     full_batch = True
     SIZES = {"tiny": Config("gpt", context=64), "small": Config(), "large": Config(context=8192)}
     WEIGHTS = {}
-    BEFORE = {"engine": "souron"}
 
     def __init__(self, config: Config, spec: Spec | None) -> None:
         open_models.check_context(config.context)

@@ -149,7 +149,6 @@ class SSD(Detector):
         "oid": "package:ssd_oid",
     }
     published_from = {"oid": "Open Images V4"}
-    BEFORE = {"mobile": ""}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
