@@ -84,10 +84,10 @@ locale: install-dev  # after a message has changed; then translate what it names
 starters: install  # the published networks of souron-starters that are not there yet
 	$(BIN)/python starters/convert.py
 
-wheels: install-dev  # souron, souron-zoo and souron-starters, into dist/
+wheels: install-dev  # souron, souron-zoo, souron-starters and those of packages/, into dist/
 	$(BIN)/python starters/convert.py
-	rm -rf build zoo/build starters/build dist
-	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./zoo ./starters
+	rm -rf build zoo/build starters/build packages/*/build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./zoo ./starters ./packages/*
 
 benchmarks: .venv-bench/souron-installed
 
@@ -97,4 +97,4 @@ benchmarks: .venv-bench/souron-installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench build zoo/build starters/build starters/souron_starters/*.safetensors dist *.egg-info docs/_build docs/systems docs/reference
+	rm -rf .venv .venv-bench build zoo/build starters/build packages/*/build starters/souron_starters/*.safetensors dist *.egg-info docs/_build docs/systems docs/reference

@@ -3,6 +3,8 @@
     --dev              also what tests and the documentation need, without the networks of souron-starters
     --torch=cpu|cuda   PyTorch's build; without it the CPU build on Linux without an NVIDIA card
 
+With ``SMALL=1`` the chat model SmolLM2 (93 MB) is not fetched.
+
 Only the standard library is used, and this file can be read by Python 3.6, so that an old Python
 can say what is missing. A ``.venv`` that works is kept; one that does not is made anew.
 """
@@ -230,6 +232,17 @@ def bring_starters(venv):
     stamp.write_text(hash_of(STARTERS))
 
 
+def bring_chat_model(venv):
+    """Fetch SmolLM2, a small chat model under Apache-2.0, once, unless ``SMALL=1``; souron works without it."""
+    stamp = venv / "souron-chat-model"
+    if stamp.exists() or os.environ.get("SMALL") == "1":
+        return
+    fetch = [str(python_of(venv)), "-m", "souron", "fetch", "smollm2"]
+    if subprocess.call(fetch, env=_environment()):
+        print("Everything else works without it. To try again: souron fetch smollm2")
+    stamp.touch()
+
+
 def main(words):
     options = {"--dev", "--torch=", "--torch=cpu", "--torch=cuda"}
     wrong = [word for word in words if word not in options]
@@ -249,6 +262,7 @@ def main(words):
         install("--dev" in words, torch[-1] if torch else "")
         if "--dev" not in words:
             bring_starters(HERE / ".venv")
+            bring_chat_model(HERE / ".venv")
 
 
 if __name__ == "__main__":

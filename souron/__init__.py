@@ -10,6 +10,7 @@ Nothing heavy is imported until it is used.
 """
 
 import os
+import pathlib
 from typing import Any
 
 if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
@@ -17,6 +18,9 @@ if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 __version__ = "0.1.0"
+# in a clone, what belongs to souron-clinic and others lies beside; installed, it lies in this folder
+CLONE = pathlib.Path(__file__).parents[1]
+__path__ += map(str, sorted(CLONE.glob("packages/*/souron")) if (CLONE / "pyproject.toml").is_file() else ())
 
 PUBLIC = {
     "load": "model",
@@ -39,6 +43,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'souron' has no attribute {name!r}")
     import importlib
 
+    package, _dot, action = PUBLIC[name].partition(".")
+    if package == "actions":
+        importlib.import_module("souron.utils.distributions").check(action)
     return getattr(importlib.import_module(f"souron.{PUBLIC[name]}"), name)
 
 

@@ -9,7 +9,7 @@ running it, so these are plain values.
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -100,6 +100,10 @@ class Record(ABC):
         ]
         return [*self.sentences(), "", *tables, *map(Note, self.notes())]
 
+    def below(self) -> list[Any]:
+        """Return what the terminal shows below the path of the page, like ``shown``."""
+        return []
+
     def printed(self, page: Path | None) -> Any:
         """Return what ``--json`` prints; ``page`` is what was written, if anything was."""
         told = {**self.as_json(), "sentence": " ".join(self.sentences())}
@@ -185,6 +189,7 @@ class Action(ABC):
         asked = not self.lookup or project is not None
         self.writes = asked if writes is None else writes  # False: nothing is left on the disk
         self.camera = True  # False: no camera is opened
+        self.tell: Callable[[Event], None] = lambda event: None  # shows an event from within what takes long
 
     @property
     def name(self) -> str:

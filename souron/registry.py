@@ -23,6 +23,7 @@ from typing import Any
 
 from souron.kinds.signature import Given, Option
 from souron.metrics.metric import Metric
+from souron.utils import distributions
 from souron.utils.files import package_folders
 from souron.utils.messages import UserError, _, language
 
@@ -174,7 +175,11 @@ def action_files() -> dict[str, Path]:
         for file in sorted([*folder.glob("*.py"), *folder.glob("*/__init__.py")])
     ]
     named = {file.parent.name if file.stem == "__init__" else file.stem: file for file in files}
-    return {name: file for name, file in sorted(named.items()) if not name.startswith("_")}
+    return {
+        name: file
+        for name, file in sorted(named.items())
+        if not name.startswith("_") and distributions.is_offered(name)
+    }
 
 
 def actions() -> dict[str, ActionEntry]:
@@ -184,6 +189,7 @@ def actions() -> dict[str, ActionEntry]:
 
 def action(name: str) -> ActionEntry:
     """The action of that name, as its file describes it. Raises UserError."""
+    distributions.check(name)
     file = action_files()[name]
     return _described_action(name, file, file.stat().st_mtime_ns)
 
@@ -371,6 +377,7 @@ def _options(tree: ast.Module) -> Iterator[Option]:
             among=words.get("among", ()),
             text=words.get("text", False),
             of=words.get("of", ()),
+            writes=words.get("writes", False),
         )
 
 

@@ -47,7 +47,6 @@ class System(nn.Module, ABC):
     channels_last: ClassVar[bool] = False  # True for convolutional networks: faster
     full_batch: ClassVar[bool] = False  # True where each step uses every case
     grows: ClassVar[bool] = False  # True where later steps cost more: see ``used``
-    BEFORE: ClassVar[dict[str, Any]] = {}  # field of the config -> its value in older runs
     in_stages: Mapping[str, float] = {}  # stages of training, which share the budget: ``N_``
     # name -> share; the learning rate has one cycle per stage
     last_layers: tuple[str, ...] = ()  # that depend on the labels: new, where published weights are

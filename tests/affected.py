@@ -26,7 +26,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-ROOT = Path(__file__).resolve().parent.parent
+import roots
+
+ROOT = roots.ROOT
 SECONDS = 140  # of tests; lint takes the rest of three minutes
 START = 30  # of these, until the first test begins
 UNKNOWN, SLOW = 0.2, 3.0  # seconds of a test that was never timed here, and of one that is listed as slow
@@ -44,7 +46,7 @@ NAMED = {  # folders whose files are found by name -> how a test walks through a
     "souron/serve/endpoints": r"\b(application|Gate)\(",
     "souron/studio/interactives": r"\binteractives?\b",
 }
-EVERYTHING = ("tests/conftest.py", "tests/isolation.py", "pyproject.toml", "constraints.txt")
+EVERYTHING = ("conftest.py", "tests/isolation.py", "pyproject.toml", "constraints.txt")
 GREEN = "refs/worktree/green"  # a commit that holds all tracked files as they were green
 TIMES = ".pytest_cache/v/souron/seconds"  # written by conftest.py
 ALL = "make test TESTS=all"
@@ -78,15 +80,15 @@ class Graph:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        folders = (root / "souron", root / "tests", root / "zoo", root / "starters")
+        folders = (*roots.houses(root), *roots.tests(root), root / "zoo", root / "starters")
         paths = sorted(path for folder in folders for path in folder.rglob("*.py"))
         self.text = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
         self.modules = {self._module(file): file for file in self.text}
-        self.tests = [file for file in self.text if re.match(r"tests/(.*/)?test_", file)]
+        self.tests = [file for file in self.text if re.match(r"tests/(.*/)?test_", _in_distribution(file))]
 
     @staticmethod
     def _module(file: str) -> str:
-        parts = PurePosixPath(file).with_suffix("").parts
+        parts = PurePosixPath(_in_distribution(file)).with_suffix("").parts
         parts = parts[1:] if parts[0] in ("tests", "zoo", "starters") else parts  # these lie on the path
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -163,11 +165,11 @@ class Graph:
         for owner in self.naming({path.name}, beside) if not _named(file) else ():
             for test, distance in self.reach(owner).items():
                 known[test] = min(distance + 1, known.get(test, distance + 1))
-        words = {path.name, path.stem, *path.parts[:-1]} - {"souron"}
+        words = {path.name, path.stem, *path.parts[:-1]} - {"souron", "packages"}
         words = {word for word in words if len(word) > 2}  # "ja" stands everywhere
         for test in self._walking(file, selection):
             selection.named.setdefault(test, set()).add(path.stem)
-        helpers = [one for one in self.text if one.startswith("tests/")]
+        helpers = [one for one in self.text if _in_distribution(one).startswith("tests/")]
         for naming in self.naming(words, helpers):
             known |= {naming: 1} if naming in self.tests else self.reach(naming)
         return known
@@ -178,7 +180,13 @@ class Graph:
         return [test for test in self.tests if walk and re.search(walk, self.text[test])]
 
 
+def _in_distribution(file: str) -> str:
+    """``packages/clinic/souron/actions/plan.py`` -> ``souron/actions/plan.py``; others as they are"""
+    return re.sub(r"^packages/\w+/", "", file)
+
+
 def _named(file: str, *folders: str) -> bool:
+    file = _in_distribution(file)
     below = any(file.startswith(folder + "/") for folder in folders or NAMED)
     return below and not PurePosixPath(file).stem.startswith("_")
 

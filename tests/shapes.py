@@ -601,7 +601,7 @@ def pieces_learnt(text):
 
 
 def gguf_of(model, tokenizer, file, factors=None, architecture="llama", pieces=False, template=""):
-    """As llama.cpp writes it, where the two halves of a head stand in turn."""
+    """As llama.cpp writes it; of Llama the two halves of a head stand in turn."""
     import gguf
 
     config, writer = model.config, gguf.GGUFWriter(str(file), architecture)
@@ -616,6 +616,8 @@ def gguf_of(model, tokenizer, file, factors=None, architecture="llama", pieces=F
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(10_000.0)
     writer.add_file_type(0)
@@ -639,6 +641,8 @@ def gguf_of(model, tokenizer, file, factors=None, architecture="llama", pieces=F
         "self_attn.k_proj": "attn_k",
         "self_attn.v_proj": "attn_v",
         "self_attn.o_proj": "attn_output",
+        "self_attn.q_norm": "attn_q_norm",
+        "self_attn.k_norm": "attn_k_norm",
         "mlp.gate_proj": "ffn_gate",
         "mlp.up_proj": "ffn_up",
         "mlp.down_proj": "ffn_down",
@@ -653,7 +657,7 @@ def gguf_of(model, tokenizer, file, factors=None, architecture="llama", pieces=F
         values = weight.float().numpy()
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
         turned = next((heads[part] for part in heads if part in name), 0)
-        if turned:
+        if turned and architecture == "llama":
             shape = values.shape
             values = values.reshape(turned, 2, shape[0] // turned // 2, -1).swapaxes(1, 2)
             values = np.ascontiguousarray(values.reshape(shape))

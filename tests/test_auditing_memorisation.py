@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 from scipy.spatial.distance import cdist
-from test_studies import STORED as EVERY
-from test_studies import shape
+from test_actions import STORED as EVERY
+from test_actions import shape
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import affected
 import pytest
+import roots
 
 FILES = {
     "souron/__init__.py": "",
@@ -21,7 +22,7 @@ FILES = {
     "souron/systems/classify/cnn.py": "ANSWER = 1\n",
     "souron/systems/complete/gpt.py": "ANSWER = 2\n",
     "tests/helper.py": "from souron.river import DEPTH\n",
-    "tests/conftest.py": "",
+    "conftest.py": "",
     "tests/test_units.py": "from souron import units\ndef test_it():\n    assert units.metres(1)\n",
     "tests/test_road.py": "from souron import road\ndef test_it():\n    assert road.length() > 3\n",
     "tests/test_river.py": "import helper\ndef test_it():\n    assert helper.DEPTH == 3\n",
@@ -41,6 +42,7 @@ def repository(tmp_path, monkeypatch):
     for name, text in FILES.items():
         write(root / name, text)
     shutil.copy(affected.__file__, root / "tests/affected.py")
+    shutil.copy(roots.__file__, root / "tests/roots.py")
     write(root / ".gitignore", "__pycache__/\n.pytest_cache/\n")
     monkeypatch.setattr(affected, "ROOT", root)
     commit(root, "init", "-q")

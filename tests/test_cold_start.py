@@ -32,7 +32,7 @@ HEAVY = {  # module -> why no answer waits for it
     "torchvision": "its compiled operators are loaded without it",
     "sympy": "the compiler's algebra",
     "timm": "backbones by name, none of which is asked",
-    "transformers": "published language models of other structures, none of which is asked",
+    "transformers": "the reference in tests",
     "huggingface_hub": "nothing is fetched",
     "matplotlib": "plots of reports",
     "jinja2": "pages of reports",

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from souron import registry
+from souron.actions import data as data_action
 from souron.actions.predict import origin
 from souron.actions.reporting import source
 from souron.actions.verdict import runs as verdict_runs
-from souron.cli import console
-from souron.cli import data as cli_data
+from souron.cli import console, main
 from souron.data import check, load
 from souron.data.check import warnings as gathered
 from souron.data.quality import warnings as data_warnings
@@ -151,7 +151,7 @@ def test_a_damaged_receipt_has_no_warnings(told):
 @pytest.mark.parametrize("text", ["few patients: a pilot", KEY, "a pilot"])
 def test_only_a_warning_of_the_data_is_answered(text):
     with pytest.raises(UserError, match="answer"):
-        cli_data.answered(text, [KEY])
+        data_action.answered(text, [KEY])
 
 
 # the warnings of a data set
@@ -200,6 +200,13 @@ def test_the_last_check_of_the_same_cases_is_taken_over(photos, cases, place):
     assert "wrong label" not in [one.key for one in fewer]  # of other cases
 
 
+def test_a_check_that_may_not_write_leaves_nothing(photos, tmp_path):
+    action = data_action.Data(tmp_path / "runs", writes=False)
+    record = action.result("check", str(photos), fix=str(tmp_path / "clean.csv"), answer=f"{KEY}: {ANSWER}")
+    assert record.found.findings and record.report is None and action.result(str(photos)).report is None
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_a_training_stores_what_a_later_answer_replaces(photos, capsys):
     from souron.runs import evaluate, train
@@ -208,7 +215,7 @@ def test_a_training_stores_what_a_later_answer_replaces(photos, capsys):
     kept = receipt(record)["warnings"]
     assert kept[0]["key"] == KEY and not any(MESSAGE in note for note in receipt(record)["notes"])
     assert evaluate.examine(record.folder).warnings == data_warnings.read(receipt(record))
-    cli_data.check(str(photos), None, None, None, PROJECT, False, None, f"{KEY}: {ANSWER}")
+    assert main.run(["data", "check", str(photos), f"project={PROJECT}", f"answer={KEY}: {ANSWER}"]) == 0
     assert f"answered: {ANSWER}" in " ".join(capsys.readouterr().out.split())
     assert "answered: one lamp" in (record.folder / "report.html").read_text(encoding="utf-8")
 

@@ -10,7 +10,6 @@ from packaging.requirements import Requirement
 
 from souron.cli.mcp import mcp
 from souron.exports import export
-from souron.hub import open_models
 from souron.hub.decoders import llama_decoder
 from souron.kinds.codecs import credentials, slides
 from souron.kinds.video import Video
@@ -44,13 +43,8 @@ def use(extra, folder, monkeypatch):
         llama_decoder.library()
     elif extra == "mcp":
         mcp([str(folder)])
-    elif extra in ("fast", "onnx"):
-        export.export("mlp", {"fast": "openvino", "onnx": "onnx"}[extra], folder / "out")
     else:
-        about = SimpleNamespace(name="qwen3", architecture="qwen3", structure=None, parameters=1)
-        monkeypatch.setattr(open_models, "find", Path)
-        monkeypatch.setattr(open_models, "glance", lambda path: about)
-        open_models.load_any("qwen3")
+        export.export("mlp", {"fast": "openvino", "onnx": "onnx"}[extra], folder / "out")
 
 
 def test_what_is_missed_says_its_extra(absent, tmp_path, monkeypatch):

@@ -43,6 +43,7 @@ def said(clone, monkeypatch):
 
     monkeypatch.setattr(install, "pip", pip)
     monkeypatch.setattr(install, "bring_starters", lambda venv: None)
+    monkeypatch.setattr(install, "bring_chat_model", lambda venv: None)
     (clone / ".venv").mkdir()
     return calls
 
@@ -101,6 +102,7 @@ def test_the_starters_are_converted_once_and_not_for_development(code, clone, mo
     calls: list[list[str]] = []
     monkeypatch.setattr(install, "pip", lambda venv, *words: 0)
     monkeypatch.setattr(install.subprocess, "call", lambda words, **how: calls.append(words) or code)
+    monkeypatch.setattr(install, "bring_chat_model", lambda venv: None)
     (clone / ".venv").mkdir()
     install.main(["--dev"])
     assert not calls
@@ -112,6 +114,27 @@ def test_the_starters_are_converted_once_and_not_for_development(code, clone, mo
     (clone / "starters" / "packages.toml").write_text("")
     install.main([])
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_chat_model_is_fetched_once_and_not_where_a_small_installation_is_asked_for(
+    code, clone, monkeypatch, capsys
+):
+    calls: list[list[str]] = []
+    monkeypatch.setattr(install, "pip", lambda venv, *words: 0)
+    monkeypatch.setattr(install, "bring_starters", lambda venv: None)
+    monkeypatch.setattr(install.subprocess, "call", lambda words, **how: calls.append(words) or code)
+    (clone / ".venv").mkdir()
+    monkeypatch.setenv("SMALL", "1")
+    install.main([])
+    assert not calls
+    monkeypatch.delenv("SMALL")
+    install.main(["--dev"])
+    assert not calls
+    install.main([])
+    install.main([])
+    assert [words[1:] for words in calls] == [["-m", "souron", "fetch", "smollm2"]]
+    assert ("souron fetch smollm2" in capsys.readouterr().out) == bool(code)
 
 
 def test_torch_that_is_there_stays_unless_another_build_is_asked_for(said, clone, monkeypatch):

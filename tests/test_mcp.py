@@ -23,7 +23,8 @@ from souron.utils.messages import UserError
 
 TOOLS = server.tools_by_name()
 STORED = Path(__file__).parent / "stored"
-ASKS_OR_TRAINS = {"arena", "exam", "exercises", "generate", "generated", "improper", "memorisation", "tune", "watch"}
+ASKS_OR_TRAINS = {"anonymise", "arena", "exam", "exercises", "generate", "generated", "improper", "memorisation"}
+ASKS_OR_TRAINS |= {"tune", "watch"}
 
 
 def test_what_trains_asks_or_lets_a_model_write_is_no_tool():
@@ -36,9 +37,9 @@ def test_a_tool_is_described_by_what_its_study_takes(name):
     tool = server.tool_of(entry)
     jsonschema.Draft202012Validator.check_schema(tool.input_schema)
     properties = tool.input_schema["properties"]
-    assert set(properties) == {"given", *(option.name for option in entry.options)}
+    assert set(properties) == {"given", *(option.name for option in server.offered(entry))}
     assert tool.input_schema["required"] == (["given"] if entry.given.least else [])
-    defaults = {option.name: option.default for option in entry.options if option.default is not None}
+    defaults = {option.name: option.default for option in server.offered(entry) if option.default is not None}
     listed = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
     jsonschema.validate({"given": ["x"] * max(1, entry.given.least), **listed}, tool.input_schema)
     assert tool.description.startswith(tool.title) and "souron" in tool.description
@@ -144,7 +145,15 @@ def talk(tmp_path_factory):
     study = tmp_path_factory.mktemp("talk")
     Image.new("L", (28, 28)).save(study / "a.png")
     (study / "t.csv").write_bytes((STORED / "calibration" / "predictions.csv").read_bytes())
+    for number in range(8):
+        (study / "photos" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 30 * number).save(study / "photos" / "ab"[number % 2] / f"{number}.png")
     calls = {
+        "described": ("data", {"given": ["photos"]}),
+        "checked": ("data", {"given": ["check", "photos"]}),
+        "cleaned": ("data", {"given": ["check", "photos"], "fix": "runs/clean.csv"}),
+        "answered": ("data", {"given": ["check", "photos"], "answer": "few patients: a pilot"}),
+        "anonymised": ("data", {"given": ["anonymise", "photos", "runs/copy"]}),
         "verdict": ("verdict", {"given": ["t.csv"]}),
         "plan": ("plan", {"given": [], "sensitivity": 0.8}),
         "texts": ("check", {"given": ["The study has 200 cases."], "sources": ["The study has 200 cases."]}),
@@ -197,8 +206,16 @@ def test_an_answer_is_a_sentence_its_caveats_and_json(talk):
 def test_a_record_is_written_below_runs_and_nowhere_else(talk):
     assert talk["plan"].structured_content["page"].startswith("runs/plan/")
     assert (talk["folder"] / talk["plan"].structured_content["page"]).is_file()
-    assert sorted(path.name for path in talk["folder"].iterdir()) == ["a.png", "runs", "t.csv"]
-    assert {path.name for path in (talk["folder"] / "runs").iterdir()} == {"check", "plan", "predict"}
+    assert sorted(path.name for path in talk["folder"].iterdir()) == ["a.png", "photos", "runs", "t.csv"]
+    assert {path.name for path in (talk["folder"] / "runs").iterdir()} == {"check", "data", "plan", "predict"}
+    assert {path.name for path in (talk["folder"] / "runs" / "data").iterdir()} == {"photos"}
+
+
+@pytest.mark.slow
+def test_an_assistant_describes_and_checks_data(talk):
+    described, checked = (talk[name].structured_content for name in ("described", "checked"))
+    assert described["cases"] == checked["readable"] == 8 and checked["findings"] and checked["task"] == "classify"
+    assert described["page"] == "runs/data/photos/data.html" and checked["page"] == "runs/data/photos/check.html"
 
 
 @pytest.mark.slow
@@ -229,6 +246,7 @@ def test_a_text_is_no_name_of_a_file_unless_that_is_there(folder):
 
 
 REFUSED = {"outside": "outside", "behind": "outside", "option": "option", "number": "option", "nothing": "argument"}
+REFUSED |= {"cleaned": "option", "answered": "option", "anonymised": "option"}
 REFUSED |= {"too much": "option", "tool": "tool", "fetch": "fetch", "camera": "camera"}
 
 

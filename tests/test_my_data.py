@@ -13,8 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from souron.cli import data as cli_data
-from souron.cli.console import screen
+from souron.actions import data as data_action
 from souron.data.composing import cells
 from souron.data.quality import warnings as data_warnings
 from souron.studio import page_routes
@@ -26,6 +25,7 @@ from souron.studio.pages import my_data
 from souron.studio.runs.run_list import Result, Run
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
+from souron.utils import files
 from souron.utils.messages import UserError
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -37,13 +37,9 @@ def example(tmp_path_factory):
     folder = tmp_path_factory.mktemp("example") / "cells"
     cells.write(folder)
     project = folder.parent / "runs"
-    printed = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(screen, "json", True)
-        patch.setattr(cli_data, "print_json", printed.append)
-        with pytest.raises(BaseException, match="3"):
-            cli_data.check(str(folder), None, None, None, project, False)
-    return folder, json.loads(json.dumps(printed[0], default=str))
+    record = data_action.Data(project).result("check", str(folder))
+    assert record.exit_code == 3
+    return folder, json.loads(files.as_json(record.printed(record.report)))
 
 
 @pytest.fixture

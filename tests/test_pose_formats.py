@@ -7,7 +7,8 @@ import torch
 from test_boxed_formats import BOX, SIZES, coco, image
 
 from souron import registry
-from souron.cli import data, main
+from souron.actions import data
+from souron.cli import main
 from souron.data import load
 from souron.data.target import target_of
 from souron.data.targets.poses import Poses

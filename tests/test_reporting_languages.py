@@ -29,11 +29,10 @@ def pieces() -> set[str]:
     """What stands between the fields of each message, where that is long enough to be known again
     and no part of its translation."""
     found = set()
-    for message in messages.translated():
-        if message.id:
-            for text, *_field in Formatter().parse(message.id):
-                if len(text) > 12 and text.strip() not in message.string:
-                    found.add(" ".join(text.split()))
+    for message in messages.everything():
+        for text, *_field in Formatter().parse(message.id):
+            if len(text) > 12 and text.strip() not in message.string:
+                found.add(" ".join(text.split()))
     return {text for text in found if len(text) > 12}
 
 

@@ -133,19 +133,6 @@ def test_a_resumed_run_equals_the_unbroken_one_to_the_bit(system, monkeypatch):
     assert resumed.measures == whole.measures
 
 
-def test_a_run_from_before_a_field_was_there_goes_on_as_it_was(monkeypatch):
-    """GoogLeNet's last pooling was 2x2 before ``pool`` could say so."""
-    with monkeypatch.context() as patch:
-        stop_after(3, patch)
-        with pytest.raises(runs_events.Interrupted) as interrupted:
-            fast("googlenet_tiny")
-    args = run_folder.read_args(interrupted.value.folder)
-    assert args["config"].pop("pool") == 3
-    run_folder.write_args(interrupted.value.folder, args)
-    record = fast(resume=interrupted.value.folder)
-    assert record.config["pool"] == 2
-
-
 def test_a_run_interrupted_again_before_its_first_step_loses_nothing(monkeypatch):
     whole = fast("cnn_tiny")
     with monkeypatch.context() as patch:

@@ -10,7 +10,6 @@ from zipfile import ZipFile
 
 import plain_forms
 import pytest
-import typer.main
 
 from souron.cli import app, main
 from souron.cli.parsing import arguments
@@ -68,7 +67,7 @@ def answer(capsys, words):
 
 def meant(words):
     """How the command line takes the words: arguments and options."""
-    command = typer.main.get_command(app.app).commands["data"]
+    command = app.parser("data").commands["data"]
     rest = arguments.rewrite("data", command, arguments.take_global(words[1:]))
     return [word for word in rest if not word.startswith("--")], [word for word in rest if word.startswith("--")]
 

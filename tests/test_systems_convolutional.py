@@ -392,14 +392,6 @@ def test_googlenet_takes_the_largest_of_3x3_in_steps_of_2_where_the_paper_does(m
     assert kernels == [(3, 112), (3, 56), (3, 28), (2, 14)]
 
 
-def test_a_run_from_before_the_last_pooling_could_be_told_keeps_its_own():
-    model = build("googlenet_tiny", Spec(1, 28, DIGITS))
-    config = folder.as_plain(model.config)
-    assert config.pop("pool") == 3
-    args = {"system": "googlenet_tiny", "data": "digits", "config": config, "seen": folder.as_plain(model.spec)}
-    assert folder.build(args).config.pool == 2
-
-
 @torch.inference_mode()
 def test_googlenet_auxiliaries_equal_torchvisions():
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 
-from souron.cli import data as cli_data
+from souron.actions import data as data_action
 from souron.data import check, load
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.quality import text_check
@@ -279,13 +279,13 @@ def test_the_doctor_sees_keys_that_lengths_give_away(tmp_path):
 
 def test_the_doctor_reads_a_file_with_every_format(tmp_path):
     (tmp_path / "c.jsonl").write_text('{"messages": [\n{"prompt": "a", "completion": "b"}\n')
-    found = check.check(tmp_path / "c.jsonl", formats=cli_data.every_format())
+    found = check.check(tmp_path / "c.jsonl", formats=data_action.every_format())
     assert found.files == 2 and [f.code for f in found.findings] == ["broken JSON"]
     assert found.findings[0].files == ("c.jsonl:1",) and found.clean
     page = report.check_page(found, tmp_path / "check.html").read_text()
     assert "c.jsonl:1" in page
     (tmp_path / "plain.txt").write_bytes("日本語です。".encode("cp932"))
-    found = check.check(tmp_path / "plain.txt", formats=cli_data.every_format())
+    found = check.check(tmp_path / "plain.txt", formats=data_action.every_format())
     assert [finding.code for finding in found.findings] == ["encoding"]
 
 

@@ -1,15 +1,17 @@
-"""The first tour: eight parts, one page; what fails is named, and Ctrl-C keeps what is done."""
+"""The first tour: short parts, one page; what fails is named, and Ctrl-C keeps what is done."""
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import souron
 from souron.cli import main
 from souron.cli import tour as command
-from souron.hub import zoo
+from souron.hub import fetch, zoo
 from souron.report.page import Plot
 from souron.runs.events import Event, Interrupted
 from souron.tour import chapters, highlights, tour
@@ -120,7 +122,9 @@ def test_the_command_prints_a_line_a_part_and_where_the_page_is(monkeypatch, cap
 
 def test_the_highlights_are_those_of_the_lecture():
     names = [part.name for part in highlights.PARTS]
-    assert names == ["photograph", "detection", "organs", "sentence", "language", "sources", "generated", "race"]
+    assert names == [
+        "photograph", "detection", "organs", "verdict", "language", "sources", "generated", "sentence", "race"
+    ]  # fmt: skip
     with use_language("ja"):
         assert all(tour._(part.title) != part.title for part in highlights.PARTS)
 
@@ -128,6 +132,7 @@ def test_the_highlights_are_those_of_the_lecture():
 @pytest.mark.parametrize("name", ["detection", "organs", "sentence", "language", "generated"])
 def test_without_the_ready_trained_systems_a_part_says_what_to_install(monkeypatch, name):
     monkeypatch.setattr(zoo, "root", lambda: None)
+    monkeypatch.setattr(fetch, "where", lambda name: None)  # nor what was fetched
     [part] = [part for part in highlights.PARTS if part.name == name]
     with pytest.raises(UserError, match="souron-zoo"):
         list(part.run(Path()))
@@ -144,9 +149,87 @@ def test_a_sentence_becomes_an_image_in_the_readers_language(monkeypatch, langua
 
 def test_photographs_are_named_with_published_weights(tmp_path):
     *_before, last = highlights.classify(tmp_path)
-    cat, coffee, _rocket = last.record.sentences
+    cat, coffee = last.record.sentences
     assert "cat" in cat.partition(":")[2] and "espresso" in coffee
-    assert len(last.record.images) == 6
+    assert len(last.record.images) == 4
+
+
+@pytest.mark.parametrize("missing", [None, highlights.CUTTER])
+def test_objects_are_found_on_photographs_where_the_starters_are_installed(monkeypatch, missing):
+    class Answer:
+        def drawn(self):
+            return Image.new("RGB", (40, 30))
+
+        def __str__(self):
+            return "1 thing"
+
+    monkeypatch.setattr(fetch, "where", lambda name: None if name == missing else Path())
+    monkeypatch.setattr(highlights.models_api, "load", lambda name: lambda picture: Answer())
+    monkeypatch.setattr(highlights, "detect_in_scenes", lambda: iter(["scenes"]))
+    *_before, last = highlights.detect(Path())
+    if missing:
+        assert last == "scenes"
+    else:
+        sentences = last.record.sentences
+        assert len(sentences) == len(last.record.images) == 4
+        assert sentences[0] == "ssd_oid: 1 thing" and sentences[-1] == "u2net: 1 thing"
+
+
+def test_what_is_cut_out_stands_on_white():
+    image = Image.new("RGBA", (10, 10), (255, 0, 0, 0))
+    image.putpixel((5, 5), (255, 0, 0, 255))
+    shown = highlights._on_white(image).convert("RGB")
+    assert shown.size == (26, 26) and shown.getpixel((13, 13)) == (255, 0, 0) and shown.getpixel((9, 9)) == (255,) * 3
+
+
+@pytest.mark.slow
+def test_a_table_of_predictions_is_judged(tmp_path):
+    *_before, last = highlights.judge(tmp_path)
+    assert "logistic regression is better than decision tree" in last.record.sentences[0]
+    assert last.record.page.exists() and len(last.record.images) == 1
+    record = souron.verdict(last.record.command.removeprefix("souron verdict "))
+    assert record.cases == 569 and record.sentence in last.record.sentences
+
+
+def test_no_tumour_is_judged_by_a_model_that_has_seen_it(monkeypatch):
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class Memory(ClassifierMixin, BaseEstimator):
+        def __init__(self, min_samples_leaf=1, random_state=0):
+            self.min_samples_leaf, self.random_state = min_samples_leaf, random_state
+
+        def fit(self, rows, labels):
+            self.seen, self.classes_ = {tuple(row) for row in rows}, np.unique(labels)
+            return self
+
+        def predict(self, rows):
+            return self.predict_proba(rows)[:, 1]
+
+        def predict_proba(self, rows):
+            return np.array([[0, tuple(row) in self.seen] for row in rows], float)
+
+    monkeypatch.setattr("sklearn.tree.DecisionTreeClassifier", Memory)
+    columns = highlights.predictions()
+    assert set(columns["decision tree"]) == {"0.0000"} and len(columns["case"]) == 569
+
+
+def test_a_chat_model_answers_where_it_was_fetched(monkeypatch, tmp_path):
+    class Voice:
+        def sampling(self, *options):
+            return options
+
+    class Conversation:
+        def __init__(self, voice, chat, length, sampling):
+            assert (length, sampling) == (highlights.REPLY, (0, None, 0))
+
+        def ask(self, question):
+            return iter([question[:3], " because"])
+
+    monkeypatch.setattr(fetch, "where", lambda name: Path() if name == highlights.ASSISTANT else None)
+    monkeypatch.setattr(highlights.models_api, "load", lambda name: SimpleNamespace(voice=Voice()))
+    monkeypatch.setattr("souron.evaluation.language.conversation.Conversation", Conversation)
+    *_before, last = highlights.answer(tmp_path)
+    assert last.record.sentences == (highlights.QUESTION, f"{highlights.QUESTION[:3]} because")
 
 
 def test_organs_turn(monkeypatch, tmp_path):

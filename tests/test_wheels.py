@@ -1,4 +1,5 @@
-"""souron, souron-zoo and souron-starters as wheels: they hold what the tree holds, and work without a clone.
+"""souron, souron-zoo, souron-starters and those of ``packages/`` as wheels: they hold what the tree holds, and
+work without a clone.
 
 They are installed into an environment that sees what this one has installed, but not the clone:
 an editable install works by lines of a ``.pth`` file, which are not obeyed in a folder that another
@@ -19,15 +20,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import roots
 from filelock import FileLock
 
-ROOT = Path(__file__).parent.parent
+import souron
+from souron.utils import distributions
+
+ROOT = roots.ROOT
+BESIDE = {f"souron_{folder.name}": folder for folder in roots.distributions()}  # the core
 TREES = {
     "souron": ROOT,
     "souron_zoo": ROOT / "zoo",
     "souron_starters": ROOT / "starters",
-}  # package -> folder of its pyproject.toml
+    **BESIDE,
+}  # distribution -> folder of its pyproject.toml
+LEGAL = ("LICENSE", "NOTICE")
 SECONDS = 600  # after which something hangs
+
+
+def package(name: str) -> Path:
+    """The folder of a distribution's package: those beside the core have files in the same one."""
+    return TREES[name] / ("souron" if name in BESIDE else name)
 
 
 def sources(folder: Path) -> list[Path]:
@@ -63,10 +76,18 @@ def wheels(shared: Path) -> dict[str, Path]:
     return {name: next(built.glob(f"{name}-*.whl")) for name in TREES}
 
 
+def unpacked(wheels: dict[str, Path], place: Path, *names: str) -> Path:
+    """A folder with the files of these wheels alone."""
+    for name in names:
+        with zipfile.ZipFile(wheels[name]) as wheel:
+            wheel.extractall(place)
+    return place
+
+
 def build(copy: Path, built: Path) -> None:
-    beside = [Path(name) for name in ("pyproject.toml", "README.md", "LICENSE")]
-    beside += [Path(f, n) for f in ("zoo", "starters") for n in ("pyproject.toml", "README.md", "LICENSE", "NOTICE")]
-    packages = [source for name, folder in TREES.items() for source in sources(folder / name)]
+    named = [folder / name for folder in TREES.values() for name in ("pyproject.toml", "README.md", *LEGAL)]
+    beside = [file.relative_to(ROOT) for file in named if file.is_file()]
+    packages = [source for name in TREES for source in sources(package(name))]
     for file in [*beside, *packages]:
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / file, copy / file)
@@ -83,9 +104,7 @@ def build(copy: Path, built: Path) -> None:
             "--no-index",
             "--wheel-dir",
             place,
-            copy,
-            copy / "zoo",
-            copy / "starters",
+            *(copy / folder.relative_to(ROOT) for folder in TREES.values()),
         ],
         check=True,
         timeout=SECONDS,
@@ -166,27 +185,71 @@ def install(wheels: dict[str, Path], base: Path, scripts: Path) -> None:
     (base / "empty").mkdir()
 
 
-@pytest.mark.parametrize("package", TREES)
-def test_a_wheel_holds_every_file_of_the_tree_and_no_other(package: str, wheels: dict[str, Path]) -> None:
-    with zipfile.ZipFile(wheels[package]) as wheel:
-        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
-        legal = {Path(name).name for name in wheel.namelist() if ".dist-info/licenses/" in name}
-    folder = TREES[package]
-    there = {(ROOT / file).relative_to(folder).as_posix() for file in sources(folder / package)}
-    assert packed == there
-    assert legal == ({"LICENSE"} if package == "souron" else {"LICENSE", "NOTICE"})
+def files_of(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as opened:
+        return {name for name in opened.namelist() if ".dist-info/" not in name}
 
 
-@pytest.mark.parametrize("package", TREES)
-def test_the_version_stands_in_one_place(package: str, wheels: dict[str, Path]) -> None:
-    source = (TREES[package] / package / "__init__.py").read_text(encoding="utf-8")
-    (version,) = re.findall(r'^__version__ = "(.*)"$', source, re.MULTILINE)
-    assert wheels[package].name.split("-")[1] == version
-    for name in ("pyproject.toml", "README.md"):
-        assert version not in re.findall(
-            r"(?<![\d.=><])\d+\.\d+\.\d+", (TREES[package] / name).read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", TREES)
+def test_a_wheel_holds_every_file_of_the_tree_and_no_other(name: str, wheels: dict[str, Path]) -> None:
+    with zipfile.ZipFile(wheels[name]) as wheel:
+        legal = {Path(file).name for file in wheel.namelist() if ".dist-info/licenses/" in file}
+    there = {(ROOT / file).relative_to(TREES[name]).as_posix() for file in sources(package(name))}
+    assert files_of(wheels[name]) == there
+    assert legal == {file for file in LEGAL if (TREES[name] / file).is_file()} and "LICENSE" in legal
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_distribution_beside_the_core_holds_no_file_of_the_core(name: str, wheels: dict[str, Path]) -> None:
+    own = files_of(wheels[name])
+    others = [files_of(wheels[other]) for other in wheels if other != name]
+    assert not own & set().union(*others) and not [file for file in own if file.count("/") < 2]
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_its_actions_work_with_the_core_alone_and_are_named_without_it(
+    name: str, wheels: dict[str, Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    own = name.removeprefix("souron_")
+    actions = [path.removeprefix("actions/") for path in distributions.CONTENTS[own] if path.startswith("actions/")]
+    core = unpacked(wheels, tmp_path / "core", "souron")
+    both = unpacked(wheels, tmp_path / "both", "souron", name)
+    (tmp_path / "empty").mkdir()
+
+    def said(folder: Path, *words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "souron", *words],
+            cwd=tmp_path / "empty",
+            env={**environment, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
         )
-    if package == "souron":
+        return done.returncode, done.stdout + done.stderr
+
+    code, text = said(core, actions[0])
+    assert code == 4 and f"pip install souron-{own}" in text and f"souron-{own}" in text
+    for action in actions:
+        assert said(both, action, "--help")[0] == 0
+    listed = [line.split()[0] for line in said(both, "--help")[1].splitlines() if line.strip()]
+    assert set(actions) <= set(listed)
+    assert not set(actions) & {line.split()[0] for line in said(core, "--help")[1].splitlines() if line.strip()}
+    file = both / "souron" / "utils" / "versions" / f"{own}.py"
+    file.write_text(file.read_text(encoding="utf-8").replace(souron.__version__, "7.8.9"), encoding="utf-8")
+    code, text = said(both, actions[0])
+    assert code == 4 and f"souron-{own} 7.8.9" in text and f"pip install souron-{own}=={souron.__version__}" in text
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_the_version_stands_in_one_place(name: str, wheels: dict[str, Path]) -> None:
+    own = f"utils/versions/{name.removeprefix('souron_')}.py" if name in BESIDE else "__init__.py"
+    source = (package(name) / own).read_text(encoding="utf-8")
+    (version,) = re.findall(r'^__version__ = "(.*)"$', source, re.MULTILINE)
+    assert wheels[name].name.split("-")[1] == version and (name not in BESIDE or version == souron.__version__)
+    for file in ("pyproject.toml", "README.md"):
+        assert version not in re.findall(
+            r"(?<![\d.=><])\d+\.\d+\.\d+", (TREES[name] / file).read_text(encoding="utf-8")
+        )
+    if name == "souron":
         assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 

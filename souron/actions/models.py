@@ -101,7 +101,7 @@ def remarks(row: model_table.Row) -> list[str]:
     if licence := model_table.says(row.licence):
         remarks.append(_("Its licence: {text}").format(text=licence))
     if row.runs is False:
-        remarks.append(_("souron has no decoder of its structure; it runs by that of transformers."))
+        remarks.append(_("souron has no decoder of its structure; as a .gguf file it runs with llama.cpp."))
     return remarks
 
 

@@ -346,7 +346,7 @@ def published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Accepted names are those, open_clip's, and those of the transformers library, whose q, k and v
     are concatenated.
     """
-    renamed: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         name = name.removeprefix("module.")
         if name in UNUSED or name.endswith("position_ids"):
@@ -361,11 +361,11 @@ def published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if "resblocks." in new:
             for theirs, ours in INSIDE:
                 new = new.replace(theirs, ours)
-        renamed[new] = tensor.float() if tensor.is_floating_point() else tensor
-    for name in [*renamed]:
+        tensors[new] = tensor.float() if tensor.is_floating_point() else tensor
+    for name in [*tensors]:
         if match := QUERY.fullmatch(name):
             start, sort = match.groups()
             parts = [f"{start}{letter}_proj.{sort}" for letter in "qkv"]
-            if all(part in renamed for part in parts):
-                renamed[f"{start}in_proj_{sort}"] = torch.cat([renamed.pop(part) for part in parts])
-    return renamed
+            if all(part in tensors for part in parts):
+                tensors[f"{start}in_proj_{sort}"] = torch.cat([tensors.pop(part) for part in parts])
+    return tensors

@@ -194,7 +194,7 @@ def search(
     sequences: list[list[int]] = [[] for _row in tokens]
     score = torch.full((count, beams), -torch.inf, device=device)
     score[:, 0] = 0.0
-    finished = torch.zeros(count, beams, dtype=torch.bool, device=device)
+    ends = torch.zeros(count, beams, dtype=torch.bool, device=device)
     length = torch.zeros(count, beams, device=device)
     silence = torch.zeros(count)
     for step in range(most):
@@ -202,8 +202,8 @@ def search(
         if step == 0:
             silence = logits[::beams, 0].float().softmax(1)[:, layout.silence].cpu()
         chance = layout.allowed(logits[:, -1], sequences, timed, silent).float().log_softmax(1)
-        chance[finished.flatten()] = -torch.inf  # what has ended repeats its end at no cost
-        chance[finished.flatten(), layout.end] = 0.0
+        chance[ends.flatten()] = -torch.inf  # what has ended repeats its end at no cost
+        chance[ends.flatten(), layout.end] = 0.0
         size = chance.shape[1]
         score, best_tokens = (score[..., None] + chance.view(count, beams, size)).flatten(1).topk(beams)
         parent, token = best_tokens // size, best_tokens % size
@@ -213,16 +213,16 @@ def search(
             [*sequences[before], number] for before, number in zip(row.tolist(), token.flatten().tolist(), strict=True)
         ]
         caches = [spread(cache, row) for cache in caches] if beams > 1 else caches
-        finished, length = finished.gather(1, parent), length.gather(1, parent)
-        length = length + ~finished
-        finished = finished | (token == layout.end)
+        ends, length = ends.gather(1, parent), length.gather(1, parent)
+        length = length + ~ends
+        ends = ends | (token == layout.end)
         if timed:
             over = [layout.complete(ids, seconds) for ids in sequences]
-            finished = finished | torch.tensor(over, device=device).view(count, beams)
-        if all(end or repeats(ids) for end, ids in zip(finished.flatten().tolist(), sequences, strict=True)):
+            ends = ends | torch.tensor(over, device=device).view(count, beams)
+        if all(end or repeats(ids) for end, ids in zip(ends.flatten().tolist(), sequences, strict=True)):
             break
     mean = score / length.clamp(min=1)
-    best = mean.where(finished | ~finished.any(1, keepdim=True), -torch.inf).argmax(1).tolist()
+    best = mean.where(ends | ~ends.any(1, keepdim=True), -torch.inf).argmax(1).tolist()
     results = []
     for number, beam in enumerate(best):
         ids = sequences[number * beams + beam]

@@ -103,7 +103,9 @@ def conduct(
     with screen.err.status(_("reading data")):
         action = registry.load_action(entry.name)("runs" if open and project is None else project)
         chosen = action.read(options.given(words))
-    record = page = None
+        action.tell = console.tell
+    record: Any = None
+    page = None
     for record in map(answered, follow(action.run(given, chosen), entry.streams)):
         if entry.streams:
             tell(record)
@@ -133,8 +135,9 @@ class Command(console.Command):
     """The command of an action, whose help also names the options of the system that stands beside --help."""
 
     def of_system(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-        beside = len(self.words) > 1 and any(option.type is dict for option in registry.action(self.name).options)
-        if beside and (own := registry.load_action(self.name)().further_options(self.words)):
+        name = str(self.name)
+        beside = len(self.words) > 1 and any(option.type is dict for option in registry.action(name).options)
+        if beside and (own := registry.load_action(name)().further_options(self.words)):
             yield _("Options of {name}:").format(name=self.words[0]), options.with_help(own)
 
 
@@ -154,10 +157,15 @@ def answered(made: Any) -> Any:
 
 
 def print_record(record: Any) -> None:
+    """Print what a record shows."""
+    print_parts(record.shown())
+
+
+def print_parts(parts: Sequence[Any]) -> None:
     """Print what a record shows: caveats and hints on stderr, the rest on stdout."""
     from souron.action import Hint, Note, Plain
 
-    for part in record.shown():
+    for part in parts:
         if isinstance(part, Note):
             console.warn(part)
         elif isinstance(part, Hint):

@@ -25,7 +25,7 @@ from souron.runs.journal import Journal
 from souron.utils import units
 from souron.utils.files import as_json
 from souron.utils.messages import N_, Caution, UserError, _
-from souron.utils.terminal import BAR, pairs, table
+from souron.utils.terminal import pairs, table
 
 GROUPS = {  # of commands, in the order of ``souron --help``
     "start": N_("Start"),
@@ -54,6 +54,7 @@ class Screen:
     json: bool = False
     quiet: bool = False
     journal: Journal | None = None  # of --events
+    watch: Callable[[Any], None] = lambda event: None  # shows an event, while ``follow`` runs
 
     @property
     def out(self) -> Console:
@@ -130,20 +131,6 @@ def show_trouble(trouble: UserError) -> None:
         print_json({"error": trouble.as_json()})
 
 
-def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> Table:
-    """Return a table of counts with bars."""
-    largest = max(amounts.values(), default=1)
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(overflow="ellipsis", no_wrap=True)
-    grid.add_column(justify="right")
-    grid.add_column()
-    for name, amount in list(amounts.items())[:most]:
-        grid.add_row(name, units.whole(amount), BAR * max(1, round(width * amount / largest)))
-    if len(amounts) > most:
-        grid.add_row(_("and {n} more").format(n=len(amounts) - most), "", "")
-    return grid
-
-
 def run(record: Any) -> None:
     """Print the result of a run."""
     show(_cases(record.system, record.data, record.parts, record.task))
@@ -214,15 +201,10 @@ def costs(forecast: Any, outcome: Any) -> None:
     show(made, "")
 
 
-def skipped_files(skipped: Sequence[Any], most: int = 5) -> None:
-    if not skipped:
-        return
-    show(_("Files that could not be used: {count}").format(count=len(skipped)))
-    for each in skipped[:most]:
-        show(f"  {each.file}: {each.reason}")
-    if len(skipped) > most:
-        show("  " + _("and {n} more").format(n=len(skipped) - most))
-    show("")
+def skipped_files(skipped: Sequence[Any]) -> None:
+    from souron.report import blocks
+
+    show(*blocks.skipped_lines(skipped))
 
 
 def data_warnings(record: Any) -> None:
@@ -321,6 +303,13 @@ def contest(rows: list[dict[str, Any]]) -> Table:
     return made
 
 
+def tell(event: Any) -> None:
+    """Show an event, and write it into the journal."""
+    if screen.journal is not None:
+        screen.journal.tell(event)
+    screen.watch(event)
+
+
 def follow(events: Iterable[Any], streams: bool = False) -> Iterator[Any]:
     """Draw events as they arrive; yield each record, with the live display removed.
 
@@ -334,11 +323,9 @@ def follow(events: Iterable[Any], streams: bool = False) -> Iterator[Any]:
     while True:
         record = None
         try:
-            with warning_lines(), watcher() as watch:
+            with warning_lines(), watcher() as screen.watch:
                 for event in coming:
-                    if screen.journal is not None:
-                        screen.journal.tell(event)
-                    watch(event)
+                    tell(event)
                     record = event.record
                     if record is not None and not streams:
                         break

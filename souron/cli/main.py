@@ -21,6 +21,7 @@ from souron.cli import actions, console
 from souron.cli.app import UsageError, parser
 from souron.cli.console import screen
 from souron.cli.parsing import arguments
+from souron.utils import distributions
 from souron.utils.messages import UserError, _, near
 
 for folder in souron.cli.__path__:  # each file that has a command registers it
@@ -78,6 +79,7 @@ def obey(words: list[str]) -> int:
         command, name = command.commands[verb], f"{name} {verb}"
         words = arguments.rewrite(verb, command, rest)
     elif not verb.startswith("-"):
+        distributions.check(verb)
         raise UserError(
             "command",
             _("no command is named {name!r}").format(name=verb),

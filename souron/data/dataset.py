@@ -158,11 +158,6 @@ class Dataset:
         return isinstance(self.input, Tensor | LazyColumn) and len(self.input.shape) == 4
 
     @property
-    def pictures(self) -> bool:
-        """Alias of ``images``, for one version."""
-        return self.images
-
-    @property
     def labels(self) -> list[int] | None:
         """The class of each case; None if the target is of another kind: boxes, masks, points."""
         one_each = isinstance(self.target, Tensor) and self.target.ndim == 1

@@ -53,25 +53,25 @@ def recorded(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Te
     calls: dict[str, Tensor] = {}
 
     def note(name: str) -> Any:
-        def hook(_part: nn.Module, _given: Any, made: Any) -> None:
-            tensor = _first_tensor(made)
+        def hook(_part: nn.Module, _given: Any, output: Any) -> None:
+            tensor = _first_tensor(output)
             if name not in calls and tensor is not None and tensor.ndim > 1 and tensor.numel():
                 calls[name] = tensor[0].detach().float().cpu().clone()  # later layers may work in place
 
         return hook
 
-    wanted = dict.fromkeys(layers)
-    within = {_within(name) for name in wanted} - {""}
-    parts = {name: part for name, part in network.named_modules() if name in wanted or _within(name) in within}
+    names = dict.fromkeys(layers)
+    within = {_within(name) for name in names} - {""}
+    parts = {name: part for name, part in network.named_modules() if name in names or _within(name) in within}
     hooks = [part.register_forward_hook(note(name)) for name, part in parts.items()]
     try:
         yield outputs
     finally:
         for hook in hooks:
             hook.remove()
-        for called, output in calls.items():
-            copied = [name for name in wanted if name not in calls and _within(name) == _within(called)]
-            for name in [called] if called in wanted else copied:
+        for call, output in calls.items():
+            copies = [name for name in names if name not in calls and _within(name) == _within(call)]
+            for name in [call] if call in names else copies:
                 outputs.setdefault(name, output)
 
 
@@ -80,11 +80,11 @@ def _within(name: str) -> str:
     return name.partition(".")[2]
 
 
-def _first_tensor(made: Any) -> Tensor | None:
+def _first_tensor(output: Any) -> Tensor | None:
     """Return the first tensor of a module's output, which may be a tuple or a dict of several."""
-    if isinstance(made, Tensor):
-        return made
-    parts = made.values() if isinstance(made, dict) else made if isinstance(made, tuple | list) else ()
+    if isinstance(output, Tensor):
+        return output
+    parts = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
     return next((tensor for tensor in map(_first_tensor, parts) if tensor is not None), None)
 
 
@@ -126,11 +126,11 @@ def _drawn(size: Tensor) -> Tensor:
 def _tiled(maps: Tensor) -> Tensor:
     """Tile the maps with the largest mean side by side, each reduced to ``SIDE`` pixels at most."""
     best = maps.flatten(1).mean(1).argsort(descending=True)[:MAPS].sort().values
-    chosen, (high, wide) = maps[best], maps.shape[1:]
+    tiles, (high, wide) = maps[best], maps.shape[1:]
     shrink = max(1.0, max(high, wide) / SIDE)
     if shrink > 1:
-        chosen = F.adaptive_max_pool2d(chosen, (max(1, round(high / shrink)), max(1, round(wide / shrink))))
-    across = min(ACROSS, len(chosen))
-    missing = math.ceil(len(chosen) / across) * across - len(chosen)
-    chosen = F.pad(chosen, (0, 0, 0, 0, 0, missing))
-    return torch.cat([torch.cat(list(row), 1) for row in chosen.split(across)], 0)
+        tiles = F.adaptive_max_pool2d(tiles, (max(1, round(high / shrink)), max(1, round(wide / shrink))))
+    across = min(ACROSS, len(tiles))
+    missing = math.ceil(len(tiles) / across) * across - len(tiles)
+    tiles = F.pad(tiles, (0, 0, 0, 0, 0, missing))
+    return torch.cat([torch.cat(list(row), 1) for row in tiles.split(across)], 0)

@@ -114,9 +114,9 @@ class Trainings:
     @classmethod
     def of_one(cls, test: Dataset, answers: Answers, decision: dict[str, float]) -> "Trainings":
         """Return the answers of a single training about all test cases."""
-        made = cls.empty(test, decision)
-        made.add(answers, torch.arange(len(test)))
-        return made
+        trainings = cls.empty(test, decision)
+        trainings.add(answers, torch.arange(len(test)))
+        return trainings
 
     def add(self, answers: Answers, rows: Tensor, repeat: int = 0, share: float = 1.0, train: int = 0) -> None:
         """Add the answers of one training about the cases ``rows``.
@@ -145,9 +145,9 @@ class Trainings:
     def write(self, path: Path) -> None:
         tensors = {"training": self.training}
         for repeat, answers in enumerate(self.answers):
-            tensors |= {f"{repeat}:{name}": held for name, held in flatten(answers).items()}
+            tensors |= {f"{repeat}:{name}": values for name, values in flatten(answers).items()}
         for share, answers in self.fewer.items():
-            tensors |= {f"fewer {share}:{name}": held for name, held in flatten(answers).items()}
+            tensors |= {f"fewer {share}:{name}": values for name, values in flatten(answers).items()}
         files.write_tensors(path, tensors, {"decision": self.decision, "learnt_from": list(self.learnt_from.items())})
 
     @classmethod
@@ -159,34 +159,31 @@ class Trainings:
         tensors, about = files.read_tensors(path)
         if "kept" in about:
             tensors, about = _converted(tensors, about)
-        made = cls.empty(test, about["decision"], len(tensors["training"]))
-        made.training = tensors["training"]
-        made.learnt_from = dict(about["learnt_from"])
-        for place, group in _grouped(tensors):
-            if place.startswith("fewer "):
-                made.fewer[float(place.removeprefix("fewer "))] = unflatten(group)
+        trainings = cls.empty(test, about["decision"], len(tensors["training"]))
+        trainings.training = tensors["training"]
+        trainings.learnt_from = dict(about["learnt_from"])
+        for key, group in _grouped(tensors):
+            if key.startswith("fewer "):
+                trainings.fewer[float(key.removeprefix("fewer "))] = unflatten(group)
             else:
-                made.answers[int(place)] = unflatten(group)
-        return made
+                trainings.answers[int(key)] = unflatten(group)
+        return trainings
 
 
 def decision(path: Path) -> dict[str, float]:
     """Return what was chosen on validation cases, from a run's answers; {} where there are none."""
     try:
-        chosen = files.read_tensors(path)[1].get("decision", {})
-        return {str(name): float(value) for name, value in chosen.items()}
+        choices = files.read_tensors(path)[1].get("decision", {})
+        return {str(name): float(value) for name, value in choices.items()}
     except (UserError, AttributeError, TypeError, ValueError):  # not tested yet, or an edited file
         return {}
 
 
 def _grouped(tensors: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
     places = dict.fromkeys(name.partition(":")[0] for name in tensors if ":" in name)
-    for place in places:
-        prefix = f"{place}:"
-        yield (
-            place,
-            {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)},
-        )
+    for key in places:
+        prefix = f"{key}:"
+        yield (key, {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)})
 
 
 def _converted(tensors: dict[str, Tensor], about: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -194,14 +191,14 @@ def _converted(tensors: dict[str, Tensor], about: dict[str, Any]) -> tuple[dict[
 
     Its ``right`` is (steps, cases).
     """
-    made = {"training": tensors["training"]}
+    tensors_by_name = {"training": tensors["training"]}
     for repeat in range(len(tensors["training"])):
         for name in ("probability", "threshold", "temperature"):
-            made[f"{repeat}:{name}"] = tensors[name][repeat]
+            tensors_by_name[f"{repeat}:{name}"] = tensors[name][repeat]
     if tensors["right"].numel():
         rows = tensors["right"][0].isfinite().nonzero().flatten()
-        made |= {"0:right/rows": rows, "0:right/values": tensors["right"][:, rows].T.contiguous()}
+        tensors_by_name |= {"0:right/rows": rows, "0:right/values": tensors["right"][:, rows].T.contiguous()}
     for name, values in tensors.items():
         if name.startswith("fewer "):
-            made[f"{name}:probability"] = values
-    return made, {"decision": about["kept"], "learnt_from": about["learnt_from"]}
+            tensors_by_name[f"{name}:probability"] = values
+    return tensors_by_name, {"decision": about["kept"], "learnt_from": about["learnt_from"]}

@@ -153,31 +153,31 @@ def _number(data: Predictions, name: str) -> int:
     if name in classes:
         return classes.index(name)
     if not name and data.positive is not None:
-        turned = classes[::-1]
-        if turned[classification.positive_class(turned)] == classes[classification.positive_class(classes)]:
+        reverse = classes[::-1]
+        if reverse[classification.positive_class(reverse)] == classes[classification.positive_class(classes)]:
             return data.positive
-    found = _("there is no class named {name}").format(name=name)
+    problem = _("there is no class named {name}").format(name=name)
     if not name:
-        found = _("there are {count} classes, and none is named as the one to detect").format(count=len(classes))
+        problem = _("there are {count} classes, and none is named as the one to detect").format(count=len(classes))
     raise UserError(
         "positive",
-        found,
+        problem,
         expected=_("one class, which is held against the rest: {names}").format(names=listed(list(classes), 2 * NAMED)),
         fix=f"positive={classes[0]}",
         exit=3,
     )
 
 
-def grid(low: float, high: float, marked: Sequence[float] = ()) -> tuple[float, ...]:
+def grid(low: float, high: float, marks: Sequence[float] = ()) -> tuple[float, ...]:
     """Return thresholds from ``low`` to ``high`` in even steps, with both ends and the marked ones between them.
 
     >>> grid(0.01, 0.05, [0.025])[:3], len(grid(0.01, 0.5))
     ((0.01, 0.011, 0.012), 99)
     """
-    step = next((one for one in STEPS if (high - low) / one <= MOST_POINTS), STEPS[-1])
+    step = next((step for step in STEPS if (high - low) / step <= MOST_POINTS), STEPS[-1])
     even = [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-    within = [one for one in marked if low <= one <= high]
-    return tuple(sorted({round(one, DIGITS) for one in (low, *even, *within, high)}))
+    within = [mark for mark in marks if low <= mark <= high]
+    return tuple(sorted({round(threshold, DIGITS) for threshold in (low, *even, *within, high)}))
 
 
 def prevalences(own: float) -> tuple[float, ...]:
@@ -190,24 +190,24 @@ def prevalences(own: float) -> tuple[float, ...]:
 
 
 def decision(
-    risks: Risks, thresholds: Sequence[float], marked: Sequence[float], prevalence: float | None, shown: Sequence[float]
+    risks: Risks, thresholds: Sequence[float], marks: Sequence[float], prevalence: float | None, slider: Sequence[float]
 ) -> Decision:
-    """Compute the curve of each method at ``thresholds``, and its rates at those ``shown`` by the page's slider.
+    """Compute the curve of each method at ``thresholds``, and its rates at ``slider``, the page's thresholds.
 
-    ``marked`` are some of the thresholds; pairs of methods are judged at the first.
+    ``marks`` are some of the thresholds; pairs of methods are judged at the first.
     """
-    made = [_curve(risks, method, thresholds, prevalence, shown) for method in risks.methods]
-    place = list(thresholds).index(marked[0])
-    made.sort(key=lambda one: -one.points[place].net_benefit.value)
-    rows = [Row(one.system, "net benefit", one.points[place].net_benefit.value, 0, 0) for one in made]
+    curves = [_curve(risks, method, thresholds, prevalence, slider) for method in risks.methods]
+    index = list(thresholds).index(marks[0])
+    curves.sort(key=lambda curve: -curve.points[index].net_benefit.value)
+    rows = [Row(curve.system, "net benefit", curve.points[index].net_benefit.value, 0, 0) for curve in curves]
     return Decision(
         risks,
         float(risks.y_true.mean()) if prevalence is None else prevalence,
         prevalence is not None,
-        tuple(marked),
-        tuple(made),
-        tuple(net_benefit.treat_all(risks.y_true, one, risks.groups, prevalence) for one in thresholds),
-        _ranking(risks, rows, marked[0], prevalence),
+        tuple(marks),
+        tuple(curves),
+        tuple(net_benefit.treat_all(risks.y_true, threshold, risks.groups, prevalence) for threshold in thresholds),
+        _ranking(risks, rows, marks[0], prevalence),
     )
 
 
@@ -222,16 +222,16 @@ def _ranking(risks: Risks, rows: Sequence[Row], threshold: float, prevalence: fl
 
 
 def _curve(
-    risks: Risks, method: str, thresholds: Sequence[float], prevalence: float | None, shown: Sequence[float]
+    risks: Risks, method: str, thresholds: Sequence[float], prevalence: float | None, slider: Sequence[float]
 ) -> Curve:
-    points = tuple(_point(risks, method, one, prevalence) for one in thresholds)
+    points = tuple(_point(risks, method, threshold, prevalence) for threshold in thresholds)
     values = risks.methods[method]
     return Curve(
         method,
         points,
-        tuple(_rates(risks, method, one) for one in shown),
-        _ranges(points, lambda one: one.against_default.value > ABOVE),
-        _ranges(points, lambda one: one.against_default.low > ABOVE),
+        tuple(_rates(risks, method, threshold) for threshold in slider),
+        _ranges(points, lambda point: point.against_default.value > ABOVE),
+        _ranges(points, lambda point: point.against_default.low > ABOVE),
         float(((values >= thresholds[0]) & (values <= thresholds[-1])).mean()),
         float((values * risks.weights(prevalence)).mean()),
         "" if risks.called else _miscalibration(risks, values, prevalence),
@@ -253,22 +253,22 @@ def _point(risks: Risks, method: str, threshold: float, prevalence: float | None
 
 def _rates(risks: Risks, method: str, threshold: float) -> Rates:
     calls = risks.calls(method, threshold)
-    found = classification.sensitivity_and_specificity(risks.y_true, calls, risks.groups, trainings=risks.trainings)
-    return Rates(threshold, *found)
+    rates = classification.sensitivity_and_specificity(risks.y_true, calls, risks.groups, trainings=risks.trainings)
+    return Rates(threshold, *rates)
 
 
 def _ranges(points: Sequence[Point], good: Callable[[Point], bool]) -> tuple[Range, ...]:
     """Return the ranges of neighbouring thresholds that are good, the widest first."""
-    found: list[list[float]] = []
+    ranges: list[list[float]] = []
     before = False
     for point in points:
         now = good(point)
         if now and before:
-            found[-1][1] = point.threshold
+            ranges[-1][1] = point.threshold
         elif now:
-            found.append([point.threshold, point.threshold])
+            ranges.append([point.threshold, point.threshold])
         before = now
-    return tuple(sorted(((low, high) for low, high in found), key=lambda one: one[0] - one[1]))
+    return tuple(sorted(((low, high) for low, high in ranges), key=lambda ends: ends[0] - ends[1]))
 
 
 def _miscalibration(risks: Risks, values: Scores, prevalence: float | None) -> str:

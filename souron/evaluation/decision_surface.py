@@ -77,15 +77,15 @@ def points(name: str, count: int = 300, seed: int = 0) -> Dataset:
             _("{count} points of {name!r}").format(count=count, name=name),
             expected=_("10 to {most} points of {names}").format(most=MOST_POINTS, names=", ".join(shapes())),
         )
-    place, label, classes = _digits(count, seed) if name == "digits" else _drawn(name, count, seed)
-    return dataset(name, torch.from_numpy(place).float(), torch.from_numpy(label).long(), classes)
+    coordinates, label, classes = _digits(count, seed) if name == "digits" else _drawn(name, count, seed)
+    return dataset(name, torch.from_numpy(coordinates).float(), torch.from_numpy(label).long(), classes)
 
 
-def dataset(name: str, place: Tensor, label: Tensor, classes: Sequence[str]) -> Dataset:
+def dataset(name: str, coordinates: Tensor, label: Tensor, classes: Sequence[str]) -> Dataset:
     """Wrap points (N, 2) and their classes (N,) as a data set for a classifier."""
     return Dataset(
         name=name,
-        input=place.view(-1, 2, 1, 1),
+        input=coordinates.view(-1, 2, 1, 1),
         target=label,
         classes=tuple(classes),
         file=[f"{i:05d}" for i in range(len(label))],
@@ -99,20 +99,20 @@ def _drawn(name: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, tu
     chance = np.random.default_rng(seed)
     label = np.arange(count) % 2
     if name == "moons":
-        place, label = datasets.make_moons(count, noise=0.15, random_state=seed)
+        coordinates, label = datasets.make_moons(count, noise=0.15, random_state=seed)
     elif name == "circles":
-        place, label = datasets.make_circles(count, noise=0.1, factor=0.5, random_state=seed)
+        coordinates, label = datasets.make_circles(count, noise=0.1, factor=0.5, random_state=seed)
     elif name == "spirals":
         turn = np.sqrt(chance.uniform(0.02, 1, count))
         angle = 3 * math.pi * turn + math.pi * label
-        place = np.stack([turn * np.cos(angle), turn * np.sin(angle)], 1)
-        place = place + chance.normal(0, 0.03, (count, 2))
+        coordinates = np.stack([turn * np.cos(angle), turn * np.sin(angle)], 1)
+        coordinates = coordinates + chance.normal(0, 0.03, (count, 2))
     elif name == "xor":
-        place = chance.uniform(-1, 1, (count, 2))
-        label = (place[:, 0] * place[:, 1] > 0).astype(int)
+        coordinates = chance.uniform(-1, 1, (count, 2))
+        label = (coordinates[:, 0] * coordinates[:, 1] > 0).astype(int)
     else:
-        place = chance.normal(0, 0.45, (count, 2)) + np.where(label[:, None] == 1, 0.7, -0.7)
-    return place, label, ("a", "b")
+        coordinates = chance.normal(0, 0.45, (count, 2)) + np.where(label[:, None] == 1, 0.7, -0.7)
+    return coordinates, label, ("a", "b")
 
 
 def _digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -120,15 +120,15 @@ def _digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, .
     from sklearn.decomposition import PCA
 
     pixels, label = load_digits(return_X_y=True)
-    place = PCA(2, random_state=0).fit_transform(pixels) / 16
-    chosen = np.random.default_rng(seed).permutation(len(place))[:count]
-    return place[chosen], label[chosen], tuple("0123456789")
+    coordinates = PCA(2, random_state=0).fit_transform(pixels) / 16
+    rows = np.random.default_rng(seed).permutation(len(coordinates))[:count]
+    return coordinates[rows], label[rows], tuple("0123456789")
 
 
 def plane(data: Dataset, side: int = 60) -> Plane:
     """Return the square around the points, a tenth wider on each side."""
-    place = data.input.flatten(1)  # (N, 2)
-    low, high = place.amin(0), place.amax(0)
+    coordinates = data.input.flatten(1)  # (N, 2)
+    low, high = coordinates.amin(0), coordinates.amax(0)
     middle, half = (low + high) / 2, 0.6 * (high - low).max().clamp(min=1e-3)
     steps = torch.linspace(-1, 1, side) * half
     x, y = torch.meshgrid(steps + middle[0], steps + middle[1], indexing="xy")
@@ -169,16 +169,16 @@ def learn(
     """
     if not 1 <= steps <= MOST_STEPS:
         raise UserError("steps", f"steps={steps}", expected=_("1 to {most} steps").format(most=MOST_STEPS))
-    wanted = set(moments(steps) if at is None else at)
+    steps_shown = set(moments(steps) if at is None else at)
     if where is None and data.input.shape[1:] == (2, 1, 1):
         where = plane(data)
-    if 0 in wanted:
+    if 0 in steps_shown:
         yield look(system, data, where, 0)
     loader = system.loader(data, seed=seed)
     for progress in system.fit(loader, Run(steps=steps, batch=min(batch, len(data)))):
-        done = progress.step + 1
-        if done in wanted:
-            yield look(system, data, where, done)
+        step = progress.step + 1
+        if step in steps_shown:
+            yield look(system, data, where, step)
             system.train()
 
 
@@ -203,14 +203,14 @@ def look(system: Any, data: Dataset, where: Plane | None = None, step: int = 0) 
 @torch.no_grad()
 def _asked(system: Any, data: Dataset) -> tuple[Tensor, Tensor]:
     """Compute logits (N, classes) and activations of the first hidden layer (N, units)."""
-    found: list[Tensor] = []
+    activations: list[Tensor] = []
     bend = next((part for part in system.modules() if isinstance(part, BENDS)), None)
-    hook = bend and bend.register_forward_hook(lambda _part, _given, made: found.append(made.flatten(1)))
+    hook = bend and bend.register_forward_hook(lambda _part, _given, output: activations.append(output.flatten(1)))
     system.eval()
     try:
         logits = [system(batch.image) for batch in system.loader(data).once(1024)]
     finally:
         if hook:
             hook.remove()
-    units = torch.cat(found) if found else torch.zeros(len(data), 0)
+    units = torch.cat(activations) if activations else torch.zeros(len(data), 0)
     return torch.cat(logits).float(), units.float()

@@ -45,7 +45,7 @@ class Change:
         shift = {name: _finite(getattr(self.shift, name)) for name in ("difference", "low", "high", "level")}
         both = {"internal": self.internal, "external": self.external}
         return {
-            **{side: {k: _finite(v) for k, v in asdict(one).items()} for side, one in both.items()},
+            **{side: {k: _finite(v) for k, v in asdict(measure).items()} for side, measure in both.items()},
             **shift,
             "verdict": self.word,
         }
@@ -65,10 +65,10 @@ def side_by_side(internal: Mapping[str, Measure], external: Mapping[str, Measure
     names = [name for name in external if name in internal]
     units = {name: min(_units(name, internal), _units(name, external)) for name in names}
     shifts = {name: _shift(name, internal[name], external[name], max(units[name] - 1, 1)) for name in names}
-    asked = [name for name in names if registry.metric(name).headline] or names
-    known = [name for name in asked if units[name] >= FEWEST and math.isfinite(shifts[name].difference)]
-    shifts |= verdict.corrected({name: shifts[name] for name in known})
-    words = dict.fromkeys(asked, "cannot tell") | {name: _word(name, shifts[name]) for name in known}
+    headline = [name for name in names if registry.metric(name).headline] or names
+    testable = [name for name in headline if units[name] >= FEWEST and math.isfinite(shifts[name].difference)]
+    shifts |= verdict.corrected({name: shifts[name] for name in testable})
+    words = dict.fromkeys(headline, "cannot tell") | {name: _word(name, shifts[name]) for name in testable}
     return [Change(name, internal[name], external[name], shifts[name], words.get(name, NOT_TESTED)) for name in names]
 
 
@@ -86,14 +86,14 @@ def _word(name: str, shift: Shift) -> str:
 
 def _units(name: str, measures: Mapping[str, Measure]) -> int:
     """Return the patients, or cases, behind a measure."""
-    both = [measures[one] for one in ("sensitivity", "specificity") if one in measures]
+    both = [measures[metric] for metric in ("sensitivity", "specificity") if metric in measures]
     by_class = both if registry.metric(name).by_label and both else [measures[name]]
-    return min(one.n if one.groups is None else one.groups for one in by_class)
+    return min(measure.n if measure.groups is None else measure.groups for measure in by_class)
 
 
 def as_json(changes: Sequence[Change], sentence: str) -> dict[str, Any]:
     """Return what ``souron val --json`` prints as ``external``."""
-    return {"measures": {one.name: one.as_json() for one in changes}, "sentence": sentence}
+    return {"measures": {change.name: change.as_json() for change in changes}, "sentence": sentence}
 
 
 # case mix
@@ -118,24 +118,24 @@ def case_mix(internal: Mapping[str, Sequence[str]], external: Mapping[str, Seque
     Dates are compared as days. Columns with more than ``MOST_VALUES`` categories name cases, and are left out, as are
     those without two values on a side.
     """
-    found = []
+    columns = []
     for name in (name for name in internal if name in external and name != SITE):
         sides = [[value for value in side[name] if value] for side in (internal, external)]
         if min(map(len, sides)) < 2:
             continue
-        gaps = [1 - len(kept) / len(side[name]) for kept, side in zip(sides, (internal, external), strict=True)]
+        gaps = [1 - len(values) / len(side[name]) for values, side in zip(sides, (internal, external), strict=True)]
         numbers = [_numbers(values) for values in sides]
-        one, two = numbers
-        if one is not None and two is not None and len(np.unique(np.concatenate([one, two]))) >= NUMBERS:
-            away = two_samples.standardised_difference(one, two)
-            ends = [{"mean": float(some.mean()), "sd": float(some.std(ddof=1))} for some in (one, two)]
+        first, second = numbers
+        if first is not None and second is not None and len(np.unique(np.concatenate([first, second]))) >= NUMBERS:
+            away = two_samples.standardised_difference(first, second)
+            ends = [{"mean": float(sample.mean()), "sd": float(sample.std(ddof=1))} for sample in (first, second)]
             dates = not NUMBER.fullmatch(sides[0][0])
-            found.append(Mixed(name, True, ends[0], ends[1], (gaps[0], gaps[1]), away, dates))
+            columns.append(Mixed(name, True, ends[0], ends[1], (gaps[0], gaps[1]), away, dates))
         elif len({*sides[0], *sides[1]}) <= MOST_VALUES:
             shares = [_shares(values) for values in sides]
             away = two_samples.categorical_difference(*sides)
-            found.append(Mixed(name, False, shares[0], shares[1], (gaps[0], gaps[1]), away))
-    return found
+            columns.append(Mixed(name, False, shares[0], shares[1], (gaps[0], gaps[1]), away))
+    return columns
 
 
 def _numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
@@ -179,8 +179,8 @@ def vectors(system: Any, cases: Dataset) -> NDArray[np.float64] | None:
     in ``evaluation.familiarity``. None for a system without such a layer.
     """
     if hasattr(system, "head") and hasattr(system, "spec") and cases.images:
-        given = [frozen.seen_by_the_head(system, batch.image, exact=True)[0] for batch in _batches(system, cases)]
-        rows = torch.cat(given).flatten(1).double().numpy()
+        features = [frozen.seen_by_the_head(system, batch.image, exact=True)[0] for batch in _batches(system, cases)]
+        rows = torch.cat(features).flatten(1).double().numpy()
         return rows if len(rows) == len(cases) else None
     answers = hasattr(system, "found") or hasattr(system, "probabilities")
     if not answers or not (cases.images or cases.volumes):
@@ -199,8 +199,8 @@ def some_patients(cases: Dataset, most: int, seed: int) -> Dataset:
     if len(cases) <= most:
         return cases
     _names, unit = np.unique(np.asarray(cases.units or list(map(str, range(len(cases))))), return_inverse=True)
-    place = np.random.default_rng(seed).permutation(int(unit.max()) + 1)
-    order = np.argsort(place[unit], kind="stable")[:most]
+    rank = np.random.default_rng(seed).permutation(int(unit.max()) + 1)
+    order = np.argsort(rank[unit], kind="stable")[:most]
     return cases.only(sorted(order.tolist()))
 
 
@@ -211,7 +211,7 @@ def input_shift(system: Any, internal: Dataset, external: Dataset, most: int, se
     a system without vectors, and for fewer than two patients on a side.
     """
     sides = [some_patients(cases, most, seed) for cases in (internal, external)]
-    rows = [found for cases in sides if (found := vectors(system, cases)) is not None]
+    rows = [matrix for cases in sides if (matrix := vectors(system, cases)) is not None]
     if len(rows) < 2:
         return None
     everything = _tested(rows, sides, seed)
@@ -221,9 +221,9 @@ def input_shift(system: Any, internal: Dataset, external: Dataset, most: int, se
     labels = [cases.labels for cases in sides]
     if labels[0] is not None and labels[1] is not None and 1 < len(internal.classes) <= MOST_CLASSES:
         for number, name in enumerate(internal.classes):
-            chosen = [np.flatnonzero(np.asarray(each) == number) for each in labels]
-            parts = [cases.only(some.tolist()) for cases, some in zip(sides, chosen, strict=True)]
-            of_class = [table[some] for table, some in zip(rows, chosen, strict=True)]
+            rows_of_sides = [np.flatnonzero(np.asarray(side_labels) == number) for side_labels in labels]
+            parts = [cases.only(indices.tolist()) for cases, indices in zip(sides, rows_of_sides, strict=True)]
+            of_class = [table[indices] for table, indices in zip(rows, rows_of_sides, strict=True)]
             if (test := _tested(of_class, parts, seed)) is not None:
                 classes[name] = test
     return InputShift(everything, classes)
@@ -231,6 +231,6 @@ def input_shift(system: Any, internal: Dataset, external: Dataset, most: int, se
 
 def _tested(rows: Sequence[Any], sides: Sequence[Dataset], seed: int) -> EnergyTest | None:
     units = [cases.units for cases in sides]
-    if min(len(set(each)) if each else len(cases) for each, cases in zip(units, sides, strict=True)) < 2:
+    if min(len(set(groups)) if groups else len(cases) for groups, cases in zip(units, sides, strict=True)) < 2:
         return None
     return two_samples.energy_test(rows[0], rows[1], units[0], units[1], seed=seed)

@@ -137,9 +137,9 @@ class Sensor:
     def __init__(self, network: nn.Module, names: Sequence[str] | None = None) -> None:
         """Register hooks on the layers ``names``, by default on all layers with weights."""
         self.heard = threading.local()
-        known = dict(network.named_modules())
-        wanted = names or [name for name, layer in known.items() if isinstance(layer, (*CONVOLUTIONS, nn.Linear))]
-        self.hooks = [known[name].register_forward_pre_hook(_listener(self.heard, name)) for name in wanted]
+        layers = dict(network.named_modules())
+        layer_names = names or [name for name, layer in layers.items() if isinstance(layer, (*CONVOLUTIONS, nn.Linear))]
+        self.hooks = [layers[name].register_forward_pre_hook(_listener(self.heard, name)) for name in layer_names]
 
     @contextmanager
     def listening(self) -> Iterator[Heard]:
@@ -153,35 +153,35 @@ class Sensor:
 
     def take(self, features: Iterable[tuple[str, Tensor]]) -> None:
         """Record features that were computed elsewhere, where this thread is listening."""
-        heard = getattr(self.heard, "features", None)
-        if heard is not None:
+        record = getattr(self.heard, "features", None)
+        if record is not None:
             for name, row in features:
-                heard.setdefault(name, []).append(row)
+                record.setdefault(name, []).append(row)
 
     def remove(self) -> None:
         for hook in self.hooks:
             hook.remove()
 
 
-def _listener(heard: threading.local, name: str) -> Callable[[nn.Module, tuple], None]:
-    def listen(layer: nn.Module, given: tuple) -> None:
-        features = getattr(heard, "features", None)
-        if features is not None and given and isinstance(given[0], Tensor) and given[0].ndim > 1:
-            features.setdefault(name, []).append(pooled(given[0].detach(), isinstance(layer, CONVOLUTIONS)))
+def _listener(recorder: threading.local, name: str) -> Callable[[nn.Module, tuple], None]:
+    def listen(layer: nn.Module, inputs: tuple) -> None:
+        features = getattr(recorder, "features", None)
+        if features is not None and inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim > 1:
+            features.setdefault(name, []).append(pooled(inputs[0].detach(), isinstance(layer, CONVOLUTIONS)))
 
     return listen
 
 
-def pooled(given: Tensor, channels_first: bool) -> Tensor:
+def pooled(inputs: Tensor, channels_first: bool) -> Tensor:
     """Pool the input of a layer, (B, C, ...) or (B, ..., C), to features (B, F).
 
     They are mean and standard deviation of each channel, or the values themselves for (B, C).
     """
-    given = given.float()
-    if given.ndim == 2:
-        return narrow(given).cpu()
-    given = given.flatten(2).transpose(1, 2) if channels_first else given.flatten(1, -2)
-    variance, mean = torch.var_mean(given, 1, correction=0)
+    inputs = inputs.float()
+    if inputs.ndim == 2:
+        return narrow(inputs).cpu()
+    inputs = inputs.flatten(2).transpose(1, 2) if channels_first else inputs.flatten(1, -2)
+    variance, mean = torch.var_mean(inputs, 1, correction=0)
     return torch.cat([narrow(mean), narrow(variance.sqrt())], 1).cpu()
 
 
@@ -190,17 +190,17 @@ def narrow(features: Tensor) -> Tensor:
     return features if features.shape[1] <= WIDTH else F.adaptive_avg_pool1d(features, WIDTH)
 
 
-def joined(heard: Heard, cases: int) -> dict[str, Tensor]:
+def joined(record: Heard, cases: int) -> dict[str, Tensor]:
     """Concatenate the recorded calls: layer -> (cases, features).
 
     Only layers called once per case are kept; for a single case all calls are averaged, as for the
     patches of a volume.
     """
-    even = {name: each for name, each in heard.items() if len({len(one[0]) for one in each}) == 1}
-    rows = {name: torch.cat(each) for name, each in even.items()}
+    even = {name: calls for name, calls in record.items() if len({len(call[0]) for call in calls}) == 1}
+    rows = {name: torch.cat(calls) for name, calls in even.items()}
     if cases == 1:
-        return {name: each.mean(0, keepdim=True) for name, each in rows.items()}
-    return {name: each for name, each in rows.items() if len(each) == cases}
+        return {name: values.mean(0, keepdim=True) for name, values in rows.items()}
+    return {name: values for name, values in rows.items() if len(values) == cases}
 
 
 class Check:
@@ -217,9 +217,9 @@ class Check:
         self.sensor = Sensor(network, list(gauge.layers))
         self.listening = self.sensor.listening
 
-    def judge(self, heard: Heard, cases: int = 1) -> list[Familiarity]:
+    def judge(self, record: Heard, cases: int = 1) -> list[Familiarity]:
         """Return the familiarity of each case predicted while listening. Raises UserError."""
-        rows, means = joined(heard, cases), self.gauge.means()
+        rows, means = joined(record, cases), self.gauge.means()
         for name, row in rows.items():
             if row.shape[1] != self.gauge.layers[name]:
                 raise _of_another([name])
@@ -281,8 +281,8 @@ def threshold(distance: Tensor) -> float:
 
     Of n validation distances in ascending order, it is the one at rank ⌈(n + 1) (1 - ``ALARMS``)⌉.
     """
-    place = math.ceil((len(distance) + 1) * (1 - ALARMS) - 1e-9)
-    return float(distance.sort().values[place - 1])
+    rank = math.ceil((len(distance) + 1) * (1 - ALARMS) - 1e-9)
+    return float(distance.sort().values[rank - 1])
 
 
 def gaussian(rows: dict[str, Tensor]) -> Gauge:
@@ -318,9 +318,9 @@ def features(system: Any, cases: Dataset, names: Sequence[str] | None = None) ->
     parts = []
     try:
         for rows in torch.arange(len(cases)).split(size):
-            with sensor.listening() as heard:
+            with sensor.listening() as record:
                 answer(cases.only(rows))
-            parts.append(joined(heard, len(rows)))
+            parts.append(joined(record, len(rows)))
     finally:
         sensor.remove()
     return {name: torch.cat([part[name] for part in parts]) for name in names or parts[0]}
@@ -331,9 +331,9 @@ def _layers(system: Any, cases: Dataset) -> list[str]:
     first = cases.only(range(min(BATCH, len(cases))))
     blank = replace(first.only([0]), input=torch.zeros_like(first.input[0])[None])  # an empty image: all zeros
     always = features(system, blank)
-    passed = [name for name in features(system, first) if name in always]
-    count = min(LAYERS, len(passed))
-    return [passed[(number + 1) * len(passed) // count - 1] for number in range(count)]
+    layers = [name for name in features(system, first) if name in always]
+    count = min(LAYERS, len(layers))
+    return [layers[(number + 1) * len(layers) // count - 1] for number in range(count)]
 
 
 def sampled(cases: Dataset, most: int) -> Dataset:
@@ -351,7 +351,7 @@ def _answer(system: Any) -> Callable[[Dataset], Any] | None:
 
     def answer_all(cases: Dataset) -> Any:
         if cases.volumes:  # resample each, as for a file
-            return [system.predict(one) for one in volumes(cases)]
+            return [system.predict(volume) for volume in volumes(cases)]
         return answer(system.loader(cases))
 
     return answer_all

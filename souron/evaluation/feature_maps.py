@@ -54,15 +54,15 @@ class OnePixel:
 
 def convolutions(system: nn.Module) -> dict[str, nn.Conv2d]:
     """Return the 2D convolutions by name, in order. Raises UserError where there are none."""
-    found = {name: part for name, part in system.named_modules() if isinstance(part, nn.Conv2d)}
-    if not found:
+    layers = {name: part for name, part in system.named_modules() if isinstance(part, nn.Conv2d)}
+    if not layers:
         raise UserError(
             "no convolution",
             _("{system} has no convolution").format(system=type(system).__name__.lower()),
             expected=_("a convolutional network, such as cnn or resnet"),
             fix="souron train cnn data=digits budget=5s",
         )
-    return found
+    return layers
 
 
 def kernels(system: nn.Module, layer: str = "") -> Tensor:
@@ -80,9 +80,9 @@ def feature_maps(system: Any, image: Tensor) -> list[LayerMaps]:
     float32; its state is restored.
     """
     return [
-        LayerMaps(name, type(part).__name__, made[0], sum(w.numel() for w in part.parameters()))
-        for name, part, _given, made in _passed(system, image)
-        if made.ndim == 4 and len(made) == 1
+        LayerMaps(name, type(part).__name__, output[0], sum(w.numel() for w in part.parameters()))
+        for name, part, _given, output in _passed(system, image)
+        if output.ndim == 4 and len(output) == 1
     ]
 
 
@@ -93,9 +93,9 @@ def one_pixel(system: Any, image: Tensor, row: int, column: int, number: int = 0
     no convolution, or a position outside its map.
     """
     name, part = _convolution(system, layer)
-    calls = [(given, made) for known, _part, given, made in _passed(system, image) if known == name]
-    given, made = calls[-1]
-    maps, height, width = made.shape[1:]
+    calls = [(inputs, output) for layer_name, _part, inputs, output in _passed(system, image) if layer_name == name]
+    inputs, output = calls[-1]
+    maps, height, width = output.shape[1:]
     if not (0 <= number < maps and 0 <= row < height and 0 <= column < width):
         raise UserError(
             "place",
@@ -114,34 +114,34 @@ def one_pixel(system: Any, image: Tensor, row: int, column: int, number: int = 0
     (above, below), (before, behind) = _border(part)
     channels = kernel.shape[0]  # of this map's group
     first = number // (maps // part.groups) * channels
-    padded = F.pad(given[0, first : first + channels], (before, behind, above, below))
-    top, left = row * part.stride[0], column * part.stride[1]
+    padded = F.pad(inputs[0, first : first + channels], (before, behind, above, below))
+    top, left_edge = row * part.stride[0], column * part.stride[1]
     down, right = part.dilation
     tall, wide = kernel.shape[1:]
-    window = padded[:, top : top + down * tall : down, left : left + right * wide : right]
+    window = padded[:, top : top + down * tall : down, left_edge : left_edge + right * wide : right]
     return OnePixel(
         window=window[:, :tall, :wide],
         kernel=kernel,
         bias=0.0 if part.bias is None else part.bias[number].item(),
         top=top - above,
-        left=left - before,
-        layer=made[0, number, row, column].item(),
+        left=left_edge - before,
+        layer=output[0, number, row, column].item(),
     )
 
 
 def _convolution(system: nn.Module, layer: str) -> tuple[str, nn.Conv2d]:
-    found = convolutions(system)
+    layers = convolutions(system)
     if not layer:
-        return next(iter(found.items()))
-    if layer not in found:
-        close = near(layer, list(found))
+        return next(iter(layers.items()))
+    if layer not in layers:
+        close = near(layer, list(layers))
         raise UserError(
             "layer",
             _("no convolution is named {name!r}").format(name=layer),
-            expected=", ".join(list(found)[:20]),
+            expected=", ".join(list(layers)[:20]),
             fix=f"layer={close}" if close else "",
         )
-    return layer, found[layer]
+    return layer, layers[layer]
 
 
 def _border(part: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -162,10 +162,10 @@ def _passed(system: Any, image: Tensor) -> list[tuple[str, nn.Module, Tensor, Te
     calls: list[tuple[str, nn.Module, Tensor, Tensor]] = []
 
     def note(name: str) -> Any:
-        def hook(part: nn.Module, given: Any, made: Any) -> None:
-            if isinstance(made, Tensor) and given and isinstance(given[0], Tensor):
+        def hook(part: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and inputs and isinstance(inputs[0], Tensor):
                 # copy: later layers may work in place
-                calls.append((name, part, _kept(given[0]), _kept(made)))
+                calls.append((name, part, _kept(inputs[0]), _kept(output)))
 
         return hook
 

@@ -72,8 +72,10 @@ class Pipeline:
 
     def many(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
         """Preprocess images, or (N, C, H, W) in 0..255: (N, channels, side, side) uint8."""
-        made = [self.of(as_image(one) if isinstance(one, Tensor) else one) for one in images]
-        return torch.stack(made) if made else torch.empty(0, self.channels, self.side, self.side, dtype=torch.uint8)
+        tensors = [self.of(as_image(image) if isinstance(image, Tensor) else image) for image in images]
+        return (
+            torch.stack(tensors) if tensors else torch.empty(0, self.channels, self.side, self.side, dtype=torch.uint8)
+        )
 
 
 def compressed(image: Image.Image, quality: int) -> Image.Image:
@@ -100,16 +102,16 @@ def jpeg_quality(image: Image.Image) -> int | None:
         return None
     # the standard's table at quality 50 sums to 3688; above 50 it shrinks evenly, below it grows
     scale = 100 * sum(tables[min(tables)]) / 3688
-    found = (200 - scale) / 2 if scale <= 100 else 5000 / scale
-    return int(min(max(round(found), 1), 100))
+    quality = (200 - scale) / 2 if scale <= 100 else 5000 / scale
+    return int(min(max(round(quality), 1), 100))
 
 
 def changed(image: Tensor, change: str) -> Tensor:
     """Apply one of ``CHANGES`` to images (N, C, S, S) uint8, keeping their size."""
     if change == "jpeg 75":
         channels = image.shape[1]
-        made = [as_tensor(compressed(as_image(one), 75), channels) for one in image]
-        return torch.stack(made) if made else image
+        tensors = [as_tensor(compressed(as_image(picture), 75), channels) for picture in image]
+        return torch.stack(tensors) if tensors else image
     if change == "halved":
         side = image.shape[-1]
         half = (max(1, side // 2),) * 2
@@ -121,8 +123,8 @@ def changed(image: Tensor, change: str) -> Tensor:
 
 def features(image: Tensor) -> Floats:
     """Return features (N, D) of images (N, C, S, S) in 0..255."""
-    some = [np.concatenate([frequencies(part), residuals(part)], 1) for part in image.split(AT_ONCE)]
-    return np.concatenate(some).astype(np.float32)
+    parts = [np.concatenate([frequencies(part), residuals(part)], 1) for part in image.split(AT_ONCE)]
+    return np.concatenate(parts).astype(np.float32)
 
 
 def frequencies(image: Tensor) -> Floats:
@@ -134,8 +136,8 @@ def frequencies(image: Tensor) -> Floats:
     start = (side - across * block) // 2
     middle = grey[:, start : start + across * block, start : start + across * block]
     blocks = middle.unfold(1, block, block).unfold(2, block, block)  # (N, a, a, block, block)
-    found = np.log(np.abs(scipy.fft.dctn(blocks.numpy(), axes=(3, 4), norm="ortho")) + 1)
-    return found.mean((1, 2)).reshape(len(grey), block * block)
+    spectra = np.log(np.abs(scipy.fft.dctn(blocks.numpy(), axes=(3, 4), norm="ortho")) + 1)
+    return spectra.mean((1, 2)).reshape(len(grey), block * block)
 
 
 def residuals(image: Tensor) -> Floats:
@@ -144,16 +146,16 @@ def residuals(image: Tensor) -> Floats:
     The differences are to the right neighbour, to the one below, and to all four together, with
     bins ``STEPS``.
     """
-    found = []
+    histograms = []
     for grey in image.float().numpy().transpose(1, 0, 2, 3):  # (N, S, S)
         right, below = np.diff(grey, axis=2), np.diff(grey, axis=1)
         inner = grey[:, 1:-1, 1:-1]
         around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
         for values in (right, below, 4 * inner - around):
             flat = values.reshape(len(grey), -1)
-            found += [((flat >= low) & (flat < high)).mean(1) for low, high in itertools.pairwise(STEPS)]
-        found += [(grey == level).mean((1, 2)) for level in ENDS]
-    return np.sqrt(np.stack(found, 1)).astype(np.float32)
+            histograms += [((flat >= low) & (flat < high)).mean(1) for low, high in itertools.pairwise(STEPS)]
+        histograms += [(grey == level).mean((1, 2)) for level in ENDS]
+    return np.sqrt(np.stack(histograms, 1)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,8 @@ class Detector:
         """Return probabilities (N,) for preprocessed images (N, C, S, S) uint8."""
         return self.of_features(features(image))
 
-    def of_features(self, found: Floats) -> NDArray[np.float64]:
-        logit = ((found - self.mean) / self.spread) @ self.weight + self.bias
+    def of_features(self, features_of_images: Floats) -> NDArray[np.float64]:
+        logit = ((features_of_images - self.mean) / self.spread) @ self.weight + self.bias
         return 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -500, 500)))
 
 
@@ -186,8 +188,8 @@ def fit(real: Floats, generated: Sequence[Floats]) -> Detector:
         raise ValueError("a detector is trained on real and on generated images")
     both: Any = np.concatenate([real, *generated])
     label = np.repeat([0, 1], [len(real), len(both) - len(real)])
-    each = [np.full(len(some), len(real) / len(generated) / len(some)) for some in generated]
-    weight = np.concatenate([np.ones(len(real)), *each])
+    weights = [np.full(len(images), len(real) / len(generated) / len(images)) for images in generated]
+    weight = np.concatenate([np.ones(len(real)), *weights])
     mean, spread = both.mean(0), both.std(0) + 1e-6
     classifier = LogisticRegression(C=PENALTY, max_iter=300)
     classifier.fit((both - mean) / spread, label, sample_weight=weight)
@@ -197,4 +199,4 @@ def fit(real: Floats, generated: Sequence[Floats]) -> Detector:
 
 def fit_images(real: Tensor, generated: Sequence[Tensor]) -> Detector:
     """Train on preprocessed images (N, C, S, S) uint8, see ``fit``."""
-    return fit(features(real), [features(some) for some in generated])
+    return fit(features(real), [features(images) for images in generated])

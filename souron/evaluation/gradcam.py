@@ -97,8 +97,8 @@ def heat(system: Any, image: Tensor, label: Tensor) -> Tensor:
     large = []
     for small in coarse(system, image, label).split(BATCH):
         size = (height + border, width + border)
-        resized = F.interpolate(small[:, None], size, mode="bilinear", align_corners=False)
-        large.append(resized[:, 0, :height, :width])
+        enlargement = F.interpolate(small[:, None], size, mode="bilinear", align_corners=False)
+        large.append(enlargement[:, 0, :height, :width])
     maps = torch.cat(large)
     most = maps.amax((1, 2), keepdim=True)
     return maps / torch.where(most > 0, most, 1)
@@ -179,17 +179,19 @@ def _activations(system: Any, image: Tensor) -> tuple[Tensor, Iterator[Activatio
         logits = system(image)
     activations = reversed(recorder.activations)
     # patch tokens always have skip connections
-    return logits, (one for one in activations if one.kind == "tokens" or _all_of(logits, one, image))
+    return logits, (
+        activation for activation in activations if activation.kind == "tokens" or _all_of(logits, activation, image)
+    )
 
 
-def _all_of(logits: Tensor, one: Activation, image: Tensor) -> bool:
+def _all_of(logits: Tensor, activation: Activation, image: Tensor) -> bool:
     """Return whether every path from the image to the logits passes this activation."""
-    visited, ahead = {one.values.grad_fn}, [logits.grad_fn]
+    nodes, ahead = {activation.values.grad_fn}, [logits.grad_fn]
     while ahead:
         node = ahead.pop()
-        if node is None or node in visited:
+        if node is None or node in nodes:
             continue
-        visited.add(node)
+        nodes.add(node)
         if getattr(node, "variable", None) is image:
             return False
         ahead += [before for before, _place in node.next_functions]

@@ -71,16 +71,16 @@ def metrics(data: Predictions, unit: Unit = "mm") -> tuple[Metric, ...]:
     It is the AUC where there are probabilities or scores for two classes, and the accuracy where
     there are labels, or probabilities of more classes.
     """
-    chosen: Sequence[Metric] = METRICS[data.kind]
+    candidates: Sequence[Metric] = METRICS[data.kind]
     if data.kind == "labels" and len(data.classes) > 2:
-        chosen = chosen[:1]
+        candidates = candidates[:1]
     if data.kind == "probability" and len(data.classes) > 2:
-        chosen = (ACCURACY, *(metric for metric in chosen if metric != ACCURACY))
+        candidates = (ACCURACY, *(metric for metric in candidates if metric != ACCURACY))
     if data.truth is not None and len(np.unique(data.truth)) < 2:
-        chosen = [metric for metric in chosen if not metric.by_label]
+        candidates = [metric for metric in candidates if not metric.by_label]
     if data.kind == "error":
-        chosen = [replace(metric, unit=unit) for metric in chosen]
-    return tuple(chosen)
+        candidates = [replace(metric, unit=unit) for metric in candidates]
+    return tuple(candidates)
 
 
 def judged(
@@ -125,18 +125,18 @@ def judged(
 
     parts = _classes(data, metric)
     per_unit = len(data.cases) / (parts[0].units if len(parts) == 1 else data.units)  # a sensitivity rests on ill ones
-    rows = [Row(name, metric.name, one.value, one.low, one.high) for name, one in measures.items()]
+    rows = [Row(name, metric.name, measure.value, measure.low, measure.high) for name, measure in measures.items()]
     units = _units(data, metric)
-    found = ranking.rank_by(metric, rows, difference, per_unit, margin, level, units)
+    result = ranking.rank_by(metric, rows, difference, per_unit, margin, level, units)
     return replace(
-        found,
+        result,
         trainings=data.seeds if data.trainings is None else len({*data.trainings.ravel().tolist()}),
         counted="rarer class" if units < data.units else "cases" if data.groups is None else "patients",
-        methods=tuple(Method(row.system, measures[row.system]) for row in found.rows),
+        methods=tuple(Method(row.system, measures[row.system]) for row in result.rows),
         readers=alone,
         reader_pairs=tuple(
             ReaderPair(*pair, others, these[pair].at(others.level))
-            for pair, others in found.differences.items()
+            for pair, others in result.differences.items()
             if pair in these
         ),
     )
@@ -152,26 +152,26 @@ def _classes(data: Predictions, metric: Metric) -> list[Predictions]:
     if not metric.among or data.truth is None:
         return []
     ill = data.truth == data.positive
-    wanted = {"positive": (ill,), "negative": (~ill,), "both": (ill, ~ill)}[metric.among]
-    return [data.only(chosen) for chosen in wanted]
+    masks = {"positive": (ill,), "negative": (~ill,), "both": (ill, ~ill)}[metric.among]
+    return [data.only(mask) for mask in masks]
 
 
 def _difference(
-    data: Predictions, metric: Metric, one: Sequence[str], other: Sequence[str], level: float
+    data: Predictions, metric: Metric, first: Sequence[str], other: Sequence[str], level: float
 ) -> Difference:
-    """Judge a method, or the mean of these readers, against another, > 0 for ``one``."""
+    """Judge a method, or the mean of these readers, against another, > 0 for ``first``."""
     parts = _classes(data, metric)
-    of_class = [_difference(part, ACCURACY, one, other, level) for part in parts]
+    of_class = [_difference(part, ACCURACY, first, other, level) for part in parts]
     if len(parts) == 1:
         return of_class[0]
-    a, b = (_scores(data, columns, metric).mean(0) for columns in (one, other))
+    a, b = (_scores(data, columns, metric).mean(0) for columns in (first, other))
     strata = data.truth if metric.by_label else None
-    found = verdict.difference(
+    whole = verdict.difference(
         a, b, level, metric.higher_is_better, data.groups, data.trainings, strata, "mean" if parts else metric.kind
     )
     if not parts:
-        return found
-    return verdict.averaged(found, of_class[0], of_class[1], _alike((a - b).mean(0), data))
+        return whole
+    return verdict.averaged(whole, of_class[0], of_class[1], _alike((a - b).mean(0), data))
 
 
 def _alike(apart: Values, data: Predictions) -> float:
@@ -189,16 +189,16 @@ def _alike(apart: Values, data: Predictions) -> float:
 
 
 def _over_readers(
-    data: Predictions, metric: Metric, one: Sequence[str], other: Sequence[str], level: float, these: Difference
+    data: Predictions, metric: Metric, mine: Sequence[str], other: Sequence[str], level: float, these: Difference
 ) -> Difference:
-    """Judge readers against a method, or against the same readers with aid, for other readers, too; > 0 for ``one``.
+    """Judge readers against a method, or against the same readers with aid, for other readers, too; > 0 for ``mine``.
 
     The interval is never narrower than that for these readers.
     """
     parts = _classes(data, metric)
     if len(parts) == 1:
-        return _over_readers(parts[0], ACCURACY, one, other, level, these)
-    first, second = (_scores(data, columns, metric)[:, 0] for columns in (one, other))
+        return _over_readers(parts[0], ACCURACY, mine, other, level, these)
+    first, second = (_scores(data, columns, metric)[:, 0] for columns in (mine, other))
     apart = first - second if metric.higher_is_better else second - first
     binary = bool(np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all())
     strata = data.truth if metric.by_label else None
@@ -206,8 +206,8 @@ def _over_readers(
     return readers_difference(apart, level, groups, strata, float(binary), lambda level: _ends(these.at(level)))
 
 
-def _ends(found: Difference) -> tuple[float, float]:
-    return found.low, found.high
+def _ends(difference: Difference) -> tuple[float, float]:
+    return difference.low, difference.high
 
 
 def _mean_measure(data: Predictions, metric: Metric, columns: Sequence[str], level: float, general: bool) -> Measure:
@@ -215,25 +215,27 @@ def _mean_measure(data: Predictions, metric: Metric, columns: Sequence[str], lev
 
     Where it is ``general``, for other readers, too, it is never narrower than for these.
     """
-    each = _scores(data, columns, metric)
-    made = metric.measure(each.mean(0), data.groups, data.trainings, level, data.truth)
+    scores = _scores(data, columns, metric)
+    measure = metric.measure(scores.mean(0), data.groups, data.trainings, level, data.truth)
     if not general:
-        return made
-    found = readers_difference(each[:, 0], level, data.groups, data.truth if metric.by_label else None)
+        return measure
+    difference = readers_difference(scores[:, 0], level, data.groups, data.truth if metric.by_label else None)
     least, most = metric.bounds
-    return replace(made, low=min(made.low, max(found.low, least)), high=max(made.high, min(found.high, most)))
+    return replace(
+        measure, low=min(measure.low, max(difference.low, least)), high=max(measure.high, min(difference.high, most))
+    )
 
 
 def by_site(data: Predictions, metric: Metric) -> dict[str, dict[str, Measure]]:
     """Return the measure of each method at each site; nan where a site has no such measure."""
     sites = np.array(data.sites)
-    found: dict[str, dict[str, Measure]] = {}
+    measures: dict[str, dict[str, Measure]] = {}
     for site in dict.fromkeys(data.sites):
         part = data.only(sites == site)
         one_class = part.truth is not None and metric.by_label and len(np.unique(part.truth)) < 2
         if not one_class:
-            found[site] = {name: _measure(part, name, metric, 0.95) for name in part.methods}
-    return found
+            measures[site] = {name: _measure(part, name, metric, 0.95) for name in part.methods}
+    return measures
 
 
 def pseudo_scores(data: Predictions, name: str, metric: str) -> Values:
@@ -258,8 +260,8 @@ def _measure(data: Predictions, name: str, metric: Metric, level: float) -> Meas
     """Return a measure with its interval by patients."""
     values, groups, trainings = data.methods[name], data.groups, data.trainings
     if metric.among and data.truth is not None:
-        true, called = data.truth == data.positive, values == data.positive
-        return classification.at_threshold(true, called, groups, level=level, trainings=trainings)[metric.name]
+        true, predicted = data.truth == data.positive, values == data.positive
+        return classification.at_threshold(true, predicted, groups, level=level, trainings=trainings)[metric.name]
     return metric.measure(pseudo_scores(data, name, metric.name), groups, trainings, level, data.truth)
 
 

@@ -105,7 +105,7 @@ def features(picture: Picture) -> Tensor:
     """Compute the features of an image, (D,)."""
     image = picture.square(SIDE, 3).float()[None] / 255
     maps = _network()(image.to(memory_format=torch.channels_last))
-    return torch.cat([part for each in maps for part in _moments(each[0])])
+    return torch.cat([part for stage in maps for part in _moments(stage[0])])
 
 
 def _moments(maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -76,12 +76,12 @@ class RunRecord:
     def __repr__(self) -> str:
         """Return one line for the Python prompt; all figures are in the fields."""
         first = next(iter(self.measures.items()), None)
-        told = ""
+        measure_text = ""
         if first is not None:
             name, measure = first
             ends = units.ends(f"{measure.low:.3f}", f"{measure.high:.3f}")
-            told = f", {name} {measure.value:.3f} ({ends})"
-        return f"<RunRecord {self.folder}: {self.system} on {self.data}{told}>"
+            measure_text = f", {name} {measure.value:.3f} ({ends})"
+        return f"<RunRecord {self.folder}: {self.system} on {self.data}{measure_text}>"
 
     def _repr_html_(self) -> str:
         return registry.notebook_html("run", self)
@@ -98,7 +98,7 @@ class RunRecord:
             **({} if self.worked is None else {"processor_seconds": round(self.worked, 3)}),
             "forecast": asdict(self.forecast),
             "outcome": asdict(self.outcome),
-            "skipped": [asdict(skipped) for skipped in self.skipped],
+            "skipped": [asdict(skip) for skip in self.skipped],
             **({"patients": self.patients} if self.patients else {}),
             "notes": self.notes,
             **data_warnings.as_json(self.warnings, self.folder),
@@ -159,10 +159,10 @@ class ReadyRecord:
         return {
             "page": str(self.folder / "ready.html"),
             "answers": {
-                name: [one.best if isinstance(one, Labels) else str(one) for one in answers]
+                name: [answer.best if isinstance(answer, Labels) else str(answer) for answer in answers]
                 for name, answers in self.answers.items()
             },
-            "drawn": {name: len(drawn) for name, drawn in self.drawings.items()},
+            "drawn": {name: len(images) for name, images in self.drawings.items()},
             "seconds": round(self.seconds, 3),
         }
 

@@ -73,7 +73,7 @@ def referral(data: Predictions, method: str, share: float, level: float = 0.95, 
     groups = None if data.groups is None else list(data.groups)
     confidence, predicted = values.max(2), values.argmax(2)
     wrong = predicted != truth
-    kept = abstention.kept(confidence, share)
+    keep = abstention.kept(confidence, share)
     sets = conformal.cross_fitted(values, truth, level, groups, each_class)
     count = sets.sum(2)
     right = sets[:, np.arange(len(truth)), truth].astype(np.float64)
@@ -84,18 +84,18 @@ def referral(data: Predictions, method: str, share: float, level: float = 0.95, 
         method,
         confidence,
         predicted,
-        kept,
+        keep,
         float(np.mean([abstention.floor(row, share) for row in confidence])),
         tuple(_mistakes(data, wrong, confidence, share, groups)),
         abstention.aurc(wrong, confidence, groups, trainings=data.trainings),
         abstention.risk_coverage(wrong, confidence),
         tuple(
-            (one, abstention.error(wrong, confidence, one, groups, trainings=data.trainings))
-            for one in sorted({*SHARES, share})
+            (part, abstention.error(wrong, confidence, part, groups, trainings=data.trainings))
+            for part in sorted({*SHARES, share})
         ),
         {
-            name: intervals.interval(chosen.astype(np.float64), groups, trainings=data.trainings)
-            for name, chosen in sizes.items()
+            name: intervals.interval(mask.astype(np.float64), groups, trainings=data.trainings)
+            for name, mask in sizes.items()
         },
         conformal.floors(*whole, level, people, each_class),
         tuple(

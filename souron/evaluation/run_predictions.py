@@ -21,19 +21,19 @@ from souron.utils.messages import UserError, _
 ANSWERS = "answers.safetensors"  # in the folder of a run
 
 
-def read(given: Sequence[str | Path], asked: Asked | None = None) -> Predictions:
+def read(sources: Sequence[str | Path], columns: Asked | None = None) -> Predictions:
     """Return the predictions in tables (``data.prediction_table``), or in the folders of classifiers' runs.
 
     Each run is a method. Several runs must have the same test cases. Raises UserError.
     """
-    asked, paths = asked or Asked(), [Path(one) for one in given]
+    columns, paths = columns or Asked(), [Path(source) for source in sources]
     if not all(path.is_dir() for path in paths):
-        return predictions(prediction_table.read(paths), asked)
-    runs = [of_run(path, asked.positive) for path in paths]
+        return predictions(prediction_table.read(paths), columns)
+    runs = [of_run(path, columns.positive) for path in paths]
     first, *others = runs
     methods = dict(first.methods)
     for path, other in zip(paths[1:], others, strict=True):
-        pairs = zip(*((one.cases, one.classes, one.seeds, one.truth) for one in (first, other)), strict=True)
+        pairs = zip(*((run.cases, run.classes, run.seeds, run.truth) for run in (first, other)), strict=True)
         if not all(np.array_equal(mine, theirs) for mine, theirs in pairs):
             raise UserError(
                 "other cases",
@@ -43,35 +43,35 @@ def read(given: Sequence[str | Path], asked: Asked | None = None) -> Predictions
             )
         for name, values in other.methods.items():
             methods[free_name(name, methods)] = values
-    trainings = {None if one.trainings is None else one.trainings.tobytes() for one in runs}
+    trainings = {None if run.trainings is None else run.trainings.tobytes() for run in runs}
     return replace(first, methods=methods, trainings=first.trainings if len(trainings) == 1 else None)
 
 
-def sources(given: Sequence[str | Path]) -> dict[str, str]:
+def sources(paths: Sequence[str | Path]) -> dict[str, str]:
     """Return the SHA-256 of each table, or of the answers of each run, by its name, for the receipt.
 
     Raises UserError for a file that cannot be read.
     """
-    made = {}
-    for path in map(Path, given):
+    digests = {}
+    for path in map(Path, paths):
         file = path / ANSWERS if path.is_dir() else path
         try:
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256")
         except OSError as error:
             raise _refused(path, str(error)) from error
-        made[readable(path.as_posix() if path.is_dir() else path.name)] = digest.hexdigest()
-    return made
+        digests[readable(path.as_posix() if path.is_dir() else path.name)] = digest.hexdigest()
+    return digests
 
 
-def free_name(name: str, taken: Container[str]) -> str:
+def free_name(name: str, names: Container[str]) -> str:
     """Return ``name``, or ``name-2``, ``name-3``, ... where that is taken.
 
     >>> free_name("cnn", {"cnn": 1, "cnn-2": 1})
     'cnn-3'
     """
     number, free = 1, name
-    while free in taken:
+    while free in names:
         number += 1
         free = f"{name}-{number}"
     return free
@@ -85,11 +85,11 @@ def of_run(folder: Path, positive: str = "") -> Predictions:
     """
     tensors, _about = files.read_tensors(folder / ANSWERS)
     repeats = sorted(int(name.split(":")[0]) for name in tensors if re.fullmatch(r"\d+:probability", name))
-    found = [tensors[f"{repeat}:probability"] for repeat in repeats]
+    probabilities = [tensors[f"{repeat}:probability"] for repeat in repeats]
     rows = _test_rows(folder)
-    if not found or any(one.ndim != 2 or one.shape != found[0].shape for one in found):
+    if not probabilities or any(repeat.ndim != 2 or repeat.shape != probabilities[0].shape for repeat in probabilities):
         raise _refused(folder, _("it is no run of a classifier"))
-    values = np.stack([one.double().numpy() for one in found])  # (repeats, cases, classes)
+    values = np.stack([repeat.double().numpy() for repeat in probabilities])  # (repeats, cases, classes)
     classes = sorted({row["label"] for row in rows})
     labels = _labels(folder, classes)
     if values.shape[1] != len(rows) or values.shape[2] != len(labels) or not np.isfinite(values).all():
@@ -97,7 +97,7 @@ def of_run(folder: Path, positive: str = "") -> Predictions:
     training = tensors.get("training")
     several = training is not None and int(training.max()) > 1
     groups = [row.get("group", "") for row in rows]
-    number = {label: place for place, label in enumerate(labels)}
+    number = {label: index for index, label in enumerate(labels)}
     return Predictions(
         cases=tuple(row["file"] for row in rows),
         kind="probability",
@@ -120,17 +120,17 @@ def least_confidence(folder: Path, share: float) -> float:
     return float(np.mean([abstention.floor(row.max(1), share) for row in values]))
 
 
-def _positive(labels: Sequence[str], asked: str) -> int | None:
+def _positive(labels: Sequence[str], name: str) -> int | None:
     if len(labels) != 2:
         return None
-    if asked and asked not in labels:
+    if name and name not in labels:
         raise UserError(
             "positive",
-            _("there is no class named {name}").format(name=asked),
+            _("there is no class named {name}").format(name=name),
             expected=", ".join(labels),
             fix=f"positive={labels[0]}",
         )
-    return labels.index(asked) if asked else positive_class(labels)
+    return labels.index(name) if name else positive_class(labels)
 
 
 def _test_rows(folder: Path) -> list[dict[str, str]]:

@@ -34,36 +34,36 @@ def reference(entry: registry.Entry, size: str) -> Any:
     return registry.load_task(entry.task).example(system, size)
 
 
-def blueprint(system: type, config: Any, seen: Any) -> Any:
+def blueprint(system: type, config: Any, spec: Any) -> Any:
     """Build the system on the meta device in evaluation mode: shapes without data."""
     with torch.device("meta"):
-        return system(config, seen).eval()
+        return system(config, spec).eval()
 
 
-def describe(seen: Any) -> tuple[int, ...]:
+def describe(spec: Any) -> tuple[int, ...]:
     """Return the shape of one case.
 
     (channels, height, width), (channels, slices, rows, columns) or (features,); () for a text.
     """
-    if not hasattr(seen, "features") and not hasattr(seen, "channels"):
+    if not hasattr(spec, "features") and not hasattr(spec, "channels"):
         return ()
-    if hasattr(seen, "features"):
-        return (seen.features,)
-    if hasattr(seen, "size"):
-        return (seen.channels, *seen.size)
-    return (seen.channels, seen.side, seen.side)
+    if hasattr(spec, "features"):
+        return (spec.features,)
+    if hasattr(spec, "size"):
+        return (spec.channels, *spec.size)
+    return (spec.channels, spec.side, spec.side)
 
 
 @torch.no_grad()
-def try_once(model: Any, seen: Any) -> None:
+def try_once(model: Any, spec: Any) -> None:
     """Run a blueprint on one case, or generate one."""
     if hasattr(model, "example"):
         model.example()
     else:
-        model(torch.empty(1, *describe(seen), device="meta"))
+        model(torch.empty(1, *describe(spec), device="meta"))
 
 
-def structure(model: nn.Module, seen: Any, depth: int | None = None) -> list[Layer]:
+def structure(model: nn.Module, spec: Any, depth: int | None = None) -> list[Layer]:
     """List the layers of a blueprint with their output shapes for one case.
 
     ``depth`` 1 shows the top-level modules, 2 their children, and so on; None every single layer.
@@ -73,7 +73,7 @@ def structure(model: nn.Module, seen: Any, depth: int | None = None) -> list[Lay
     shapes: dict[str, tuple[int, ...]] = {}
 
     def watch(name: str) -> Any:
-        def note(module: nn.Module, given: Any, out: Any) -> None:
+        def note(module: nn.Module, inputs: Any, out: Any) -> None:
             while isinstance(out, (tuple, list)):
                 out = out[0]
             if isinstance(out, Tensor):
@@ -82,13 +82,12 @@ def structure(model: nn.Module, seen: Any, depth: int | None = None) -> list[Lay
         return note
 
     hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules()]
-    try_once(model, seen)
+    try_once(model, spec)
     for hook in hooks:
         hook.remove()
-    counted = {id(weight) for weight in _copies(model)}
+    ids = {id(weight) for weight in _copies(model)}
     return [
-        Layer(name, _type(part), shapes.get(name), _count(weights, counted))
-        for name, part, weights in _parts(model, depth)
+        Layer(name, _type(part), shapes.get(name), _count(weights, ids)) for name, part, weights in _parts(model, depth)
     ]
 
 
@@ -110,10 +109,10 @@ def _parts(model: nn.Module, depth: int | None) -> Iterator[tuple[str, nn.Module
             yield name, part, weights
 
 
-def _count(weights: list[nn.Parameter], counted: set[int]) -> int:
+def _count(weights: list[nn.Parameter], ids: set[int]) -> int:
     """Count the parameters; shared ones count at their first occurrence."""
-    fresh = [weight for weight in weights if id(weight) not in counted]
-    counted.update(map(id, fresh))
+    fresh = [weight for weight in weights if id(weight) not in ids]
+    ids.update(map(id, fresh))
     return sum(weight.numel() for weight in fresh)
 
 
@@ -143,7 +142,7 @@ def _copies(model: nn.Module) -> list[nn.Parameter]:
     return list(average.parameters()) if isinstance(average, nn.Module) else []
 
 
-def flops(model: Any, seen: Any) -> int:
+def flops(model: Any, spec: Any) -> int:
     """Count the operations of a forward pass of one case: twice the multiply-adds.
 
     Convolutions and matrix products are counted. For a generator, one generated image. The model
@@ -151,10 +150,10 @@ def flops(model: Any, seen: Any) -> int:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    drawn = model.device.type == "meta"
-    shape_only = model if drawn else blueprint(type(model), model.config, seen)
+    is_meta = model.device.type == "meta"
+    shape_only = model if is_meta else blueprint(type(model), model.config, spec)
     with FlopCounterMode(display=False) as counter:
-        try_once(shape_only, seen)
+        try_once(shape_only, spec)
     return counter.get_total_flops()
 
 

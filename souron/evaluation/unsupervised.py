@@ -51,7 +51,7 @@ class Points:
     def endless(self, size: int, start: int = 0) -> Iterator[Any]:
         """Yield the points again and again, for systems that take batches."""
         while True:
-            yield from ((some,) for some in self.points.split(size))
+            yield from ((points,) for points in self.points.split(size))
 
 
 class Unsupervised:

@@ -26,10 +26,9 @@ from souron.blocks.decoder import Decoder, Structure, named
 from souron.data.language.tokenizer import Tokenizer
 from souron.hub import fetch, names, packages, zoo
 from souron.hub.decoders.llama_decoder import LlamaDecoder
-from souron.hub.decoders.transformers_decoder import MOST_CONTEXT, OtherDecoder
 from souron.hub.formats import gguf_head, gguf_tokenizer
 from souron.metrics.complete import PREFERRED
-from souron.utils import extras, files, hardware
+from souron.utils import files, hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
@@ -63,6 +62,7 @@ SIZES = (  # at most the number of parameters
     "n_routed_experts",
 )
 NATIVE = ("llama", "mistral", "qwen2", "gpt2")
+MOST_CONTEXT = 8192  # tokens in the cache
 
 
 @dataclass(frozen=True)
@@ -468,28 +468,22 @@ def refuse_too_large(about: Described, needed: int = 0) -> None:
 
 
 def no_decoder(about: Described) -> UserError:
-    return _no_model(about.path, _("souron has no decoder {kind}").format(kind=about.architecture))
+    return UserError(
+        "model",
+        _("{path}: souron has no decoder {kind}").format(path=about.path, kind=about.architecture),
+        expected=_("a model of the structure {known}, or its .gguf file, which llama.cpp runs").format(
+            known=", ".join(NATIVE)
+        ),
+        fix="souron models",
+        exit=3,
+    )
 
 
 def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
-    """Load a model as ``load`` does, with transformers for architectures that souron lacks."""
-    about = glance(find(name))
-    if about.structure is not None:
-        return load(name)
-    refuse_too_large(about)
-    extras.check(
-        "models",
-        _("{name}: its structure, {kind}, is read with the package transformers").format(
-            name=about.name, kind=about.architecture
-        ),
-    )
-    _refuse_scaling(about.path)
-    try:
-        return about, tokenizer_of(about.path, about), OtherDecoder(about.path, about.context)
-    except UserError:
-        raise
-    except Exception as error:  # a damaged file can raise anything in its reader
-        raise _no_model(about.path, f"{type(error).__name__}: {error}") from error
+    """Load a model as ``load`` does, a .gguf file of another architecture with llama.cpp."""
+    path = find(name)
+    other = path.suffix == ".gguf" and glance(path).structure is None
+    return load_llama(name) if other else load(name)
 
 
 def load_llama(name: str) -> tuple[Described, Tokenizer, LlamaDecoder]:
@@ -515,12 +509,6 @@ def load_llama(name: str) -> tuple[Described, Tokenizer, LlamaDecoder]:
         return about, tokenizer, LlamaDecoder(path, min(about.context, MOST_CONTEXT))
     except ValueError as error:
         raise _no_model(path, str(error)) from error
-
-
-def _refuse_scaling(path: Path) -> None:
-    """Raise UserError for a GGUF file with RoPE scaling, which transformers would ignore."""
-    if path.is_file() and any(t.name.startswith("rope_") for t in _gguf(path).tensors):
-        raise _no_model(path, _("its position scaling is not read from GGUF: take its folder of .safetensors"))
 
 
 def load(name: str) -> tuple[Described, Tokenizer, Decoder]:

@@ -38,6 +38,7 @@ class Choice:
     metavar: str = ""  # placeholder of the value in a help text
     text: bool = False  # it names texts, and a ``Text`` may stand in place of a name
     of: tuple[str, ...] = ()  # tasks: their runs and ready-trained systems are offered as values
+    writes: bool = False  # it writes a file beside the page: an assistant is not offered it
 
     def option(self, name: str, default: Any, **more: Any) -> "Option":
         """Return the option of that name.
@@ -68,8 +69,10 @@ class Given:
     def check(self, given: Sequence[Any], example: str, least: int = 0) -> None:
         """Raise UserError, with an example of the command, where too little or too much is given."""
         if len(given) < max(least, self.least):
-            found = _("{argument} is missing").format(argument=self.metavar)
-            raise UserError("argument", found, expected=self.metavar, fix=example)
+            words = self.metavar.split()
+            name = words[len(given)] if len(words) == self.least else self.metavar
+            found = _("{argument} is missing").format(argument=name)
+            raise UserError("argument", found, expected=name, fix=example)
         if self.most is not None and len(given) > self.most:
             found = _("one thing too many: {name}").format(name=given[self.most])
             raise UserError("option", found, expected=self.metavar, fix=example)

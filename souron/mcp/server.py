@@ -23,11 +23,12 @@ from mcp_types import CallToolResult, ListToolsResult, TextContent, Tool, ToolAn
 
 import souron
 from souron import registry
+from souron.kinds.signature import Option
 from souron.kinds.text import Text
 from souron.mcp.confined import confine, inside
 from souron.registry import ActionEntry
 from souron.utils.files import as_json, there
-from souron.utils.messages import UserError, _, near
+from souron.utils.messages import UserError, _, near, unknown_option
 
 GIVEN = "given"
 
@@ -88,6 +89,11 @@ def tools_by_name() -> dict[str, ActionEntry]:
     return {name: entry for name, entry in registry.actions().items() if entry.reads_only}
 
 
+def offered(entry: ActionEntry) -> list[Option]:
+    """Return the options of a tool: those of its action that write nothing beside the page."""
+    return [option for option in entry.options if not option.writes]
+
+
 def tool_of(entry: ActionEntry) -> Tool:
     """Return the description of a tool, with the JSON Schema of its arguments."""
     given = {
@@ -98,7 +104,7 @@ def tool_of(entry: ActionEntry) -> Tool:
     }
     if entry.given.most is not None:
         given["maxItems"] = entry.given.most
-    properties = {option.name: {"description": _(option.help), **option.json_schema()} for option in entry.options}
+    properties = {option.name: {"description": _(option.help), **option.json_schema()} for option in offered(entry)}
     return Tool(
         name=entry.name,
         title=_(entry.title),
@@ -121,10 +127,14 @@ def _conducted(
         known = near(name, [*tools_by_name()])
         raise UserError("tool", _("there is no tool named {name!r}").format(name=name), expected=known)
     options = {key: value for key, value in arguments.items() if key != GIVEN}
+    for option in entry.options:
+        if option.writes and option.name in options:
+            raise unknown_option(option.name, [each.name for each in offered(entry)])
     for word in _words(arguments):
         inside(word, folders)
     action = registry.load_action(name)(None if entry.lookup else "runs")
     action.camera = False
+    action.tell = lambda event: advance(event.fraction, event.text)
     given: list[Any] = [str(word) for word in arguments.get(GIVEN) or []]
     entry.given.check(given, entry.examples[0])
     if entry.texts:

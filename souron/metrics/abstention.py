@@ -66,14 +66,14 @@ def error_scores(
     0.333
     """
     wrongs, sure = _tables(wrong, confidence)
-    answered = kept(sure, share)
+    mask = kept(sure, share)
     counts = np.ones(wrongs.shape[1]) if among is None else np.asarray(among, dtype=np.float64)
-    answered_weight = (~answered if passed else answered) * counts
+    answered_weight = (~mask if passed else mask) * counts
     weight = answered_weight.mean(1, keepdims=True)
     if not weight.all():
         raise ValueError("there are no answers among which errors could be counted")
     error = (answered_weight * wrongs).mean(1, keepdims=True) / weight
-    away = ~answered - (~answered).mean(1, keepdims=True)
+    away = ~mask - (~mask).mean(1, keepdims=True)
     shift = (
         np.array(
             [[_next(row * counts, of_training, share)] for row, of_training in zip(wrongs - error, sure, strict=True)]
@@ -111,13 +111,13 @@ def error(
     >>> round(found.value, 2), found.n, found.low < 0.2 < found.high
     (0.2, 5, True)
     """
-    selected = kept(confidence, share) != passed
+    mask = kept(confidence, share) != passed
     if among is not None:
-        selected = selected & np.asarray(among, dtype=bool)
-    units = None if groups is None else len(np.unique(np.asarray(groups)[selected.any(0)]))
-    if not selected.any(1).all():
+        mask = mask & np.asarray(among, dtype=bool)
+    units = None if groups is None else len(np.unique(np.asarray(groups)[mask.any(0)]))
+    if not mask.any(1).all():
         return Measure(math.nan, 0.0, 1.0, 0, units)
-    count = round(float(selected.sum(1).mean()))
+    count = round(float(mask.sum(1).mean()))
     scores = error_scores(wrong, confidence, share, among, passed)
     size = count if units is None else units
     measure = intervals.share_interval(scores, groups, level, most=count, units=size, trainings=trainings)
@@ -147,9 +147,9 @@ def change(
     parts = [error(wrong, confidence, share, groups, level, trainings, among, passed) for passed in (False, True)]
     if any(math.isnan(part.value) for part in parts):
         return None
-    answered = kept(confidence, share)
-    counts = np.ones(answered.shape[1], bool) if among is None else np.asarray(among, dtype=bool)
-    share_passed = float((~answered)[:, counts].mean())
+    mask = kept(confidence, share)
+    counts = np.ones(mask.shape[1], bool) if among is None else np.asarray(among, dtype=bool)
+    share_passed = float((~mask)[:, counts].mean())
     scores = [error_scores(wrong, confidence, share, among, passed) for passed in (False, True)]
     of_one, of_other, of_both = (
         variance.spread(part, groups, trainings)[0] for part in (*scores, scores[0] + scores[1])

@@ -245,7 +245,7 @@ METRICS: dict[str, tuple[int, Any]] = {  # name -> area, overlaps
     "AP": (0, slice(None)),
     "AP50": (0, [0]),
     "AP75": (0, [5]),
-    **{f"AP {name}": (place, slice(None)) for place, name in enumerate(AREAS) if name},
+    **{f"AP {name}": (index, slice(None)) for index, name in enumerate(AREAS) if name},
 }
 
 
@@ -557,9 +557,9 @@ def _without(right: NDArray[np.bool_], owner: Counts, objects: Counts, average: 
     position j lie j right ones less the unit's own, and as many wrong ones less the unit's own.
     """
     [hits] = np.nonzero(right)
-    found = np.where(objects > 0, 0.0, np.nan)
+    precisions = np.where(objects > 0, 0.0, np.nan)
     if not len(hits):
-        return found
+        return precisions
     wrong = np.nonzero(~right)[0]
     before = np.searchsorted(hits, wrong)  # right ones with a higher score than each wrong one
     mine, theirs = owner[hits], owner[wrong]
@@ -578,13 +578,13 @@ def _without(right: NDArray[np.bool_], owner: Counts, objects: Counts, average: 
         for count in np.unique(objects[part.start : part.stop][alone]):
             rows = np.nonzero(alone & (objects[part.start : part.stop] == count))[0]
             if count > 0:
-                found[rows + part.start] = average(envelope[rows], count)
+                precisions[rows + part.start] = average(envelope[rows], count)
         for row in np.nonzero(~alone)[0]:
             count = objects[part.start + row]
             if count > 0:
                 rest = envelope[row][~own[row]]
-                found[part.start + row] = average(rest[None], count)[0]
-    return found
+                precisions[part.start + row] = average(rest[None], count)[0]
+    return precisions
 
 
 def _interpolated(envelope: Array, objects: int) -> Array:

@@ -190,16 +190,16 @@ def froc(marks: Marks, groups: Sequence[Any] | None = None, level: float = 0.95,
     >>> found.mean.value, found.mean.low < 0.75 < found.mean.high
     (0.75, True)
     """
-    ordered, cases = _Sorted(marks), len(marks.lesions)
+    order, cases = _Sorted(marks), len(marks.lesions)
     who = np.arange(cases) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     units = int(who.max()) + 1
     rng = np.random.default_rng(seed)
-    values = _figures(ordered, np.ones(cases))
+    values = _figures(order, np.ones(cases))
     samples = []
     for _sample in range(SAMPLES):
         weight = np.bincount(rng.integers(0, units, units), minlength=units)[who].astype(np.float64)
         if weight @ marks.lesions:
-            samples.append(_figures(ordered, weight))
+            samples.append(_figures(order, weight))
     ill = len(np.unique(who[marks.lesions > 0]))
     variance = np.nanvar(np.array(samples), axis=0) * ill / max(ill - 1, 1)  # that of a sample is too small
     count = None if groups is None else units

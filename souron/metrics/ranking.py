@@ -118,11 +118,11 @@ def rank(
     people = units = len(np.unique(who))
     if strata is not None and metric.by_label:
         units = min(len(np.unique(who[np.asarray(strata) == label])) for label in np.unique(strata))
-    counted: Any = "rarer class" if units < people else "cases" if groups is None else "patients"
-    found = rank_by(metric, rows, difference, len(who) / people, margin, level, units)
+    units_name: Any = "rarer class" if units < people else "cases" if groups is None else "patients"
+    result = rank_by(metric, rows, difference, len(who) / people, margin, level, units)
     if times == 1:
-        found = replace(found, verdicts=[replace(one, seeds_needed=None) for one in found.verdicts])
-    return replace(found, trainings=times or len(table), counted=counted)
+        result = replace(result, verdicts=[replace(pair, seeds_needed=None) for pair in result.verdicts])
+    return replace(result, trainings=times or len(table), counted=units_name)
 
 
 def rank_by(
@@ -144,12 +144,12 @@ def rank_by(
     >>> found.verdicts[0].verdict
     'cannot tell'
     """
-    ordered = sorted(rows, key=lambda row: row.value, reverse=metric.higher_is_better)
-    pairs = combinations([row.system for row in ordered], 2)
+    ranking = sorted(rows, key=lambda row: row.value, reverse=metric.higher_is_better)
+    pairs = combinations([row.system for row in ranking], 2)
     differences = verdict.corrected({pair: difference(*pair) for pair in pairs}, level)
-    verdicts = [verdict.verdict_of(*pair, one, cases_per_unit) for pair, one in differences.items()]
+    verdicts = [verdict.verdict_of(*pair, contrast, cases_per_unit) for pair, contrast in differences.items()]
     width = metric.margin_width(margin or 0.0)
-    against = [margins.against(one, width, cases_per_unit) for one in differences.values()] if width else []
+    against = [margins.against(contrast, width, cases_per_unit) for contrast in differences.values()] if width else []
     if units < FEWEST:
         more = math.ceil((FEWEST - units) * cases_per_unit)  # before there is any verdict
         verdicts = [
@@ -157,4 +157,4 @@ def rank_by(
             for pair_difference in verdicts
         ]
         against = [Margin("cannot tell", more) for _one in against]
-    return Ranking(metric, ordered, verdicts, against, margin or None, units=units, differences=differences)
+    return Ranking(metric, ranking, verdicts, against, margin or None, units=units, differences=differences)

@@ -37,7 +37,7 @@ RATIOS = {  # metric -> (right, of how many) as names of a tally, sums over all 
 }
 
 
-def tally(pred: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tally:
+def tally(pred: Sequence[Any], target: Sequence[Any], valid: bool = True) -> Tally:
     """Compare the parts of a page with those of the request.
 
     The first part of a kind is compared with the first of that kind, the second with the second.
@@ -49,28 +49,31 @@ def tally(pred: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tall
     (1.0, 1.0, 1.0)
     """
     remaining = list(pred)
-    matched = colours = coloured = counts = counted = labels = labelled = 0
-    for part in asked:
+    matches = colours = colour_total = counts = count_total = labels = label_total = 0
+    for part in target:
         index = next((k for k, candidate in enumerate(remaining) if candidate.kind == part.kind), None)
         own = None if index is None else remaining.pop(index)
-        matched += own is not None
+        matches += own is not None
         if part.colour:
-            coloured += 1
+            colour_total += 1
             colours += own is not None and own.colour == part.colour
         if part.many > 1 or part.across:
-            counted += 1
+            count_total += 1
             counts += own is not None and (own.many, own.across) == (part.many, part.across)
         for number, word in enumerate([*part.words, *([part.press] if part.press else [])]):
-            labelled += 1
+            label_total += 1
             last = number == len(part.words)
             if own is None:
                 continue
             there = own.press if last else (own.words[number : number + 1] or ("",))[0]
             labels += there == word
-    right = valid and tuple(pred) == tuple(asked)
+    right = valid and tuple(pred) == tuple(target)
     return Tally(
         float(right),
-        *map(float, (matched, len(pred), len(asked), colours, coloured, counts, counted, labels, labelled, valid)),
+        *map(
+            float,
+            (matches, len(pred), len(target), colours, colour_total, counts, count_total, labels, label_total, valid),
+        ),
     )
 
 

@@ -72,7 +72,7 @@ class Note(str):
 
 
 class Hint(str):
-    """A remark on what to do next: the command line prints it on stderr, but not with ``--quiet``."""
+    """A suggestion of what to do next: the command line prints it on stderr, unless --quiet."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +248,15 @@ def _number_of(cell: str) -> Any:
 
 def _ends(column: str) -> list[str]:
     return [f"{column}, {end}" for end in (_("lower end"), _("upper end"))]
+
+
+def skipped_lines(skipped: Sequence[Any], most: int = 5) -> list[str]:
+    """Return lines about files that could not be used, a blank one last; [] without any."""
+    if not skipped:
+        return []
+    shown = [f"  {each.file}: {each.reason}" for each in skipped[:most]]
+    more = ["  " + _("and {n} more").format(n=len(skipped) - most)] if len(skipped) > most else []
+    return [_("Files that could not be used: {count}").format(count=len(skipped)), *shown, *more, ""]
 
 
 def machine_table(machines: Sequence[Mapping[str, Any]]) -> Table:

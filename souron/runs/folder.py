@@ -153,15 +153,11 @@ def spec_of(args: dict[str, Any], task: str) -> Any:
 
 
 def config_of(args: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the class and the config of a run, also of earlier versions.
-
-    Raises UserError if that version's config had other fields.
-    """
+    """Return the class and the config of a run. Raises UserError if its config had other fields."""
     system_class, config = registry.load_system(str(args["system"]))
-    given = {**system_class.BEFORE, **args["config"]}
-    if given.keys() - asdict(config).keys():
-        raise _of_another_version(str(args["system"]), config, given)
-    return system_class, override(config, given)
+    if args["config"].keys() - asdict(config).keys():
+        raise _of_another_version(str(args["system"]), config, args["config"])
+    return system_class, override(config, args["config"])
 
 
 def _of_another_version(name: str, config: Any, given: dict[str, Any]) -> UserError:

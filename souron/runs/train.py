@@ -184,9 +184,7 @@ def _resumed(folder: Path) -> dict[str, Any]:
             fix=f"souron val {folder}",
             exit=5,
         )
-    system_class = run_folder.config_of(args)[0]
-    missing = {n: value for n, value in system_class.BEFORE.items() if n not in args["config"]}
-    args["changes"] = {**missing, **args["changes"]}
+    run_folder.config_of(args)  # raises UserError where it has other fields
     return args
 
 

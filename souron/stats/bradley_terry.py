@@ -136,10 +136,12 @@ def fit(
     apart = 1 - np.eye(rivals)
     rating, shrunk = _likeliest(wins + prior * apart), _likeliest(wins + SHRUNK * apart)
     together = wins + wins.T + 2 * prior * apart
+    # inverse Fisher information at ratings that are shrunk a little
     covariance = _inverse(_information(together, scipy.special.expit(shrunk[:, None] - shrunk)))
     names, number = np.unique([str(question) for question in questions or range(len(a))], return_inverse=True)
     cluster_covariance = None
     if 1 < len(names) < len(a):
+        # sandwich estimator: the scores of a question are summed, as one cluster
         residual = outcome - scipy.special.expit(rating[a] - rating[b])
         sums = np.zeros((len(names), rivals))
         np.add.at(sums, (number, a), residual)

@@ -79,6 +79,7 @@ def _maximum(x: Scores, y: Scores, shift: Scores) -> Scores | None:
         gradient = x.T @ (y - p) / len(y)
         if np.abs(gradient).max() < SMALL:
             return at
+        # Newton step, halved until the loss does not rise
         curvature = (x * (p * (1 - p))[:, None]).T @ x / len(y)
         try:
             step = np.linalg.solve(curvature + 1e-12 * np.eye(len(at)), gradient)

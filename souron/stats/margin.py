@@ -42,7 +42,7 @@ def word(low: float, high: float, margin: float) -> Word:
     return "cannot tell"
 
 
-def against(found: Difference, margin: float, cases_per_unit: float = 1.0, power: float = POWER) -> Margin:
+def against(contrast: Difference, margin: float, cases_per_unit: float = 1.0, power: float = POWER) -> Margin:
     """Judge a difference against a margin > 0, in the unit of the difference.
 
     ``cases_per_unit`` are cases per patient. Further cases are those after which a true difference
@@ -56,8 +56,8 @@ def against(found: Difference, margin: float, cases_per_unit: float = 1.0, power
     """
     if not margin > 0:
         raise ValueError(f"a margin is above 0, not {margin}")
-    verdict, within = word(found.low, found.high, margin), -margin < found.low and found.high < margin
-    if verdict != "cannot tell" or found.difference <= -margin:
+    verdict, within = word(contrast.low, contrast.high, margin), -margin < contrast.low and contrast.high < margin
+    if verdict != "cannot tell" or contrast.difference <= -margin:
         return Margin(verdict, None, within)
-    units = cases_needed(replace(found, difference=found.difference + margin), power)
+    units = cases_needed(replace(contrast, difference=contrast.difference + margin), power)
     return Margin(verdict, None if units is None else math.ceil(units * cases_per_unit))

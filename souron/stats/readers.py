@@ -119,7 +119,7 @@ def components(scores: ArrayLike, groups: Sequence[Any] | None = None) -> Reader
     return ReaderVariation(n, len(units), between, float(np.diag(matrix).mean()), float(matrix[others].mean()))
 
 
-def hillis(found: Difference) -> Difference:
+def hillis(contrast: Difference) -> Difference:
     """Return a difference over readers with Hillis's degrees of freedom, as other programs report it.
 
     >>> readers = np.array([[1, 0, 1, 1, 0, 1], [1, 1, 1, 1, 0, 1], [1, 0, 0, 1, 0, 1]] * 2)
@@ -127,9 +127,9 @@ def hillis(found: Difference) -> Difference:
     >>> hillis(found).freedom > found.freedom
     True
     """
-    assert isinstance(found.variation, ReaderVariation)
-    plain = replace(found.variation, pseudo=0, units_freedom=None)
-    return concluded(found.difference, plain, found.level, "readers", found.limit)
+    assert isinstance(contrast.variation, ReaderVariation)
+    plain = replace(contrast.variation, pseudo=0, units_freedom=None)
+    return concluded(contrast.difference, plain, contrast.level, "readers", contrast.limit)
 
 
 def difference(

@@ -93,7 +93,7 @@ def pairs_as_json(verdicts: Sequence[Verdict], margins: Sequence[Margin] = ()) -
     ]
 
 
-def pairs_of_json(kept: Any) -> tuple[list[Verdict], list[Margin]]:
+def pairs_of_json(entries: Any) -> tuple[list[Verdict], list[Margin]]:
     """Return the verdicts and margins that ``pairs_as_json`` made; what is none of these is left out.
 
     >>> pair = Verdict("a", "b", 0.01, -0.01, 0.03, "cannot tell", 50, None)
@@ -103,7 +103,7 @@ def pairs_of_json(kept: Any) -> tuple[list[Verdict], list[Margin]]:
     """
     names = [field.name for field in fields(Verdict)]
     verdicts, margins = [], []
-    for entry in kept if isinstance(kept, list) else ():
+    for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, dict) or entry.get("verdict") not in ("better", "worse", "cannot tell"):
             continue
         if not all(_is_number(entry.get(end)) for end in ("difference", "low", "high")):

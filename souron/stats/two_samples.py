@@ -159,12 +159,13 @@ def energy_test(
     >>> energy_test(rows[:30], rows[30:] + 2).p, energy_test(rows[:30], rows[30:]).p > 0.05
     (0.001, True)
     """
-    one, two = (np.asarray(rows, dtype=np.float64) for rows in (internal, external))
-    first_patients, second_patients = _patients(one, internal_groups), _patients(two, external_groups)
+    x, y = (np.asarray(rows, dtype=np.float64) for rows in (internal, external))
+    first_patients, second_patients = _patients(x, internal_groups), _patients(y, external_groups)
     count, other = int(first_patients.max(initial=-1)) + 1, int(second_patients.max(initial=-1)) + 1
     if min(count, other) < 2:
         raise ValueError("each sample needs two patients")
-    apart = _between_patients(np.concatenate([one, two]), np.concatenate([first_patients, second_patients + count]))
+    apart = _between_patients(np.concatenate([x, y]), np.concatenate([first_patients, second_patients + count]))
+    # assignments of patients to the first sample: the observed one, then permutations
     random = np.random.default_rng(seed)
     first = np.zeros((permutations + 1, count + other))
     first[0, :count] = 1
@@ -172,6 +173,7 @@ def energy_test(
         row[random.permutation(count + other)[:count]] = 1
     second = 1 - first
     reach = first @ apart
+    # mean distances between and within the samples, for every assignment
     across = (reach * second).sum(1) / (count * other)
     within = (reach * first).sum(1) / (count * (count - 1)), ((second @ apart) * second).sum(1) / (other * (other - 1))
     energy = 2 * across - within[0] - within[1]

@@ -198,11 +198,13 @@ def _crossed(
     np.add.at(sums, (row, who), scores * n / scores.shape[1])
     weight = by.mean((0, 1))  # weight of each training in the mean
     size = by[0].sum(1, keepdims=True)  # (n, 1)
+    # remove the effect of each unit; with one repeat, the mean alone
     if repeats > 1:
         own, residuals = by - by.mean(0), sums - sums.mean(0)
     else:
         own = by - size * (size * by[0]).sum(0) / (size**2).sum()
         residuals = sums - size[:, 0] * (size[:, 0] @ sums[0]) / (size**2).sum()
+    # Henderson's method 3: the squares that trainings explain, and the residual
     deviations = own.reshape(-1, len(names))
     cross = deviations.T @ deviations
     rank = int(np.linalg.matrix_rank(cross, hermitian=True))

@@ -203,22 +203,22 @@ def _of_both(a: Scores, b: Scores, own: Single, groups: Sequence[Any] | None, tr
     spreads = [spread(table, groups, trainings)[0] for table in (a, b)]
     alike = 0.0
     if len(units[0]) > 1 and min(spreads) > 0 and max(spreads) < math.inf:
-        shared = float(np.cov(*units)[0, 1]) / len(units[0])
-        alike = min(max(shared / math.sqrt(spreads[0] * spreads[1]), -1.0), 1.0)
+        covariance = float(np.cov(*units)[0, 1]) / len(units[0])
+        alike = min(max(covariance / math.sqrt(spreads[0] * spreads[1]), -1.0), 1.0)
     value = float(a.mean() - b.mean())
 
     def ends(level: float) -> tuple[float, float]:
-        one, other = (own(table, groups, level, trainings) for table in (a, b))
-        down = length(one.value - one.low, other.high - other.value, -alike)
-        return value - down, value + length(one.high - one.value, other.value - other.low, -alike)
+        first, other = (own(table, groups, level, trainings) for table in (a, b))
+        down = length(first.value - first.low, other.high - other.value, -alike)
+        return value - down, value + length(first.high - first.value, other.value - other.low, -alike)
 
     return ends
 
 
 def _of_discordant(contrast: Scores, groups: Sequence[Any] | None) -> Interval:
     """Return the interval of a difference (cases,) that the shares of cases won and of cases lost make."""
-    won, lost = (_units(np.maximum(side, 0)[None], groups)[0] for side in (contrast, -contrast))
-    (up, of_up), (down, of_down) = ((float(side.mean()), _size(side)) for side in (won, lost))
+    wins, losses = (_units(np.maximum(side, 0)[None], groups)[0] for side in (contrast, -contrast))
+    (up, of_up), (down, of_down) = ((float(side.mean()), _size(side)) for side in (wins, losses))
 
     def ends(level: float) -> tuple[float, float]:
         normal = float(scipy.special.ndtri((1 + level) / 2))
@@ -235,10 +235,10 @@ def _size(units: Scores) -> float:
     return share * (1 - share) / variance if variance > 0 else len(units)
 
 
-def averaged(found: Difference, one: Difference, other: Difference, alike: float = 0.0) -> Difference:
+def averaged(mean_difference: Difference, first: Difference, other: Difference, alike: float = 0.0) -> Difference:
     """Return a difference of means of two figures, such as a balanced accuracy, never surer than the two are.
 
-    ``one`` and ``other`` are the differences of the figures, ``alike`` is the correlation of their errors.
+    ``first`` and ``other`` are the differences of the figures, ``alike`` is the correlation of their errors.
 
     >>> same = difference([1, 1, 1, 0, 1, 1], [1, 1, 1, 0, 1, 1])
     >>> averaged(same, same, same, alike=1.0).high >= same.high
@@ -246,12 +246,12 @@ def averaged(found: Difference, one: Difference, other: Difference, alike: float
     """
 
     def ends(level: float) -> tuple[float, float]:
-        a, b = one.at(level), other.at(level)
+        a, b = first.at(level), other.at(level)
         down = length(a.difference - a.low, b.difference - b.low, alike) / 2
         up = length(a.high - a.difference, b.high - b.difference, alike) / 2
-        return found.difference - down, found.difference + up
+        return mean_difference.difference - down, mean_difference.difference + up
 
-    return replace(found, least=ends, limit=1.0).at(found.level)
+    return replace(mean_difference, least=ends, limit=1.0).at(mean_difference.level)
 
 
 def concluded(
@@ -275,7 +275,7 @@ def concluded(
     return Difference(value, value, value, p, level, freedom, scope, variation, limit, least).at(level)
 
 
-def corrected(found: Mapping[Name, One], level: float = 0.95) -> dict[Name, One]:
+def corrected(differences: Mapping[Name, One], level: float = 0.95) -> dict[Name, One]:
     """Return each difference, such as that of a pair, at the level at which Holm's procedure tests it.
 
     All verdicts together err with probability 1 - level at most (Holm, "A simple sequentially rejective multiple test
@@ -288,16 +288,16 @@ def corrected(found: Mapping[Name, One], level: float = 0.95) -> dict[Name, One]
     >>> round(corrected({("a", "b"): found, ("a", "c"): found})["a", "b"].level, 3)
     0.975
     """
-    judged: dict[Name, One] = {}
-    left = len(found)
-    for name in sorted(found, key=lambda name: found[name].p):
-        judged[name] = found[name].at(1 - (1 - level) / left)
-        if judged[name].verdict != "cannot tell":
-            left -= 1
-    return {name: judged[name] for name in found}
+    results: dict[Name, One] = {}
+    remaining = len(differences)
+    for name in sorted(differences, key=lambda name: differences[name].p):
+        results[name] = differences[name].at(1 - (1 - level) / remaining)
+        if results[name].verdict != "cannot tell":
+            remaining -= 1
+    return {name: results[name] for name in differences}
 
 
-def cases_needed(found: Difference, power: float = POWER) -> int | None:
+def cases_needed(contrast: Difference, power: float = POWER) -> int | None:
     """Estimate how many further units would show a difference as large as this one.
 
     None where a hundredfold of them would not be enough: the seeds' variance stays, or the
@@ -308,13 +308,13 @@ def cases_needed(found: Difference, power: float = POWER) -> int | None:
     >>> cases_needed(found)
     18
     """
-    n = found.variation.n
+    n = contrast.variation.n
     further = np.unique((np.geomspace(1, MOST_CASES, 120) * n).astype(int))[1:] - n
-    enough = _chance(found, n + further, np.zeros_like(further)) >= power
+    enough = _chance(contrast, n + further, np.zeros_like(further)) >= power
     return int(further[enough][0]) if enough.any() else None
 
 
-def seeds_needed(found: Difference, power: float = POWER) -> int | None:
+def seeds_needed(contrast: Difference, power: float = POWER) -> int | None:
     """Estimate how many further seeds of each of the two would show a difference like this one.
 
     None where a hundred would not be enough, and where there was one seed only: then the variance
@@ -324,10 +324,10 @@ def seeds_needed(found: Difference, power: float = POWER) -> int | None:
     >>> seeds_needed(found) is None  # one training each
     True
     """
-    if not found.variation.k:
+    if not contrast.variation.k:
         return None
     further = np.arange(1, MOST_SEEDS + 1)
-    enough = _chance(found, np.full_like(further, found.variation.n), further) >= power
+    enough = _chance(contrast, np.full_like(further, contrast.variation.n), further) >= power
     return int(further[enough][0]) if enough.any() else None
 
 
@@ -342,7 +342,7 @@ def _sample(trainings: NDArray[Any]) -> float:
     return SAMPLE_ONCE if len(trainings) == 1 else max(SAMPLE, 1 / (folds - 1))
 
 
-def verdict_of(a: str, b: str, found: Difference, size: float = 1.0) -> Verdict:
+def verdict_of(a: str, b: str, contrast: Difference, size: float = 1.0) -> Verdict:
     """Build the verdict on a pair, with cases and seeds needed where it cannot tell.
 
     ``size`` are the cases per patient.
@@ -351,54 +351,54 @@ def verdict_of(a: str, b: str, found: Difference, size: float = 1.0) -> Verdict:
     'better'
     """
     cases = seeds = None
-    if found.verdict == "cannot tell":
-        cases, seeds = cases_needed(found), seeds_needed(found)
+    if contrast.verdict == "cannot tell":
+        cases, seeds = cases_needed(contrast), seeds_needed(contrast)
     return Verdict(
         a,
         b,
-        found.difference,
-        found.low,
-        found.high,
-        found.verdict,
+        contrast.difference,
+        contrast.low,
+        contrast.high,
+        contrast.verdict,
         None if cases is None else math.ceil(cases * size),
         seeds,
     )
 
 
-def _further(found: Difference) -> float:
+def _further(contrast: Difference) -> float:
     """Return the variance by which the interval is wider than Student's."""
-    variance, freedom = found.variation.total()
-    half = (found.high - found.low) / 2
-    if found.least is None or not max(variance, half) < math.inf:
+    variance, freedom = contrast.variation.total()
+    half = (contrast.high - contrast.low) / 2
+    if contrast.least is None or not max(variance, half) < math.inf:
         return 0.0
-    return max((half / float(scipy.special.stdtrit(freedom, (1 + found.level) / 2))) ** 2 - variance, 0.0)
+    return max((half / float(scipy.special.stdtrit(freedom, (1 + contrast.level) / 2))) ** 2 - variance, 0.0)
 
 
-def p_value(found: Difference) -> float:
+def p_value(contrast: Difference) -> float:
     """Return the p of the test that the interval makes: the lowest 1 - level at which it excludes 0.
 
     >>> found = difference([1, 1, 1, 1, 0, 1], [1, 0, 1, 0, 0, 1])
     >>> abs(p_value(found) - found.p) < 1e-6
     True
     """
-    if found.least is None or not found.difference:
-        return found.p
-    low, high = found.p, 1.0
+    if contrast.least is None or not contrast.difference:
+        return contrast.p
+    low, high = contrast.p, 1.0
     for _halving in range(40):
         middle = math.sqrt(max(low, 1e-15) * high)
-        if found.at(1 - middle).verdict == "cannot tell":
+        if contrast.at(1 - middle).verdict == "cannot tell":
             low = middle
         else:
             high = middle
     return high
 
 
-def _chance(found: Difference, n: Counts, more_seeds: Counts) -> Scores:
+def _chance(contrast: Difference, n: Counts, more_seeds: Counts) -> Scores:
     """Return the power to find this difference with so many units and further seeds."""
-    variance, freedom = found.variation.expected(n, more_seeds)
-    rate = 2 if found.limit == 1 else 1  # what a sample of right and wrong may lack shrinks as fast as 1 / n
-    variance = variance + _further(found) * (found.variation.n / n) ** rate
-    reach = scipy.special.stdtrit(freedom, (1 + found.level) / 2)
+    variance, freedom = contrast.variation.expected(n, more_seeds)
+    rate = 2 if contrast.limit == 1 else 1  # what a sample of right and wrong may lack shrinks as fast as 1 / n
+    variance = variance + _further(contrast) * (contrast.variation.n / n) ** rate
+    reach = scipy.special.stdtrit(freedom, (1 + contrast.level) / 2)
     # a difference without variance is found for certain, and so is one far out of reach
-    away = abs(found.difference) / np.sqrt(np.maximum(variance, 1e-30))
+    away = abs(contrast.difference) / np.sqrt(np.maximum(variance, 1e-30))
     return 1 - scipy.special.nctdtr(freedom, np.minimum(away, 2 * reach + 10), reach)

@@ -88,10 +88,10 @@ class Answerer(System):
         """
 
     @abstractmethod
-    def respond(self, seen: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def respond(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (n, answers) and attention weights (n, positions) that add up to 1.
 
-        ``seen`` (n, positions, D) is the encoded image of each question; ``tokens`` (n, T) are the
+        ``features`` (n, positions, D) is the encoded image of each question; ``tokens`` (n, T) are the
         questions, padded with ``PAD``.
         """
 
@@ -106,22 +106,22 @@ class Answerer(System):
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the cross-entropy of up to ``ASKED`` randomly drawn questions per image."""
-        seen = self.see(batch.image)
+        features = self.see(batch.image)
         order = torch.rand(len(batch.questions), max(map(len, batch.questions))).argsort(1).tolist()
-        drawn = [
-            [some[place] for place in places if place < len(some)][:ASKED]
-            for some, places in zip(batch.questions, order, strict=True)
+        sample = [
+            [questions_of_case[index] for index in places if index < len(questions_of_case)][:ASKED]
+            for questions_of_case, places in zip(batch.questions, order, strict=True)
         ]
-        questions = visual_questions.flat(drawn, self.spec.answers)
-        row, answer = questions.row.to(seen.device), questions.answer.to(seen.device)
-        logits, _looked = self.respond(seen[row], self.tokens(questions.texts))
+        questions = visual_questions.flat(sample, self.spec.answers)
+        row, answer = questions.row.to(features.device), questions.answer.to(features.device)
+        logits, _looked = self.respond(features[row], self.tokens(questions.texts))
         losses = F.cross_entropy(logits.float(), answer, ignore_index=visual_questions.NONE, reduction="sum")
         return losses / (answer >= 0).sum().clamp(min=1)
 
     def unknown_words(self, question: str) -> list[str]:
         """Return the words of a question that occur in no training question."""
-        known = set(self.spec.words)
-        return [word for word in dict.fromkeys(words(question)) if word not in known]
+        vocabulary = set(self.spec.words)
+        return [word for word in dict.fromkeys(words(question)) if word not in vocabulary]
 
     @torch.inference_mode()
     def predict(
@@ -135,51 +135,51 @@ class Answerer(System):
         Raises UserError for a question that is empty or too long.
         """
         self.eval()
-        asked = self.checked(question)
+        text = self.checked(question)
         side, channels = self.spec.side, self.spec.channels
         pixels = picture.square(side, channels)[None].to(self.device)
-        seen = self.see(pixels.float() / 127.5 - 1)
-        logits, looked = self.respond(seen, self.tokens([asked]))
-        spoken = self.speaks(language_of(asked))
-        probability = logits[0].float().cpu().masked_fill(~spoken, -torch.inf).softmax(0)
-        best = probability.topk(min(NEAREST, int(spoken.sum())))
-        shown = picture
-        if looked.shape[1]:
+        features = self.see(pixels.float() / 127.5 - 1)
+        logits, attention = self.respond(features, self.tokens([text]))
+        mask = self.speaks(language_of(text))
+        probability = logits[0].float().cpu().masked_fill(~mask, -torch.inf).softmax(0)
+        best = probability.topk(min(NEAREST, int(mask.sum())))
+        image = picture
+        if attention.shape[1]:
             from souron.report import plots
 
-            grid = round(looked.shape[1] ** 0.5)
-            places = looked[0].view(grid, grid)
-            drawn = plots.overlay_of_shares(picture.square(SIDE, channels), places)
-            shown = Picture(drawn, picture.file)
+            grid = round(attention.shape[1] ** 0.5)
+            places = attention[0].view(grid, grid)
+            overlay = plots.overlay_of_shares(picture.square(SIDE, channels), places)
+            image = Picture(overlay, picture.file)
         return Ranking.of(
-            [self.spec.answers[place] for place in best.indices.tolist()],
+            [self.spec.answers[index] for index in best.indices.tolist()],
             best.values.tolist(),
-            shown,
+            image,
             partial=True,
-            notes=self.notes(asked, float(best.values[0])),
+            notes=self.notes(text, float(best.values[0])),
         )
 
     def speaks(self, language: str) -> Tensor:
         """Return a mask (answers,) of the answers in that language, or of all without any."""
-        found = torch.tensor([language in known.split() for known in self.spec.languages])
-        return found if found.any() else torch.ones(len(self.spec.answers), dtype=torch.bool)
+        mask = torch.tensor([language in languages.split() for languages in self.spec.languages])
+        return mask if mask.any() else torch.ones(len(self.spec.answers), dtype=torch.bool)
 
     def notes(self, question: str, probability: float) -> list[str]:
         """Return notes on an answer (unknown words, low confidence) in the reader's language."""
-        told = []
+        notes = []
         if unknown := self.unknown_words(question):
-            named = ", ".join(word[:40] for word in unknown[:10])
-            told.append(
+            unknown_words = ", ".join(word[:40] for word in unknown[:10])
+            notes.append(
                 _(
                     "No question in its training data has these words: {words}. It "
                     "answers as if they were not there or by chance."
-                ).format(words=named)
+                ).format(words=unknown_words)
             )
         if probability < SURE:
-            told.append(
+            notes.append(
                 _("It is not confident: the most probable answer has {share}.").format(share=units.percent(probability))
             )
-        return told
+        return notes
 
     def checked(self, question: str) -> str:
         """Return the question on one line. Raises UserError if it is empty or too long."""
@@ -187,15 +187,15 @@ class Answerer(System):
         expected = _("a question of 1 to {letters} characters, {tokens} tokens").format(
             letters=LONGEST, tokens=MOST_TOKENS - 1
         )
-        found = ""
+        problem = ""
         if not text:
-            found = _("no question")
+            problem = _("no question")
         elif len(question) > LONGEST:
-            found = _("a question of {count} characters").format(count=units.count(len(question)))
+            problem = _("a question of {count} characters").format(count=units.count(len(question)))
         elif len(tokens := self.tokenizer.encode(text.lower())) >= MOST_TOKENS:
-            found = _("a question of {count} tokens").format(count=units.count(len(tokens)))
-        if found:
-            raise UserError("option", found, expected=expected, fix='question="What is shown?"')
+            problem = _("a question of {count} tokens").format(count=units.count(len(tokens)))
+        if problem:
+            raise UserError("option", problem, expected=expected, fix='question="What is shown?"')
         return text
 
 
@@ -222,18 +222,18 @@ class Answering(Task):
         check_questions(data)
 
     def spec(self, train: Dataset) -> Spec:
-        texts = [one.question for some in train.target for one in some]
+        texts = [target.question for targets in train.target for target in targets]
         tokenizer = Tokenizer.learn((text.lower() for text in texts), SIZE, by_script=True)
         count = Counter(word for text in texts for word in words(text))
         answers = known_answers(train.target, MOST_ANSWERS)
-        spoken: dict[str, set[str]] = {answer: set() for answer in answers}
-        for one in (one for some in train.target for one in some):
-            spoken.get(one.answer, set()).add(one.language)
+        languages: dict[str, set[str]] = {answer: set() for answer in answers}
+        for question in (target for targets in train.target for target in targets):
+            languages.get(question.answer, set()).add(question.language)
         return Spec(
             train.channels,
             train.side,
             answers,
-            tuple(" ".join(sorted(spoken[answer])) for answer in answers),
+            tuple(" ".join(sorted(languages[answer])) for answer in answers),
             tokenizer.packed(),
             len(tokenizer),
             tuple(word for word, _times in count.most_common(MOST_WORDS)),
@@ -254,20 +254,20 @@ class Answering(Task):
         yield Step(1.0, result=AnswerSetup(options, test, known=visual_questions.every_answer(data)))
 
     def against(self, cases: Dataset, setup: AnswerSetup) -> AnswerSetup:
-        known = dict.fromkeys([*setup.known, *visual_questions.every_answer(cases)])
-        return replace(setup, test=cases, known=tuple(known))
+        vocabulary = dict.fromkeys([*setup.known, *visual_questions.every_answer(cases)])
+        return replace(setup, test=cases, known=tuple(vocabulary))
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Answerer)
-        found: dict[str, list[Tensor]] = {metrics.ACCURACY: [], metrics.LOG_LOSS: []}
+        scores: dict[str, list[Tensor]] = {metrics.ACCURACY: [], metrics.LOG_LOSS: []}
         for batch in data.once(visual_questions.TOGETHER):
             questions = visual_questions.flat(batch.questions, system.spec.answers)
-            seen = system.see(batch.image)[questions.row.to(batch.image.device)]
-            logits = system.respond(seen, system.tokens(questions.texts))[0].float().cpu()
+            features = system.see(batch.image)[questions.row.to(batch.image.device)]
+            logits = system.respond(features, system.tokens(questions.texts))[0].float().cpu()
             for name, score in ((metrics.ACCURACY, metrics.right), (metrics.LOG_LOSS, metrics.log_loss)):
-                each = score(logits, questions.answer)
-                found[name].append(metrics.means(each, questions.row, len(batch.questions)))
-        return {name: torch.cat(parts) for name, parts in found.items()}
+                values = score(logits, questions.answer)
+                scores[name].append(metrics.means(values, questions.row, len(batch.questions)))
+        return {name: torch.cat(parts) for name, parts in scores.items()}
 
     @torch.inference_mode()
     def answer(
@@ -277,16 +277,16 @@ class Answering(Task):
         system.eval()
         answers: Any = None
         most = visual_questions.most_questions(setup.test)
-        for done, answers in visual_questions.asked(system, test, most, setup.known):
+        for share, answers in visual_questions.asked(system, test, most, setup.known):
             if answers is None:
-                yield Step(0.99 * done, _("asking"))
+                yield Step(0.99 * share, _("asking"))
         yield Step(1.0, result=answers)
 
     @torch.inference_mode()
     def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         assert isinstance(system, Answerer)
-        looked = visual_questions.looked_at(system, answers, setup.test) if trainings == 1 else {}
-        yield Step(1.0, _("where it looked"), looked)
+        maps = visual_questions.looked_at(system, answers, setup.test) if trainings == 1 else {}
+        yield Step(1.0, _("where it looked"), maps)
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return scores_of(seeds, slice(None), None)
@@ -301,20 +301,20 @@ class Answering(Task):
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "language", "sort", "question", "answer", "right", "probability"
         right, sure = dense(answers, "right"), dense(answers, "probability")
-        for row, (file, some) in enumerate(zip(test.file, test.target, strict=True)):
-            for place, one in enumerate(some):
-                told = int(right[row, place]), f"{float(sure[row, place]):.4f}"
-                yield file, one.language, one.sort, one.question, one.answer, *told
+        for row, (file, questions) in enumerate(zip(test.file, test.target, strict=True)):
+            for column, question in enumerate(questions):
+                values = int(right[row, column]), f"{float(sure[row, column]):.4f}"
+                yield file, question.language, question.sort, question.question, question.answer, *values
 
     def next_command(self, run: str) -> str:
         return f'souron predict {run} PICTURE question="..."'
 
 
-def scores_of(seeds: Sequence[Answers], rows: Any, kept: Tensor | None) -> Scores:
-    """Return the scores of some cases, limited to the questions in ``kept`` (cases, questions)."""
+def scores_of(seeds: Sequence[Answers], rows: Any, mask: Tensor | None) -> Scores:
+    """Return the scores of some cases, limited to the questions in ``mask`` (cases, questions)."""
     tables = {name: stacked(seeds, name)[:, rows] for name in ("right", "others", "log loss")}
-    if kept is not None:
-        tables = {name: np.where(kept.numpy(), table, np.nan) for name, table in tables.items()}
+    if mask is not None:
+        tables = {name: np.where(mask.numpy(), table, np.nan) for name, table in tables.items()}
     return {
         metrics.ACCURACY: where(tables["right"]),
         metrics.OTHERS: where(tables["others"]),
@@ -325,36 +325,36 @@ def scores_of(seeds: Sequence[Answers], rows: Any, kept: Tensor | None) -> Score
 
 def parts(trainings: Trainings) -> Iterator[OfQuestions]:
     """Yield figures by type, by subset and language, and by type within each subset."""
-    test, known = trainings.test, visual_questions.Known.of(trainings.test)
-    several = known.subsets if len(known.subsets) > 1 else []
-    languages = known.languages if len(known.languages) > 1 else []
-    wanted = [("", "", sort) for sort in known.sorts]
-    wanted += [("", language, "") for language in languages]
-    wanted += [(subset, language, "") for subset in several for language in ("", *languages)]
-    wanted += [(subset, "", sort) for subset in several for sort in known.sorts]
+    test, questions = trainings.test, visual_questions.Known.of(trainings.test)
+    several = questions.subsets if len(questions.subsets) > 1 else []
+    languages = questions.languages if len(questions.languages) > 1 else []
+    groups = [("", "", sort) for sort in questions.sorts]
+    groups += [("", language, "") for language in languages]
+    groups += [(subset, language, "") for subset in several for language in ("", *languages)]
+    groups += [(subset, "", sort) for subset in several for sort in questions.sorts]
     width = dense(trainings.answers[0], "right").shape[1]
-    for subset, language, sort in wanted:
-        kept = known.where(width, subset, language, sort)
-        rows = kept.any(1).nonzero()[:, 0].tolist()
+    for subset, language, sort in groups:
+        mask = questions.where(width, subset, language, sort)
+        rows = mask.any(1).nonzero()[:, 0].tolist()
         if not rows:
             continue
-        scores = scores_of(trainings.answers, rows, kept[rows])
-        some, of = test.only(rows), trainings.training_of_rows(rows)
-        measures = {name: Answering().metric(name).measure(table, some.units, of) for name, table in scores.items()}
-        yield OfQuestions(subset, language, sort, int(kept.sum()), len(rows), measures)
+        scores = scores_of(trainings.answers, rows, mask[rows])
+        cases, of = test.only(rows), trainings.training_of_rows(rows)
+        measures = {name: Answering().metric(name).measure(table, cases.units, of) for name, table in scores.items()}
+        yield OfQuestions(subset, language, sort, int(mask.sum()), len(rows), measures)
 
 
 def by_sort(seeds: Sequence[Answers], test: Dataset) -> dict[str, Measure]:
     """Return the accuracy of each type of question."""
-    known = visual_questions.Known.of(test)
+    questions = visual_questions.Known.of(test)
     width = dense(seeds[0], "right").shape[1]
-    found = {}
-    for sort in known.sorts:
-        kept = known.where(width, sort=sort)
-        rows = kept.any(1).nonzero()[:, 0].tolist()
-        table = scores_of(seeds, rows, kept[rows])[metrics.ACCURACY]
-        found[sort] = Answering().metric(metrics.ACCURACY).measure(table, test.only(rows).units)
-    return found
+    measures = {}
+    for sort in questions.sorts:
+        mask = questions.where(width, sort=sort)
+        rows = mask.any(1).nonzero()[:, 0].tolist()
+        table = scores_of(seeds, rows, mask[rows])[metrics.ACCURACY]
+        measures[sort] = Answering().metric(metrics.ACCURACY).measure(table, test.only(rows).units)
+    return measures
 
 
 def check_questions(data: Dataset) -> None:
@@ -367,7 +367,7 @@ def check_questions(data: Dataset) -> None:
             fix="data=scene_questions",
             exit=3,
         )
-    answers = {one.answer for some in data.target for one in some}
+    answers = {question.answer for targets in data.target for question in targets}
     if len(answers) < 2:
         raise UserError(
             "one answer",

@@ -78,8 +78,8 @@ class Chooser(System):
 
     def logits(self, questions: Sequence[Item], variant: int = 0) -> Tensor:
         """Return logits (B, options). Raises UserError if a score is not a number."""
-        said = self.scores(questions)[:, variant]
-        return exams.checked(said, questions) * self.scale[variant]
+        scores = self.scores(questions)[:, variant]
+        return exams.checked(scores, questions) * self.scale[variant]
 
     def example(self) -> None:
         """Run nothing: there are no layers whose shapes a table could list."""
@@ -91,9 +91,9 @@ class Chooser(System):
     def scaled(self, data: Any, run: Run) -> Iterator[Progress]:
         """Fit the scale by minimising the log loss, a convex function of one number."""
         batches = list(islice(data.once(TOGETHER), MOST // TOGETHER + 1))
-        said = padded([self.scores(list(batch.question)) for batch in batches])
+        scores = padded([self.scores(list(batch.question)) for batch in batches])
         label = torch.cat([batch.label for batch in batches])
-        x = said.double().transpose(0, 1)  # (variants, N, options)
+        x = scores.double().transpose(0, 1)  # (variants, N, options)
         there = x.isfinite()
         x = torch.where(there, x, torch.zeros_like(x))
         scale = self.scale.double() if run.start else torch.zeros(len(x), dtype=torch.float64)
@@ -153,10 +153,10 @@ class Choice(Task):
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Chooser)
-        found = _asked(system, list(data.cases.input), 0)
+        answers = _asked(system, list(data.cases.input), 0)
         return {
-            "accuracy": exams.share_right(found["picked"], data.cases.target),
-            "log loss": -_of_right(_mean_probability(found["logits"]), data.cases.target).log(),
+            "accuracy": exams.share_right(answers["picked"], data.cases.target),
+            "log loss": -_of_right(_mean_probability(answers["logits"]), data.cases.target).log(),
         }
 
     def decide(self, system: System, val: Dataset, setup: Setup) -> dict[str, float]:
@@ -169,9 +169,9 @@ class Choice(Task):
             return {}
         questions, best, decision = list(val.input), -1.0, {}
         for variant in range(len(system.VARIANTS)):
-            found = _asked(system, questions, variant)
+            answers = _asked(system, questions, variant)
             for prior in system.PRIORS:
-                logits = _less(found["logits"], found["without"], prior)
+                logits = _less(answers["logits"], answers["without"], prior)
                 picks = exams.picked(logits, questions)
                 right = float(exams.share_right(picks, val.target).mean())
                 if right > best:
@@ -212,12 +212,12 @@ class Choice(Task):
         probability = dense(answers, "probability")
         right = exams.share_right(dense(answers, "picked"), test.target).tolist()
         for row, question in enumerate(test.input):
-            place = int(probability[row].argmax())
+            index = int(probability[row].argmax())
             yield (
                 test.file[row],
                 question.options[int(test.target[row])],
-                question.options[place],
-                round(float(probability[row, place]), 4),
+                question.options[index],
+                round(float(probability[row, index]), 4),
                 round(right[row], 4),
             )
 
@@ -227,9 +227,9 @@ class Choice(Task):
 
 def check_questions(data: Dataset) -> None:
     """Raise UserError unless every case is a question with exactly one right option."""
-    numbered = data.target is not None and data.labels is not None
+    has_numbers = data.target is not None and data.labels is not None
     entries = data.input.entries if isinstance(data.input, ListColumn) else []
-    if not numbered or not entries or not all(isinstance(e, texts.Question) for e in entries):
+    if not has_numbers or not entries or not all(isinstance(e, texts.Question) for e in entries):
         raise UserError(
             "no questions",
             _("{data} holds no questions with options").format(data=data.name),
@@ -277,22 +277,22 @@ def _asked(system: Chooser, questions: Sequence[Item], variant: int) -> dict[str
     The options are numbered as in the question; ``picked`` is (B, orders).
     """
     orders = max(len(question.options) for question in questions)
-    found = {}
+    answers = {}
     for name, every in (("logits", questions), ("without", [*map(exams.unasked, questions)])):
         if not system.ORDERED:
-            said = system.logits(every, variant).cpu()
-            found[name] = said[:, None].repeat(1, orders, 1)
+            logits = system.logits(every, variant).cpu()
+            answers[name] = logits[:, None].repeat(1, orders, 1)
             continue
         turns = []
         for order in range(orders):
-            turned = [exams.turned(one, order % len(one.options)) for one in every]
-            said = system.logits(turned, variant).cpu()
-            for row, one in enumerate(every):
-                count = len(one.options)
-                said[row, :count] = said[row, :count].roll(order % count)
-            turns.append(said)
-        found[name] = torch.stack(turns, 1)
-    return found | {"picked": exams.picked(found["logits"], questions)}
+            rotations = [exams.turned(question, order % len(question.options)) for question in every]
+            logits = system.logits(rotations, variant).cpu()
+            for row, question in enumerate(every):
+                count = len(question.options)
+                logits[row, :count] = logits[row, :count].roll(order % count)
+            turns.append(logits)
+        answers[name] = torch.stack(turns, 1)
+    return answers | {"picked": exams.picked(answers["logits"], questions)}
 
 
 def logits_of(system: Chooser, questions: Sequence[Item], decision: Mapping[str, float]) -> dict[str, Tensor]:
@@ -300,8 +300,8 @@ def logits_of(system: Chooser, questions: Sequence[Item], decision: Mapping[str,
 
     They may differ in the last digit between batches of other questions: batches are of ``TOGETHER``.
     """
-    found = _asked(system, questions, int(decision.get("variant", 0)))
-    return {name: found[name] for name in ("logits", "without")}
+    answers = _asked(system, questions, int(decision.get("variant", 0)))
+    return {name: answers[name] for name in ("logits", "without")}
 
 
 def answers_of(

@@ -233,8 +233,8 @@ class Classification(Task):
         row = published.about(system.WEIGHTS.get(size, ""))
         if row is not None and row.classes == chest_findings.CLASSES:
             return chest_spec()
-        known = system.WEIGHTS and size not in ("tiny", "small")
-        channels, side, labels = summary.IMAGENET if known else summary.SMALL
+        is_published = system.WEIGHTS and size not in ("tiny", "small")
+        channels, side, labels = summary.IMAGENET if is_published else summary.SMALL
         return Spec(channels, side, tuple(map(str, range(labels))))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
@@ -259,20 +259,20 @@ class Classification(Task):
 
         Raises UserError for images that the weights are not made for.
         """
-        system_class, sized = registry.load_system(name)
-        config = config or sized
+        system_class, default_config = registry.load_system(name)
+        config = config or default_config
         entry, size = registry.find(name)
         origin = system_class.published(size, config)
-        held = weights.weights(name, origin)
+        tensors = weights.weights(name, origin)
         row = published.about(origin)
         if spec is not None:
             _check_published(spec, row.channels if row else 3)
         films = row is not None and row.classes == chest_findings.CLASSES
         own = chest_spec() if films else _photos(origin)
-        seen = replace(spec, mean=own.mean, std=own.std) if spec else own
-        model = system_class(config, seen)
-        held = model.renamed(held)
-        checkpoint.fill(model, held, Path(entry.name), but=self.head(model) if spec else ())
+        model_spec = replace(spec, mean=own.mean, std=own.std) if spec else own
+        model = system_class(config, model_spec)
+        tensors = model.renamed(tensors)
+        checkpoint.fill(model, tensors, Path(entry.name), but=self.head(model) if spec else ())
         if films and spec is None:
             model.thresholds = tuple(chest_findings.THRESHOLDS.values())
         return model
@@ -297,42 +297,44 @@ class Classification(Task):
                 probability = classification.probabilities(system, test)
         else:
             probability = classification.probabilities(system, test)
-        chosen = {name: torch.full((len(test),), value).double() for name, value in decision.items()}
-        yield Step(1.0, result={"probability": torch.from_numpy(probability), **chosen})
+        decisions = {name: torch.full((len(test),), value).double() for name, value in decision.items()}
+        yield Step(1.0, result={"probability": torch.from_numpy(probability), **decisions})
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         probability, label = stacked(seeds, "probability"), setup.test.target
-        right = [score(torch.from_numpy(one), label)["accuracy"].numpy() for one in probability]
-        found: Scores = {"accuracy": np.stack(right)}
+        right = [score(torch.from_numpy(repeat), label)["accuracy"].numpy() for repeat in probability]
+        tables: Scores = {"accuracy": np.stack(right)}
         if len(label.unique()) > 1:
-            found["AUC"] = auc_scores(probability, label.numpy(), setup.test.units)
-        return found
+            tables["AUC"] = auc_scores(probability, label.numpy(), setup.test.units)
+        return tables
 
     def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         positive, prevalence = self._positive(setup), setup.options.prevalence
-        found = classification.measures(seeds, setup.test, positive, prevalence, training)
-        return {metric.name: found[metric.name] for metric in self.metrics if metric.name in found}
+        results = classification.measures(seeds, setup.test, positive, prevalence, training)
+        return {metric.name: results[metric.name] for metric in self.metrics if metric.name in results}
 
     def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         flops = summary.flops(system, system.spec)
         text = _("blurred, noisy, darker, rotated images")
-        found: Answers = {}
-        for done, right in classification.robustness(system, setup.test, flops, trainings):
+        figures: Answers = {}
+        for share, right in classification.robustness(system, setup.test, flops, trainings):
             if right is not None:
-                found["right"] = right
-            yield Step(0.9 * done, text)
+                figures["right"] = right
+            yield Step(0.9 * share, text)
         heat = classification.heat_maps(system, answers, setup.test)
         if heat is not None:
-            found["heat"] = heat
-        yield Step(1.0, text, found)
+            figures["heat"] = heat
+        yield Step(1.0, text, figures)
 
     def result(self, trainings: Trainings, setup: Setup) -> ClassificationResult:
         positive, prevalence = self._positive(setup), setup.options.prevalence
         return classification.result(trainings, positive, prevalence)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> Any:
-        said = {name: torch.from_numpy(stacked(seeds, "probability")).argmax(2) for name, seeds in answers.items()}
-        return classification.ComparedLabels(said)
+        predictions = {
+            name: torch.from_numpy(stacked(seeds, "probability")).argmax(2) for name, seeds in answers.items()
+        }
+        return classification.ComparedLabels(predictions)
 
     def advice(self, options: Mapping[str, Any], cases: int) -> str:
         if cases >= FEW_CASES or options.get("pretrained") not in (None, "False"):
@@ -344,11 +346,11 @@ class Classification(Task):
         ).format(count=cases)
 
     def rehearse(self, system: System, setup: Setup) -> None:
-        some = setup.test.only(range(min(REHEARSED, len(setup.test))))
-        few = Setup(setup.options, some)
-        *_before, step = self.answer(system, some, {}, few)
+        cases = setup.test.only(range(min(REHEARSED, len(setup.test))))
+        few = Setup(setup.options, cases)
+        *_before, step = self.answer(system, cases, {}, few)
         next(self.details(system, step.result, few))
-        classification.heat_maps(system, step.result, some)
+        classification.heat_maps(system, step.result, cases)
 
     def details_seconds(self, trainer: Any, setup: Setup, training: float, look: float) -> float:
         whole = trainer.system.whole

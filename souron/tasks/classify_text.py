@@ -50,8 +50,8 @@ class TextClassifier(System):
     def loader(
         self, data: Dataset, augment: Augment | None = None, seed: int = 0, device: torch.device | None = None
     ) -> Loader:
-        kept = replace(data, input=ListColumn(self.encoded(list(data.input))))
-        return Loader(kept, self.batch, augment, seed, device or self.device)
+        token_data = replace(data, input=ListColumn(self.encoded(list(data.input))))
+        return Loader(token_data, self.batch, augment, seed, device or self.device)
 
     def loss(self, batch: Batch) -> Tensor:
         return F.cross_entropy(self(batch.text), batch.label)
@@ -175,7 +175,7 @@ class TextClassification(Classification, Task):
 
 def tokens_of(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[Tensor]:
     """Tokenise texts, truncated to ``most`` tokens including the start token: (n,) int64 each."""
-    return [torch.tensor([tokenizer.start, *found[: most - 1]]) for found in tokenizer.encode_many(list(texts))]
+    return [torch.tensor([tokenizer.start, *ids[: most - 1]]) for ids in tokenizer.encode_many(list(texts))]
 
 
 def padded(rows: Sequence[Tensor], pad: int) -> Tensor:

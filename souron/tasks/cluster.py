@@ -63,16 +63,16 @@ class Clustering(Unsupervised, Task):
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         noise = (stacked(seeds, "cluster") < 0) * 1.0
-        found = {"silhouette": stacked(seeds, "silhouette"), "noise": noise}
+        tables = {"silhouette": stacked(seeds, "silhouette"), "noise": noise}
         name = "silhouette, columns shuffled"
-        return found | ({name: stacked(seeds, name)} if name in seeds[0] else {})
+        return tables | ({name: stacked(seeds, name)} if name in seeds[0] else {})
 
     def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
-        found = super().measures(seeds, setup, training)
+        results = super().measures(seeds, setup, training)
         if "agreement" in seeds[0]:
             value, count = float(seeds[0]["agreement"][0]), len(setup.test)
-            found["agreement of two halves"] = Measure(value, math.nan, math.nan, count)
-        return {metric.name: found[metric.name] for metric in self.metrics if metric.name in found}
+            results["agreement of two halves"] = Measure(value, math.nan, math.nan, count)
+        return {metric.name: results[metric.name] for metric in self.metrics if metric.name in results}
 
     def details_seconds(self, trainer: Any, setup: Setup, training: float, look: float) -> float:
         return 1.5 * training  # one refit on all cases and two on halves
@@ -83,8 +83,8 @@ class Clustering(Unsupervised, Task):
         generator = torch.Generator().manual_seed(SEED)
         text = _("the same with shuffled columns")
         shuffled = shuffled_columns(points, generator)
-        for done, twin in learn_anew(system, shuffled, setup.steps):  # noqa: B007
-            yield Step(done / 2, text)
+        for share, twin in learn_anew(system, shuffled, setup.steps):  # noqa: B007
+            yield Step(share / 2, text)
         with torch.inference_mode():
             nothing = _silhouette(shuffled, twin(shuffled))
 
@@ -100,11 +100,11 @@ class Clustering(Unsupervised, Task):
 
 def _silhouette(points: Tensor, clusters: Tensor) -> Tensor:
     """Return pseudo-values (cases,) of the mean silhouette of points that are not noise."""
-    found = clustering.silhouette(points, clusters)
-    kept = found.kept.float()
-    if not kept.any():
+    result = clustering.silhouette(points, clusters)
+    counts = result.kept.float()
+    if not counts.any():
         return torch.zeros(len(points))
     scores = torch.zeros(len(points))
-    scores[found.kept] = found.scores.cpu()
-    mean = scores.sum() / kept.sum()
-    return mean + (scores - mean) * kept * len(points) / kept.sum()
+    scores[result.kept] = result.scores.cpu()
+    mean = scores.sum() / counts.sum()
+    return mean + (scores - mean) * counts * len(points) / counts.sum()

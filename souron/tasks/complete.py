@@ -99,14 +99,14 @@ class LanguageModel(System):
         if self.spec.lesson == "preferences" and not self.reference and augment is not None:
             self.reference = (copy.deepcopy(self).eval().requires_grad_(False),)
         tokens = replace(data, input=ListColumn(encoded(self.tokenizer, data.input)))
-        cut = None if augment is None else self._window
-        return Loader(tokens, self.batch, cut, seed, device or self.device)
+        augmentation = None if augment is None else self._window
+        return Loader(tokens, self.batch, augmentation, seed, device or self.device)
 
     def _window(self, rows: Rows, generator: Generator) -> Rows:
         """Draw one random window from each text; conversations stay whole."""
         if self.spec.lesson != "text":
             return rows
-        return Rows(ListColumn([cut(each, self.context, generator) for each in rows.input]), None)
+        return Rows(ListColumn([cut(entry, self.context, generator) for entry in rows.input]), None)
 
     def batch(self, rows: Rows) -> Batch:
         return windows(list(rows.input), self.context, self.tokenizer.start)
@@ -138,8 +138,8 @@ class LanguageModel(System):
         pairs = self.spec.lesson == "preferences"
         half = len(batch.tokens) // 2 if pairs else len(batch.tokens)
         for rows in torch.arange(half).split(AT_ONCE):
-            chosen = torch.cat([rows, rows + half]) if pairs else rows
-            part = of_rows(batch, chosen)
+            indices = torch.cat([rows, rows + half]) if pairs else rows
+            part = of_rows(batch, indices)
             if part.counts.any():
                 yield "model", self.loss(part)
 
@@ -156,16 +156,16 @@ class LanguageModel(System):
         if pairs and getattr(self.config, "preferences", "dpo") == "chosen":
             batch = of_rows(batch, torch.arange(len(batch.tokens) // 2))
             pairs = False
-        said = self.log_likelihoods(batch.tokens) * batch.counts
+        log_likelihoods = self.log_likelihoods(batch.tokens) * batch.counts
         if not pairs:
-            return -said.sum() / batch.counts.sum().clamp(min=1)
+            return -log_likelihoods.sum() / batch.counts.sum().clamp(min=1)
         with torch.no_grad():
             before = self.before().log_likelihoods(batch.tokens) * batch.counts
-        chosen, rejected = (said - before).sum(1).chunk(2)
-        preference = preference_losses(chosen, rejected).mean()
-        half = len(said) // 2
-        kept = -said[:half].sum() / batch.counts[:half].sum().clamp(min=1)
-        return preference + KEPT * kept
+        chosen_gains, rejected_gains = (log_likelihoods - before).sum(1).chunk(2)
+        preference = preference_losses(chosen_gains, rejected_gains).mean()
+        half = len(log_likelihoods) // 2
+        likelihood_loss = -log_likelihoods[:half].sum() / batch.counts[:half].sum().clamp(min=1)
+        return preference + KEPT * likelihood_loss
 
     def before(self) -> "LanguageModel":
         """Return the model before preference tuning; an untrained model returns itself."""
@@ -208,15 +208,15 @@ class LanguageModel(System):
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Text:
         """Return the text and its continuation, or only the answer of a model trained to answer."""
-        tokenizer, asked = self.tokenizer, str(text).rstrip("\n")
+        tokenizer, prompt = self.tokenizer, str(text).rstrip("\n")
         answers = self.spec is not None and self.spec.lesson != "text"
         if answers:
-            tokens = tokenizer.conversation([Turn("user", asked)], answer=True)[0]
+            tokens = tokenizer.conversation([Turn("user", prompt)], answer=True)[0]
         else:
-            tokens = [tokenizer.start, *tokenizer.encode(asked)]
-        written = Writer(self).write(tokens, length, Sampling(temperature, top, seed))
-        given = "" if answers else asked
-        return Text(given + "".join(each.text for each in written), continues=len(given))
+            tokens = [tokenizer.start, *tokenizer.encode(prompt)]
+        pieces = Writer(self).write(tokens, length, Sampling(temperature, top, seed))
+        prefix = "" if answers else prompt
+        return Text(prefix + "".join(piece.text for piece in pieces), continues=len(prefix))
 
 
 def preference_losses(chosen: Tensor, rejected: Tensor, beta: float = BETA) -> Tensor:
@@ -255,8 +255,8 @@ def encoded(tokenizer: Tokenizer, column: Any) -> list[Any]:
     entries = list(column)
     if entries and isinstance(entries[0], str):
         return [
-            Encoded(ids := torch.tensor([tokenizer.start, *found]), ids >= 0, len(text.encode()))
-            for text, found in zip(entries, tokenizer.encode_many(entries), strict=True)
+            Encoded(ids := torch.tensor([tokenizer.start, *token_ids]), ids >= 0, len(text.encode()))
+            for text, token_ids in zip(entries, tokenizer.encode_many(entries), strict=True)
         ]
     return [_talk(tokenizer, entry) for entry in entries]
 
@@ -264,28 +264,28 @@ def encoded(tokenizer: Tokenizer, column: Any) -> list[Any]:
 def _talk(tokenizer: Tokenizer, entry: Any) -> Any:
     if isinstance(entry, Preference):
         answers = (entry.chosen, entry.rejected)
-        return tuple(_conversation(tokenizer, entry.prompt, Turn("assistant", each)) for each in answers)
+        return tuple(_conversation(tokenizer, entry.prompt, Turn("assistant", answer)) for answer in answers)
     return _conversation(tokenizer, (), *entry)
 
 
 def _conversation(tokenizer: Tokenizer, before: Sequence[Turn], *turns: Turn) -> Encoded:
     """Encode a conversation; only the assistant's part of ``turns`` is to be predicted."""
-    ids, said = tokenizer.conversation((*before, *turns))
+    ids, mask = tokenizer.conversation((*before, *turns))
     if before:
         begin = len(tokenizer.conversation(before, answer=True)[0])
-        said = [False] * begin + said[begin:]
+        mask = [False] * begin + mask[begin:]
     size = sum(len(turn.text.encode()) for turn in turns if turn.role == "assistant")
-    return Encoded(torch.tensor(ids), torch.tensor(said), size)
+    return Encoded(torch.tensor(ids), torch.tensor(mask), size)
 
 
-def cut(each: Encoded, context: int, generator: Generator) -> Encoded:
+def cut(entry: Encoded, context: int, generator: Generator) -> Encoded:
     """Draw a random window of ``context`` + 1 tokens."""
-    spare = len(each.ids) - context - 1
+    spare = len(entry.ids) - context - 1
     if spare <= 0:
-        return each
+        return entry
     start = int(torch.randint(spare + 1, (), generator=generator))
     part = slice(start, start + context + 1)
-    return Encoded(each.ids[part], each.counts[part], each.bytes)
+    return Encoded(entry.ids[part], entry.counts[part], entry.bytes)
 
 
 def windows(entries: list[Any], context: int, pad: int) -> Batch:
@@ -293,7 +293,7 @@ def windows(entries: list[Any], context: int, pad: int) -> Batch:
 
     An answer of a preference is one window; of a longer answer only the end is kept.
     """
-    sizes = [each[0].bytes if type(each) is tuple else each.bytes for each in entries]
+    sizes = [entry[0].bytes if type(entry) is tuple else entry.bytes for entry in entries]
     rows: list[tuple[int, Tensor, Tensor]] = []
     if entries and type(entries[0]) is tuple:
         for which in (0, 1):
@@ -301,16 +301,16 @@ def windows(entries: list[Any], context: int, pad: int) -> Batch:
                 tail = slice(-context - 1, None)
                 rows.append((case, pair[which].ids[tail], pair[which].counts[tail][1:]))
     else:
-        for case, each in enumerate(entries):
-            for start in range(0, max(1, len(each.ids) - 1), context):
+        for case, entry in enumerate(entries):
+            for start in range(0, max(1, len(entry.ids) - 1), context):
                 part = slice(start, start + context + 1)
-                rows.append((case, each.ids[part], each.counts[part][1:]))
+                rows.append((case, entry.ids[part], entry.counts[part][1:]))
     longest = max((len(ids) for _case, ids, _counts in rows), default=1)
     tokens = torch.full((len(rows), max(2, longest)), pad)
     counts = torch.zeros(len(rows), tokens.shape[1] - 1, dtype=torch.bool)
-    for row, (_number, ids, counted) in enumerate(rows):
+    for row, (_number, ids, mask) in enumerate(rows):
         tokens[row, : len(ids)] = ids
-        counts[row, : len(counted)] = counted
+        counts[row, : len(mask)] = mask
     cases = torch.tensor([case for case, _ids, _counts in rows])
     return Batch(tokens, counts, cases, torch.tensor(sizes))
 
@@ -339,7 +339,7 @@ class Complete(Task):
 
     def check(self, data: Dataset, options: Any) -> None:
         first = next(iter(data.input), None) if isinstance(data.input, ListColumn) else None
-        talk = isinstance(first, tuple) and all(isinstance(each, Turn) for each in first)
+        talk = isinstance(first, tuple) and all(isinstance(turn, Turn) for turn in first)
         if not (talk or isinstance(first, str | Preference)):
             raise UserError(
                 "no texts",
@@ -359,7 +359,7 @@ class Complete(Task):
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         entries, tokenizer = list(rows.input), Tokenizer.unpacked(spec.tokenizer)
-        longest = max(len(part.ids) for each in entries for part in _parts(each))
+        longest = max(len(part.ids) for entry in entries for part in _parts(entry))
         return windows(entries, longest, tokenizer.start)
 
     def augmentation(self, names: Sequence[str]) -> Augment | None:
@@ -369,8 +369,8 @@ class Complete(Task):
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, LanguageModel)
-        found = [_scores(system, batch) for batch in data.once()]
-        return {name: torch.cat([each[name] for each in found]) for name in found[0]}
+        scores = [_scores(system, batch) for batch in data.once()]
+        return {name: torch.cat([part[name] for part in scores]) for name in scores[0]}
 
     def answer(
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
@@ -379,18 +379,18 @@ class Complete(Task):
         answers: list[Answers] = []
         loader = system.loader(test)
         for batch in loader.once(8):
-            answers.append({name: each.float() for name, each in _scores(system, batch).items()})
-            done = len(answers) * 8 / max(1, len(test))
-            yield Step(min(1.0, done), _("measuring on {n} unseen cases").format(n=len(test)))
-        joined: Answers = {name: torch.cat([dense(each, name) for each in answers]) for name in answers[0]}
+            answers.append({name: values.float() for name, values in _scores(system, batch).items()})
+            share = len(answers) * 8 / max(1, len(test))
+            yield Step(min(1.0, share), _("measuring on {n} unseen cases").format(n=len(test)))
+        result: Answers = {name: torch.cat([dense(part, name) for part in answers]) for name in answers[0]}
         for step in manners.answered(system, test, seed) if manners.may_judge(test) else ():
             yield replace(step, result=None)
-            joined |= step.result or {}
-        yield Step(1.0, result=joined)
+            result |= step.result or {}
+        yield Step(1.0, result=result)
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
-        found = {name: stacked(seeds, name) for name in (BITS, PREFERRED) if name in seeds[0]}
-        return found | (manners.scores(seeds, setup.test) if manners.may_judge(setup.test) else {})
+        tables = {name: stacked(seeds, name) for name in (BITS, PREFERRED) if name in seeds[0]}
+        return tables | (manners.scores(seeds, setup.test) if manners.may_judge(setup.test) else {})
 
     def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         """Return measures; shares of a subset of the cases count only that subset."""
@@ -449,8 +449,8 @@ class Complete(Task):
         return f'souron chat {run} "..."'
 
 
-def _parts(each: Any) -> Sequence[Encoded]:
-    return each if type(each) is tuple else (each,)
+def _parts(entry: Any) -> Sequence[Encoded]:
+    return entry if type(entry) is tuple else (entry,)
 
 
 def _scores(system: LanguageModel, batch: Batch) -> dict[str, Tensor]:
@@ -459,8 +459,8 @@ def _scores(system: LanguageModel, batch: Batch) -> dict[str, Tensor]:
         nats, _tokens = system.asked(batch)
         return {BITS: nats * NAT / batch.bytes.cpu().clamp(min=1)}
     half = len(batch.tokens) // 2
-    chosen, tokens = system.asked(of_rows(batch, torch.arange(half)))
-    rejected, other = system.asked(of_rows(batch, torch.arange(half, 2 * half)))
-    right = chosen / tokens.clamp(min=1) < rejected / other.clamp(min=1)
-    bits = chosen * NAT / batch.bytes.cpu().clamp(min=1)
+    chosen_nats, tokens = system.asked(of_rows(batch, torch.arange(half)))
+    rejected_nats, other = system.asked(of_rows(batch, torch.arange(half, 2 * half)))
+    right = chosen_nats / tokens.clamp(min=1) < rejected_nats / other.clamp(min=1)
+    bits = chosen_nats * NAT / batch.bytes.cpu().clamp(min=1)
     return {PREFERRED: right.double(), BITS: bits}

@@ -88,14 +88,14 @@ class Composer(System):
         """Encode the pieces as rows; with ``augment``, draw a random window of each."""
         rows = ListColumn([encoded(piece, self.lead) for piece in data.input])
 
-        def cut(given: Rows, generator: Generator) -> Rows:
+        def cut(rows_given: Rows, generator: Generator) -> Rows:
             assert augment is not None
-            moved = augment(given, generator).input
-            return Rows(ListColumn([_window(each, self.context, generator) for each in moved]), None)
+            pieces = augment(rows_given, generator).input
+            return Rows(ListColumn([_window(piece, self.context, generator) for piece in pieces]), None)
 
-        changed = cut if augment else None
-        kept = replace(data, input=rows, target=None)
-        return Loader(kept, self.batch, changed, seed, device or self.device)
+        augmentation = cut if augment else None
+        encoded_data = replace(data, input=rows, target=None)
+        return Loader(encoded_data, self.batch, augmentation, seed, device or self.device)
 
     def batch(self, rows: Rows) -> Batch:
         """Batch the pieces; those longer than the context are split into several windows."""
@@ -114,59 +114,59 @@ class Composer(System):
     @torch.inference_mode()
     def surprise(self, data: Dataset) -> Tensor:
         """Return bits per token (cases,), from windows that overlap by half."""
-        kept = not voices.holds(data)
-        pieces = list(data.input) if kept else [encoded(each, self.lead) for each in data.input]
-        found = []
+        is_encoded = not voices.holds(data)
+        pieces = list(data.input) if is_encoded else [encoded(piece, self.lead) for piece in data.input]
+        bits = []
         for piece in pieces:
             half = self.context // 2
             starts = range(0, max(1, len(piece) - half), half)
             nats = 0.0
             for start in starts:
                 window = piece[start : start + self.context].long().to(self.device)
-                skipped = half if start else 0
-                right = window[skipped:, TOKEN]
-                logits = self(window[None])[0, skipped:].float()
+                overlap = half if start else 0
+                right = window[overlap:, TOKEN]
+                logits = self(window[None])[0, overlap:].float()
                 nats += float(F.cross_entropy(logits, right, reduction="sum"))
-            found.append(nats / math.log(2) / len(piece))
-        return torch.tensor(found)
+            bits.append(nats / math.log(2) / len(piece))
+        return torch.tensor(bits)
 
     @torch.inference_mode()
     def write(
-        self, wanted: Sequence[Voices], known: Sequence[Tensor], temperature: float, seeds: Sequence[Sequence[int]]
+        self, pieces: Sequence[Voices], masks: Sequence[Tensor], temperature: float, seeds: Sequence[Sequence[int]]
     ) -> list[Tensor]:
-        """Write grids (T, 4) in the shape of ``wanted``, keeping its tokens where ``known`` (T, 4).
+        """Write grids (T, 4) in the shape of ``pieces``, keeping its tokens where ``masks`` (T, 4).
 
         Each piece depends on its own seed only, not on the rest of the batch.
         """
-        orders = [order(len(piece.grid), self.lead) for piece in wanted]
+        orders = [order(len(piece.grid), self.lead) for piece in pieces]
         longest = max(len(places) for places in orders)
-        rows = torch.zeros(len(wanted), longest, 5, dtype=torch.long)
-        forced = torch.zeros(len(wanted), longest, dtype=torch.bool)
-        chance = torch.zeros(len(wanted), longest)
-        for row, (piece, places) in enumerate(zip(wanted, orders, strict=True)):
+        rows = torch.zeros(len(pieces), longest, 5, dtype=torch.long)
+        cell_mask = torch.zeros(len(pieces), longest, dtype=torch.bool)
+        chance = torch.zeros(len(pieces), longest)
+        for row, (piece, places) in enumerate(zip(pieces, orders, strict=True)):
             rows[row, : len(places)] = encoded(piece, self.lead).long()
-            forced[row, : len(places)] = known[row][places[:, 0], places[:, 1]]
+            cell_mask[row, : len(places)] = masks[row][places[:, 0], places[:, 1]]
             random = np.random.default_rng([*seeds[row]])
             chance[row, : len(places)] = torch.from_numpy(random.random(len(places))).float()
-        every = torch.arange(len(wanted))
-        sounding = torch.zeros(len(wanted), 4, dtype=torch.long)  # pitch per voice; 0: none yet
-        begun = torch.zeros(len(wanted), 4, dtype=torch.bool)  # onset written by the system
+        every = torch.arange(len(pieces))
+        sounding = torch.zeros(len(pieces), 4, dtype=torch.long)  # pitch per voice; 0: none yet
+        onsets = torch.zeros(len(pieces), 4, dtype=torch.bool)  # onset written by the system
         memory: dict[str, Any] = {}
         for k in range(longest):
             voice = rows[:, k, VOICE]
             rows[:, k, OWN] = sounding[every, voice]
             logits = self.following(rows[:, : k + 1].to(self.device), memory).float().cpu()
-            free = ~forced[:, k]
-            first = free & ~begun[every, voice]
+            free = ~cell_mask[:, k]
+            first = free & ~onsets[every, voice]
             logits[first, HOLD] = -torch.inf  # what was given ends as it was given
             token = drawn(logits, temperature, chance[:, k])
             rows[free, k, TOKEN] = token[free]
-            begun[every, voice] |= free
+            onsets[every, voice] |= free
             token = rows[:, k, TOKEN]
             sounding[every, voice] = torch.where(token == HOLD, sounding[every, voice], token)
         grids = []
         for row, places in enumerate(orders):
-            grid = torch.zeros_like(wanted[row].grid)
+            grid = torch.zeros_like(pieces[row].grid)
             grid[places[:, 0], places[:, 1]] = rows[row, : len(places), TOKEN].to(torch.uint8)
             grids.append(grid)
         return grids
@@ -174,7 +174,7 @@ class Composer(System):
     @torch.inference_mode()
     def predict(
         self,
-        given: Score,
+        score: Score,
         *,
         bars: Annotated[int, Choice(N_("bars that are written; a melody gets voices to its end"), 1, 64)] = 8,
         temperature: Annotated[
@@ -189,25 +189,25 @@ class Composer(System):
 
         The notes of the used parts are kept. Raises UserError.
         """
-        given, remark = only_parts(given, parts)
-        piece, known, moved = asked(given, bars, self.spec)
-        [grid] = self.write([piece], [known], temperature, [(seed,)])
-        grid = voices.transposed(grid, -moved)
-        written = torch.where(known, torch.full_like(grid, HOLD), grid)
-        new = [note for note in from_grid(_apart(written, known)) if note.pitch != REST]
-        order = placed(given.tones)
-        old = [note._replace(part=order[note.part]) for note in given.tones]
-        both = sorted([(n, True) for n in old] + [(n, False) for n in new], key=lambda one: one[0][1])
+        score, remark = only_parts(score, parts)
+        piece, mask, shift = asked(score, bars, self.spec)
+        [grid] = self.write([piece], [mask], temperature, [(seed,)])
+        grid = voices.transposed(grid, -shift)
+        cells = torch.where(mask, torch.full_like(grid, HOLD), grid)
+        new = [note for note in from_grid(_apart(cells, mask)) if note.pitch != REST]
+        order = placed(score.tones)
+        old = [note._replace(part=order[note.part]) for note in score.tones]
+        both = sorted([(n, True) for n in old] + [(n, False) for n in new], key=lambda entry: entry[0][1])
         return Score(
             [note for note, _g in both],
             voices.VOICES,
-            given.tempo,
+            score.tempo,
             piece.bar / STEPS,
             piece.pickup / STEPS,
-            given.title,
+            score.title,
             [was for _n, was in both],
             None,
-            given.file,
+            score.file,
             remark=remark,
         )
 
@@ -276,20 +276,20 @@ class Composition(Task):
     ) -> Iterator[Step]:
         """Compose a piece for each test case from nothing, of the same length and metre."""
         assert isinstance(system, Composer) and isinstance(setup, ComposeSetup)
-        found: Answers = {BITS: system.surprise(test)}
+        answers: Answers = {BITS: system.surprise(test)}
         yield Step(0.1, _("composing"))
-        wanted = [piece._replace(grid=torch.zeros_like(piece.grid[:WRITTEN])) for piece in test.input]
-        nothing = [torch.zeros_like(piece.grid, dtype=torch.bool) for piece in wanted]
+        blanks = [piece._replace(grid=torch.zeros_like(piece.grid[:WRITTEN])) for piece in test.input]
+        nothing = [torch.zeros_like(piece.grid, dtype=torch.bool) for piece in blanks]
         # seeded by the name, not the position: the same piece in any batch
         seeds = [(seed, *name.encode()) for name in test.file]
-        grids = system.write(wanted, nothing, TEMPERATURE, seeds)
-        pieces = [old._replace(grid=grid) for old, grid in zip(wanted, grids, strict=True)]
-        found |= {name: torch.tensor(each) for name, each in told(pieces, setup.runs).items()}
+        grids = system.write(blanks, nothing, TEMPERATURE, seeds)
+        pieces = [old._replace(grid=grid) for old, grid in zip(blanks, grids, strict=True)]
+        answers |= {name: torch.tensor(values) for name, values in told(pieces, setup.runs).items()}
         rows = torch.arange(min(SHOWN, len(test)))
-        kept = torch.zeros(len(rows), WRITTEN, 4, dtype=torch.uint8)
+        examples = torch.zeros(len(rows), WRITTEN, 4, dtype=torch.uint8)
         for row, grid in zip(rows.tolist(), grids, strict=False):
-            kept[row, : len(grid)] = grid
-        yield Step(1.0, result={**found, "pieces": Sparse(rows, kept)})
+            examples[row, : len(grid)] = grid
+        yield Step(1.0, result={**answers, "pieces": Sparse(rows, examples)})
 
     def setup(self, data: Dataset, split: Any, options: Any) -> Iterator[Step]:
         runs = counted.Runs(words(piece) for piece in data.only(split.train).input)
@@ -344,60 +344,60 @@ def drawn(logits: Tensor, temperature: float, chance: Tensor) -> Tensor:
     if temperature == 0:
         return logits.argmax(1)
     share = (logits / temperature).softmax(1).cumsum(1)
-    place = torch.searchsorted(share, (chance * share[:, -1])[:, None], right=True)[:, 0]
-    return place.clamp(max=TOKENS - 1)
+    index = torch.searchsorted(share, (chance * share[:, -1])[:, None], right=True)[:, 0]
+    return index.clamp(max=TOKENS - 1)
 
 
-def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
+def asked(score: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
     """Return the grid to fill, a mask (T, 4) of its known cells, and its transposition.
 
     The transposition brings the voices into their training range. Raises UserError.
     """
-    bar, pickup = max(1, round(STEPS * given.bar)), round(STEPS * given.pickup)
-    place = placed(given.tones)
-    if not place:
+    bar, pickup = max(1, round(STEPS * score.bar)), round(STEPS * score.pickup)
+    voice_of = placed(score.tones)
+    if not voice_of:
         free = torch.zeros(bars * bar + pickup, 4, dtype=torch.uint8)
         return Voices(free, bar, pickup), torch.zeros_like(free, dtype=torch.bool), 0
-    there = given.notation._replace(
-        notes=[note._replace(part=place[note.part]) for note in given.tones], parts=voices.VOICES
+    there = score.notation._replace(
+        notes=[note._replace(part=voice_of[note.part]) for note in score.tones], parts=voices.VOICES
     )
-    own, used = torch.from_numpy(on_grid(there)), sorted(place.values())
+    own, used = torch.from_numpy(on_grid(there)), sorted(voice_of.values())
     length = len(own) + (bars * bar if len(used) == len(voices.VOICES) else 0)
     if length > MOST_STEPS:
         raise UserError(
             "too long",
-            _("{file} has {bars} bars").format(file=given.file or _("the score"), bars=math.ceil(len(own) / bar)),
+            _("{file} has {bars} bars").format(file=score.file or _("the score"), bars=math.ceil(len(own) / bar)),
             expected=_("at most {bars} bars").format(bars=MOST_STEPS // bar),
             exit=3,
         )
-    moved = _into_reach(own, spec, used)
+    shift = _into_reach(own, spec, used)
     grid = torch.zeros(length, 4, dtype=torch.uint8)
-    grid[: len(own), used] = voices.transposed(own, moved)[:, used]
-    known = torch.zeros(length, 4, dtype=torch.bool)
-    known[: len(own), used] = True
-    return Voices(grid, bar, pickup), known, moved
+    grid[: len(own), used] = voices.transposed(own, shift)[:, used]
+    mask = torch.zeros(length, 4, dtype=torch.bool)
+    mask[: len(own), used] = True
+    return Voices(grid, bar, pickup), mask, shift
 
 
-def only_parts(given: Score, numbers: str) -> tuple[Score, str]:
+def only_parts(score: Score, numbers: str) -> tuple[Score, str]:
     """Return a score with the parts of these numbers, with commas, or with the four that sound
     longest; and which parts were left out. Raises UserError.
     """
-    used = sorted({note.part for note in given.tones})
-    names = {str(part + 1): f"{part + 1} {called(given.parts[part])}" for part in used}
-    chosen = [number.strip() for number in numbers.split(",") if number.strip()]
-    if len(chosen) > len(voices.VOICES) or not names.keys() >= set(chosen):
+    used = sorted({note.part for note in score.tones})
+    names = {str(part + 1): f"{part + 1} {called(score.parts[part])}" for part in used}
+    chosen_numbers = [number.strip() for number in numbers.split(",") if number.strip()]
+    if len(chosen_numbers) > len(voices.VOICES) or not names.keys() >= set(chosen_numbers):
         raise UserError(
             "voices",
             f"parts={numbers}",
             expected=_("at most four of: {parts}").format(parts=", ".join(names.values())),
             exit=3,
         )
-    kept = [int(number) - 1 for number in chosen] or voices.longest(given.tones)
-    left = [names[str(part + 1)] for part in used if part not in kept]
-    if not left:
-        return given, ""
-    remark = _("parts {parts} were left out (parts= chooses others)").format(parts=", ".join(left))
-    return replace(given, tones=[note for note in given.tones if note.part in kept], given=()), remark
+    parts = [int(number) - 1 for number in chosen_numbers] or voices.longest(score.tones)
+    rest = [names[str(part + 1)] for part in used if part not in parts]
+    if not rest:
+        return score, ""
+    remark = _("parts {parts} were left out (parts= chooses others)").format(parts=", ".join(rest))
+    return replace(score, tones=[note for note in score.tones if note.part in parts], given=()), remark
 
 
 def placed(notes: Sequence[Note]) -> dict[int, int]:
@@ -431,9 +431,9 @@ def _into_reach(grid: Tensor, spec: Spec, used: Sequence[int]) -> int:
     return min(max(0, lowest), highest)
 
 
-def _apart(written: Tensor, known: Tensor) -> np.ndarray:
+def _apart(grid: Tensor, mask: Tensor) -> np.ndarray:
     """Return the grid with rests at known cells, so that new notes end there."""
-    silent = torch.where(known, torch.full_like(written, REST), written)
+    silent = torch.where(mask, torch.full_like(grid, REST), grid)
     return silent.numpy()
 
 
@@ -446,13 +446,13 @@ def _window(piece: Tensor, length: int, generator: Generator) -> Tensor:
 
 def _transpose(rows: Rows, generator: Generator) -> Rows:
     """Transpose each piece by a random number of semitones."""
-    moved = []
+    pieces = []
     for piece in rows.input:
         away = int(torch.randint(-FURTHEST + 1, FURTHEST + 1, (), generator=generator))
         pitches = piece[:, : OWN + 1]
-        changed = torch.where(pitches > REST, pitches + away, pitches).clamp(0, TOKENS - 1)
-        moved.append(torch.cat([changed.to(piece.dtype), piece[:, OWN + 1 :]], 1))
-    return Rows(ListColumn(moved), None)
+        keys = torch.where(pitches > REST, pitches + away, pitches).clamp(0, TOKENS - 1)
+        pieces.append(torch.cat([keys.to(piece.dtype), piece[:, OWN + 1 :]], 1))
+    return Rows(ListColumn(pieces), None)
 
 
 __all__ = [

@@ -42,8 +42,8 @@ LEAST_LEFT = 0.3  # least share of an object's area that a shift must leave in t
 
 def coco_labels() -> tuple[str, ...]:
     """Return the 80 labels of COCO's boxes in order, without the gaps in its numbers."""
-    listed, skipped = published.CLASSES["coco"]
-    return tuple(name for name in published.torchvision_list(listed)[skipped:] if name != "N/A")
+    labels, start = published.CLASSES["coco"]
+    return tuple(name for name in published.torchvision_list(labels)[start:] if name != "N/A")
 
 
 @dataclass(frozen=True)
@@ -105,22 +105,22 @@ class Finder(System):
     def candidates(self, image: Tensor) -> Explained:
         """Return the candidates in an image (1, C, H, W), before suppression."""
         box, score = (part[0].float() for part in self(image))
-        sure, place = score.amax(1).topk(min(CANDIDATES, len(score)))
-        box = box[place] if box.ndim == 2 else box[place, score[place].argmax(1)]
+        sure, index = score.amax(1).topk(min(CANDIDATES, len(score)))
+        box = box[index] if box.ndim == 2 else box[index, score[index].argmax(1)]
         caption = _("the most confident candidates: many for each object, and many for none")
         return Explained(_("Candidates"), caption, box, sure)
 
     @torch.inference_mode()
     def surest(self, image: Tensor) -> Explained:
         """Return the final boxes in an image (1, C, H, W)."""
-        [found] = self.detect(image, SURE, OVERLAP)
+        [boxes] = self.detect(image, SURE, OVERLAP)
         title, caption = _("Found boxes"), _("of boxes for one object the most confident stays")
-        return Explained(title, caption, found[:, 1:5], found[:, 5].clamp(0, 1))
+        return Explained(title, caption, boxes[:, 1:5], boxes[:, 5].clamp(0, 1))
 
     @torch.inference_mode()
     def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:
         """Return the boxes that ``detect`` finds in each case."""
-        return [one.cpu() for batch in data.once() for one in self.detect(batch.image, conf, iou)]
+        return [boxes.cpu() for batch in data.once() for boxes in self.detect(batch.image, conf, iou)]
 
     def numbers_of(self, classes: str) -> list[int]:
         """Parse comma-separated labels into their numbers. Raises UserError for unknown ones."""
@@ -173,9 +173,9 @@ class Finder(System):
 
     def _shown_at(self) -> dict[str, float]:
         """Return the default thresholds of ``predict``."""
-        asked = signature(type(self))
-        assert asked is not None, "what finds boxes predicts"
-        return {name: asked.options[name].default for name in ("conf", "iou")}
+        options = signature(type(self))
+        assert options is not None, "what finds boxes predicts"
+        return {name: options.options[name].default for name in ("conf", "iou")}
 
 
 class Detector(Finder):
@@ -196,16 +196,16 @@ class Detector(Finder):
         classes: Annotated[str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")] = "",
     ) -> Boxes:
         """Return the boxes in an image of any size, in its own pixels."""
-        wanted = self.numbers_of(classes)
-        pixels, place = self.framed(picture)
+        labels = self.numbers_of(classes)
+        pixels, frame = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
-        [found] = self.detect(batch.image, conf, iou)
-        if wanted:
-            found = found[torch.isin(found[:, 0].cpu(), torch.tensor(wanted)).to(found.device)]
-        box = place.back(found[:, 1:5].double().cpu().numpy())
+        [boxes] = self.detect(batch.image, conf, iou)
+        if labels:
+            boxes = boxes[torch.isin(boxes[:, 0].cpu(), torch.tensor(labels)).to(boxes.device)]
+        box = frame.back(boxes[:, 1:5].double().cpu().numpy())
         box = box.clip(0, np.array(picture.size * 2))
-        names = [self.spec.labels[int(label)] for label in found[:, 0].tolist()]
-        scores = found[:, 5].clamp(0, 1).tolist()
+        names = [self.spec.labels[int(label)] for label in boxes[:, 0].tolist()]
+        scores = boxes[:, 5].clamp(0, 1).tolist()
         return Boxes(picture, box, names, scores, self.spec.labels)
 
 
@@ -222,15 +222,15 @@ def chosen(box: Tensor, score: Tensor, conf: float, iou: float) -> tuple[Tensor,
     """Apply ``suppressed`` and return also the index (n,) of the candidate of each box."""
     able = (score.amax(1) > conf).nonzero().flatten()  # few; a search among all labels takes longer
     row, label = (score[able] > conf).nonzero(as_tuple=True)
-    place = able[row]
-    sure = score[place, label]
+    index = able[row]
+    sure = score[index, label]
     if len(sure) > MOST_CANDIDATES:
         sure, order = sure.topk(MOST_CANDIDATES)
-        place, label = place[order], label[order]
-    edges = box[place] if box.ndim == 2 else box[place, label]
-    kept = local_maxima(edges, sure, label, iou)[: detection.MOST]
-    found = torch.cat([label[kept, None].float(), edges[kept], sure[kept, None]], 1)
-    return found, place[kept]
+        index, label = index[order], label[order]
+    edges = box[index] if box.ndim == 2 else box[index, label]
+    keep = local_maxima(edges, sure, label, iou)[: detection.MOST]
+    boxes = torch.cat([label[keep, None].float(), edges[keep], sure[keep, None]], 1)
+    return boxes, index[keep]
 
 
 @dataclass(frozen=True)
@@ -308,11 +308,12 @@ class Detection(Jackknifed, Task):
         objects, side = list(rows.target), rows.input.shape[-1]
         if name == "shift":
             image, moves = transforms.shifted(rows.input, generator)
-            objects = [self.moved(*each, side) for each in zip(objects, moves, strict=True)]
+            objects = [self.moved(*pair, side) for pair in zip(objects, moves, strict=True)]
         elif name == "mirror":
-            image, turned = transforms.mirrored(rows.input, generator)
+            image, turns = transforms.mirrored(rows.input, generator)
             objects = [
-                self.mirrored(each, side) if turn else each for each, turn in zip(objects, turned.tolist(), strict=True)
+                self.mirrored(boxes, side) if turn else boxes
+                for boxes, turn in zip(objects, turns.tolist(), strict=True)
             ]
         else:
             image = transforms.CHANGES[name](rows.input, generator)
@@ -329,22 +330,24 @@ class Detection(Jackknifed, Task):
     def renumbered(self, target: Any, number: Tensor) -> ListColumn:
         return ListColumn([renumbered(box, number) for box in target])
 
-    def judged(self, found: Sequence[Found], cases: Dataset, sizes: bool = True) -> dict[str, NDArray[np.float64]]:
+    def judged(
+        self, predictions: Sequence[Found], cases: Dataset, sizes: bool = True
+    ) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of each metric."""
-        return detection.scores_of(found, cases, sizes)
+        return detection.scores_of(predictions, cases, sizes)
 
     def beside_boxes(
-        self, kind: str, found: Sequence[Found], cases: Dataset, boxes: bool
+        self, kind: str, predictions: Sequence[Found], cases: Dataset, boxes: bool
     ) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of masks or keypoints, and with ``boxes`` of the boxes.
 
         The metrics are named ``kind AP`` and ``box AP``.
         """
-        every = {kind: detection.scores_of(found, cases, sizes=False)}
+        every = {kind: detection.scores_of(predictions, cases, sizes=False)}
         if boxes:
-            boxed = replace(cases, target=ListColumn(boxes_of(cases.target)))
-            every["box"] = detection.scores_of(boxes_of(found), boxed, sizes=False)
-        scores = {f"{of} {name}": each for of, some in every.items() for name, each in some.items()}
+            box_cases = replace(cases, target=ListColumn(boxes_of(cases.target)))
+            every["box"] = detection.scores_of(boxes_of(predictions), box_cases, sizes=False)
+        scores = {f"{of} {name}": values for of, table in every.items() for name, values in table.items()}
         return {metric.name: scores[metric.name] for metric in self.metrics if metric.name in scores}
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
@@ -354,8 +357,8 @@ class Detection(Jackknifed, Task):
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Finder)
         scores = self.judged(system.found(data, CONF, system.overlap), data.cases, sizes=False)
-        wanted = [metric.name for metric in self.metrics[:2]]
-        return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
+        metrics = [metric.name for metric in self.metrics[:2]]
+        return {name: torch.from_numpy(scores[name]) for name in metrics if name in scores}
 
     def decide(self, system: System, val: Dataset, setup: DetectionSetup) -> dict[str, float]:
         """Choose the score threshold for display that maximises F1 on validation cases."""
@@ -366,15 +369,15 @@ class Detection(Jackknifed, Task):
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: DetectionSetup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Finder)
-        shown = torch.full((len(test),), decision.get("conf", detection.SHOWN_FROM)).double()
-        found = detection.packed(self._found(system, test, setup))
-        yield Step(1.0, result={**found, "conf": shown})
+        thresholds = torch.full((len(test),), decision.get("conf", detection.SHOWN_FROM)).double()
+        answers = detection.packed(self._found(system, test, setup))
+        yield Step(1.0, result={**answers, "conf": thresholds})
 
     def _found(self, system: Finder, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
         conf, iou = setup.options.conf, setup.options.iou
-        asked = (CONF if conf is None else conf), (system.overlap if iou is None else iou)
+        thresholds = (CONF if conf is None else conf), (system.overlap if iou is None else iou)
         with numbers(system, setup):
-            return system.found(system.loader(cases), *asked)
+            return system.found(system.loader(cases), *thresholds)
 
     def judge(self, answers: Answers, setup: DetectionSetup) -> dict[str, NDArray[np.float64]]:
         return self.judged(detection.unpacked(answers, setup.test), setup.test)
@@ -392,9 +395,9 @@ class Detection(Jackknifed, Task):
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "left", "top", "right", "bottom", "score"
-        shown = boxes_of(detection.shown(answers, test))
-        for file, found in zip(test.file, shown, strict=True):
-            for label, *edges, score in found.tolist():
+        boxes_of_cases = boxes_of(detection.shown(answers, test))
+        for file, boxes in zip(test.file, boxes_of_cases, strict=True):
+            for label, *edges, score in boxes.tolist():
                 yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges), round(score, 4))
 
 
@@ -404,13 +407,13 @@ def moved(box: Tensor, move: Tensor, side: int) -> tuple[Tensor, Tensor]:
     far[:, 1:] += torch.cat([move, move])
     inside = far.clone()
     inside[:, 1:].clamp_(0, side)
-    left = _area(inside) > LEAST_LEFT * _area(far)
-    return inside[left], left
+    keep = _area(inside) > LEAST_LEFT * _area(far)
+    return inside[keep], keep
 
 
 def mirrored(box: Tensor, side: int) -> Tensor:
-    label, left, top, right, bottom = box.unbind(1)
-    return torch.stack([label, side - right, top, side - left, bottom], 1)
+    label, left_edge, top, right, bottom = box.unbind(1)
+    return torch.stack([label, side - right, top, side - left_edge, bottom], 1)
 
 
 def _area(box: Tensor) -> Tensor:

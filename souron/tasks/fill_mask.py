@@ -75,8 +75,8 @@ class MaskFiller(System):
         """Return the number of tokens in the context window."""
         return self.config.context
 
-    def guesses(self, given: Tensor, asked: Tensor) -> Tensor:
-        """Return logits (M, vocabulary) at the M positions ``asked`` in tokens (R, T).
+    def guesses(self, tokens: Tensor, masked: Tensor) -> Tensor:
+        """Return logits (M, vocabulary) at the M positions ``masked`` in tokens (R, T).
 
         The mask token itself is never probable.
         """
@@ -91,16 +91,16 @@ class MaskFiller(System):
     ) -> Loader:
         """Tokenise and mask the cases; with ``augment``, draw new windows and masks each time."""
         texts = list(data.input)
-        found = self.tokenizer.encode_many(texts)
+        token_ids = self.tokenizer.encode_many(texts)
         entries = [
             fill_mask.for_test(torch.tensor(ids, dtype=torch.long), text, self.mask)
-            for ids, text in zip(found, texts, strict=True)
+            for ids, text in zip(token_ids, texts, strict=True)
         ]
-        cut = None if augment is None else self._window
-        return Loader(replace(data, input=ListColumn(entries)), self.batch, cut, seed, device or self.device)
+        augmentation = None if augment is None else self._window
+        return Loader(replace(data, input=ListColumn(entries)), self.batch, augmentation, seed, device or self.device)
 
     def _window(self, rows: Rows, generator: Generator) -> Rows:
-        return Rows(ListColumn([self._drawn(each.true, generator) for each in rows.input]), None)
+        return Rows(ListColumn([self._drawn(entry.true, generator) for entry in rows.input]), None)
 
     def _drawn(self, ids: Tensor, generator: Generator) -> Masked:
         """Draw a random window of a text, and masks in it."""
@@ -116,7 +116,7 @@ class MaskFiller(System):
         """Yield the loss of parts of a batch, one optimiser step each."""
         windows = max(1, AT_ONCE // batch.given.shape[1])
         for rows in torch.arange(len(batch.given)).split(windows):
-            part = Batch(*(each[rows] for each in batch))
+            part = Batch(*(tensor[rows] for tensor in batch))
             if part.asked.any():
                 yield "model", self.loss(part)
 
@@ -152,10 +152,10 @@ class MaskFiller(System):
         """Return metric -> (cases,), the mean over the masked tokens of a case."""
         cases, total = int(batch.case.max()) + 1, dict.fromkeys((*NAMES, "count"), torch.zeros(1))
         for rows in torch.arange(len(batch.given)).split(ASKED_AT_ONCE):
-            given, true, asked, case = (each[rows] for each in batch)
-            owner = case[:, None].expand_as(asked)[asked]
-            some = scored(self.guesses(given, asked), true[asked], owner, cases)
-            total = {name: total[name] + some[name].cpu() for name in total}
+            tokens, true, mask, case = (tensor[rows] for tensor in batch)
+            owner = case[:, None].expand_as(mask)[mask]
+            sums = scored(self.guesses(tokens, mask), true[mask], owner, cases)
+            total = {name: total[name] + sums[name].cpu() for name in total}
         return {name: total[name] / total["count"].clamp(min=1) for name in NAMES}
 
     @torch.inference_mode()
@@ -173,15 +173,15 @@ class MaskFiller(System):
                 exit=3,
             )
         ids, masks = tokenizer.encode(parts[0]), []
-        for found in tokenizer.encode_many(parts[1:]):
+        for piece in tokenizer.encode_many(parts[1:]):
             masks.append(len(ids))
-            ids += [self.mask, *found]
+            ids += [self.mask, *piece]
         at = masks[place - 1]
         begin = max(0, min(at - self.context // 2, len(ids) - self.context))
-        given = torch.tensor([ids[begin : begin + self.context]], device=self.device)
-        asked = torch.zeros_like(given, dtype=torch.bool)
-        asked[0, at - begin] = True
-        return Labels(text.file, *words(tokenizer, self.guesses(given, asked)[0].softmax(0)), of_image=False)
+        tokens = torch.tensor([ids[begin : begin + self.context]], device=self.device)
+        mask = torch.zeros_like(tokens, dtype=torch.bool)
+        mask[0, at - begin] = True
+        return Labels(text.file, *words(tokenizer, self.guesses(tokens, mask)[0].softmax(0)), of_image=False)
 
 
 def words(tokenizer: Tokenizer, chance: Tensor) -> tuple[list[str], list[float]]:
@@ -189,31 +189,31 @@ def words(tokenizer: Tokenizer, chance: Tensor) -> tuple[list[str], list[float]]
 
     Tokens that are parts of multi-byte characters are merged into one entry.
     """
-    found: dict[str, float] = {}
+    share_of: dict[str, float] = {}
     for token in range(len(tokenizer)):
         text = tokenizer.decode([token])
         text = PART if PART in text else text.strip() or text
-        found[text] = found.get(text, 0.0) + float(chance[token])
-    ordered = sorted(found.items(), key=lambda pair: -pair[1])
-    return [word for word, _chance in ordered], [share for _word, share in ordered]
+        share_of[text] = share_of.get(text, 0.0) + float(chance[token])
+    ranking = sorted(share_of.items(), key=lambda pair: -pair[1])
+    return [word for word, _chance in ranking], [share for _word, share in ranking]
 
 
 def windows(entries: Sequence[Masked], context: int) -> Batch:
     """Cut texts into consecutive windows."""
     rows: list[tuple[int, Masked]] = []
-    for case, each in enumerate(entries):
-        for start in range(0, max(1, len(each.true)), context):
+    for case, entry in enumerate(entries):
+        for start in range(0, max(1, len(entry.true)), context):
             part = slice(start, start + context)
-            rows.append((case, Masked(*(tensor[part] for tensor in each))))
-    longest = max((len(each.true) for _case, each in rows), default=1)
-    given, true = torch.full((2, len(rows), max(1, longest)), PAD)
-    asked = torch.zeros(given.shape, dtype=torch.bool)
-    for row, (_case, each) in enumerate(rows):
-        end = len(each.true)
-        given[row, :end], true[row, :end], asked[row, :end] = each
+            rows.append((case, Masked(*(tensor[part] for tensor in entry))))
+    longest = max((len(entry.true) for _case, entry in rows), default=1)
+    tokens, true = torch.full((2, len(rows), max(1, longest)), PAD)
+    mask = torch.zeros(tokens.shape, dtype=torch.bool)
+    for row, (_case, entry) in enumerate(rows):
+        end = len(entry.true)
+        tokens[row, :end], true[row, :end], mask[row, :end] = entry
     device = entries[0].true.device if entries else None
     owner = torch.tensor([number for number, _each in rows])
-    return Batch(*(part.to(device) for part in (given, true, asked, owner)))
+    return Batch(*(part.to(device) for part in (tokens, true, mask, owner)))
 
 
 def shorter(batch: Batch, length: int) -> Batch:
@@ -226,10 +226,10 @@ def shorter(batch: Batch, length: int) -> Batch:
     """
     parts = -(-batch.given.shape[1] // length)
     spare = parts * length - batch.given.shape[1]
-    given, true = (F.pad(each, (0, spare), value=PAD).view(-1, length) for each in (batch.given, batch.true))
-    asked = F.pad(batch.asked, (0, spare)).view(-1, length)
-    some = (given != PAD).any(1)
-    return Batch(given[some], true[some], asked[some], batch.case.repeat_interleave(parts)[some])
+    tokens, true = (F.pad(tensor, (0, spare), value=PAD).view(-1, length) for tensor in (batch.given, batch.true))
+    mask = F.pad(batch.asked, (0, spare)).view(-1, length)
+    rows = (tokens != PAD).any(1)
+    return Batch(tokens[rows], true[rows], mask[rows], batch.case.repeat_interleave(parts)[rows])
 
 
 class FillMask(Task):
@@ -271,7 +271,7 @@ class FillMask(Task):
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         entries = list(rows.input)
-        return windows(entries, max(len(each.true) for each in entries))
+        return windows(entries, max(len(entry.true) for entry in entries))
 
     def augmentation(self, names: Sequence[str]) -> Augment | None:
         if names:
@@ -280,20 +280,20 @@ class FillMask(Task):
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, MaskFiller)
-        found = [system.scores(batch) for batch in data.once()]
-        return {name: torch.cat([each[name] for each in found]) for name in NAMES}
+        scores = [system.scores(batch) for batch in data.once()]
+        return {name: torch.cat([part[name] for part in scores]) for name in NAMES}
 
     def answer(
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, MaskFiller)
-        found: list[dict[str, Tensor]] = []
+        scores: list[dict[str, Tensor]] = []
         for batch in system.loader(test).once(8):
-            found.append(system.scores(batch))
-            done = min(1.0, len(found) * 8 / len(test))
-            yield Step(done, _("measuring on {n} unseen cases").format(n=len(test)))
-        joined = {name: torch.cat([each[name] for each in found]) for name in NAMES}
-        yield Step(1.0, result=joined)
+            scores.append(system.scores(batch))
+            share = min(1.0, len(scores) * 8 / len(test))
+            yield Step(share, _("measuring on {n} unseen cases").format(n=len(test)))
+        result = {name: torch.cat([part[name] for part in scores]) for name in NAMES}
+        yield Step(1.0, result=result)
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return {name: stacked(seeds, name) for name in NAMES}

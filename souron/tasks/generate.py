@@ -85,8 +85,8 @@ class Generator(System):
         """Generate images (B, C, H, W) in -1..1 of classes ``label`` (B,), else as in the data."""
         own = self.conditions(noise)  # asked for or not, so that the rest of the noise stays the same
         label = own if label is None else label.to(self.device)
-        [drawn] = deque(self.drawing(noise, label, **options), maxlen=1)
-        return drawn.clamp(-1, 1)
+        [images] = deque(self.drawing(noise, label, **options), maxlen=1)
+        return images.clamp(-1, 1)
 
     def example(self) -> None:
         """Run one generation, for the table of layer shapes and operations."""
@@ -94,17 +94,17 @@ class Generator(System):
         deque(self.drawing(Noise(0, [0], self.device), label), maxlen=0)
 
     def portable(self) -> Portable:
-        counted, label = Counted(), torch.zeros(1, dtype=torch.long)
+        counter, label = Counted(), torch.zeros(1, dtype=torch.long)
         with torch.no_grad():
-            deque(self.drawing(counted, label), maxlen=0)
-        inputs = [Input("noise", (counted.taken,), torch.float32)]
+            deque(self.drawing(counter, label), maxlen=0)
+        inputs = [Input("noise", (counter.taken,), torch.float32)]
         if self.conditional:
             inputs.append(Input("label", (), torch.int64, below=len(self.spec.labels)))
 
         def answer(noise: Tensor, *label: Tensor) -> tuple[Tensor]:
-            wanted = label[0] if label else torch.zeros_like(noise[:, 0], dtype=torch.long)
-            [drawn] = deque(self.drawing(Replayed(noise), wanted), maxlen=1)
-            return ((drawn.float().clamp(-1, 1) + 1) / 2,)
+            classes = label[0] if label else torch.zeros_like(noise[:, 0], dtype=torch.long)
+            [images] = deque(self.drawing(Replayed(noise), classes), maxlen=1)
+            return ((images.float().clamp(-1, 1) + 1) / 2,)
 
         return Portable(
             Answer(self, answer),
@@ -113,7 +113,7 @@ class Generator(System):
             "noise",
             "image",
             self.spec.labels if self.conditional else (),
-            about={"numbers": counted.taken, "takes": len(inputs)},
+            about={"numbers": counter.taken, "takes": len(inputs)},
         )
 
     def bits(self, batch: Batch) -> Tensor:
@@ -184,8 +184,8 @@ class Generation(Task):
         if isinstance(data.input, Sketch):  # no reference: enough to estimate time
             yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
             return
-        for done, reference in generation.reference_set(data, split, count, options):
-            yield Step(done, _("the feature extractor"), reference)
+        for share, reference in generation.reference_set(data, split, count, options):
+            yield Step(share, _("the feature extractor"), reference)
 
     def against(self, cases: Dataset, setup: ReferenceSet) -> ReferenceSet:
         none = cases.only([])
@@ -211,11 +211,11 @@ class Generation(Task):
         figures = super().watch(trainer, setup, last)
         if not last and trainer.look_seconds > generation.LOOKING * trainer.seconds:
             return figures
-        begun, learning = time.perf_counter(), trainer.system.training
+        start, learning = time.perf_counter(), trainer.system.training
         *_before, sample = Sample.growing(trainer.system, generation.AT_A_LOOK, seed=0)
         trainer.system.train(learning)
         figures["kernel distance"] = setup.kernel_distance(sample.image)
-        trainer.look_seconds += time.perf_counter() - begun
+        trainer.look_seconds += time.perf_counter() - start
         return figures
 
     def answer(
@@ -230,26 +230,26 @@ class Generation(Task):
 
     def scores(self, seeds: Sequence[Answers], setup: ReferenceSet) -> Scores:
         trainings = [setup.resemblance(answers) for answers in seeds]
-        found: Scores = {name: table(trainings, name) for name in trainings[0].measures}
+        tables: Scores = {name: table(trainings, name) for name in trainings[0].measures}
         if "bits per dimension" in seeds[0]:
-            found["bits per dimension"] = stacked(seeds, "bits per dimension")
-        return found
+            tables["bits per dimension"] = stacked(seeds, "bits per dimension")
+        return tables
 
     def measures(self, seeds: Sequence[Answers], setup: ReferenceSet, training: Any = None) -> dict[str, Measure]:
         trainings = [setup.resemblance(answers) for answers in seeds]
         units = setup.test.units
-        found = dict(trainings[0].measures if len(seeds) == 1 else over_trainings(trainings, units))
+        results = dict(trainings[0].measures if len(seeds) == 1 else over_trainings(trainings, units))
         if "bits per dimension" in seeds[0]:
             bits = self.scores(seeds, setup)["bits per dimension"]
-            found["bits per dimension"] = self.metric("bits per dimension").measure(bits, units)
-        return found
+            results["bits per dimension"] = self.metric("bits per dimension").measure(bits, units)
+        return results
 
     def result(self, trainings: Trainings, setup: ReferenceSet) -> GenerationResult:
         [answers] = trainings.answers
         image, seconds = answers["image"], answers["seconds"]
         assert isinstance(image, Tensor) and isinstance(seconds, Tensor)
-        found, measures = setup.resemblance(answers), self.measures([answers], setup)
-        return GenerationResult(setup, found, image, float(seconds[0]), measures)
+        resemblance, measures = setup.resemblance(answers), self.measures([answers], setup)
+        return GenerationResult(setup, resemblance, image, float(seconds[0]), measures)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: ReferenceSet) -> generation.Gallery:
         return generation.gallery(answers, setup)

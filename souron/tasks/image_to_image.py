@@ -86,28 +86,28 @@ class Made(BeforeAfter):
                 expected=_("{size} pixels, as what was made").format(size=size),
                 exit=3,
             )
-        one, other = (
+        output, other = (
             np.asarray(evaluation.in_bytes(picture.image))[None].transpose(0, 3, 1, 2)
             for picture in (self.after, reference)
         )
         self.figures.update(
-            psnr=round(float(figures.psnr(figures.luma(one), figures.luma(other))[0]), 3),
-            ssim=round(float(figures.ssim(one, other)[0]), 4),
-            delta_e=round(float(figures.colour_difference(one, other)[0]), 3),
+            psnr=round(float(figures.psnr(figures.luma(output), figures.luma(other))[0]), 3),
+            ssim=round(float(figures.ssim(output, other)[0]), 4),
+            delta_e=round(float(figures.colour_difference(output, other)[0]), 3),
         )
 
     def as_json(self) -> dict[str, Any]:
-        told = {"tiles": self.tiles, "seconds": round(self.seconds, 3)}
+        run_time = {"tiles": self.tiles, "seconds": round(self.seconds, 3)}
         note = {"note": self.note} if self.note else {}
-        return super().as_json() | told | self.figures | note
+        return super().as_json() | run_time | self.figures | note
 
     def __str__(self) -> str:
-        made = super().__str__()
+        text = super().__str__()
         if self.figures:
-            made = _("{made}; PSNR of luma {psnr} dB, SSIM {ssim}, colour difference {delta_e}").format(
-                made=made, **self.figures
+            text = _("{made}; PSNR of luma {psnr} dB, SSIM {ssim}, colour difference {delta_e}").format(
+                made=text, **self.figures
             )
-        return f"{made}; {self.note}" if self.note else made
+        return f"{text}; {self.note}" if self.note else text
 
 
 class ImageTranslator(System):
@@ -127,19 +127,19 @@ class ImageTranslator(System):
         """Return the system's input for images (B, C, H, W) in 0..1."""
         return image
 
-    def visible(self, given: Tensor) -> Tensor:
+    def visible(self, image: Tensor) -> Tensor:
         """Return the input as images."""
-        return given
+        return image
 
     def truth(self, image: Tensor) -> Tensor:
         """Return the target for images (B, C, H, W)."""
         return image
 
-    def translated(self, given: Tensor, label: Tensor) -> Tensor:
+    def translated(self, image: Tensor, label: Tensor) -> Tensor:
         """Return images (B, C, H', W') in 0..1 for inputs from domains ``label`` (B,)."""
-        return self(given)
+        return self(image)
 
-    def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
+    def rivals(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return trivial baselines by name, see ``evaluation.said_of``."""
         return {}
 
@@ -158,7 +158,7 @@ class ImageTranslator(System):
         Grey images stay grey, at their full bit depth, unless ``coloured``. Raises UserError if the
         result would be too large.
         """
-        begun = time.perf_counter()
+        start = time.perf_counter()
         width, height = (scale * length for length in picture.size)
         if width * height > MOST_MADE:
             raise UserError(
@@ -172,33 +172,33 @@ class ImageTranslator(System):
         pixels = torch.from_numpy(np.array(picture.image))
         pixels = pixels[None] if grey else pixels.permute(2, 0, 1)
         colours = 3 if coloured or not grey else 1
-        made = np.empty((height, width, colours), np.float32 if deep and not coloured else np.uint8)
-        asked = min(tile, max(picture.size))
-        strip, top = round(overlap * asked), 0
-        for rows in tiling.rows(self._seeing(network, colours), pixels, asked, strip, scale):
+        output = np.empty((height, width, colours), np.float32 if deep and not coloured else np.uint8)
+        tile_side = min(tile, max(picture.size))
+        strip, top = round(overlap * tile_side), 0
+        for rows in tiling.rows(self._seeing(network, colours), pixels, tile_side, strip, scale):
             values = (rows.clamp(0, 1) * 255).permute(1, 2, 0).numpy()
-            if made.dtype == np.uint8:
+            if output.dtype == np.uint8:
                 values = values.round()
-            made[top : top + len(values)] = values
+            output[top : top + len(values)] = values
             top += len(values)
-        image = Image.fromarray(made if colours == 3 else made[..., 0])
-        count = tiling.count(picture.size, asked, strip)
-        return Made(picture, Large(image), count, time.perf_counter() - begun)
+        image = Image.fromarray(output if colours == 3 else output[..., 0])
+        count = tiling.count(picture.size, tile_side, strip)
+        return Made(picture, Large(image), count, time.perf_counter() - start)
 
     def _seeing(self, network: Callable[[Tensor], Tensor], colours: int) -> Callable:
         """Return the network for one tile (C, h, w) with any number of channels."""
-        wanted = self.spec.channels
+        channels = self.spec.channels
 
         def see(tile: Tensor) -> Tensor:
-            given = tile[None].to(self.device)
-            if len(tile) == wanted:
-                said = network(given)
-            elif wanted == 3:
-                said = network(given.expand(-1, 3, -1, -1))
+            inputs = tile[None].to(self.device)
+            if len(tile) == channels:
+                output = network(inputs)
+            elif channels == 3:
+                output = network(inputs.expand(-1, 3, -1, -1))
             else:  # a grey network processes each colour channel separately
-                said = torch.cat([network(part) for part in given.split(1, 1)], 1)
-            said = said[0].float().cpu()
-            return said.mean(0, keepdim=True) if len(said) > colours else said
+                output = torch.cat([network(part) for part in inputs.split(1, 1)], 1)
+            output = output[0].float().cpu()
+            return output.mean(0, keepdim=True) if len(output) > colours else output
 
         return see
 
@@ -227,7 +227,7 @@ class ImageTranslator(System):
             cases=4,
         )
 
-    def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
+    def further(self, batch: Batch, image: Tensor, output: Tensor) -> dict[str, Tensor]:
         """Return system-specific figures, metric or ``rival:metric`` -> (B,) or (B, H, W).
 
         Figures per pixel are averaged over the image, its object and its background.
@@ -259,8 +259,8 @@ def whole(image: Tensor, scale: int) -> Tensor:
 def cropped(image: Tensor, side: int) -> Tensor:
     """Crop the same random square from all images (B, C, H, W), where they are larger."""
     high, wide = (max(length - side, 0) for length in image.shape[2:])
-    top, left = (int(torch.randint(room + 1, ())) for room in (high, wide))
-    return image[:, :, top : top + side, left : left + side]
+    top, offset = (int(torch.randint(room + 1, ())) for room in (high, wide))
+    return image[:, :, top : top + side, offset : offset + side]
 
 
 def check_domains(train: Dataset) -> None:
@@ -375,33 +375,37 @@ class ImageToImage(Task):
         Raises UserError where they are missing or damaged, belong to another system or size, or
         where images with ``spec`` have other channels.
         """
-        system_class, sized = registry.load_system(name)
+        system_class, default_config = registry.load_system(name)
         size = registry.find(name)[1]
         if system_class.published_spec(size) is not None:
             return super().published(name, source, config, spec)
-        origin = system_class.published(size, config or sized)
-        held = weights.weights(name, origin)
-        made = system_class.of_published(held)
-        if made is None or made.config != sized:
+        origin = system_class.published(size, config or default_config)
+        tensors = weights.weights(name, origin)
+        published_model = system_class.of_published(tensors)
+        if published_model is None or published_model.config != default_config:
             raise UserError(
                 "other system",
-                _("the weights of {name} have other names or sizes than {size}").format(name=origin, size=sized),
+                _("the weights of {name} have other names or sizes than {size}").format(
+                    name=origin, size=default_config
+                ),
                 expected=_("a file of weights as it was published"),
                 fix=_("delete it, then fetch it again (souron fetch)"),
                 exit=3,
             )
         if spec is None:
-            return made
-        if spec.channels != made.spec.channels:
+            return published_model
+        if spec.channels != published_model.spec.channels:
             raise UserError(
                 "channels",
                 _("published weights need images of 3 channels, these have {channels}").format(channels=spec.channels),
                 expected=_("colour images"),
                 exit=3,
             )
-        model = system_class(config or sized, spec)
-        learnt, given = ((each.generator if hasattr(each, "generator") else each) for each in (model, made))
-        learnt.load_state_dict(given.state_dict())
+        model = system_class(config or default_config, spec)
+        destination, source_network = (
+            (network.generator if hasattr(network, "generator") else network) for network in (model, published_model)
+        )
+        destination.load_state_dict(source_network.state_dict())
         return model
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
@@ -421,8 +425,8 @@ class ImageToImage(Task):
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, ImageTranslator)
         quick = ("PSNR", "PSNR of luma", CYCLE)
-        found = evaluation.answers_of(system, data.cases, quick, beside=False)
-        return {name: values.float() for name, values in found.items() if name in quick and isinstance(values, Tensor)}
+        scores = evaluation.answers_of(system, data.cases, quick, beside=False)
+        return {name: values.float() for name, values in scores.items() if name in quick and isinstance(values, Tensor)}
 
     def answer(
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
@@ -439,19 +443,19 @@ class ImageToImage(Task):
     def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         """Evaluate the untrained network as a baseline."""
         assert isinstance(system, ImageTranslator)
-        found = evaluation.answers_of(untrained(system), setup.test, beside=False)
+        baseline = evaluation.answers_of(untrained(system), setup.test, beside=False)
         yield Step(
             1.0,
             _("the same network untrained"),
-            {f"untrained:{name}": values for name, values in found.items() if name != "output"},
+            {f"untrained:{name}": values for name, values in baseline.items() if name != "output"},
         )
 
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
         return look * len(setup.test)
 
     def ranks(self, setup: Setup) -> str:
-        known = len(setup.test.classes) == 1 or evaluation.twins(setup.test) is not None
-        return self.metrics[0].name if known else CYCLE
+        has_truth = len(setup.test.classes) == 1 or evaluation.twins(setup.test) is not None
+        return self.metrics[0].name if has_truth else CYCLE
 
     def result(self, trainings: Trainings, setup: Setup) -> ImageResult:
         names = [metric.name for metric in self.metrics]

@@ -62,8 +62,8 @@ class Landmarker(System):
         maps = self.maps(image)
         if maps is None:
             return []
-        each = maps[0].float()
-        bright = (each / each.amax((1, 2), keepdim=True).clamp(min=1e-12)).sqrt()
+        landmark_maps = maps[0].float()
+        bright = (landmark_maps / landmark_maps.amax((1, 2), keepdim=True).clamp(min=1e-12)).sqrt()
         title, caption = _("Heat maps"), _("where each landmark may be, the brighter the likelier")
         return [Maps(title, caption, list(zip(self.spec.labels, bright, strict=True)), "heat")]
 
@@ -73,8 +73,8 @@ class Landmarker(System):
     @torch.inference_mode()
     def found(self, data: Loader) -> tuple[Tensor, Tensor]:
         """Return the positions (N, K, 2) and scores (N, K) of all cases."""
-        said = [[part.float().cpu() for part in self(batch.image)] for batch in data.once()]
-        places, scores = zip(*said, strict=True)
+        outputs = [[part.float().cpu() for part in self(batch.image)] for batch in data.once()]
+        places, scores = zip(*outputs, strict=True)
         return torch.cat(places), torch.cat(scores)
 
     def portable(self) -> Portable:
@@ -106,10 +106,10 @@ class Landmarker(System):
         radiograph, at the detector).
         """
         spacing = spacing or picture.spacing
-        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        pixels, frame = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         points, scores = (part[0].double().cpu() for part in self(batch.image))
-        there = place.back(points.numpy().repeat(2, 0).reshape(-1, 4))[:, :2]
+        there = frame.back(points.numpy().repeat(2, 0).reshape(-1, 4))[:, :2]
         there = there.clip(0, np.array(picture.size))
         names = self.spec.labels
         return Points(picture, there, names, scores.clamp(0, 1).tolist(), spacing=spacing)
@@ -184,16 +184,16 @@ class Keypoints(Jackknifed, Task):
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Landmarker)
-        found, _score = system.found(data)
-        scores = keypoints.scores_of(found, data.cases)
-        return {name: torch.from_numpy(each) for name, each in scores.items()}
+        points, _score = system.found(data)
+        scores = keypoints.scores_of(points, data.cases)
+        return {name: torch.from_numpy(values) for name, values in scores.items()}
 
     def answer(
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: KeypointSetup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Landmarker)
-        found, score = _asked(system, test, setup)
-        yield Step(1.0, result={"found": found, "score": score})
+        points, score = _asked(system, test, setup)
+        yield Step(1.0, result={"found": points, "score": score})
 
     def judge(self, answers: Answers, setup: KeypointSetup) -> dict[str, Any]:
         return keypoints.scores_of(dense(answers, "found"), setup.test)
@@ -218,8 +218,8 @@ class Keypoints(Jackknifed, Task):
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "landmark", "x", "y", "score", "error_px", "error_mm"
-        found, score = dense(answers, "found"), dense(answers, "score")
-        error = errors(found, test.target)
+        points, score = dense(answers, "found"), dense(answers, "score")
+        error = errors(points, test.target)
         for row, file in enumerate(test.file):
             spacing = test.spacing[row] if test.spacing else 0
             for k, name in enumerate(test.classes):
@@ -227,7 +227,7 @@ class Keypoints(Jackknifed, Task):
                 yield (
                     file,
                     name,
-                    *(round(at, 2) for at in found[row, k].tolist()),
+                    *(round(at, 2) for at in points[row, k].tolist()),
                     round(float(score[row, k]), 4),
                     "" if math.isnan(far) else round(far, 3),
                     round(far * spacing, 3) if spacing and far == far else "",
@@ -240,15 +240,15 @@ def _asked(system: Landmarker, cases: Dataset, setup: KeypointSetup) -> tuple[Te
 
 
 @torch.inference_mode()
-def _maps_of(system: Landmarker, found: Tensor, setup: KeypointSetup) -> Answers:
+def _maps_of(system: Landmarker, points: Tensor, setup: KeypointSetup) -> Answers:
     """Return heat maps of one test image, of the landmarks found best and worst."""
     [batch] = system.loader(setup.test.only([0])).once()
     maps = system.maps(batch.image)
-    shown = keypoints.chosen(found, setup.test)
-    if maps is None or not shown:
+    landmarks = keypoints.chosen(points, setup.test)
+    if maps is None or not landmarks:
         return {}
     row = torch.zeros(1, dtype=torch.long)
-    return {"maps": Sparse(row, maps[:, shown].float().cpu()), "mapped": Sparse(row, torch.tensor([shown]))}
+    return {"maps": Sparse(row, maps[:, landmarks].float().cpu()), "mapped": Sparse(row, torch.tensor([landmarks]))}
 
 
 def _changed(rows: Rows, name: str, generator: Generator) -> Rows:

@@ -107,10 +107,10 @@ class Matcher(System):
         Raises UserError if there is no sentence, or one is too long.
         """
         self.eval()
-        wanted = texts_of(texts)
+        sentences = texts_of(texts)
         pixels = self.pixels(picture)[None].to(self.device)
-        scores = self.read_texts(wanted) @ self.see(pixels).float().cpu()[0]
-        return Ranking.of(wanted, scores.tolist(), picture)
+        scores = self.read_texts(sentences) @ self.see(pixels).float().cpu()[0]
+        return Ranking.of(sentences, scores.tolist(), picture)
 
     def portable(self) -> Portable:
         side, channels = self.spec.side, self.spec.channels
@@ -133,26 +133,26 @@ class Matcher(System):
 def padded(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     """Tokenise texts, with an end token and truncated: (B, T) int64, padded with ``PAD``."""
     end = (*tokenizer.end, 0)[0]
-    found = [[*ids[: LONGEST - 1], end] for ids in tokenizer.encode_many(list(texts))]
-    longest = max(map(len, found))
-    return torch.tensor([ids + [PAD] * (longest - len(ids)) for ids in found])
+    token_ids = [[*ids[: LONGEST - 1], end] for ids in tokenizer.encode_many(list(texts))]
+    longest = max(map(len, token_ids))
+    return torch.tensor([ids + [PAD] * (longest - len(ids)) for ids in token_ids])
 
 
-def texts_of(told: str) -> list[str]:
+def texts_of(option: str) -> list[str]:
     """Split an option into sentences, or read them from a .txt file. Raises UserError."""
-    if told.lower().endswith(".txt") and BETWEEN not in told:
-        lines = _lines(Path(told))
+    if option.lower().endswith(".txt") and BETWEEN not in option:
+        lines = _lines(Path(option))
     else:
-        lines = told.replace("\n", BETWEEN).split(BETWEEN)
+        lines = option.replace("\n", BETWEEN).split(BETWEEN)
     texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     wrong = not 1 <= len(texts) <= MOST_TEXTS or max(map(len, texts)) > MOST_LETTERS
     if wrong:
-        found = _("{count} sentences").format(count=len(texts))
+        problem = _("{count} sentences").format(count=len(texts))
         if 1 <= len(texts) <= MOST_TEXTS:
-            found = _("a sentence of {count} characters").format(count=max(map(len, texts)))
+            problem = _("a sentence of {count} characters").format(count=max(map(len, texts)))
         raise UserError(
             "texts",
-            found,
+            problem,
             expected=_("1 to {most} sentences of at most {letters} characters").format(
                 most=MOST_TEXTS, letters=MOST_LETTERS
             ),
@@ -252,21 +252,21 @@ class Matching(Task):
         image = seen(system, system.loader(test))
         answers: Any = None
         scale = float(system.scale)
-        for done, answers in matching.asked(image, test, test.classes, system.read_texts, scale):
+        for share, answers in matching.asked(image, test, test.classes, system.read_texts, scale):
             if answers is None:
-                yield Step(0.3 + 0.69 * done, _("asking"))
+                yield Step(0.3 + 0.69 * share, _("asking"))
         yield Step(1.0, result=answers)
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         ranks = torch.from_numpy(stacked(seeds, "rank"))
-        found: Scores = {name: match.where(match.found(ranks, most)) for most, name in match.RECALL.items()}
+        tables: Scores = {name: match.where(match.found(ranks, most)) for most, name in match.RECALL.items()}
         back = torch.from_numpy(stacked(seeds, "back"))
-        found[match.OF_IMAGES] = match.where(match.found(back, 1))
+        tables[match.OF_IMAGES] = match.where(match.found(back, 1))
         for name, answer in ((match.SWAPS, "swap"), (match.ZERO_SHOT, "zero")):
             values = stacked(seeds, answer)
             if np.isfinite(values).any():
-                found[name] = match.where(values)
-        return found
+                tables[name] = match.where(values)
+        return tables
 
     def result(self, trainings: Trainings, setup: Setup) -> MatchResult:
         test = trainings.test
@@ -284,8 +284,8 @@ class Matching(Task):
                 of = trainings.training_of_rows(rows)
                 measures = self.measures(seeds, part, of)
                 swaps = stacked(seeds, "swap")
-                for place, name in enumerate(matching.ATTRIBUTES):
-                    table = match.where(swaps[..., place])
+                for column, name in enumerate(matching.ATTRIBUTES):
+                    table = match.where(swaps[..., column])
                     if np.isfinite(table).all():
                         measures[name] = self.metric(match.SWAPS).measure(table, part.test.units, of)
                 parts.append(OfSubset(subset, language, len(rows), measures))
@@ -301,12 +301,12 @@ class Matching(Task):
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "language", "rank", "picture_rank", "caption", "preferred"
-        rank, back, preferred = (dense(answers, name) for name in ("rank", "back", "preferred"))
+        rank, back, nearest_caption = (dense(answers, name) for name in ("rank", "back", "preferred"))
         for number, language in enumerate(matching.languages(test)):
             for row, file in enumerate(test.file):
                 if rank[row, number] > 0:
-                    other = int(preferred[row, number])
-                    own, nearest = (matching.spoken(test, each, language) for each in (row, other))
+                    other = int(nearest_caption[row, number])
+                    own, nearest = (matching.spoken(test, case, language) for case in (row, other))
                     places = int(rank[row, number]), int(back[row, number])
                     yield file, language, *places, own, nearest
 

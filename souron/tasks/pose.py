@@ -84,9 +84,9 @@ class Poser(Finder):
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
         """Return the boxes, and the heat maps of the keypoints of the highest-scoring box."""
         steps: list[Explained | Maps] = [self.surest(image)]
-        found = self.maps(image)
-        if found and len(found[0][0]):
-            maps = found[0][1][0].float()
+        maps_of_boxes = self.maps(image)
+        if maps_of_boxes and len(maps_of_boxes[0][0]):
+            maps = maps_of_boxes[0][1][0].float()
             bright = (maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)).sqrt()
             title, caption = (
                 _("Maps of points"),
@@ -114,17 +114,17 @@ class Poser(Finder):
         classes: Annotated[str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")] = "",
     ) -> Poses:
         """Return the figures in an image of any size, in its own pixels."""
-        wanted = self.numbers_of(classes)
-        pixels, place = self.framed(picture)
+        labels = self.numbers_of(classes)
+        pixels, frame = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [(box, point)] = self.poses(batch.image, conf, iou)
         box, point = box.double().cpu(), point.double().cpu()
-        if wanted:
-            asked = torch.isin(box[:, 0], torch.tensor(wanted).double())
-            box, point = box[asked], point[asked]
+        if labels:
+            rows = torch.isin(box[:, 0], torch.tensor(labels).double())
+            box, point = box[rows], point[rows]
         size = np.array(picture.size * 2)
-        edges = place.back(box[:, 1:5].numpy()).clip(0, size)
-        at = place.back(point[..., :2].repeat(1, 1, 2).reshape(-1, 4).numpy()).clip(0, size)
+        edges = frame.back(box[:, 1:5].numpy()).clip(0, size)
+        at = frame.back(point[..., :2].repeat(1, 1, 2).reshape(-1, 4).numpy()).clip(0, size)
         names = [self.spec.labels[int(label)] for label in box[:, 0].tolist()]
         return Poses(
             picture,
@@ -170,8 +170,8 @@ class PoseEstimation(Detection, Task):
 
     def check(self, data: Dataset, options: Any) -> None:
         figures = list(data.target) if isinstance(data.target, ListColumn) else []
-        fits = figures and all(isinstance(one, Figures) for one in figures)
-        if not fits or not any((one.point[..., 2] > 0).any() for one in figures):
+        fits = figures and all(isinstance(figure, Figures) for figure in figures)
+        if not fits or not any((figure.point[..., 2] > 0).any() for figure in figures):
             raise UserError(
                 "no poses",
                 _("{data} has no figures with points").format(data=data.name),
@@ -199,16 +199,16 @@ class PoseEstimation(Detection, Task):
 
         Crowd regions, whose label is below 0, are excluded from training.
         """
-        learnt = [one.of(one.box[:, 0] >= 0) for one in rows.target or ()]
-        return Batch(rows.input.float() / 255, boxes_of(learnt), [one.point for one in learnt])
+        targets = [figure.of(figure.box[:, 0] >= 0) for figure in rows.target or ()]
+        return Batch(rows.input.float() / 255, boxes_of(targets), [target.point for target in targets])
 
     def moved(self, objects: Figures, move: Tensor, side: int) -> Figures:
-        box, left = moved(objects.box, move, side)
-        point = objects.point[left].clone()
+        box, keep = moved(objects.box, move, side)
+        point = objects.point[keep].clone()
         point[..., :2] += move
         outside = ((point[..., :2] < 0) | (point[..., :2] > side)).any(-1)
         point[..., 2] = point[..., 2].masked_fill(outside, 0)
-        return Figures(box, point, objects.area[left], objects.skeleton)
+        return Figures(box, point, objects.area[keep], objects.skeleton)
 
     def mirrored(self, objects: Figures, side: int) -> Figures:
         point = objects.point[:, objects.skeleton.mirror].clone()
@@ -216,15 +216,17 @@ class PoseEstimation(Detection, Task):
         return objects._replace(box=mirrored(objects.box, side), point=point)
 
     def renumbered(self, target: Any, number: Tensor) -> ListColumn:
-        return ListColumn([one._replace(box=renumbered(one.box, number)) for one in target])
+        return ListColumn([figures._replace(box=renumbered(figures.box, number)) for figures in target])
 
     def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
         constant = poses.mean_pose(list(data.target.index_select(0, split.train)))
         yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
 
-    def judged(self, found: Sequence[Found], cases: Dataset, sizes: bool = True) -> dict[str, NDArray[np.float64]]:
+    def judged(
+        self, predictions: Sequence[Found], cases: Dataset, sizes: bool = True
+    ) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of each metric; in training, of keypoint metrics only."""
-        return self.beside_boxes("OKS", found, cases, sizes)
+        return self.beside_boxes("OKS", predictions, cases, sizes)
 
     def _found(self, system: Finder, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
         assert isinstance(system, Poser)
@@ -240,11 +242,11 @@ class PoseEstimation(Detection, Task):
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "figure", "label", "score", "point", "x", "y", "point score"
-        for file, found in zip(test.file, detection.shown(answers, test), strict=True):
-            assert isinstance(found, Figures)
-            for number, (box, point) in enumerate(zip(found.box, found.point, strict=True), 1):
+        for file, figures in zip(test.file, detection.shown(answers, test), strict=True):
+            assert isinstance(figures, Figures)
+            for number, (box, point) in enumerate(zip(figures.box, figures.point, strict=True), 1):
                 label, score = test.classes[int(box[0])], round(float(box[5]), 4)
-                for name, (x, y, sure) in zip(found.skeleton.names, point.tolist(), strict=True):
+                for name, (x, y, sure) in zip(figures.skeleton.names, point.tolist(), strict=True):
                     yield (file, number, label, score, name, round(x, 2), round(y, 2), round(sure, 4))
 
 

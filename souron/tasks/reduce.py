@@ -76,11 +76,11 @@ class Reduction(Unsupervised, Task):
         points = system.loader(setup.test).all()
         generator = torch.Generator().manual_seed(SEED)
         shuffled = reduction.shuffled_columns(points, generator)
-        for done, twin in learn_anew(system, shuffled, setup.steps):  # noqa: B007
-            yield Step(0.9 * done, text)
+        for share, twin in learn_anew(system, shuffled, setup.steps):  # noqa: B007
+            yield Step(0.9 * share, text)
         with torch.inference_mode():
-            found = _measured(shuffled, twin(shuffled))
-        yield Step(1.0, text, {f"{name}, columns shuffled": values for name, values in found.items()})
+            figures = _measured(shuffled, twin(shuffled))
+        yield Step(1.0, text, {f"{name}, columns shuffled": values for name, values in figures.items()})
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> Any:
         """Return system -> the map of its first seed."""

@@ -93,16 +93,16 @@ class Retriever(System):
         if document not in self._indexed:
             while len(self._indexed) >= KEPT:
                 self._indexed.pop(next(iter(self._indexed)))
-            cut = sentences(document)
+            passages = sentences(document)
             index = None
-            for _done, index in self.index([in_one_line(each.text) for each in cut]):  # noqa: B007
+            for _done, index in self.index([in_one_line(sentence.text) for sentence in passages]):  # noqa: B007
                 pass
-            self._indexed[document] = cut, index
+            self._indexed[document] = passages, index
         return self._indexed[document]
 
     def scores_of(self, search: Search) -> tuple[list[Sentence], Tensor]:
-        cut, index = self.found_in(search.document)
-        return cut, self.rank(index, search.question) if cut else torch.zeros(0)
+        passages, index = self.found_in(search.document)
+        return passages, self.rank(index, search.question) if passages else torch.zeros(0)
 
     def asked(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the rank, the best score and the best passages of each question.
@@ -112,25 +112,25 @@ class Retriever(System):
         (B, FOUND, 2) int64 of the best passages are -1 where there are fewer.
         """
         ranks, best = [], []
-        found = torch.full((len(batch.search), FOUND, 2), -1)
+        positions = torch.full((len(batch.search), FOUND, 2), -1)
         for row, (search, target) in enumerate(zip(batch.search, batch.target, strict=True)):
-            cut, score = self.scores_of(search)
-            spans = torch.tensor([each[1:] for each in cut], dtype=torch.int64).reshape(-1, 2)
+            passages, score = self.scores_of(search)
+            spans = torch.tensor([passage[1:] for passage in passages], dtype=torch.int64).reshape(-1, 2)
             ranks.append(retrieval.rank(score, overlapping(spans, target.cpu())))
             nowhere = missing_numbers(search.question, [search.document])
             best.append(float(score.max()) if len(score) and not nowhere else 0.0)
-            places = top(score, [each.text for each in cut], FOUND)
-            found[row, : len(places)] = spans[places]
-        return torch.tensor(ranks), torch.tensor(best), found
+            places = top(score, [passage.text for passage in passages], FOUND)
+            positions[row, : len(places)] = spans[places]
+        return torch.tensor(ranks), torch.tensor(best), positions
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Fit the threshold of answerability on training questions, one candidate per step."""
         batch: Batch = next(iter(data.endless(self.learns_from)))
         _rank, best, _found = self.asked(batch)
         there = torch.tensor([len(target) > 0 for target in batch.target])
-        tried = retrieval.best_threshold(best.numpy(), there.numpy())
+        candidates = retrieval.best_threshold(best.numpy(), there.numpy())
         wrong = 1.0
-        for step, (level, share) in enumerate(tried[: run.steps]):
+        for step, (level, share) in enumerate(candidates[: run.steps]):
             if share < wrong:
                 wrong = share
                 self.least.fill_(level)
@@ -151,11 +151,11 @@ class Retriever(System):
         sentence.
         """
         check_question(question)
-        cut, score = self.scores_of(Search(question, text.text))
-        if not cut:
+        sentences_of_text, score = self.scores_of(Search(question, text.text))
+        if not sentences_of_text:
             raise no_sentence(text.file)
-        texts = [each.text for each in cut]
-        quotes = [Passage(*cut[i], float(score[i])) for i in top(score, texts, passages)]
+        texts = [sentence.text for sentence in sentences_of_text]
+        quotes = [Passage(*sentences_of_text[i], float(score[i])) for i in top(score, texts, passages)]
         return Passages(question, quotes, quotes[0].score >= float(self.least), text.text, text.file)
 
 
@@ -176,8 +176,8 @@ class RetrieveResult:
     def as_json(self) -> dict[str, Any]:
         return {
             "by_language": {
-                language: {name: measure.value for name, measure in found.measures.items()}
-                for language, found in self.by_language.items()
+                language: {name: measure.value for name, measure in part.measures.items()}
+                for language, part in self.by_language.items()
             }
         }
 
@@ -226,15 +226,17 @@ class Retrieval(Task):
     ) -> Iterator[Step]:
         assert isinstance(system, Retriever)
         ranks, best, places = [], [], []
-        for done, batch in enumerate(system.loader(test).once(16)):
-            some = system.asked(batch)
-            ranks.append(some[0])
-            best.append(some[1])
-            places.append(some[2])
-            yield Step(min(0.99, 16 * (done + 1) / len(test)), _("asking"))
+        for number, batch in enumerate(system.loader(test).once(16)):
+            result = system.asked(batch)
+            ranks.append(result[0])
+            best.append(result[1])
+            places.append(result[2])
+            yield Step(min(0.99, 16 * (number + 1) / len(test)), _("asking"))
         score = torch.cat(best)
-        found = (score >= system.least.cpu()).float()
-        yield Step(1.0, result={"rank": torch.cat(ranks), "score": score, "found": found, "places": torch.cat(places)})
+        answerable = (score >= system.least.cpu()).float()
+        yield Step(
+            1.0, result={"rank": torch.cat(ranks), "score": score, "found": answerable, "places": torch.cat(places)}
+        )
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Retriever)
@@ -243,32 +245,32 @@ class Retrieval(Task):
         return {name: torch.from_numpy(values[0]) for name, values in scores.items()}
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
-        known = there(setup.test)
-        found = stacked(seeds, "found") > 0.5
-        return _of(stacked(seeds, "rank"), known) | {TOLD: (found == known) * 1.0}
+        answerable = there(setup.test)
+        predictions = stacked(seeds, "found") > 0.5
+        return _of(stacked(seeds, "rank"), answerable) | {TOLD: (predictions == answerable) * 1.0}
 
     def result(self, trainings: Trainings, setup: Setup) -> RetrieveResult:
         test = trainings.test
         languages = test.columns.get("language", ())
-        found = {}
+        parts = {}
         for language in sorted(set(languages)):
-            rows = [row for row, each in enumerate(languages) if each == language]
+            rows = [row for row, name in enumerate(languages) if name == language]
             seeds: list[Answers] = [
                 {name: dense(answers, name)[rows] for name in ("rank", "found")} for answers in trainings.answers
             ]
             part = replace(setup, test=test.only(rows))
-            answered = there(part.test)
+            answerable = there(part.test)
             measures = self.measures(seeds, part, trainings.training_of_rows(rows))
-            if not answered.any():
+            if not answerable.any():
                 measures = {TOLD: measures[TOLD]}
-            found[language] = OfLanguage(len(rows), int(answered.sum()), measures)
-        return RetrieveResult(found)
+            parts[language] = OfLanguage(len(rows), int(answerable.sum()), measures)
+        return RetrieveResult(parts)
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "question", "rank", "score", "found"
         rows = zip(test.file, test.input, *(dense(answers, n) for n in ("rank", "score", "found")), strict=True)
-        for file, search, rank, score, found in rows:
-            yield file, search.question, int(rank), round(float(score), 4), bool(found)
+        for file, search, rank, score, flag in rows:
+            yield file, search.question, int(rank), round(float(score), 4), bool(flag)
 
     def next_command(self, run: str) -> str:
         return f'souron ask FILE "..." retriever={run}'
@@ -295,8 +297,8 @@ def overlapping(spans: Tensor, target: Tensor) -> Tensor:
 
 def parts(question: str) -> list[str]:
     """Return the question and, if it has several sentences, each of its first ones."""
-    each = [part.text for part in sentences(question)[:MOST_PARTS]]
-    return [question, *each] if len(each) > 1 else [question]
+    first_parts = [part.text for part in sentences(question)[:MOST_PARTS]]
+    return [question, *first_parts] if len(first_parts) > 1 else [question]
 
 
 def missing_numbers(question: str, texts: Iterable[str]) -> tuple[str, ...]:
@@ -304,11 +306,11 @@ def missing_numbers(question: str, texts: Iterable[str]) -> tuple[str, ...]:
 
     An example is the number of another patient: embeddings hardly distinguish numbers.
     """
-    wanted = dict.fromkeys(NUMBER.findall(unicodedata.normalize("NFKC", question)))
-    for text in texts if wanted else ():
+    numbers = dict.fromkeys(NUMBER.findall(unicodedata.normalize("NFKC", question)))
+    for text in texts if numbers else ():
         plain = unicodedata.normalize("NFKC", text).replace(",", "")
-        wanted = {number: None for number in wanted if number.replace(",", "") not in plain}
-    return tuple(wanted)
+        numbers = {number: None for number in numbers if number.replace(",", "") not in plain}
+    return tuple(numbers)
 
 
 def top(score: Tensor, texts: Sequence[str], most: int) -> list[int]:
@@ -316,12 +318,12 @@ def top(score: Tensor, texts: Sequence[str], most: int) -> list[int]:
 
     Repeated sentences are returned once.
     """
-    chosen: dict[str, int] = {}
-    for place in score.argsort(descending=True, stable=True).tolist():
-        chosen.setdefault(" ".join(texts[place].split()), place)
-        if len(chosen) >= most:
+    row_of: dict[str, int] = {}
+    for row in score.argsort(descending=True, stable=True).tolist():
+        row_of.setdefault(" ".join(texts[row].split()), row)
+        if len(row_of) >= most:
             break
-    return list(chosen.values())
+    return list(row_of.values())
 
 
 def check_question(question: str) -> None:

@@ -78,12 +78,12 @@ class Segmenter(System):
     @torch.inference_mode()
     def found(self, data: Loader) -> Tensor:
         """Return the class of every pixel of each case, (cases, H, W) uint8."""
-        each = len(self.spec.labels) * self.spec.side**2
+        values_of_case = len(self.spec.labels) * self.spec.side**2
         return torch.cat(
             [
                 self(image).argmax(1).byte().cpu()
                 for batch in data.once()
-                for image in batch.image.split(max(1, VALUES // each))
+                for image in batch.image.split(max(1, VALUES // values_of_case))
             ]
         )
 
@@ -96,10 +96,10 @@ class Segmenter(System):
         chance = self(image)[0].float().softmax(0)  # (labels, H, W)
         there = chance.mean((1, 2))
         there += truth[..., None].eq(torch.arange(len(there), device=truth.device)).any(0).any(0)
-        some = there[1:].argsort(descending=True)[:MOST_MAPS].add(1).tolist()
+        largest = there[1:].argsort(descending=True)[:MOST_MAPS].add(1).tolist()
         bits = torch.special.entr(chance).sum(0) / math.log(2)
         most = _("at most {bits:.2f} bits").format(bits=float(bits.max()))
-        named = [(self.spec.labels[label], chance[label]) for label in (*sorted(some), 0)]
+        maps_of_classes = [(self.spec.labels[label], chance[label]) for label in (*sorted(largest), 0)]
         return [
             Maps(
                 _("Probability of each class"),
@@ -107,7 +107,7 @@ class Segmenter(System):
                     "probability of each class for every pixel: softmax of its logits; the "
                     "likeliest one is the prediction"
                 ),
-                named,
+                maps_of_classes,
                 "heat",
             ),
             Maps(
@@ -155,12 +155,12 @@ class Segmenter(System):
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Mask:
         """Return the class of every pixel of an image of any size."""
-        pixels, place = self.framed(picture)
+        pixels, frame = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         logits = self(batch.image)[0].float()
         width, height = picture.size
-        wide, high = (round(count * scale) for count, scale in zip(picture.size, place, strict=False))
-        inside = logits[:, place.top : place.top + high, place.left : place.left + wide]
+        wide, high = (round(count * scale) for count, scale in zip(picture.size, frame, strict=False))
+        inside = logits[:, frame.top : frame.top + high, frame.left : frame.left + wide]
         names = ["", *self.spec.labels[1:]]
         return Mask(picture, enlarged(inside, height, width).cpu().numpy(), names)
 
@@ -179,12 +179,14 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical
     Image Segmentation (2016). https://arxiv.org/abs/1606.04797
     """
-    known = (target != UNKNOWN)[:, None]
-    said = logits.softmax(1) * known  # (B, labels, H, W)
+    mask = (target != UNKNOWN)[:, None]
+    probability = logits.softmax(1) * mask  # (B, labels, H, W)
     label = torch.where(target == UNKNOWN, 0, target)[:, None]
-    shared = torch.zeros_like(said[0, :, 0, 0]).index_add(0, label.flatten(), said.gather(1, label).flatten())
-    true = torch.zeros_like(shared).index_add(0, label.flatten(), known.flatten().to(said.dtype))
-    dice = (2 * shared + SMOOTH) / (said.sum((0, 2, 3)) + true + SMOOTH)
+    intersection = torch.zeros_like(probability[0, :, 0, 0]).index_add(
+        0, label.flatten(), probability.gather(1, label).flatten()
+    )
+    true = torch.zeros_like(intersection).index_add(0, label.flatten(), mask.flatten().to(probability.dtype))
+    dice = (2 * intersection + SMOOTH) / (probability.sum((0, 2, 3)) + true + SMOOTH)
     there = true > 0
     return (1 - dice)[there].mean() if there.any() else 0 * dice.sum()
 
@@ -195,10 +197,10 @@ def enlarged(logits: Tensor, height: int, width: int) -> Tensor:
     Large images are processed in strips of rows.
     """
     across = F.interpolate(logits[None], (logits.shape[1], width), mode="bilinear")[0]
-    place = (torch.arange(height, device=logits.device) + 0.5) * across.shape[1] / height - 0.5
-    place = place.clamp(0, across.shape[1] - 1)
-    above = place.long()
-    below, share = (above + 1).clamp(max=across.shape[1] - 1), (place - above)[:, None]
+    position = (torch.arange(height, device=logits.device) + 0.5) * across.shape[1] / height - 0.5
+    position = position.clamp(0, across.shape[1] - 1)
+    above = position.long()
+    below, share = (above + 1).clamp(max=across.shape[1] - 1), (position - above)[:, None]
     strips = max(1, VALUES // (len(logits) * width))
     return torch.cat(
         [
@@ -270,8 +272,8 @@ class Segmentation(Jackknifed, Task):
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Segmenter)
         scores = segmentation.scores_of(system.found(data), data.cases, edges=False)
-        wanted = ("mIoU", "object IoU")
-        return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
+        metrics = ("mIoU", "object IoU")
+        return {name: torch.from_numpy(scores[name]) for name in metrics if name in scores}
 
     def answer(
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: SegmentationSetup, seed: int = 0
@@ -295,12 +297,12 @@ class Segmentation(Jackknifed, Task):
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "pixels", "true", "IoU"
-        counted = segmentation.counted(segmentation.said(answers), test, edges=False).whole
+        counts = segmentation.counted(segmentation.said(answers), test, edges=False).whole
         for row, file in enumerate(test.file):
             for label, name in enumerate(test.classes):
-                shared, true, said = (int(part[row, label]) for part in counted)
-                if true or said:
-                    yield file, name, said, true, round(shared / (true + said - shared), 4)
+                intersection, true, predicted = (int(part[row, label]) for part in counts)
+                if true or predicted:
+                    yield file, name, predicted, true, round(intersection / (true + predicted - intersection), 4)
 
 
 def _found(system: Segmenter, cases: Dataset, setup: SegmentationSetup) -> Tensor:
@@ -313,13 +315,13 @@ def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
     mask = rows.target
     if name == "shift":
         image, moves = transforms.shifted(rows.input, generator)
-        mask = torch.stack([_moved(one, *move) for one, move in zip(mask, moves.tolist(), strict=True)])
+        mask = torch.stack([_moved(target, *move) for target, move in zip(mask, moves.tolist(), strict=True)])
     elif name == "mirror":
-        image, turned = transforms.mirrored(rows.input, generator)
-        mask = torch.where(turned[:, None, None], mask.flip(2), mask)
+        image, flips = transforms.mirrored(rows.input, generator)
+        mask = torch.where(flips[:, None, None], mask.flip(2), mask)
     elif name == "erase":
-        image, covered = transforms.erased(rows.input, generator)
-        mask = mask.masked_fill(covered, UNKNOWN)
+        image, holes = transforms.erased(rows.input, generator)
+        mask = mask.masked_fill(holes, UNKNOWN)
     elif name == "rotate":
         image, grid, _angle = transforms.rotated(rows.input, generator)
         # add one so that padding from outside becomes 0

@@ -60,18 +60,18 @@ class InstanceSegmenter(Finder):
         classes: Annotated[str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")] = "",
     ) -> Mask:
         """Return the objects in an image of any size, in its own pixels."""
-        wanted = self.numbers_of(classes)
-        pixels, place = self.framed(picture)
+        labels = self.numbers_of(classes)
+        pixels, frame = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [(box, mask)] = self.segment(batch.image, conf, iou)
         box, mask = box.cpu(), mask.cpu()
-        if wanted:
-            asked = torch.isin(box[:, 0], torch.tensor(wanted))
-            box, mask = box[asked], mask[asked]
+        if labels:
+            rows = torch.isin(box[:, 0], torch.tensor(labels))
+            box, mask = box[rows], mask[rows]
         width, height = picture.size
         most = max(1, MOST_PIXELS // (width * height))
-        wide, high = (round(count * scale) for count, scale in zip(picture.size, place, strict=False))
-        inside = mask[:most, place.top : place.top + high, place.left : place.left + wide]
+        wide, high = (round(count * scale) for count, scale in zip(picture.size, frame, strict=False))
+        inside = mask[:most, frame.top : frame.top + high, frame.left : frame.left + wide]
         areas = np.zeros((len(inside), height, width), dtype=bool)
         for area, small in zip(areas, inside, strict=True):
             large = F.interpolate(small[None, None].float(), (height, width), mode="bilinear")
@@ -113,7 +113,7 @@ class InstanceSegmentation(Detection, Task):
     def check(self, data: Dataset, options: Any) -> None:
         side = data.side if data.images else 0
         fits = isinstance(data.target, ListColumn) and all(
-            isinstance(one, Instances) and one.bits.shape[1:] == (side, (side + 7) // 8) for one in data.target
+            isinstance(target, Instances) and target.bits.shape[1:] == (side, (side + 7) // 8) for target in data.target
         )
         if not fits or not any(map(len, boxes_of(data.target))):
             raise UserError(
@@ -129,21 +129,21 @@ class InstanceSegmentation(Detection, Task):
 
         Crowd regions, whose label is below 0, are excluded from training.
         """
-        learnt = [one.of(one.box[:, 0] >= 0) for one in rows.target or ()]
-        masks = [one.masks(rows.input.shape[-1]) for one in learnt]
-        return Batch(rows.input.float() / 255, boxes_of(learnt), masks)
+        targets = [target.of(target.box[:, 0] >= 0) for target in rows.target or ()]
+        masks = [target.masks(rows.input.shape[-1]) for target in targets]
+        return Batch(rows.input.float() / 255, boxes_of(targets), masks)
 
     def moved(self, objects: Instances, move: Tensor, side: int) -> Instances:
-        box, left = moved(objects.box, move, side)
+        box, keep = moved(objects.box, move, side)
         right, down = move.tolist()
-        masks = objects.of(left).masks(side)
+        masks = objects.of(keep).masks(side)
         return packed(box, F.pad(masks, (right, -right, down, -down)))
 
     def mirrored(self, objects: Instances, side: int) -> Instances:
         return packed(mirrored(objects.box, side), objects.masks(side).flip(2))
 
     def renumbered(self, target: Any, number: Tensor) -> ListColumn:
-        return ListColumn([Instances(renumbered(one.box, number), one.bits) for one in target])
+        return ListColumn([Instances(renumbered(target.box, number), target.bits) for target in target])
 
     def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
         boxes = boxes_of(data.target)
@@ -151,24 +151,26 @@ class InstanceSegmentation(Detection, Task):
         constant = filled(mean, data.side)
         yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
 
-    def judged(self, found: Sequence[Found], cases: Dataset, sizes: bool = True) -> dict[str, NDArray[np.float64]]:
+    def judged(
+        self, predictions: Sequence[Found], cases: Dataset, sizes: bool = True
+    ) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of each metric; in training, of mask metrics only."""
-        return self.beside_boxes("mask", found, cases, sizes)
+        return self.beside_boxes("mask", predictions, cases, sizes)
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "left", "top", "right", "bottom", "score", "pixels"
-        for file, found in zip(test.file, detection.shown(answers, test), strict=True):
-            assert isinstance(found, Instances)
-            pixels = found.masks(test.side).sum((1, 2)).tolist()
-            for (label, *edges, score), count in zip(found.box.tolist(), pixels, strict=True):
+        for file, objects in zip(test.file, detection.shown(answers, test), strict=True):
+            assert isinstance(objects, Instances)
+            pixels = objects.masks(test.side).sum((1, 2)).tolist()
+            for (label, *edges, score), count in zip(objects.box.tolist(), pixels, strict=True):
                 yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges), round(score, 4), count)
 
 
 def filled(box: Tensor, side: int) -> Instances:
     """Return boxes (n, 6) with masks of all pixels whose centre is inside."""
     middle = torch.arange(side) + 0.5
-    left, top, right, bottom = box[:, 1:5, None].unbind(1)
-    across = (middle >= left) & (middle < right)
+    left_edge, top, right, bottom = box[:, 1:5, None].unbind(1)
+    across = (middle >= left_edge) & (middle < right)
     down = (middle >= top) & (middle < bottom)
     return packed(box, down[:, :, None] & across[:, None])
 

@@ -100,9 +100,9 @@ class PanopticSegmenter(System):
         """Return the segments of each case for each of several minimum scores."""
         every: list[list[Panoptic]] = [[] for _conf in confs]
         for batch in data.once():
-            said = self.candidates(batch.image)
-            for found, conf in zip(every, confs, strict=True):
-                found += [_on_cpu(one.segments) for one in self.merged(said, conf)]
+            candidates = self.candidates(batch.image)
+            for segments_at, conf in zip(every, confs, strict=True):
+                segments_at += [_on_cpu(result.segments) for result in self.merged(candidates, conf)]
         return every
 
     @torch.inference_mode()
@@ -113,33 +113,33 @@ class PanopticSegmenter(System):
         conf: Annotated[float, Choice(N_("minimum confidence of a thing"), low=0, high=1)] = CONF,
     ) -> Segments:
         """Return the segments of an image of any size, in its own pixels."""
-        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        pixels, frame = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [(segments, score)] = self.divide(batch.image, conf)
         segments, sure = _on_cpu(segments), score.float().clamp(0, 1).tolist()
-        wide, high = (round(count * scale) for count, scale in zip(picture.size, place, strict=False))
-        inside = segments.ids[place.top : place.top + high, place.left : place.left + wide]
+        wide, high = (round(count * scale) for count, scale in zip(picture.size, frame, strict=False))
+        inside = segments.ids[frame.top : frame.top + high, frame.left : frame.left + wide]
         ids = enlarged(inside, *picture.size[::-1])
         names = [self.spec.labels[label] for label in segments.label.tolist()]
         things = segments.thing.tolist()
         return Segments(picture, ids.numpy(), names, things, sure, self.spec.labels)
 
 
-def _on_cpu(one: Panoptic) -> Panoptic:
-    return Panoptic(*(part.cpu() for part in one))
+def _on_cpu(segments: Panoptic) -> Panoptic:
+    return Panoptic(*(part.cpu() for part in segments))
 
 
 def enlarged(ids: Tensor, height: int, width: int) -> Tensor:
     """Resize a map of ids (h, w): each pixel takes the id with the largest bilinear weight."""
     most = torch.full((height, width), -1.0)
-    found = torch.zeros(height, width, dtype=torch.uint8)
+    result = torch.zeros(height, width, dtype=torch.uint8)
     for number in ids.unique().tolist():
         own = (ids == number)[None, None].float()
         share = F.interpolate(own, (height, width), mode="bilinear")[0, 0]
         more = share > most
-        found[more] = number
+        result[more] = number
         most = torch.where(more, share, most)
-    return found
+    return result
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class PanopticSegmentation(Jackknifed, Task):
             there = number[torch.where(label < 0, -1 - label, label)]
             return torch.where(label < 0, -1 - there, there)
 
-        return ListColumn([Panoptic(again(one.label), one.thing, one.ids) for one in target])
+        return ListColumn([Panoptic(again(segments.label), segments.thing, segments.ids) for segments in target])
 
     def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
         train = [data.target[row] for row in split.train]
@@ -212,15 +212,15 @@ class PanopticSegmentation(Jackknifed, Task):
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, PanopticSegmenter)
         scores = panoptic.scores_of(system.found(data), data.cases)
-        wanted = ("PQ", "PQ of things")
-        return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
+        metrics = ("PQ", "PQ of things")
+        return {name: torch.from_numpy(scores[name]) for name in metrics if name in scores}
 
     def decide(self, system: System, val: Dataset, setup: PanopticSetup) -> dict[str, float]:
         """Choose the minimum score of things that maximises PQ on validation cases."""
         assert isinstance(system, PanopticSegmenter)
         few = val.only(range(min(TRIED_ON, len(val))))
-        each = _found(system, few, setup, TRIED)
-        quality = [_mean(panoptic.scores_of(found, few)) for found in each]
+        by_conf = _found(system, few, setup, TRIED)
+        quality = [_mean(panoptic.scores_of(predictions, few)) for predictions in by_conf]
         return {"conf": TRIED[int(np.argmax(quality))]}
 
     def answer(
@@ -228,9 +228,9 @@ class PanopticSegmentation(Jackknifed, Task):
     ) -> Iterator[Step]:
         assert isinstance(system, PanopticSegmenter)
         conf = decision.get("conf", CONF) if setup.options.conf is None else setup.options.conf
-        [found] = _found(system, test, setup, [conf])
-        shown = torch.full((len(test),), conf).double()
-        yield Step(1.0, result={**panoptic.packed(found), "conf": shown})
+        [predictions] = _found(system, test, setup, [conf])
+        thresholds = torch.full((len(test),), conf).double()
+        yield Step(1.0, result={**panoptic.packed(predictions), "conf": thresholds})
 
     def judge(self, answers: Answers, setup: PanopticSetup) -> dict[str, Any]:
         scores = panoptic.scores_of(panoptic.unpacked(answers), setup.test)
@@ -239,8 +239,8 @@ class PanopticSegmentation(Jackknifed, Task):
 
     def ask_untrained(self, system: System, setup: PanopticSetup) -> Answers:
         assert isinstance(system, PanopticSegmenter)
-        [found] = _found(system, setup.test, setup, [CONF])
-        return panoptic.packed(found, "untrained")
+        [predictions] = _found(system, setup.test, setup, [CONF])
+        return panoptic.packed(predictions, "untrained")
 
     def result(self, trainings: Trainings, setup: PanopticSetup) -> PanopticResult:
         return panoptic.result(trainings, setup)
@@ -251,8 +251,10 @@ class PanopticSegmentation(Jackknifed, Task):
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "thing", "pixels"
-        for file, one in zip(test.file, panoptic.unpacked(answers), strict=True):
-            for label, thing, pixels in zip(one.label.tolist(), one.thing.tolist(), one.pixels().tolist(), strict=True):
+        for file, segments in zip(test.file, panoptic.unpacked(answers), strict=True):
+            for label, thing, pixels in zip(
+                segments.label.tolist(), segments.thing.tolist(), segments.pixels().tolist(), strict=True
+            ):
                 yield file, test.classes[label], int(thing), pixels
 
 
@@ -269,25 +271,30 @@ def _mean(scores: dict[str, Any]) -> float:
 
 def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
     """Apply one augmentation to images and their segments; the area shifted in is void."""
-    ids = torch.stack([one.ids for one in rows.target])
+    ids = torch.stack([target.ids for target in rows.target])
     if name == "shift":
         image, moves = transforms.shifted(rows.input, generator)
         ids = torch.stack(
-            [F.pad(one, (right, -right, down, -down)) for one, (right, down) in zip(ids, moves.tolist(), strict=True)]
+            [
+                F.pad(target_ids, (right, -right, down, -down))
+                for target_ids, (right, down) in zip(ids, moves.tolist(), strict=True)
+            ]
         )
     elif name == "mirror":
-        image, turned = transforms.mirrored(rows.input, generator)
-        ids = torch.where(turned[:, None, None], ids.flip(2), ids)
+        image, flips = transforms.mirrored(rows.input, generator)
+        ids = torch.where(flips[:, None, None], ids.flip(2), ids)
     elif name == "erase":
-        image, covered = transforms.erased(rows.input, generator)
-        ids = ids.masked_fill(covered, 0)
+        image, holes = transforms.erased(rows.input, generator)
+        ids = ids.masked_fill(holes, 0)
     elif name == "rotate":
         image, grid, _angle = transforms.rotated(rows.input, generator)
         there = F.grid_sample(ids[:, None].float(), grid, mode="nearest", align_corners=False)
         ids = there[:, 0].to(ids.dtype)
     else:
         image = transforms.CHANGES[name](rows.input, generator)
-    segments = [Panoptic(one.label, one.thing, there).compact() for one, there in zip(rows.target, ids, strict=True)]
+    segments = [
+        Panoptic(target.label, target.thing, there).compact() for target, there in zip(rows.target, ids, strict=True)
+    ]
     return Rows(image, ListColumn(segments))
 
 

@@ -76,7 +76,7 @@ class VolumeSegmenter(System):
     @torch.inference_mode()
     def found(self, data: Loader) -> Tensor:
         """Return the class of every voxel of each case, (cases, D, H, W) uint8."""
-        return torch.stack([self.kept(one) for batch in data.once() for one in batch.volume])
+        return torch.stack([self.kept(volume) for batch in data.once() for volume in batch.volume])
 
     @torch.inference_mode()
     def predict(
@@ -98,17 +98,17 @@ class VolumeSegmenter(System):
         The system runs at the spacing of the training cases, with the patient upright.
         """
         check_size(volume, self.spec)
-        order, flipped = axes.upright(volume.affine)
-        values = np.flip(volume.values.transpose(order), flipped)
+        order, flips = axes.upright(volume.affine)
+        values = np.flip(volume.values.transpose(order), flips)
         steps = np.array(volume.spacing[::-1])[list(order)]
         size = sizes(values.shape, steps, self.spec.spacing)
         grey = torch.from_numpy(values.astype(np.float32))[None].to(self.device)
-        shown = resampled(grey.expand(self.spec.channels, -1, -1, -1), size)
-        area = resampled_labels(self.kept(shown), values.shape, len(self.spec.labels)).numpy()
-        area = np.flip(area, flipped).transpose(np.argsort(order))
-        found = LabelledVolume(volume, area, ["", *self.spec.labels[1:]], to, meshes, page)
-        found.judged(self.familiar(volume))
-        return found
+        grid = resampled(grey.expand(self.spec.channels, -1, -1, -1), size)
+        area = resampled_labels(self.kept(grid), values.shape, len(self.spec.labels)).numpy()
+        area = np.flip(area, flips).transpose(np.argsort(order))
+        result = LabelledVolume(volume, area, ["", *self.spec.labels[1:]], to, meshes, page)
+        result.judged(self.familiar(volume))
+        return result
 
     def familiar(self, volume: Volume) -> Familiarity | None:
         """Return how like those of training a volume is; None where only a run can tell."""
@@ -118,9 +118,9 @@ class VolumeSegmenter(System):
 def check_size(volume: Volume, spec: Spec) -> None:
     """Raise UserError if a volume has too many voxels, as stored or after resampling."""
     steps = np.array(volume.spacing[::-1])
-    asked = int(np.prod(np.ceil(np.array(volume.values.shape) * steps / min(spec.spacing))))
-    count = max(volume.values.size, asked)
-    if volume.values.size > MOST_ANSWERED or asked > MOST_VOXELS * 8:
+    needs = int(np.prod(np.ceil(np.array(volume.values.shape) * steps / min(spec.spacing))))
+    count = max(volume.values.size, needs)
+    if volume.values.size > MOST_ANSWERED or needs > MOST_VOXELS * 8:
         raise UserError(
             "too large",
             _("the volume has {size} voxels").format(size=units.whole(count)),
@@ -212,20 +212,20 @@ class VolumeSegmentation(Jackknifed, Task):
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         head = "file", "label", "Dice", "HD95_mm", "surface_Dice", "ml", "true_ml"
         yield *head, "mesh_HD95_mm", "mesh_ASSD_mm", "mesh_surface_Dice"
-        found = dense(answers, "found")
-        every = volumes.agreements(found, test)
+        labels = dense(answers, "found")
+        every = volumes.agreements(labels, test)
         for row, (file, case) in enumerate(zip(test.file, every, strict=True)):
-            for number, (name, one) in enumerate(zip(test.classes[1:], case, strict=True), 1):
-                masks = (found[row] == number).numpy(), (test.target[row] == number).numpy()
+            for number, (name, agreement) in enumerate(zip(test.classes[1:], case, strict=True), 1):
+                masks = (labels[row] == number).numpy(), (test.target[row] == number).numpy()
                 mesh = surface_agreement(*masks, test.spacing[row], volumes.TOLERANCE)
                 yield (
                     file,
                     name,
-                    round(one.dice, 4),
-                    round(one.hd95, 3),
-                    round(one.surface_dice, 4),
-                    round(one.found, 2),
-                    round(one.truth, 2),
+                    round(agreement.dice, 4),
+                    round(agreement.hd95, 3),
+                    round(agreement.surface_dice, 4),
+                    round(agreement.found, 2),
+                    round(agreement.truth, 2),
                     round(mesh.hd95, 3),
                     round(mesh.assd, 3),
                     round(mesh.surface_dice, 4),

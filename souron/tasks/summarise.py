@@ -73,16 +73,16 @@ class Summariser(System):
 
     def summary(self, text: str, most: int) -> list[tuple[Sentence, float]]:
         """Return the selected sentences in text order. Raises UserError for too long a text."""
-        cut = sentences(text)
-        if len(cut) > MOST_READ:
+        parts = sentences(text)
+        if len(parts) > MOST_READ:
             raise UserError(
                 "long text",
-                _("a text of {count} sentences").format(count=len(cut)),
+                _("a text of {count} sentences").format(count=len(parts)),
                 expected=_("at most {most} sentences, such as one chapter").format(most=MOST_READ),
                 exit=3,
             )
-        found = self.chosen([each.text for each in cut], most) if cut else []
-        return [(cut[place], score) for place, score in sorted(found)]
+        scores = self.chosen([sentence.text for sentence in parts], most) if parts else []
+        return [(parts[index], score) for index, score in sorted(scores)]
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
         """Fit the number of sentences that maximises ROUGE-1, one candidate per step."""
@@ -106,8 +106,8 @@ class Summariser(System):
         count: Annotated[int, Choice(N_("how many sentences; 0: as many as in training"), low=0, high=MOST)] = 0,
     ) -> Passages:
         """Return the most important sentences in text order. Raises UserError if there are none."""
-        found = self.summary(text.text, count or int(self.length))
-        if not found:
+        selection = self.summary(text.text, count or int(self.length))
+        if not selection:
             raise UserError(
                 "empty text",
                 _("{file} has no sentence: no letter and no digit stands in it").format(
@@ -116,7 +116,7 @@ class Summariser(System):
                 expected=_("a text to read"),
                 exit=3,
             )
-        quotes = [Passage(*each, score) for each, score in found]
+        quotes = [Passage(*sentence, score) for sentence, score in selection]
         return Passages("", quotes, True, text.text, text.file)
 
 
@@ -160,25 +160,25 @@ class Summary(Task):
         assert isinstance(system, Summariser)
         pairs = zip(data.cases.input, texts_of(data.cases), strict=True)
         length = int(system.length)
-        found = [compared(joined(system.summary(text, length)), lead) for text, lead in pairs]
-        return dict(zip(NAMES, torch.tensor(found).T, strict=True))
+        figures = [compared(joined(system.summary(text, length)), lead) for text, lead in pairs]
+        return dict(zip(NAMES, torch.tensor(figures).T, strict=True))
 
     def answer(
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Summariser)
-        said, found = [], []
+        summaries, figures = [], []
         for row, (text, lead) in enumerate(zip(test.input, texts_of(test), strict=True), 1):
-            said.append(joined(system.summary(text, int(system.length))))
-            found.append(compared(said[-1], lead))
+            summaries.append(joined(system.summary(text, int(system.length))))
+            figures.append(compared(summaries[-1], lead))
             if row % 8 == 0:
                 yield Step(0.99 * row / len(test), _("summarising"))
         rows = generated_texts.shown_rows(test)
         yield Step(
             1.0,
             result={
-                **dict(zip(NAMES, torch.tensor(found).T, strict=True)),
-                "said": generated_texts.kept(rows, [said[row] for row in rows]),
+                **dict(zip(NAMES, torch.tensor(figures).T, strict=True)),
+                "said": generated_texts.kept(rows, [summaries[row] for row in rows]),
             },
         )
 
@@ -198,13 +198,13 @@ class Summary(Task):
         return f"souron predict {run} text.txt"
 
 
-def joined(found: Sequence[tuple[Sentence, float]]) -> str:
-    return "\n".join(each.text for each, _score in found)
+def joined(selection: Sequence[tuple[Sentence, float]]) -> str:
+    return "\n".join(sentence.text for sentence, _score in selection)
 
 
-def compared(said: str, right: str) -> tuple[float, float, float]:
+def compared(summary: str, right: str) -> tuple[float, float, float]:
     """Return ``NAMES`` of a summary compared with a reference."""
-    ours, theirs = units(said), units(right)
+    ours, theirs = units(summary), units(right)
     return rouge_n(ours, theirs, 1), rouge_n(ours, theirs, 2), rouge_l(ours, theirs)
 
 

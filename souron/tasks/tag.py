@@ -60,13 +60,13 @@ class Tagger(System):
         self, data: Dataset, augment: Augment | None = None, seed: int = 0, device: torch.device | None = None
     ) -> Loader:
         """Load the cases as ``Sentence``; with ``augment``, apply the system's augmentation."""
-        read = named_entities.sentences(data)
-        change = None if augment is None else self.changes(read)
-        kept = replace(data, input=ListColumn(read), target=None)
-        return Loader(kept, self.batch, change, seed, device or self.device)
+        sentences = named_entities.sentences(data)
+        change = None if augment is None else self.changes(sentences)
+        sentence_data = replace(data, input=ListColumn(sentences), target=None)
+        return Loader(sentence_data, self.batch, change, seed, device or self.device)
 
-    def changes(self, read: Sequence[Sentence]) -> Augment | None:
-        """Return the augmentation of training sentences ``read``, applied anew each time."""
+    def changes(self, sentences: Sequence[Sentence]) -> Augment | None:
+        """Return the augmentation of training sentences ``sentences``, applied anew each time."""
         return None
 
     def batch(self, rows: Rows) -> Any:
@@ -106,8 +106,8 @@ class Tagging(Jackknifed, Task):
     def check(self, data: Dataset, options: Any) -> None:
         words = data.input.entries if isinstance(data.input, ListColumn) else []
         tags = data.target.entries if isinstance(data.target, ListColumn) else []
-        paired = zip(words, tags, strict=False)
-        if not tags or not all(isinstance(w, tuple) and len(w) == len(t) for w, t in paired):
+        pairs = zip(words, tags, strict=False)
+        if not tags or not all(isinstance(w, tuple) and len(w) == len(t) for w, t in pairs):
             raise UserError(
                 "no tags",
                 _("{data} holds no sentences with tags").format(data=data.name),
@@ -124,7 +124,7 @@ class Tagging(Jackknifed, Task):
             )
 
     def spec(self, train: Dataset) -> Spec:
-        texts = [one.text for one in named_entities.sentences(train)]
+        texts = [sentence.text for sentence in named_entities.sentences(train)]
         tokenizer = complete.tokenizer_for(replace(train, input=ListColumn(texts)))
         labels = named_entities.labels_of(train.classes)
         return Spec(labels, tokenizer.packed(), len(tokenizer) + 1)
@@ -148,27 +148,27 @@ class Tagging(Jackknifed, Task):
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Tagger)
-        read = list(data.cases.input)
-        said = found(system, [one.text for one in read])
-        counted = metrics.counts(said, [one.spans.numpy() for one in read])
-        scores = metrics.scores(counted, data.cases.units)
+        sentences = list(data.cases.input)
+        spans = found(system, [sentence.text for sentence in sentences])
+        counts = metrics.counts(spans, [sentence.spans.numpy() for sentence in sentences])
+        scores = metrics.scores(counts, data.cases.units)
         return {name: torch.from_numpy(values) for name, values in scores.items()}
 
     def answer(
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Tagger)
-        texts, said = [one.text for one in named_entities.sentences(test)], []
+        texts, spans = [sentence.text for sentence in named_entities.sentences(test)], []
         for start in range(0, len(texts), AT_ONCE):
-            said += found(system, texts[start : start + AT_ONCE])
-            done = len(said) / len(texts)
-            yield Step(done, _("measuring on {n} unseen cases").format(n=len(test)))
-        yield Step(1.0, result=named_entities.packed(said))
+            spans += found(system, texts[start : start + AT_ONCE])
+            share = len(spans) / len(texts)
+            yield Step(share, _("measuring on {n} unseen cases").format(n=len(test)))
+        yield Step(1.0, result=named_entities.packed(spans))
 
     def judge(self, answers: Answers, setup: Setup) -> dict[str, NDArray[np.float64]]:
-        said = named_entities.unpacked(answers, len(setup.test))
-        true = [one.spans.numpy() for one in named_entities.sentences(setup.test)]
-        return metrics.scores(metrics.counts(said, true), setup.test.units)
+        spans = named_entities.unpacked(answers, len(setup.test))
+        true = [sentence.spans.numpy() for sentence in named_entities.sentences(setup.test)]
+        return metrics.scores(metrics.counts(spans, true), setup.test.units)
 
     def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         yield Step(1.0, result={})
@@ -186,9 +186,9 @@ class Tagging(Jackknifed, Task):
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "text", "start", "end", "score"
-        labels, said = (named_entities.labels_of(test.classes), named_entities.unpacked(answers, len(test)))
-        for file, one, spans in zip(test.file, named_entities.sentences(test), said, strict=True):
-            for span in named_entities.named(one.text, spans, labels):
+        labels, spans_of_cases = (named_entities.labels_of(test.classes), named_entities.unpacked(answers, len(test)))
+        for file, sentence, spans in zip(test.file, named_entities.sentences(test), spans_of_cases, strict=True):
+            for span in named_entities.named(sentence.text, spans, labels):
                 yield file, span.label, span.text, span.start, span.end, round(span.score, 4)
 
     def next_command(self, run: str) -> str:

@@ -98,9 +98,9 @@ class PromptedGenerator(System):
 
     def conditions(self, noise: Noise) -> list[str]:
         """Sample a prompt for each image from the training captions."""
-        known = self.spec.prompts
-        chance = torch.ones(len(noise), len(known), device=noise.device)
-        return [known[place] for place in noise.choose(chance).tolist()]
+        prompts = self.spec.prompts
+        chance = torch.ones(len(noise), len(prompts), device=noise.device)
+        return [prompts[index] for index in noise.choose(chance).tolist()]
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Tokenise texts: (B, T) int64, padded with ``PAD``, truncated if too long."""
@@ -118,13 +118,13 @@ class PromptedGenerator(System):
         do not fit.
         """
         network, begin = self.get_submodule("network"), "network."
-        given = {name.removeprefix(begin): each for name, each in other.state_dict().items()}
+        weights = {name.removeprefix(begin): weight for name, weight in other.state_dict().items()}
         own = {
             name: weight
             for name, weight in network.state_dict().items()
             if self.sees or not name.startswith(("visual.", "logit_scale", "text_projection"))
         }
-        fits = all(name in given and given[name].shape == own[name].shape for name in own)
+        fits = all(name in weights and weights[name].shape == own[name].shape for name in own)
         if not fits or getattr(other.config, "quick", False):
             raise UserError(
                 "pretrained",
@@ -134,9 +134,9 @@ class PromptedGenerator(System):
                 exit=3,
             )
         all_that_fit = {
-            name: given[name]
+            name: weights[name]
             for name, weight in network.state_dict().items()
-            if name in given and given[name].shape == weight.shape
+            if name in weights and weights[name].shape == weight.shape
         }
         network.load_state_dict(all_that_fit, strict=False)
         _first, *rest = self.in_stages
@@ -144,16 +144,16 @@ class PromptedGenerator(System):
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Return the words of a prompt that occur in no training caption."""
-        known = set(self.spec.words)
-        return [word for word in dict.fromkeys(words(prompt)) if word not in known] if known else []
+        vocabulary = set(self.spec.words)
+        return [word for word in dict.fromkeys(words(prompt)) if word not in vocabulary] if vocabulary else []
 
     def refuse_unknown(self, prompt: str) -> None:
         """Raise UserError if at least half of a prompt's words occur in no training caption.
 
         The image would be unrelated to such a prompt.
         """
-        unknown, said = self.unknown_words(prompt), dict.fromkeys(words(prompt))
-        if unknown and 2 * len(unknown) >= len(said):
+        unknown, prompt_words = self.unknown_words(prompt), dict.fromkeys(words(prompt))
+        if unknown and 2 * len(unknown) >= len(prompt_words):
             raise UserError(
                 "unknown words",
                 _("No training caption contains: {words}. The model cannot know what that means.").format(
@@ -245,7 +245,7 @@ class TextToImage(Task):
         matching.check_captions(data)
 
     def spec(self, train: Dataset) -> Spec:
-        known = matching.Matching().spec(train)
+        match_spec = matching.Matching().spec(train)
         texts = [caption.text for captions in train.target for caption in captions]
         count = Counter(word for text in texts for word in words(text))
         step = max(1, len(texts) // EXAMPLES)
@@ -253,8 +253,8 @@ class TextToImage(Task):
         return Spec(
             train.channels,
             train.side,
-            known.tokenizer,
-            known.vocabulary,
+            match_spec.tokenizer,
+            match_spec.vocabulary,
             tuple(dict.fromkeys(texts[::step]))[:EXAMPLES],
             common,
         )
@@ -274,8 +274,8 @@ class TextToImage(Task):
         if not isinstance(data.input, Tensor):  # a sketch: enough to estimate the time
             yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
             return
-        for share, made in prompt_adherence.prompt_set(data, split, count, options):
-            yield Step(share, _("the network that reads images"), made)
+        for share, prompt_set in prompt_adherence.prompt_set(data, split, count, options):
+            yield Step(share, _("the network that reads images"), prompt_set)
 
     def against(self, cases: Dataset, setup: PromptSet) -> PromptSet:
         cases = cases.only(prompt_adherence.chosen(cases, range(len(cases)), len(setup.test)))
@@ -285,9 +285,9 @@ class TextToImage(Task):
         reference = generation.ReferenceSet.of(setup.reference.extractor, parts, len(cases), setup.options)
         cases = cases.only(torch.randperm(len(cases), generator=torch.Generator().manual_seed(0)))
         reader = setup.reader if prompt_adherence.readable(cases) else None
-        made = replace(setup, test=cases, prompts=prompt_adherence.prompts(cases), reference=reference, reader=reader)
-        made.ceiling = made.judged(cases.input[:])
-        return made
+        result = replace(setup, test=cases, prompts=prompt_adherence.prompts(cases), reference=reference, reader=reader)
+        result.ceiling = result.judged(cases.input[:])
+        return result
 
     @torch.no_grad()
     def answer(
@@ -302,42 +302,42 @@ class TextToImage(Task):
         yield Step(1.0, text, answers | setup.judged(sample.image))
 
     def scores(self, seeds: Sequence[Answers], setup: PromptSet) -> Scores:
-        found: Scores = {}
+        tables: Scores = {}
         if "right" in seeds[0]:
             right = stacked(seeds, "right")
-            found[metrics.ACCURACY] = match.where(right)
-            for place, name in enumerate(metrics.ATTRIBUTES.values()):
-                if np.isfinite(right[..., place]).any(1).all():
-                    found[name] = match.where(right[..., place])
+            tables[metrics.ACCURACY] = match.where(right)
+            for column, name in enumerate(metrics.ATTRIBUTES.values()):
+                if np.isfinite(right[..., column]).any(1).all():
+                    tables[name] = match.where(right[..., column])
         if "caption" in seeds[0]:
             ranks = torch.from_numpy(stacked(seeds, "caption"))
-            found[metrics.CAPTION] = match.where(match.found(ranks, 1))
+            tables[metrics.CAPTION] = match.where(match.found(ranks, 1))
         near = [setup.reference.resemblance(answers) for answers in seeds]
         for name in DISTANCES:
             if name in near[0].measures:
-                found[name] = generation.generation.table(near, name)
-        return found
+                tables[name] = generation.generation.table(near, name)
+        return tables
 
     def measures(self, seeds: Sequence[Answers], setup: PromptSet, training: Any = None) -> dict[str, Measure]:
         near = setup.reference.resemblance(seeds[0]).measures
-        found = {}
+        results = {}
         for name, table in self.scores(seeds, setup).items():
             of_one = name in DISTANCES and len(seeds) == 1
-            found[name] = near[name] if of_one else self.metric(name).measure(table, setup.test.units, training)
-        return found
+            results[name] = near[name] if of_one else self.metric(name).measure(table, setup.test.units, training)
+        return results
 
     def result(self, trainings: Trainings, setup: PromptSet) -> PromptedResult:
         answers = trainings.answers[0]
         image, seconds = dense(answers, "image"), float(dense(answers, "seconds")[0])
         near = setup.reference.resemblance(answers)
         measures = self.measures(trainings.answers, setup)
-        drawn = GenerationResult(setup.reference, near, image, seconds, measures)
-        return PromptedResult(drawn, tuple(parts(trainings.answers, setup)), tuple(setup.prompts))
+        generation_result = GenerationResult(setup.reference, near, image, seconds, measures)
+        return PromptedResult(generation_result, tuple(parts(trainings.answers, setup)), tuple(setup.prompts))
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: PromptSet) -> Any:
         """Return the images that each system generates for the same prompts."""
-        drawn = {name: dense(seeds[0], "image") for name, seeds in answers.items()}
-        return prompt_adherence.PromptedGallery(setup.prompts, drawn)
+        images = {name: dense(seeds[0], "image") for name, seeds in answers.items()}
+        return prompt_adherence.PromptedGallery(setup.prompts, images)
 
     def ranks(self, setup: Any) -> str:
         reads = getattr(setup, "reader", None) is not None or not hasattr(setup, "reader")
@@ -380,12 +380,12 @@ def drawn_for(
 ) -> Iterator[tuple[float, Sample]]:
     """Yield progress 0..1 and the images so far, one per prompt."""
     images: list[Tensor] = []
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for numbers in chunks(system, range(len(prompts))):
-        some = [prompts[number] for number in numbers]
-        images.append(done(draw(system, Noise(seed, numbers, system.device), some, **options)))
+        batch = [prompts[number] for number in numbers]
+        images.append(done(draw(system, Noise(seed, numbers, system.device), batch, **options)))
         so_far = torch.cat(images)
-        took = (time.perf_counter() - begun) / len(so_far)
+        took = (time.perf_counter() - start) / len(so_far)
         yield len(so_far) / len(prompts), Sample(so_far, took)
 
 
@@ -393,24 +393,24 @@ def parts(seeds: Sequence[Answers], setup: PromptSet) -> Iterator[OfPart]:
     """Yield results for all prompts, for each subset, and for each language."""
     subsets, languages = (prompt_adherence.matching.subsets(setup.test), prompt_adherence.languages(setup.test))
     everything = list(range(len(setup.test)))
-    wanted = [("", "", everything)]
+    groups = [("", "", everything)]
     for names, which in ((subsets, 0), (languages, 1)):
         for name in dict.fromkeys(names) if len(set(names)) > 1 else ():
             rows = [row for row in everything if names[row] == name]
-            wanted.append(("" if which else name, name if which else "", rows))
-    for subset, language, rows in wanted:
+            groups.append(("" if which else name, name if which else "", rows))
+    for subset, language, rows in groups:
         units = setup.test.only(rows).units
         measures, floor, ceiling = {}, {}, {}
         if "right" in seeds[0]:
             right = stacked(seeds, "right")[:, rows]
             shuffled = stacked(seeds, "shuffled")[:, rows]
             real = dense(setup.ceiling, "right")[rows].double().numpy()
-            for place, name in enumerate(prompt_adherence.ATTRIBUTES):
-                if np.isfinite(right[..., place]).any(1).all():
-                    table = match.where(right[..., place])
+            for column, name in enumerate(prompt_adherence.ATTRIBUTES):
+                if np.isfinite(right[..., column]).any(1).all():
+                    table = match.where(right[..., column])
                     measures[name] = registry.metric(metrics.ACCURACY).measure(table, units)
-                    floor[name] = float(np.nanmean(shuffled[..., place]))
-                    ceiling[name] = float(np.nanmean(real[:, place]))
+                    floor[name] = float(np.nanmean(shuffled[..., column]))
+                    ceiling[name] = float(np.nanmean(real[:, column]))
         if "caption" in seeds[0]:
             hit = match.found(torch.from_numpy(stacked(seeds, "caption")[:, rows]), 1)
             measures["caption"] = registry.metric(metrics.CAPTION).measure(match.where(hit), units)

@@ -68,16 +68,16 @@ class PageSystem(System):
         """Return the pieces known from training as words that specify something."""
         return frozenset(self.spec.vocabulary.split())
 
-    def strange(self, request: str, copied: Sequence[bool]) -> list[str]:
+    def strange(self, request: str, copies: Sequence[bool]) -> list[str]:
         """Return the distinct words of a request that are neither known nor copied to a label."""
-        found = grammar.pieces(request)
-        marks = [*copied, *[False] * len(found)]
-        said = [
+        pieces = grammar.pieces(request)
+        marks = [*copies, *[False] * len(pieces)]
+        unknown = [
             request[piece.start : piece.end]
-            for piece, used in zip(found, marks, strict=False)
+            for piece, used in zip(pieces, marks, strict=False)
             if not used and piece.text not in self.known and not _is_mark(piece.text)
         ]
-        return list(dict.fromkeys(said))
+        return list(dict.fromkeys(unknown))
 
     @torch.inference_mode()
     def predict(
@@ -92,15 +92,15 @@ class PageSystem(System):
         """
         request = " ".join(text.text.split())
         self.check(request)
-        [found] = self.write([request])
+        [page] = self.write([request])
         notes = []
-        strange = self.strange(request, found.copied)
+        strange = self.strange(request, page.copied)
         if strange:
             notes.append(_("not understood, since not in its training data: {words}").format(words=_listed(strange)))
-        if not found.parts:
+        if not page.parts:
             notes.append(_("no part of a page was found in the request"))
-        html = pages.written(found.parts, language(request), title[: pages.LONGEST])
-        return Page(html, pages.outline(found.parts), request, tuple(notes), text.file)
+        html = pages.written(page.parts, language(request), title[: pages.LONGEST])
+        return Page(html, pages.outline(page.parts), request, tuple(notes), text.file)
 
     def check(self, request: str) -> None:
         """Raise UserError for a request that cannot be answered."""
@@ -159,14 +159,14 @@ class PageWriting(Task):
 
     def spec(self, train: Dataset) -> Spec:
         """Collect the words that specify something: those outside of labels."""
-        seen: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for request, parts in zip(train.input, train.target, strict=True):
-            found = grammar.pieces(request)
+            pieces = grammar.pieces(request)
             tokens = grammar.written(parts, request) or []
-            _parts, copied = grammar.read(tokens, request)
-            seen.update({p.text for p, used in zip(found, copied, strict=True) if not used})
+            _parts, copies = grammar.read(tokens, request)
+            counts.update({p.text for p, used in zip(pieces, copies, strict=True) if not used})
         fewest = FEWEST if len(train) >= 500 else 1
-        return Spec(" ".join(sorted(word for word, count in seen.items() if count >= fewest)))
+        return Spec(" ".join(sorted(word for word, count in counts.items() if count >= fewest)))
 
     def example(self, system: type[System], size: str) -> Spec:
         return Spec(" ".join(["page", "with", *KINDS]))
@@ -179,37 +179,37 @@ class PageWriting(Task):
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, PageSystem)
-        found = torch.tensor(list(tallies(system, requests_of(data.cases), data.cases.target)))
-        return {"all right": found[:, 0]}
+        table = torch.tensor(list(tallies(system, requests_of(data.cases), data.cases.target)))
+        return {"all right": table[:, 0]}
 
     def answer(
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, PageSystem)
-        asked = requests_of(test)
-        found: list[metrics_of.Tally] = []
-        said: list[tuple[Part, ...]] = []
-        for start in range(0, len(asked), TOGETHER):
-            some = slice(start, start + TOGETHER)
-            made = list(read_again(system, asked[some]))
-            said += [parts for parts, _valid in made]
-            found += [
+        requests = requests_of(test)
+        rows_of_tallies: list[metrics_of.Tally] = []
+        page_parts: list[tuple[Part, ...]] = []
+        for start in range(0, len(requests), TOGETHER):
+            batch = slice(start, start + TOGETHER)
+            pages_of_batch = list(read_again(system, requests[batch]))
+            page_parts += [parts for parts, _valid in pages_of_batch]
+            rows_of_tallies += [
                 metrics_of.tally(parts, right, valid)
-                for (parts, valid), right in zip(made, test.target[some], strict=True)
+                for (parts, valid), right in zip(pages_of_batch, test.target[batch], strict=True)
             ]
-            yield Step(0.99 * len(found) / len(asked), _("writing pages"))
+            yield Step(0.99 * len(rows_of_tallies) / len(requests), _("writing pages"))
         rows = generated_texts.shown_rows(test)
         yield Step(
             1.0,
             result={
-                "tally": torch.tensor(found),
-                "said": generated_texts.kept(rows, ["\n".join(pages.outline(said[row])) for row in rows]),
+                "tally": torch.tensor(rows_of_tallies),
+                "said": generated_texts.kept(rows, ["\n".join(pages.outline(page_parts[row])) for row in rows]),
             },
         )
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
-        each = [metrics_of.scores(dense(answers, "tally").double().numpy()) for answers in seeds]
-        return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
+        tables = [metrics_of.scores(dense(answers, "tally").double().numpy()) for answers in seeds]
+        return {name: np.stack([scores[name] for scores in tables]) for name in tables[0]}
 
     def result(self, trainings: Trainings, setup: Setup) -> PageResult:
         return compared_by(trainings, setup.test, self.scores)
@@ -230,22 +230,24 @@ def requests_of(data: Dataset) -> list[str]:
 
 def read_again(system: PageSystem, requests: Sequence[str]) -> Iterator[tuple[tuple[Part, ...], bool]]:
     """Yield the parts of each page parsed from its HTML, and whether the HTML is valid."""
-    for request, made in zip(requests, system.write(requests), strict=True):
-        html = pages.written(made.parts, language(request))
+    for request, page in zip(requests, system.write(requests), strict=True):
+        html = pages.written(page.parts, language(request))
         try:
             yield pages.read(html), True
         except UserError:
             yield (), False
 
 
-def tallies(system: PageSystem, requests: Sequence[str], asked: Iterable[Sequence[Part]]) -> Iterator[metrics_of.Tally]:
-    made = [
+def tallies(
+    system: PageSystem, requests: Sequence[str], targets: Iterable[Sequence[Part]]
+) -> Iterator[metrics_of.Tally]:
+    pages_of_requests = [
         pair
         for start in range(0, len(requests), TOGETHER)
         for pair in read_again(system, requests[start : start + TOGETHER])
     ]
-    for (said, valid), right in zip(made, asked, strict=True):
-        yield metrics_of.tally(said, right, valid)
+    for (parts, valid), right in zip(pages_of_requests, targets, strict=True):
+        yield metrics_of.tally(parts, right, valid)
 
 
 def _is_mark(text: str) -> bool:

@@ -133,8 +133,8 @@ class TextToVideo(Task):
             )
 
     def spec(self, train: Dataset) -> Spec:
-        known = asdict(drawing.TextToImage().spec(train))
-        return Spec(frames=train.input.shape[2] // train.side, **known)
+        fields = asdict(drawing.TextToImage().spec(train))
+        return Spec(frames=train.input.shape[2] // train.side, **fields)
 
     def example(self, system: type[System], size: str) -> Spec:
         return Spec(3, 32, 8, "", matching.SIZE)
@@ -177,8 +177,10 @@ class TextToVideo(Task):
 
     def scores(self, seeds: Sequence[Answers], setup: FilmSet) -> Scores:
         right = stacked(seeds, "right")
-        found: Scores = {name: match.where(right[..., place]) for place, name in enumerate(metrics.ATTRIBUTES.values())}
-        return found | {metrics.FLICKER: stacked(seeds, "flicker")}
+        tables: Scores = {
+            name: match.where(right[..., column]) for column, name in enumerate(metrics.ATTRIBUTES.values())
+        }
+        return tables | {metrics.FLICKER: stacked(seeds, "flicker")}
 
     def result(self, trainings: Trainings, setup: FilmSet) -> FilmResult:
         answers = trainings.answers[0]
@@ -191,8 +193,8 @@ class TextToVideo(Task):
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: FilmSet) -> Any:
         """Return the videos that each system generates for the same prompts."""
-        drawn = {name: dense(seeds[0], "strip") for name, seeds in answers.items()}
-        return PromptedGallery(setup.prompts, drawn)
+        strips = {name: dense(seeds[0], "strip") for name, seeds in answers.items()}
+        return PromptedGallery(setup.prompts, strips)
 
     def rehearse(self, system: System, setup: Any) -> None:
         assert isinstance(system, FilmGenerator)
@@ -214,30 +216,32 @@ class TextToVideo(Task):
 
 
 def _set(options: Options, cases: Dataset, reader: Any) -> FilmSet:
-    made = FilmSet(options, cases, prompts=prompt_adherence.prompts(cases), reader=reader)
-    made.ceiling = made.judged(cases.input[:])
-    return made
+    film_set = FilmSet(options, cases, prompts=prompt_adherence.prompts(cases), reader=reader)
+    film_set.ceiling = film_set.judged(cases.input[:])
+    return film_set
 
 
 def parts(seeds: Sequence[Answers], setup: FilmSet) -> Iterator[OfPart]:
     """Yield results for all prompts, for each subset, and for each language."""
     subsets, languages = (prompt_adherence.matching.subsets(setup.test), prompt_adherence.languages(setup.test))
-    wanted = [("", "", list(range(len(setup.test))))]
+    groups = [("", "", list(range(len(setup.test))))]
     for names, which in ((subsets, 0), (languages, 1)):
         for name in dict.fromkeys(names) if len(set(names)) > 1 else ():
-            rows = [row for row in wanted[0][2] if names[row] == name]
-            wanted.append(("" if which else name, name if which else "", rows))
-    for subset, language, rows in wanted:
-        some = replace(setup, test=setup.test.only(rows))
-        answers: list[Answers] = [{name: dense(each, name)[rows] for name in each} for each in seeds]
+            rows = [row for row in groups[0][2] if names[row] == name]
+            groups.append(("" if which else name, name if which else "", rows))
+    for subset, language, rows in groups:
+        group_setup = replace(setup, test=setup.test.only(rows))
+        answers: list[Answers] = [
+            {name: dense(answers_of_seed, name)[rows] for name in answers_of_seed} for answers_of_seed in seeds
+        ]
         measures = {
             name.removesuffix(" accuracy"): measure
-            for name, measure in TextToVideo().measures(answers, some).items()
+            for name, measure in TextToVideo().measures(answers, group_setup).items()
             if measure.value == measure.value
         }
-        floor = {name: _mean(dense(answers[0], "shuffled")[:, place]) for place, name in enumerate(ATTRIBUTES)}
+        floor = {name: _mean(dense(answers[0], "shuffled")[:, column]) for column, name in enumerate(ATTRIBUTES)}
         real = {name: dense(setup.ceiling, name)[rows] for name in ("right", "flicker")}
-        ceiling = {name: _mean(real["right"][:, place]) for place, name in enumerate(ATTRIBUTES)}
+        ceiling = {name: _mean(real["right"][:, column]) for column, name in enumerate(ATTRIBUTES)}
         ceiling[metrics.FLICKER] = _mean(real["flicker"])
         yield OfPart(subset, language, len(rows), measures, floor, ceiling)
 

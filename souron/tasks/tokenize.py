@@ -60,12 +60,12 @@ class Cutter(System):
         """Encode a text word by word; the tokens of known words are cached."""
         ids: list[int] = []
         for word in words(text):
-            found = self.known.get(word)
-            if found is None:
-                found = self.encode_word(word)
+            tokens = self.known.get(word)
+            if tokens is None:
+                tokens = self.encode_word(word)
                 if len(self.known) < MOST_KEPT:
-                    self.known[word] = found
-            ids += found
+                    self.known[word] = tokens
+            ids += tokens
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -145,20 +145,20 @@ class Tokenizing(Task):
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Cutter)
-        found = torch.zeros(len(setup.test), len(metric.COUNTS), dtype=torch.float64)
+        counts = torch.zeros(len(setup.test), len(metric.COUNTS), dtype=torch.float64)
         for row, text in enumerate(setup.test.input):
             clean = readable(text)
             raws = [system.raws[id] for id in system.encode(clean)]
-            found[row] = torch.tensor(metric.counts(clean, raws))
-            yield Step(row / len(found), _("splitting the test texts"))
-        yield Step(1.0, result=dict(zip(metric.COUNTS, found.T.contiguous(), strict=True)))
+            counts[row] = torch.tensor(metric.counts(clean, raws))
+            yield Step(row / len(counts), _("splitting the test texts"))
+        yield Step(1.0, result=dict(zip(metric.COUNTS, counts.T.contiguous(), strict=True)))
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
-        counted = {name: stacked(seeds, name) for name in metric.COUNTS}
+        counts = {name: stacked(seeds, name) for name in metric.COUNTS}
         return {
-            "bytes a token": metric.ratio(counted["bytes"], counted["tokens"]),
-            "letters a token": metric.ratio(counted["letters"], counted["tokens"]),
-            "parts of letters": metric.ratio(counted["parts"], counted["tokens"]),
+            "bytes a token": metric.ratio(counts["bytes"], counts["tokens"]),
+            "letters a token": metric.ratio(counts["letters"], counts["tokens"]),
+            "parts of letters": metric.ratio(counts["parts"], counts["tokens"]),
         }
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
@@ -175,11 +175,11 @@ class Tokenizing(Task):
 
 def word_counts(data: Any) -> Counter[str]:
     """Count the occurrences of each word in all training texts."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for batch in data.once():
         for text in batch.text:
-            found.update(words(text))
-    return found
+            counts.update(words(text))
+    return counts
 
 
 class _Classes(dict):
@@ -188,13 +188,13 @@ class _Classes(dict):
     def __missing__(self, letter: int) -> str:
         sort, itself = category(chr(letter))[0], chr(letter)
         if itself in " 'strevmld":
-            found = itself
+            letter_class = itself
         elif itself in SPACES:
-            found = "_"
+            letter_class = "_"
         else:
-            found = {"L": "L", "N": "N"}.get(sort, "O")
-        self[letter] = found
-        return found
+            letter_class = {"L": "L", "N": "N"}.get(sort, "O")
+        self[letter] = letter_class
+        return letter_class
 
 
 SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -209,7 +209,7 @@ def words(text: str) -> list[str]:
     only. Equivalent to GPT-2's
     ``'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+``.
     """
-    return [text[found.start() : found.end()] for found in WORD.finditer(text.translate(_classes))]
+    return [text[match.start() : match.end()] for match in WORD.finditer(text.translate(_classes))]
 
 
 __all__ = ["BYTES", "Batch", "Cutter", "Spec", "Tokenizing", "single_bytes", "word_counts", "words"]

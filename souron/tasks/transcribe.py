@@ -78,9 +78,9 @@ class Transcriber(System):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return AdamW without weight decay for gains, biases and embeddings."""
-        named = [pair for pair in self.named_parameters() if pair[1].requires_grad]
-        decays = [w for name, w in named if w.ndim > 1 and "embed" not in name]
-        others = [w for name, w in named if w.ndim < 2 or "embed" in name]
+        parameters = [pair for pair in self.named_parameters() if pair[1].requires_grad]
+        decays = [w for name, w in parameters if w.ndim > 1 and "embed" not in name]
+        others = [w for name, w in parameters if w.ndim < 2 or "embed" in name]
         groups = [{"params": decays, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
         return {"model": torch.optim.AdamW(groups, self.config.rate, (0.9, 0.98), 1e-6, fused=True)}
 
@@ -93,7 +93,7 @@ class Transcriber(System):
 
         Sounds are recordings, samples (n,) or spectrograms (bands, T).
         """
-        waves = [one.samples if isinstance(one, Recording) else one for one in sounds]
+        waves = [sound.samples if isinstance(sound, Recording) else sound for sound in sounds]
         mels = [wave if wave.ndim == 2 else self.mel(wave) for wave in waves]
         frames = torch.tensor([mel.shape[1] for mel in mels], device=self.device)
         return pad_sequence([mel.T for mel in mels], True).transpose(1, 2), frames
@@ -104,9 +104,9 @@ class Transcriber(System):
         """Compute each spectrogram once; those of 30 s, of published networks, each time."""
         if self.spec.timed:
             return super().loader(data, augment, seed, device)
-        known = [one if isinstance(one, Tensor) else self.mel(one.samples) for one in data.input]
-        kept = replace(data, input=ListColumn(known))
-        return Loader(kept, self.batch, augment, seed, device or self.device)
+        spectra = [case if isinstance(case, Tensor) else self.mel(case.samples) for case in data.input]
+        spectra_cases = replace(data, input=ListColumn(spectra))
+        return Loader(spectra_cases, self.batch, augment, seed, device or self.device)
 
     def updates(self, batch: Any, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, of similar length, one optimiser step each."""
@@ -126,8 +126,8 @@ class Transcriber(System):
         order = sorted(range(len(cases)), key=lambda row: len(cases[row].wave))
         for start in range(0, len(order), TOGETHER):
             rows = order[start : start + TOGETHER]
-            found = self.pieces([cases[row].samples for row in rows], beams)
-            for row, pieces in zip(rows, found, strict=True):
+            pieces_of_rows = self.pieces([cases[row].samples for row in rows], beams)
+            for row, pieces in zip(rows, pieces_of_rows, strict=True):
                 yield row, Transcript(pieces, self.language_of(pieces)).text
 
     def language_of(self, pieces: Sequence[Piece]) -> str:
@@ -135,9 +135,9 @@ class Transcriber(System):
 
     def named(self, text: str) -> str:
         """Return the language of a training text, one of the ``spec``'s."""
-        known = self.spec.languages
+        languages = self.spec.languages
         own = language(text)
-        return own if own in known else known[0]
+        return own if own in languages else languages[0]
 
     def known_language(self, name: str) -> str:
         """Return the language, or "" where it is to be detected. Raises UserError."""
@@ -151,18 +151,18 @@ class Transcriber(System):
 
     def listen(self, wave: Tensor, beams: int = 1, **how: Any) -> tuple[list[Piece], str]:
         """Return what is said in a sound (n,) of any length, and its language; "" if unknown."""
-        found: list[Piece] = []
+        result: list[Piece] = []
         for start, part in windows(wave, self.window):
             [pieces] = self.pieces([part], beams)
-            found += [Piece(start + begin, start + end, text) for begin, end, text in pieces]
-        return found, self.language_of(found)
+            result += [Piece(start + begin, start + end, text) for begin, end, text in pieces]
+        return result, self.language_of(result)
 
     def transcript(self, sound: Sound, to: str, beams: int, **how: Any) -> Transcript:
         """Return the transcript of a sound, saved as ``to`` unless that is "none"."""
         wave = torch.from_numpy(sound.at(RATE))
-        pieces, spoken = self.listen(wave, beams, **how)
+        pieces, speech_language = self.listen(wave, beams, **how)
         form = "" if to == "none" else to
-        return Transcript(in_order(pieces), spoken, len(wave) / RATE, form, sound.file)
+        return Transcript(in_order(pieces), speech_language, len(wave) / RATE, form, sound.file)
 
     @torch.inference_mode()
     def predict(
@@ -186,10 +186,10 @@ def in_order(pieces: Sequence[Piece]) -> list[Piece]:
     >>> in_order([Piece(0.0, 2.1, "a"), Piece(2.0, 3.0, "b")])
     [Piece(start=0.0, end=2.0, text='a'), Piece(start=2.0, end=3.0, text='b')]
     """
-    found = sorted(pieces, key=lambda piece: piece.start)
-    ends = [min(one.end, other.start) for one, other in pairwise(found)]
-    ends += [found[-1].end] if found else []
-    return [piece._replace(end=max(piece.start, end)) for piece, end in zip(found, ends, strict=True)]
+    phrases = sorted(pieces, key=lambda piece: piece.start)
+    ends = [min(phrase.end, other.start) for phrase, other in pairwise(phrases)]
+    ends += [phrases[-1].end] if phrases else []
+    return [piece._replace(end=max(piece.start, end)) for piece, end in zip(phrases, ends, strict=True)]
 
 
 class Transcription(Task):
@@ -234,19 +234,19 @@ class Transcription(Task):
             )
 
     def spec(self, train: Dataset) -> Spec:
-        said = list(train.target)
-        tokenizer = complete.tokenizer_for(replace(train, input=ListColumn(said), target=None))
-        found = sorted({language(text) or "en" for text in said})
-        characters = "".join([*sorted(set("".join(map(plain, said))) - {" "}), " "])
-        known = tuple(name for name in found if name in LANGUAGES)
-        return Spec(tokenizer.packed(), len(tokenizer), characters, known)
+        texts = list(train.target)
+        tokenizer = complete.tokenizer_for(replace(train, input=ListColumn(texts), target=None))
+        names = sorted({language(text) or "en" for text in texts})
+        characters = "".join([*sorted(set("".join(map(plain, texts))) - {" "}), " "])
+        languages = tuple(name for name in names if name in LANGUAGES)
+        return Spec(tokenizer.packed(), len(tokenizer), characters, languages)
 
     def example(self, system: type[System], size: str) -> Spec:
-        published = {"openai_tiny", "base", "openai_small", "medium", "large", "large_v3"}
-        if size not in published:
+        sizes = {"openai_tiny", "base", "openai_small", "medium", "large", "large_v3"}
+        if size not in sizes:
             return Spec()
-        known = LANGUAGES if size == "large_v3" else LANGUAGES[:99]
-        return Spec("", 50_257, languages=known, timed=True)
+        languages = LANGUAGES if size == "large_v3" else LANGUAGES[:99]
+        return Spec("", 50_257, languages=languages, timed=True)
 
     def batch(self, rows: Rows, spec: Spec) -> Any:
         return rows
@@ -264,31 +264,31 @@ class Transcription(Task):
     ) -> Iterator[Step]:
         """Transcribe greedily, without beam search."""
         assert isinstance(system, Transcriber)
-        told = [""] * len(test)
-        for done, (row, text) in enumerate(system.texts(test.input), 1):
-            told[row] = text
-            if done % TOGETHER == 0:
-                yield Step(0.95 * done / len(test), _("listening"))
-        counts = torch.tensor([counted(*pair) for pair in zip(test.target, told, strict=True)])
-        found: Answers = {
+        texts = [""] * len(test)
+        for count, (row, text) in enumerate(system.texts(test.input), 1):
+            texts[row] = text
+            if count % TOGETHER == 0:
+                yield Step(0.95 * count / len(test), _("listening"))
+        counts = torch.tensor([counted(*pair) for pair in zip(test.target, texts, strict=True)])
+        answers: Answers = {
             WORD: counts[:, 0].float(),  # (cases, 2): errors, words
             CHARACTER: counts[:, 1].float(),
             BITS: system.surprise(test),
         }
-        yield Step(1.0, result=found | transcription.shown(system, test, told))
+        yield Step(1.0, result=answers | transcription.shown(system, test, texts))
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
-        found: Scores = {}
+        scores: Scores = {}
         for name in (WORD, CHARACTER):
             table = transcription.pseudo_scores(seeds, name)
             if table is not None:
-                found[name] = table
-        return found | {BITS: stacked(seeds, BITS)}
+                scores[name] = table
+        return scores | {BITS: stacked(seeds, BITS)}
 
     def ranks(self, setup: Setup) -> str:
         """Return the word error rate, or that of characters for languages without spaces."""
-        spaced = any(counted(text, "")[0][1] for text in setup.test.target)
-        return WORD if spaced else CHARACTER
+        has_words = any(counted(text, "")[0][1] for text in setup.test.target)
+        return WORD if has_words else CHARACTER
 
     def result(self, trainings: Trainings, setup: Setup) -> TranscribeResult:
         return transcription.result(trainings, setup.test)

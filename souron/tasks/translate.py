@@ -66,7 +66,7 @@ class Translator(System):
         """Translate texts into the second language of the pairs; with ``back``, into the first."""
 
     def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
-        return [one.text for one in self.translations(texts, back, beams)]
+        return [translation.text for translation in self.translations(texts, back, beams)]
 
     def surprise(self, data: Dataset) -> Tensor | None:
         """Return bits per byte (cases,) of the reference, or None without probabilities."""
@@ -93,18 +93,18 @@ class Translator(System):
     ) -> Text:
         """Translate line by line, long lines by sentences; text between them is kept."""
         back = self.is_back(text.text, into)
-        found = pieces(text.text)
-        told: list[Translated] = []
-        for start in range(0, len(found), TOGETHER):
-            some = [" ".join(each.text.split()) for each in found[start : start + TOGETHER]]
-            told += self.translations(some, back, beams)
-        made, place = "", 0
-        for each, said in zip(found, told, strict=True):
-            made += text.text[place : each.start] + said.text
-            place = each.end
-        scores = [said.score for said in told]
+        spans = pieces(text.text)
+        translations: list[Translated] = []
+        for start in range(0, len(spans), TOGETHER):
+            texts = [" ".join(span.text.split()) for span in spans[start : start + TOGETHER]]
+            translations += self.translations(texts, back, beams)
+        output, end = "", 0
+        for span, translation in zip(spans, translations, strict=True):
+            output += text.text[end : span.start] + translation.text
+            end = span.end
+        scores = [translation.score for translation in translations]
         score = sum(scores) / len(scores) if scores else None
-        return Text(made + text.text[place:], score=score, notes=self.doubts(scores, back))
+        return Text(output + text.text[end:], score=score, notes=self.doubts(scores, back))
 
     def doubts(self, scores: Sequence[float], back: bool) -> tuple[str, ...]:
         """Return a warning about the translations whose score is below that of good ones."""
@@ -169,14 +169,16 @@ class Translation(Task):
         assert isinstance(system, Translator)
         apart = slice(None, None, -(-len(val) // MOST_TRIED) or 1)
         sides = [list(val.input)[apart], texts_of(val)[apart]]
-        found = {}
+        thresholds = {}
         for back in (False, True):
-            told: list[Translated] = []
+            translations: list[Translated] = []
             for start in range(0, len(sides[back]), TOGETHER):
-                told += system.translations(sides[back][start : start + TOGETHER], back)
-            like = [chrf(one.text, right) for one, right in zip(told, sides[not back], strict=True)]
-            found[LEAST[back]] = least_score([one.score for one in told], like)
-        return found
+                translations += system.translations(sides[back][start : start + TOGETHER], back)
+            like = [
+                chrf(translation.text, right) for translation, right in zip(translations, sides[not back], strict=True)
+            ]
+            thresholds[LEAST[back]] = least_score([translation.score for translation in translations], like)
+        return thresholds
 
     @torch.inference_mode()
     def answer(
@@ -185,24 +187,24 @@ class Translation(Task):
         """Translate with greedy decoding, without beam search."""
         assert isinstance(system, Translator)
         sides = (list(test.input), texts_of(test))
-        told: tuple[list[str], list[str]] = ([], [])
+        outputs: tuple[list[str], list[str]] = ([], [])
         for back in (False, True):
-            given = sides[back]
-            for start in range(0, len(given), TOGETHER):
-                told[back].extend(system.translate(given[start : start + TOGETHER], back))
-                done = (back + min(1.0, (start + TOGETHER) / len(given))) / 2
-                yield Step(0.99 * done, _("translating"))
-        found: Answers = {
-            name: torch.tensor([chrf(*pair) for pair in zip(said, right, strict=True)])
-            for name, said, right in ((CHRF, told[0], sides[1]), (BACK, told[1], sides[0]))
+            texts = sides[back]
+            for start in range(0, len(texts), TOGETHER):
+                outputs[back].extend(system.translate(texts[start : start + TOGETHER], back))
+                share = (back + min(1.0, (start + TOGETHER) / len(texts))) / 2
+                yield Step(0.99 * share, _("translating"))
+        answers: Answers = {
+            name: torch.tensor([chrf(*pair) for pair in zip(translations, right, strict=True)])
+            for name, translations, right in ((CHRF, outputs[0], sides[1]), (BACK, outputs[1], sides[0]))
         }
         bits = system.surprise(test)
         if bits is not None:
-            found[BITS] = bits.float()
+            answers[BITS] = bits.float()
         rows = generated_texts.shown_rows(test)
-        for name, said in (("said", told[0]), ("said back", told[1])):
-            found[name] = generated_texts.kept(rows, [said[row] for row in rows])
-        yield Step(1.0, result=found)
+        for name, translations in (("said", outputs[0]), ("said back", outputs[1])):
+            answers[name] = generated_texts.kept(rows, [translations[row] for row in rows])
+        yield Step(1.0, result=answers)
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return {name: stacked(seeds, name) for name in (CHRF, BACK)}
@@ -222,15 +224,15 @@ class Translation(Task):
 
 def pieces(text: str) -> list[Sentence]:
     """Return the lines of a text from their first letter on; long lines as sentences."""
-    found = []
+    spans = []
     for line in LINE.finditer(text):
         start, end = line.span(1)
         if end - start <= LONGEST:
-            found.append(Sentence(text[start:end], start, end))
+            spans.append(Sentence(text[start:end], start, end))
             continue
-        for each in sentences(text[start:end]):
-            found.append(Sentence(each.text, start + each.start, start + each.end))
-    return found
+        for sentence in sentences(text[start:end]):
+            spans.append(Sentence(sentence.text, start + sentence.start, start + sentence.end))
+    return spans
 
 
 def least_score(scores: Sequence[float], like: Sequence[float]) -> float:
@@ -241,20 +243,20 @@ def least_score(scores: Sequence[float], like: Sequence[float]) -> float:
     (-0.5, True)
     """
     least, total = max(scores, default=0.0) + 1e-6, 0.0
-    for count, (score, each) in enumerate(sorted(zip(scores, like, strict=True), reverse=True), 1):
-        total += each
+    for count, (score, similarity) in enumerate(sorted(zip(scores, like, strict=True), reverse=True), 1):
+        total += similarity
         if total / count >= WELL:
             least = score
     return least
 
 
-def check_pairs(data: Dataset, found: str, expected: str, fix: str) -> None:
+def check_pairs(data: Dataset, problem: str, expected: str, fix: str) -> None:
     """Raise UserError unless each case is a pair of texts."""
     columns = (data.input, data.target)
     if not all(
         isinstance(column, ListColumn) and len(column) and all(isinstance(e, str) for e in column) for column in columns
     ):
-        raise UserError("no pairs", found, expected=expected, fix=fix, exit=3)
+        raise UserError("no pairs", problem, expected=expected, fix=fix, exit=3)
 
 
 def texts_of(data: Dataset) -> list[str]:

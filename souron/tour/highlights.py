@@ -1,7 +1,8 @@
-"""Eight short demonstrations: each shows one ready-trained system at work.
+"""Short demonstrations on one page: photographs first, a verdict on a table, and last how learning works.
 
 Each part is a generator of events; the last event carries a ``Highlight``. No part needs a network
-connection. The last part trains: two classifiers compete live for ten seconds.
+connection. Networks of ``souron-starters`` and a chat model are shown where they are installed. The last part
+trains: two classifiers compete live for ten seconds.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from souron import model as models_api
 from souron.data.dataset import Rows
-from souron.hub import zoo
+from souron.hub import fetch, zoo
+from souron.kinds.cutout import Cutout
 from souron.kinds.finding import unlike
 from souron.kinds.graphics import overlay, rendering
 from souron.kinds.graphics.rendering import View
@@ -26,20 +28,26 @@ from souron.kinds.text import Text
 from souron.kinds.volume import Volume
 from souron.report.page import Plot
 from souron.runs.events import Event, changed
-from souron.utils import units
+from souron.utils import files, units
 from souron.utils.messages import N_, UserError, _, language
 from souron.utils.plotting import uri
 
-PHOTOGRAPHS = {"chelsea": N_("a cat"), "coffee": N_("a cup of coffee"), "rocket": N_("a rocket")}
+PHOTOGRAPHS = {"chelsea": N_("a cat"), "coffee": N_("a cup of coffee")}
 CLASSIFIER = "efficientnet_lite"
+CUTTER = "u2net"
+PHOTOGRAPHED = {"ssd_oid": "coffee", "nanodet": "astronaut", "movenet_lightning": "astronaut", CUTTER: "coffee"}
 DETECTOR = "yolo"
-SCENES = 3  # scenes for the detector
+SCENES = 3  # composed scenes for the detector
+FOLDS = 10  # of the predictions that are judged
 ORGANS = "unet_3d"
 TURNS = 18  # images of one turn around the organs
 PAINTER = "latent_diffusion"
 PROMPTS = {"en": "a blue bird on the left, on grass", "ja": "草の上の左側に、一羽の青い鳥"}
 PAINTED = 3
+ASSISTANT = "smollm2"  # shown where it was fetched
 WRITER = "gpt"
+QUESTION = "Explain to a child in two sentences why teeth are brushed."  # the model knows English alone
+REPLY = 80  # tokens of its answer
 LENGTH = 48  # tokens of the continuation
 GENERATORS = ("gan", "vae")  # whose images are detected
 GENERATED = 100  # images of each
@@ -107,6 +115,33 @@ def classify(_project: Path) -> Iterator[Event]:
 
 
 def detect(_project: Path) -> Iterator[Event]:
+    """Find objects, cut one out and estimate a pose on photographs; on composed scenes without ``souron-starters``."""
+    from skimage import data as photographs
+
+    if any(fetch.where(name) is None for name in PHOTOGRAPHED):
+        yield from detect_in_scenes()
+        return
+    sentences, images = [], []
+    for number, (name, content) in enumerate(PHOTOGRAPHED.items()):
+        yield Event("answer", number / len(PHOTOGRAPHED), text=name)
+        answer = models_api.load(name)(Picture(Image.fromarray(getattr(photographs, content)())))
+        drawn = _on_white(answer.cut()) if isinstance(answer, Cutout) else answer.drawn()
+        sentences.append(f"{name}: {answer}")
+        images.append(_plot(drawn, sentences[-1]))
+    yield _done(
+        Highlight(
+            tuple(sentences),
+            tuple(images),
+            _(
+                "Four networks that others trained on photographs: two of objects, one of a person's joints, one of "
+                "what is in front. They know the kinds of things that they were trained on, and miss others."
+            ),
+            "souron predict nanodet photo.jpg",
+        )
+    )
+
+
+def detect_in_scenes() -> Iterator[Event]:
     """Detect objects in scenes outside the training data, and show a low score on a photograph."""
     from skimage import data as photographs
 
@@ -171,6 +206,94 @@ def generate(_project: Path) -> Iterator[Event]:
                 "colours, positions and backgrounds, and generates images of 64 pixels a side."
             ),
             f'souron generate {PAINTER} prompt="{prompt}"',
+        )
+    )
+
+
+def judge(project: Path) -> Iterator[Event]:
+    """Judge a table of the predictions of two methods on the same patients."""
+    from souron.actions.verdict import verdict
+    from souron.report import plots
+    from souron.report.page import plot
+
+    yield Event("train", text=_("verdict"))
+    table = project / "predictions.csv"
+    write_table(table, predictions())
+    yield Event("test", 0.5, text=_("verdict"))
+    record = verdict(table)
+    record.folder = project / "verdict"
+    yield _done(
+        Highlight(
+            tuple(record.sentences()),
+            (
+                plot(
+                    plots.intervals(record.rows),
+                    _("{measure} with its 95 % interval").format(measure=record.ranking.metric.title),
+                ),
+            ),
+            _(
+                "Predictions for the 569 tumours of scikit-learn's breast cancer data (Wisconsin, 1995), each by a "
+                "model that had not seen it. Any table with a column for the truth and one for each method is judged "
+                "so: another program's predictions, measurements, readers."
+            ),
+            f"souron verdict {table}",
+            record.write(),
+        )
+    )
+
+
+def predictions() -> dict[str, list[str]]:
+    """Return the columns of a table: probabilities of malignancy by cross-validation, from two methods."""
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.tree import DecisionTreeClassifier
+
+    data = load_breast_cancer()
+    malignant = data.target == list(data.target_names).index("malignant")
+    methods = {
+        "logistic regression": make_pipeline(StandardScaler(), LogisticRegression()),
+        "decision tree": DecisionTreeClassifier(min_samples_leaf=10, random_state=0),
+    }
+    columns = {
+        "case": [f"tumour {number}" for number in range(len(malignant))],
+        "truth": ["malignant" if one else "benign" for one in malignant],
+    }
+    for name, method in methods.items():
+        probability = cross_val_predict(method, data.data, malignant, cv=FOLDS, method="predict_proba")[:, 1]
+        columns[name] = [f"{value:.4f}" for value in probability]
+    return columns
+
+
+def write_table(path: Path, columns: dict[str, list[str]]) -> None:
+    """Write columns of equal length as CSV. Raises UserError."""
+    rows = [columns, *zip(*columns.values(), strict=True)]
+    files.write_text(path, "".join(",".join(row) + "\n" for row in rows))
+
+
+def answer(project: Path) -> Iterator[Event]:
+    """Let a small published language model answer a question, or continue a text where there is none."""
+    if fetch.where(ASSISTANT) is None:
+        yield from write(project)
+        return
+    yield Event("answer", text=ASSISTANT)
+    from souron.evaluation.language.conversation import Conversation
+    from souron.kinds.chat import Chat
+
+    voice = models_api.load(ASSISTANT).voice
+    talk = Conversation(voice, Chat(()), REPLY, voice.sampling(0, None, 0))
+    reply = "".join(talk.ask(QUESTION))
+    yield _done(
+        Highlight(
+            (QUESTION, reply),
+            (),
+            _(
+                "SmolLM2, 135 million parameters, published by Hugging Face: it writes good English, knows little, and "
+                "states mistakes like facts. In Japanese: souron fetch tinyswallow."
+            ),
+            "souron chat smollm2",
         )
     )
 
@@ -298,11 +421,12 @@ PARTS = (
     Part("photograph", N_("A photograph is named"), classify),
     Part("detection", N_("Objects are found"), detect),
     Part("organs", N_("Organs are segmented"), segment),
-    Part("sentence", N_("A sentence becomes an image"), generate),
-    Part("language", N_("A language model continues a text"), write),
+    Part("verdict", N_("Two methods are judged by their predictions"), judge),
+    Part("language", N_("A language model writes"), answer),
     Part("sources", N_("An answer is checked against its source"), check),
     Part("generated", N_("Generated images are detected"), detect_generated),
-    Part("race", N_("Two systems compete, with a verdict"), race),
+    Part("sentence", N_("How learning works: a sentence becomes a small drawing"), generate),
+    Part("race", N_("How learning works: two systems learn digits and are compared"), race),
 )
 
 
@@ -360,6 +484,12 @@ def _plot(image: Image.Image, words: str, small: bool = False) -> Plot:
     stream = BytesIO()
     shown.save(stream, "PNG" if small else "JPEG", quality=88)
     return Plot(uri(stream.getvalue()), words, min(shown.width, WIDTH))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return a cut-out on white paper, with a margin."""
+    paper = Image.new("RGBA", image.size, "white")
+    return ImageOps.expand(Image.alpha_composite(paper, image), 8, "white")
 
 
 def _wide(image: Image.Image, words: str) -> Plot:

@@ -58,13 +58,13 @@ def probe(fit: Trainer) -> Probe:
     """
     few = _cases(fit, FEW_CASES)
     refuse_what_does_not_fit(fit, few)
-    timed = fit.budget.unit == "seconds"  # time is known; a few steps suffice for the memory
-    most_seconds = min(LONGEST, SHARE * fit.budget.amount) if timed else LONGEST
+    by_time = fit.budget.unit == "seconds"  # time is known; a few steps suffice for the memory
+    most_seconds = min(LONGEST, SHARE * fit.budget.amount) if by_time else LONGEST
     with torch.random.fork_rng():
         # a few steps of a copy, at each stage that is larger than the last
         trial = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
         # a full-batch system may finish before its budget
-        few_steps = 4 if timed and not fit.system.full_batch else fit.steps // 4
+        few_steps = 4 if by_time and not fit.system.full_batch else fit.steps // 4
         steps = trial.system.fit(trial.data, trial._run())
         places = GROWING if fit.system.grows else (0.0,)
         attempts = [_tried(trial, steps, stage, few_steps, len(places), most_seconds) for stage in places]
@@ -170,9 +170,9 @@ def _tried(
     for progress in steps:
         times.append(time.perf_counter())
         fit.step, fit.optimizers = progress.step + 1, progress.optimizers
-        elapsed = times[-1] - times[0]
-        enough = len(times) > most / share or elapsed > PROBE_SECONDS / share
-        late = elapsed > (most_seconds / share if len(times) > 2 else max(most_seconds / share, PROBE_SECONDS))
+        duration = times[-1] - times[0]
+        enough = len(times) > most / share or duration > PROBE_SECONDS / share
+        late = duration > (most_seconds / share if len(times) > 2 else max(most_seconds / share, PROBE_SECONDS))
         if (len(times) > 4 and enough) or late:
             complete = False
             break
@@ -191,14 +191,14 @@ def refuse_what_does_not_fit(fit: Trainer, few: Loader) -> None:
     two = of_a_step(fit.system, next(few.once(2)), 2)
     four = of_a_step(fit.system, next(few.once(4)), 4)
     a_case = max(1, (four - two) // 2)
-    required = two + a_case * (fit.batch - 2)
-    if required <= free:
+    needs = two + a_case * (fit.batch - 2)
+    if needs <= free:
         return
     fits = 2 + (free - two) // a_case
     raise UserError(
         "memory",
         _("a step of {batch} cases needs {needed:.1f} GB, {free:.1f} GB are free").format(
-            batch=fit.batch, needed=required / 1e9, free=free / 1e9
+            batch=fit.batch, needed=needs / 1e9, free=free / 1e9
         ),
         expected=_("a run that fits into memory"),
         fix=f"batch={fits // 2}" if fits >= 4 else _("a smaller size of the system, or imgsz"),

@@ -156,6 +156,7 @@ class WholeBatchNorm(_BatchNorm):
         places = [0, *range(2, input.ndim)]
         count = torch.full((1,), input.numel() / input.shape[1], device=input.device)
         values = input.float()
+        # sums over all processes, through which the gradient flows, too
         total = across.all_reduce(torch.cat([values.sum(places), (values * values).sum(places), count]))
         mean, square = (total[:-1] / total[-1]).chunk(2)
         variance = (square - mean * mean).clamp(min=0)

@@ -10,7 +10,6 @@ EXTRAS = {  # name -> its modules
     "onnx": ("onnx", "onnxscript"),
     "slides": ("openslide",),
     "credentials": ("c2pa", "cryptography"),
-    "models": ("transformers",),
     "llama": ("xllamacpp",),
     "mcp": ("mcp",),
 }

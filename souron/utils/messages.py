@@ -12,6 +12,8 @@ from numbers import Number
 from pathlib import Path
 from typing import Any
 
+import souron
+
 LANGUAGES = ("en", "ja")
 LANGUAGE_NAMES = {"en": "English", "ja": "日本語"}  # each in its own language
 _here: ContextVar[str] = ContextVar("language", default="")  # set by ``use_language``
@@ -50,7 +52,13 @@ def use_language(wish: str) -> Iterator[None]:
 
 @lru_cache
 def _translations(wish: str) -> gettext.NullTranslations:
-    return gettext.translation("souron", Path(__file__).parents[1] / "locale", languages=[wish], fallback=True)
+    """Return all catalogs of a language: the core's, and one of each distribution beside it."""
+    all_catalogs = gettext.NullTranslations()
+    for root in souron.__path__:
+        for file in sorted(Path(root, "locale", wish, "LC_MESSAGES").glob("*.mo")):
+            with file.open("rb") as opened:
+                all_catalogs.add_fallback(gettext.GNUTranslations(opened))
+    return all_catalogs
 
 
 class Message(str):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from souron.utils import units
+from souron.utils.messages import _
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,6 +58,22 @@ def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> "Table
     grid.add_column(overflow="fold")
     for label, probability in guesses:
         grid.add_row(units.percent(probability), BAR * round(width * probability), label)
+    return grid
+
+
+def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> "Table":
+    """Return a table of counts with bars."""
+    from rich.table import Table
+
+    largest = max(amounts.values(), default=1)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(overflow="ellipsis", no_wrap=True)
+    grid.add_column(justify="right")
+    grid.add_column()
+    for name, amount in list(amounts.items())[:most]:
+        grid.add_row(name, units.whole(amount), BAR * max(1, round(width * amount / largest)))
+    if len(amounts) > most:
+        grid.add_row(_("and {n} more").format(n=len(amounts) - most), "", "")
     return grid
 
 

@@ -51,13 +51,16 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent))
 import affected  # noqa: E402 - beside the tests
+import roots  # noqa: E402
 import syntax  # noqa: E402
 
 COPIED = (
     "souron",
     "zoo",
     "starters",
+    "packages",
     "tests",
+    "conftest.py",
     "docs",
     "notebooks",
     "benchmarks",
@@ -80,7 +83,7 @@ SECONDS = 600  # after which a test hangs, which counts as failing
 NO_TESTS = 5  # pytest's exit code
 RAN = 100  # added to pytest's exit code, which tells it from that of a process that did not run it
 PRELOADED = ["pytest", "torch", "torchvision", "scipy.stats", "matplotlib.figure"]
-# as in tests/conftest.py, which comes too late for what is imported before a test is
+# as in conftest.py, which comes too late for what is imported before a test is
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
 if sys.platform != "win32":
@@ -158,7 +161,10 @@ def found_again(mutant: Mutant, root: Path) -> Mutant:
         return mutant
     own = mutant.within.rpartition(".")[2]
     places = []
-    for file in sorted((root / mutant.file.partition("/")[0]).rglob("*.py")):
+    houses = roots.houses(root)
+    of_souron = any((root / mutant.file).is_relative_to(house) for house in houses)
+    folders = houses if of_souron else [root / mutant.file.partition("/")[0]]
+    for file in (file for folder in folders for file in sorted(folder.rglob("*.py"))):
         text = file.read_text(encoding="utf-8")
         if own not in text:
             continue

@@ -34,7 +34,10 @@ class Options:
     live: Annotated[bool, Choice(N_("play a video at its own speed; count dropped frames"))] = False
     mm: Annotated[float, Choice(N_("of a video: millimetres per pixel, for motion"), low=1e-6, metavar="MM")] = 0.0
     out: Annotated[
-        str, Choice(N_("save the answers there; images, sounds and the like are saved anyway"), metavar="FOLDER")
+        str,
+        Choice(
+            N_("save the answers there; images, sounds and the like are saved anyway"), metavar="FOLDER", writes=True
+        ),
     ] = ""
     reference: Annotated[str, Choice(N_("the expected image, to compare with"), metavar="FILE")] = ""
     to: Annotated[
@@ -47,7 +50,7 @@ class Options:
         ),
     ] = ""
     on: Annotated[
-        str, Choice(N_("answer a folder in parts: processes:4, dask://HOST:PORT, slurm"), metavar="ENGINE")
+        str, Choice(N_("answer a folder in parts: processes:4, dask://HOST:PORT, slurm"), metavar="ENGINE", writes=True)
     ] = ""
     fast: Annotated[
         str, Choice(N_("the engine of many answers: auto (default), off, f32, bf16, int8"), metavar="HOW")
@@ -111,7 +114,8 @@ class Predict(Action):
                 raise UserError("writing", _("nothing is written here"), expected=_("files that are answered in words"))
             if options.out:
                 return Path(options.out)
-            return self.new_folder(Path(meaning.name).name) if self.of_project else place_of_answers(meaning)
+            below = self.new_folder(Path(meaning.name).name) if self.of_project else None
+            return below or place_of_answers(meaning)
 
         if options.on:
             files.refuse_referral(options.refer)

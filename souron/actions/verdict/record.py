@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from souron.action import Fact, Record, Table
+from souron.action import Fact, Record, Section, Table, sections
 from souron.data.prediction_table import NAMED, ROLES
 from souron.data.predictions import KINDS, Predictions
 from souron.evaluation.method_verdict import ReaderPair
@@ -66,6 +66,15 @@ class VerdictRecord(Judged, Record):
             *verdict.tables(self.ranking, links=links),
             *(verdict.ranking(each, each.metric.title.capitalize()) for each in self.others.values()),
         ]
+
+    def sections(self) -> list[Section]:
+        from souron.report import plots
+        from souron.report.page import plot
+
+        drawn = plot(
+            plots.intervals(self.rows), _("{measure} with its 95 % interval").format(measure=self.ranking.metric.title)
+        )
+        return [*sections(("intervals", self.ranking.metric.title.capitalize(), [drawn])), *super().sections()]
 
     def as_json(self) -> dict[str, Any]:
         first, judged = self.ranking, [self.ranking, *self.others.values()]

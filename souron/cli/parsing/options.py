@@ -144,6 +144,7 @@ class _Extended:
 
 COMPLETE: dict[str, Callable[[str], list]] = {  # what a shell offers for a value, by its name in the help
     "D": complete_data,
+    "DATA": complete_data,
     "RUN": complete_run,
     "RUN|SYSTEM": complete_system_or_run,
     "RUN|TABLE": complete_run,

@@ -42,9 +42,14 @@ def of_data(data: str, cases: Dataset, project: Path) -> list[DataWarning]:
     return list(_travelling(quick(cases), cases, name, place))
 
 
+def of_check(found: Checkup, data: str) -> list[DataWarning]:
+    """Return the warnings of a check that stand beside the results of the data."""
+    return list(_travelling(found.findings, found.cases, called(data), place_of(data)))
+
+
 def keep(found: Checkup, data: str, folder: Path) -> list[DataWarning]:
     """Write the warnings of a check beside its page, where trainings on the same cases find them; return them."""
-    kept = list(_travelling(found.findings, found.cases, called(data), place_of(data)))
+    kept = of_check(found, data)
     files.write_json(folder / FILE, {"cases": mark_of(found.cases), "warnings": [asdict(one) for one in kept]})
     return kept
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from souron.data.dataset import Dataset
+from souron.utils.messages import _
 from souron.utils.spelling import one_spelling
 
 Severity = Literal["error", "warning", "hint"]
@@ -120,6 +121,26 @@ def of_rows(
         said = {"count": len(rows), **fields}
         told = (one if one and said["count"] == 1 else message).format(**said)
         yield Finding(code, severity, files, told, fix, tuple(rows), tuple(suggested), question)
+
+
+def copies(
+    cases: Dataset,
+    same: Sequence[tuple[int, ...]],
+    repeated: tuple[str, str],
+    parts: tuple[str, str],
+    conflict: tuple[str, str] = ("", ""),
+    labels: Sequence[Any] = (),
+) -> Iterator[Finding]:
+    """Yield the findings about families of identical cases: repeated ones, several labels, several parts.
+
+    Each has its message, and the one for a count of 1.
+    """
+    further, fix = sum(len(rows) - 1 for rows in same), _("keep one of each")
+    yield from of_rows(cases, "duplicates", "warning", same, repeated[0], fix, repeated[1], count=further)
+    rows, fix = differing(same, labels), _("look at them and decide")
+    yield from of_rows(cases, "label conflict", "error", rows, conflict[0], fix, conflict[1])
+    rows, fix = differing(same, cases.part), _("move each with its copies into one part")
+    yield from of_rows(cases, "leak", "error", rows, parts[0], fix, parts[1])
 
 
 def several_spellings(

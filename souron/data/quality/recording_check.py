@@ -11,7 +11,7 @@ from statistics import median
 from souron.data import recordings
 from souron.data.dataset import Dataset, digests
 from souron.data.quality import text_check
-from souron.data.quality.findings import Finding, Severity, differing, of_rows, together
+from souron.data.quality.findings import Finding, Severity, copies, of_rows, together
 from souron.metrics.transcription import characters_of
 from souron.utils.messages import _
 
@@ -46,34 +46,16 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
 
 
 def _copies(cases: Dataset) -> Iterator[Finding]:
-    same = together(list(digests(cases.input)))
-    yield from of_rows(
+    return copies(
         cases,
-        "duplicates",
-        "warning",
-        same,
-        _("{count} recordings occur more than once"),
-        _("keep one of each"),
-        count=sum(len(rows) - 1 for rows in same),
-        one=_("1 recording occurs more than once"),
-    )
-    yield from of_rows(
-        cases,
-        "label conflict",
-        "error",
-        differing(same, list(cases.target)),
-        _("{count} recordings have copies with another text"),
-        _("look at them and decide"),
-        one=_("1 recording has a copy with another text"),
-    )
-    yield from of_rows(
-        cases,
-        "leak",
-        "error",
-        differing(same, cases.part),
-        _("{count} recordings are in more than one of train, val and test"),
-        _("move each with its copies into one part"),
-        one=_("1 recording is in more than one of train, val and test"),
+        together(list(digests(cases.input))),
+        (_("{count} recordings occur more than once"), _("1 recording occurs more than once")),
+        (
+            _("{count} recordings are in more than one of train, val and test"),
+            _("1 recording is in more than one of train, val and test"),
+        ),
+        (_("{count} recordings have copies with another text"), _("1 recording has a copy with another text")),
+        list(cases.target),
     )
 
 

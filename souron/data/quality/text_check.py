@@ -13,7 +13,7 @@ from pathlib import Path
 
 from souron.data import texts
 from souron.data.dataset import Dataset
-from souron.data.quality.findings import Finding, Severity, differing, of_rows, together
+from souron.data.quality.findings import Finding, Severity, copies, differing, of_rows, together
 from souron.data.texts import Preference, Question
 from souron.utils.messages import _
 
@@ -70,34 +70,19 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
 
 
 def _copies(cases: Dataset, asked: Sequence[str]) -> Iterator[Finding]:
-    same = together(asked)
-    yield from of_rows(
+    return copies(
         cases,
-        "duplicates",
-        "warning",
-        same,
-        _("{count} texts occur more than once"),
-        _("keep one of each"),
-        count=sum(len(rows) - 1 for rows in same),
-        one=_("1 text occurs more than once"),
-    )
-    yield from of_rows(
-        cases,
-        "label conflict",
-        "error",
-        differing(same, _answers(cases)),
-        _("{count} texts have copies with another label or answer"),
-        _("look at them and decide"),
-        one=_("1 text has a copy with another label or answer"),
-    )
-    yield from of_rows(
-        cases,
-        "leak",
-        "error",
-        differing(same, cases.part),
-        _("{count} texts or prompts are in more than one of train, val and test"),
-        _("move each with its copies into one part"),
-        one=_("1 text or prompt is in more than one of train, val and test"),
+        together(asked),
+        (_("{count} texts occur more than once"), _("1 text occurs more than once")),
+        (
+            _("{count} texts or prompts are in more than one of train, val and test"),
+            _("1 text or prompt is in more than one of train, val and test"),
+        ),
+        (
+            _("{count} texts have copies with another label or answer"),
+            _("1 text has a copy with another label or answer"),
+        ),
+        _answers(cases),
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from souron.data.dataset import Dataset, digests
-from souron.data.quality.findings import MOST_NAMED, TINY, Finding, differing, of_rows, tiny_class, together
+from souron.data.quality.findings import MOST_NAMED, TINY, Finding, copies, of_rows, tiny_class, together
 from souron.data.quality.orientation import mirrored
 from souron.data.target import Target
 from souron.data.targets.classes_of_pixels import Areas, pixels_of, tinted
@@ -83,25 +83,17 @@ class Voxels(Areas):
     def findings(self) -> Iterator[Finding]:
         """Find duplicates, mirrored volumes, and labels that few volumes show."""
         cases = self.cases
-        same = together(list(digests(cases.input)))
-        yield from of_rows(
+        yield from copies(
             cases,
-            "duplicates",
-            "warning",
-            same,
-            _("{count} volumes occur more than once, identical to the voxel"),
-            _("keep one of each"),
-            count=sum(len(rows) - 1 for rows in same),
-            one=_("1 volume occurs more than once, identical to the voxel"),
-        )
-        yield from of_rows(
-            cases,
-            "leak",
-            "error",
-            differing(same, cases.part),
-            _("{count} volumes are in more than one of train, val and test"),
-            _("keep one of each"),
-            one=_("1 volume is in more than one of train, val and test"),
+            together(list(digests(cases.input))),
+            (
+                _("{count} volumes occur more than once, identical to the voxel"),
+                _("1 volume occurs more than once, identical to the voxel"),
+            ),
+            (
+                _("{count} volumes are in more than one of train, val and test"),
+                _("1 volume is in more than one of train, val and test"),
+            ),
         )
         yield from of_rows(
             cases,

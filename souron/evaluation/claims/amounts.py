@@ -48,8 +48,8 @@ def _same(mine: Quantity, its: Quantity) -> bool:
     return all(abs(a - b) <= off * max(abs(a), abs(b), WHOLE) for a, b in pairs)
 
 
-def _bare(one: Quantity, value: float) -> float:
-    return value / (quantities.dimension_of(one.unit)[1] or 1)
+def _bare(quantity: Quantity, value: float) -> float:
+    return value / (quantities.dimension_of(quantity.unit)[1] or 1)
 
 
 def _within(mine: Quantity, its: Quantity) -> bool:
@@ -63,18 +63,18 @@ def _written(text: str, source: Parts) -> bool:
     digits = re.match(r"[-−]?(\d[\d,.]*\d|\d)", text)
     if not digits or len(digits[1]) < 2:
         return False
-    taken = [range(its.start, its.end) for its in source.quantities]
+    spans = [range(its.start, its.end) for its in source.quantities]
     return any(
-        not any(found.start() in place for place in taken)
-        for found in re.finditer(rf"(?<![\d.]){re.escape(digits[1])}(?!\d)", source.normal.text)
+        not any(match.start() in span for span in spans)
+        for match in re.finditer(rf"(?<![\d.]){re.escape(digits[1])}(?!\d)", source.normal.text)
     )
 
 
 def _unit_alone(mine: Quantity, its: Quantity) -> bool:
     if mine.code or its.code or not (mine.unit and its.unit):
         return False
-    one, other = _bare(mine, mine.low), _bare(its, its.low)
-    return abs(one - other) <= CLOSE * max(abs(one), WHOLE)
+    first, other = _bare(mine, mine.low), _bare(its, its.low)
+    return abs(first - other) <= CLOSE * max(abs(first), WHOLE)
 
 
 def _rival(claim: Parts, source: Parts, mine: Quantity) -> Quantity | None:
@@ -82,11 +82,11 @@ def _rival(claim: Parts, source: Parts, mine: Quantity) -> Quantity | None:
 
     It has the same dimension or value, and the most similar context.
     """
-    held = claim.quantities
+    rivals = claim.quantities
     free = [
         its
         for its in source.quantities
-        if bool(its.code) == bool(mine.code) and not any(_same(own, its) for own in held)
+        if bool(its.code) == bool(mine.code) and not any(_same(own, its) for own in rivals)
     ]
     alike = [its for its in free if its.dim == mine.dim or not its.dim or not mine.dim or _unit_alone(mine, its)]
     if not alike:

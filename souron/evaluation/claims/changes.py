@@ -20,11 +20,11 @@ from pathlib import Path
 from souron.evaluation.claims import quantities, words
 
 LISTS: dict[str, list[tuple[str, str]]] = {
-    name: [(one, other) for one, other in pairs]
+    name: [(word, other) for word, other in pairs]
     for name, pairs in json.loads(Path(__file__).with_suffix(".json").read_text("utf-8")).items()
 }
-OTHER = {one: two for pair in LISTS["opposed"] for one, two in (pair, pair[::-1])}
-UNITS = {one: two for pair in LISTS["units"] for one, two in (pair, pair[::-1])}
+OTHER = {word: opposite for pair in LISTS["opposed"] for word, opposite in (pair, pair[::-1])}
+UNITS = {unit: other for pair in LISTS["units"] for unit, other in (pair, pair[::-1])}
 SYNONYMS = dict(LISTS["same"])
 PLAIN = LISTS["plain"]  # polite, plain
 POLITE = [pair for pair in PLAIN if pair[1] not in ("ない", "た")]  # unambiguous ones
@@ -56,15 +56,15 @@ def wrong(text: str, rng: random.Random, others: Sequence[str]) -> list[tuple[st
 
     ``others`` are sentences of the same text whose names may be substituted.
     """
-    made = [(kind, change(text, rng, others)) for kind, change in WRONG.items()]
-    return [(kind, changed) for kind, changed in made if changed and changed != text]
+    results = [(kind, change(text, rng, others)) for kind, change in WRONG.items()]
+    return [(kind, result) for kind, result in results if result and result != text]
 
 
 def harmless(text: str, rng: random.Random) -> list[str]:
     """Return all applicable paraphrases of the sentence."""
-    made = [change(text, rng, ()) for change in HARMLESS]
-    both = _synonym(made[0] or text, rng, ())
-    return [changed for changed in dict.fromkeys([*made, both]) if changed and changed != text]
+    results = [change(text, rng, ()) for change in HARMLESS]
+    both = _synonym(results[0] or text, rng, ())
+    return [result for result in dict.fromkeys([*results, both]) if result and result != text]
 
 
 def _number(text: str, rng: random.Random, others: Sequence[str]) -> str:
@@ -77,8 +77,8 @@ def _number(text: str, rng: random.Random, others: Sequence[str]) -> str:
     other = rng.choice(
         [value * 2, value * 10, value + 1, value + 10, value / 2, max(1, value - 1), rng.randrange(2, 99)]
     )
-    written = f"{other:g}" if other != value else f"{value + 3:g}"
-    return text[: at.start()] + written + text[at.end() :]
+    figure = f"{other:g}" if other != value else f"{value + 3:g}"
+    return text[: at.start()] + figure + text[at.end() :]
 
 
 def _unit(text: str, rng: random.Random, others: Sequence[str]) -> str:
@@ -117,14 +117,14 @@ def _negate(text: str, rng: random.Random, others: Sequence[str]) -> str:
         tail = len(text) - 30
         if re.search(r"(いけ|なり|なら|かまい|かもしれ)(ません|ない).{0,4}$", text):
             return ""
-        for said, denied in (*AFFIRMED, *((b, a) for a, b in AFFIRMED)):
-            place = text.rfind(said)
-            if place >= tail and place >= 0 and denied not in text[place - 2 :]:
-                return text[:place] + denied + text[place + len(said) :]
+        for old, new in (*AFFIRMED, *((b, a) for a, b in AFFIRMED)):
+            start = text.rfind(old)
+            if start >= tail and start >= 0 and new not in text[start - 2 :]:
+                return text[:start] + new + text[start + len(old) :]
         return ""
-    for pattern, put in DENIALS:
+    for pattern, replacement in DENIALS:
         if re.search(pattern, text):
-            return re.sub(pattern, put, text, count=1)
+            return re.sub(pattern, replacement, text, count=1)
     verb = VERB_S.search(text)
     if verb and rng.random() < 0.5:
         base = verb[1].removesuffix("s")
@@ -133,8 +133,8 @@ def _negate(text: str, rng: random.Random, others: Sequence[str]) -> str:
     if not there:
         return ""
     at = rng.choice(there)
-    denied = at[1].replace("been", "not been") if "been" in at[1] else f"{at[1]} not"
-    return text[: at.start()] + denied + text[at.end() :]
+    new = at[1].replace("been", "not been") if "been" in at[1] else f"{at[1]} not"
+    return text[: at.start()] + new + text[at.end() :]
 
 
 def _name(text: str, rng: random.Random, others: Sequence[str]) -> str:
@@ -153,11 +153,22 @@ def _name(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 def _swap(text: str, rng: random.Random, others: Sequence[str]) -> str:
     there = list(re.finditer(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*\d)", text))
-    pairs = [(one, two) for one in there for two in there if one.end() < two.start() and one.group() != two.group()]
+    pairs = [
+        (first, second)
+        for first in there
+        for second in there
+        if first.end() < second.start() and first.group() != second.group()
+    ]
     if not pairs:
         return ""
-    one, two = rng.choice(pairs)
-    return text[: one.start()] + two.group() + text[one.end() : two.start()] + one.group() + text[two.end() :]
+    first, second = rng.choice(pairs)
+    return (
+        text[: first.start()]
+        + second.group()
+        + text[first.end() : second.start()]
+        + first.group()
+        + text[second.end() :]
+    )
 
 
 def _word(text: str, rng: random.Random, others: Sequence[str]) -> str:
@@ -178,26 +189,26 @@ def _word(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _style(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    for said, other in (*PLAIN, *((plain, polite) for polite, plain in POLITE)):
-        place = text.rfind(said)
-        if place >= 0 and place >= len(text) - len(said) - 2:
-            return text[:place] + other + text[place + len(said) :]
+    for old, other in (*PLAIN, *((plain, polite) for polite, plain in POLITE)):
+        start = text.rfind(old)
+        if start >= 0 and start >= len(text) - len(old) - 2:
+            return text[:start] + other + text[start + len(old) :]
     return ""
 
 
 def _synonym(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    there = [one for one in SYNONYMS if re.search(rf"\b{one}\b" if one.isascii() else one, text)]
-    for one in rng.sample(there, min(2, len(there))):
-        pattern = rf"\b{one}\b" if one.isascii() else one
-        text = re.sub(pattern, SYNONYMS[one], text, count=1)
+    there = [word for word in SYNONYMS if re.search(rf"\b{word}\b" if word.isascii() else word, text)]
+    for word in rng.sample(there, min(2, len(there))):
+        pattern = rf"\b{word}\b" if word.isascii() else word
+        text = re.sub(pattern, SYNONYMS[word], text, count=1)
     return text if there else ""
 
 
 def _clauses(text: str, rng: random.Random, others: Sequence[str]) -> str:
     """Reorder clauses: ``If A, B.`` -> ``B if A.``."""
-    found = re.match(r"(If|When|After|Before|In|For|To|On|With|By) ([^,]{4,80}), (.{8,})([.!])$", text)
-    if found:
-        first, body, rest, end = found.groups()
+    match = re.match(r"(If|When|After|Before|In|For|To|On|With|By) ([^,]{4,80}), (.{8,})([.!])$", text)
+    if match:
+        first, body, rest, end = match.groups()
         return f"{rest[0].upper()}{rest[1:]} {first.lower()} {body}{end}"
     return ""
 
@@ -220,15 +231,15 @@ def _half(text: str, rng: random.Random, others: Sequence[str]) -> str:
     if re.search(r"\b(if|unless|when|not|no|only|or|without)\b|ない|ません|場合|なら|とき|または|れば", text.lower()):
         return ""
     halves = re.split(r", (?:and|but|which) |; |が、|し、|て、|り、", text)
-    said = [half for half in halves if len(words.words(half)) >= 4]
-    return said[0] if len(halves) > 1 and said else ""
+    clauses = [half for half in halves if len(words.words(half)) >= 4]
+    return clauses[0] if len(halves) > 1 and clauses else ""
 
 
 def _digits(text: str, rng: random.Random, others: Sequence[str]) -> str:
     """Write a number or its unit differently."""
     ways = [_wide, _spelled, _percent, _scaled]
     rng.shuffle(ways)
-    return next((made for made in (way(text) for way in ways) if made and made != text), "")
+    return next((result for result in (way(text) for way in ways) if result and result != text), "")
 
 
 def _wide(text: str) -> str:
@@ -264,16 +275,16 @@ def _scaled(text: str) -> str:
         ("minutes", "seconds", 60),
     )
     for name, other, times in rules:
-        found = re.search(rf"(?<![\d.,])(\d+(?:\.\d+)?)(\s?){name}(?![A-Za-z間])", text)
-        if found:
-            value = f"{float(found[1]) * times:.6g}"
-            return f"{text[: found.start()]}{value}{found[2]}{other}{text[found.end() :]}"
+        match = re.search(rf"(?<![\d.,])(\d+(?:\.\d+)?)(\s?){name}(?![A-Za-z間])", text)
+        if match:
+            value = f"{float(match[1]) * times:.6g}"
+            return f"{text[: match.start()]}{value}{match[2]}{other}{text[match.end() :]}"
     return ""
 
 
 def _short_not(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    made = re.sub(r"\b(is|are|was|were|do|does|did|could|should|would) not\b", r"\1n't", text)
-    return made if made != text else re.sub(r"\bcannot\b", "can not", text)
+    result = re.sub(r"\b(is|are|was|were|do|does|did|could|should|would) not\b", r"\1n't", text)
+    return result if result != text else re.sub(r"\bcannot\b", "can not", text)
 
 
 WRONG: dict[str, Change] = {

@@ -40,11 +40,11 @@ class Comparison:
 
 
 def compare(
-    sentence: str, passage: str, cosine: float, known: Callable[[str], bool] = lambda _name: False
+    sentence: str, passage: str, cosine: float, occurs: Callable[[str], bool] = lambda _name: False
 ) -> Comparison:
     """Compare a sentence with a passage.
 
-    ``cosine`` is that of their vectors; ``known`` returns whether a name occurs elsewhere in the
+    ``cosine`` is that of their vectors; ``occurs`` returns whether a name occurs elsewhere in the
     sources.
     """
     claim, source = parts(sentence), parts(passage)
@@ -54,14 +54,14 @@ def compare(
     amounts.numbers(claim, source, changes, count)
     amounts.dates(claim, source, changes, count)
     _poles(claim, source, changes, count)
-    unchecked = _names(claim, source, changes, count, across, known)
+    gaps = _names(claim, source, changes, count, across, occurs)
     if not across:
         _exchanged(claim, source, changes, count)
         _negation(claim, source, changes, count)
         if not count["negation added"] and not count["negation lost"]:
             _odd_one(claim, source, changes, count)
     elif claim.negatives or source.negatives:  # 13 % of correct translations differ in negation
-        unchecked.append("negation")
+        gaps.append("negation")
     _overlap(claim, source, count, across)
     count["cosine"] = cosine
     count["findings"] = float(bool(changes))
@@ -69,7 +69,7 @@ def compare(
     count["doubtful"] = float(any(count[name] for name in DOUBTFUL))
     for name in CROSSED:
         count[f"{name} x alike"] = count[name] * (cosine if across else count["recall"])
-    return Comparison(_sorted(changes), count, across, unchecked)
+    return Comparison(_sorted(changes), count, across, gaps)
 
 
 COUNTED = (
@@ -124,7 +124,9 @@ FEATURES = (*COUNTED, *LEXICAL, *(f"{name} x alike" for name in CROSSED))
 
 def _sorted(changes: list[Change]) -> list[Change]:
     """Sort contradictions before statements missing from the passage."""
-    return sorted(changes, key=lambda each: (not each.source and each.kind != "negation", KINDS.index(each.kind)))
+    return sorted(
+        changes, key=lambda change: (not change.source and change.kind != "negation", KINDS.index(change.kind))
+    )
 
 
 def _poles(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
@@ -134,18 +136,18 @@ def _poles(claim: Parts, source: Parts, changes: list[Change], count: dict[str, 
     for mine in claim.poles:
         by_word.setdefault((mine.start, mine.end), []).append(mine)
     for span, entries in by_word.items():
-        if any((each.pair, each.pole) in there for each in entries):
+        if any((pole.pair, pole.pole) in there for pole in entries):
             _turned(claim, source, entries, changes, count)
             continue
         facing = [
-            (each, its) for each in entries for its in source.poles if its.pair == each.pair and its.pole != each.pole
+            (pole, its) for pole in entries for its in source.poles if its.pair == pole.pair and its.pole != pole.pole
         ]
         if not facing:
             count["opposite absent"] += entries[0].sort in ("side", "amount")
             continue
-        each, its = min(facing, key=lambda pair: (pair[1].pair, pair[1].pole) in mine_there)
-        count["side" if each.sort == "side" else "opposite"] += 1
-        changes.append(changed(each.sort, claim, source, span, (its.start, its.end)))
+        pole, its = min(facing, key=lambda pair: (pair[1].pair, pair[1].pole) in mine_there)
+        count["side" if pole.sort == "side" else "opposite"] += 1
+        changes.append(changed(pole.sort, claim, source, span, (its.start, its.end)))
 
 
 def _turned(
@@ -167,27 +169,29 @@ def _turned(
 
 def _negation(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
     count["parity"] = float(len(claim.negatives) % 2 != len(source.negatives) % 2)
-    for one, other, added in ((claim, source, True), (source, claim, False)):
-        told = {word.stem for word in other.words}
-        denied = frozenset().union(*(each.about for each in other.negatives))
-        for each in one.negatives:
-            shared = each.about & told
-            if shared and not shared & denied:
-                count["negation added" if added else "negation lost"] += 1
-                span = (each.start, each.end)
-                changes.append(changed("negation", claim, source, span if added else None, None if added else span))
+    for side, other, addition in ((claim, source, True), (source, claim, False)):
+        stems = {word.stem for word in other.words}
+        negated_words = frozenset().union(*(negative.about for negative in other.negatives))
+        for negative in side.negatives:
+            overlap = negative.about & stems
+            if overlap and not overlap & negated_words:
+                count["negation added" if addition else "negation lost"] += 1
+                span = (negative.start, negative.end)
+                changes.append(
+                    changed("negation", claim, source, span if addition else None, None if addition else span)
+                )
 
 
 def _odd_one(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
     """Report an additional negation in otherwise similar texts."""
     more = len(claim.negatives) - len(source.negatives)
     mine, its = set(claim.pieces), set(source.pieces)
-    shared = len(mine & its) / max(1, len(mine), len(its))
-    if abs(more) != 1 or shared < ALIKE:
+    overlap = len(mine & its) / max(1, len(mine), len(its))
+    if abs(more) != 1 or overlap < ALIKE:
         return
-    one, other = (claim, source) if more > 0 else (source, claim)
-    told = [each.text.lower() for each in other.negatives]
-    extra = [each for each in one.negatives if each.text.lower() not in told] or one.negatives
+    longer, other = (claim, source) if more > 0 else (source, claim)
+    negatives = [negative.text.lower() for negative in other.negatives]
+    extra = [negative for negative in longer.negatives if negative.text.lower() not in negatives] or longer.negatives
     span = (extra[0].start, extra[0].end)
     count["negation added" if more > 0 else "negation lost"] += 1
     changes.append(changed("negation", claim, source, span if more > 0 else None, None if more > 0 else span))
@@ -199,28 +203,28 @@ def _names(
     changes: list[Change],
     count: dict[str, float],
     across: bool,
-    known: Callable[[str], bool],
+    occurs: Callable[[str], bool],
 ) -> list[str]:
     """Compare names; returns the kinds that could not be checked."""
-    told, unchecked = source.normal.text.lower(), False
+    source_text, has_gap = source.normal.text.lower(), False
     mine_told = claim.normal.text.lower()
     free = [its for its in source.names if its.text.lower() not in mine_told]
     for mine in claim.names:
         name = mine.text.lower()
-        if name in told or name.rstrip("s") in told or name.rstrip("ー") in told:
+        if name in source_text or name.rstrip("s") in source_text or name.rstrip("ー") in source_text:
             continue
         if across:
-            unchecked = True
+            has_gap = True
             continue
         alike = [its for its in free if its.sort == mine.sort]
         other = next((its for its in alike if _calendar(its.text) == _calendar(name)), None)
         if other:
             count["name changed"] += 1
-        count["name elsewhere" if known(mine.text) else "name unknown"] += 1
+        count["name elsewhere" if occurs(mine.text) else "name unknown"] += 1
         changes.append(
             changed("name", claim, source, (mine.start, mine.end), (other.start, other.end) if other else None)
         )
-    return ["name"] if unchecked else []
+    return ["name"] if has_gap else []
 
 
 def _calendar(name: str) -> bool:
@@ -235,13 +239,13 @@ def _exchanged(claim: Parts, source: Parts, changes: list[Change], count: dict[s
         return
     if len(set(mine.names)) < len(mine.names) or len(mine.names) != len(its.names):
         return
-    bound = [sum(word in TURNS for word in one.words) for one in (mine, its)]
+    turns = [sum(word in TURNS for word in outline.words) for outline in (mine, its)]
     alike = SequenceMatcher(None, mine.words, its.words, autojunk=False).ratio()
-    if alike < OUTLINE or bound[0] != bound[1]:
+    if alike < OUTLINE or turns[0] != turns[1]:
         return
-    place = next(i for i, name in enumerate(mine.names) if name != its.names[i])
+    index = next(i for i, name in enumerate(mine.names) if name != its.names[i])
     count["swap"] += 1
-    changes.append(changed("swap", claim, source, mine.spans[place], its.spans[place]))
+    changes.append(changed("swap", claim, source, mine.spans[index], its.spans[index]))
 
 
 class _Outline(NamedTuple):
@@ -255,12 +259,12 @@ class _Outline(NamedTuple):
 def _outline(text: Parts) -> _Outline:
     """Build an outline; the first word of a sentence may also be a name."""
     plain = text.normal.text
-    found = {name.start: name for name in text.names}
+    name_at = {name.start: name for name in text.names}
     first = re.match(r"\W*([A-Z][\w-]+)", plain)
     words, names, spans = [], [], []
     for match in re.finditer(r"[\w-]+", plain):
         opens = first is not None and match.start() == first.start(1)
-        if match.start() in found or (opens and match[0].lower() not in BINDING):
+        if match.start() in name_at or (opens and match[0].lower() not in BINDING):
             words.append("")
             names.append(match[0].lower())
             spans.append(match.span())
@@ -274,10 +278,10 @@ def _overlap(claim: Parts, source: Parts, count: dict[str, float], across: bool)
     count["short"] = 1 / (1 + len(mine))
     if across or not mine or not its:
         return
-    count["recall"] = sum(each in set(its) for each in mine) / len(mine)
-    count["precision"] = sum(each in set(mine) for each in its) / len(its)
+    count["recall"] = sum(piece in set(its) for piece in mine) / len(mine)
+    count["precision"] = sum(piece in set(mine) for piece in its) / len(its)
     count["contained"] = float(_bare_text(claim) in _bare_text(source))
-    count["unmatched"] = min(6.0, sum(each not in set(its) for each in mine)) / 6
+    count["unmatched"] = min(6.0, sum(piece not in set(its) for piece in mine)) / 6
     matcher = SequenceMatcher(None, mine, its, autojunk=False)
     blocks = matcher.get_opcodes()
     count["order"] = sum(b - a for tag, a, b, _c, _d in blocks if tag == "equal") / len(mine)

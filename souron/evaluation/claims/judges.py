@@ -38,46 +38,46 @@ class Verdict(NamedTuple):
 class Judge:
     """The trained judge; ``thresholds`` were chosen on validation texts, per language."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        if told["features"] != list(FEATURES):
+    def __init__(self, weights: dict[str, Any]) -> None:
+        if weights["features"] != list(FEATURES):
             raise ValueError("judges.json was learnt from other features")
-        self.parts: dict[str, dict[str, Any]] = told["models"]
-        self.thresholds: dict[str, float] = told["thresholds"]
+        self.parts: dict[str, dict[str, Any]] = weights["models"]
+        self.thresholds: dict[str, float] = weights["thresholds"]
 
-    def alike(self, made: Sequence[Comparison]) -> Rows:
+    def alike(self, comparisons: Sequence[Comparison]) -> Rows:
         """Return logits (N,) that sentence and passage are about the same."""
-        return np.array([self._logit("alike", ALIKE, one) for one in made])
+        return np.array([self._logit("alike", ALIKE, comparison) for comparison in comparisons])
 
-    def contradicts(self, made: Sequence[Comparison]) -> Rows:
+    def contradicts(self, comparisons: Sequence[Comparison]) -> Rows:
         """Return probabilities (N,) of contradiction, given the same topic."""
-        logits = np.array([self._logit("contradicts", FEATURES, one) for one in made])
+        logits = np.array([self._logit("contradicts", FEATURES, comparison) for comparison in comparisons])
         return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
 
-    def _logit(self, model: str, names: Sequence[str], one: Comparison) -> float:
-        part = self.parts[f"{model} {'across' if one.across else 'within'}"]
-        row = np.array([one.features[name] for name in names])
+    def _logit(self, model: str, names: Sequence[str], comparison: Comparison) -> float:
+        part = self.parts[f"{model} {'across' if comparison.across else 'within'}"]
+        row = np.array([comparison.features[name] for name in names])
         return float((row - part["mean"]) / part["spread"] @ np.array(part["weight"]) + part["bias"])
 
-    def verdict(self, made: Sequence[Comparison], language: str) -> Verdict:
+    def verdict(self, comparisons: Sequence[Comparison], language: str) -> Verdict:
         """Judge a sentence against several passages.
 
         A supporting passage wins if it is nearly as similar as the best; otherwise the most similar
         one decides.
         """
-        alike, against = self.alike(made), self.contradicts(made)
+        alike, against = self.alike(comparisons), self.contradicts(comparisons)
         best = int(np.argmax(alike))
         near = (alike >= max(0.0, alike[best] - RIVAL)).nonzero()[0]
         if alike[best] < 0 or not len(near):
             share = 1 / (1 + np.exp(-alike[best]))
             return Verdict(best, "not found", float(share * (1 - against[best])), -1.0)
-        chosen = int(near[np.argmin(against[near])])
-        across = made[chosen].across
+        index = int(near[np.argmin(against[near])])
+        across = comparisons[index].across
         level = self.thresholds["across" if across else language]
-        contradicted = float(against[chosen])
-        if contradicted > level:
-            chosen = best
-        state = "contradicted" if contradicted > level else "supported"
-        return Verdict(chosen, state, 1 - float(against[chosen]), contradicted)
+        contradiction = float(against[index])
+        if contradiction > level:
+            index = best
+        state = "contradicted" if contradiction > level else "supported"
+        return Verdict(index, state, 1 - float(against[index]), contradiction)
 
 
 def learn(rows: Rows, wrong: NDArray[np.int64], weights: Rows, blind: bool = False) -> dict:
@@ -93,9 +93,9 @@ def learn(rows: Rows, wrong: NDArray[np.int64], weights: Rows, blind: bool = Fal
     standard = (rows - mean) / spread
     if blind:
         standard[:, [k for k, name in enumerate(FEATURES) if name in LEXICAL[3:-1]]] = 0
-    fitted = LogisticRegression(C=STRENGTH, max_iter=2_000)
-    fitted.fit(standard, wrong, sample_weight=weights)
-    coefficients = fitted.coef_[0]
+    regression = LogisticRegression(C=STRENGTH, max_iter=2_000)
+    regression.fit(standard, wrong, sample_weight=weights)
+    coefficients = regression.coef_[0]
     if len(coefficients) == len(FEATURES):  # differences never count in favour of a passage
         against = [name in AGAINST for name in FEATURES]
         coefficients = np.where(against, np.maximum(coefficients, 0), coefficients)
@@ -103,7 +103,7 @@ def learn(rows: Rows, wrong: NDArray[np.int64], weights: Rows, blind: bool = Fal
         "mean": np.round(mean, 5).tolist(),
         "spread": np.round(spread, 5).tolist(),
         "weight": np.round(coefficients, 4).tolist(),
-        "bias": round(float(fitted.intercept_[0]), 4),
+        "bias": round(float(regression.intercept_[0]), 4),
     }
 
 

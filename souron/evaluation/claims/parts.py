@@ -69,8 +69,8 @@ def changed(
     kind: str, claim: Parts, source: Parts, mine: tuple[int, int] | None, its: tuple[int, int] | None
 ) -> Change:
     answer, start, end = claim.cut(*mine) if mine else ("", -1, -1)
-    told, first, last = source.cut(*its) if its else ("", -1, -1)
-    return Change(kind, answer, told, start, end, first, last)
+    quote, first, last = source.cut(*its) if its else ("", -1, -1)
+    return Change(kind, answer, quote, start, end, first, last)
 
 
 def around(text: Parts, start: int, end: int) -> dict[str, float]:
@@ -88,5 +88,5 @@ def around(text: Parts, start: int, end: int) -> dict[str, float]:
     return near
 
 
-def shared(one: dict[str, float], other: dict[str, float]) -> float:
-    return sum(min(near, other[word]) for word, near in one.items() if word in other)
+def shared(weights: dict[str, float], other: dict[str, float]) -> float:
+    return sum(min(near, other[word]) for word, near in weights.items() if word in other)

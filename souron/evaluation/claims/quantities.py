@@ -109,13 +109,13 @@ def normal(text: str) -> Normal:
         return Normal(text, tuple(range(len(text) + 1)))
     letters: list[str] = []
     origin: list[int] = []
-    for place, letter in enumerate(text):
-        made = letter if letter in "℃℉µ…" else unicodedata.normalize("NFKC", letter)
+    for index, letter in enumerate(text):
+        form = letter if letter in "℃℉µ…" else unicodedata.normalize("NFKC", letter)
         if letter in "\uff9e\uff9f" and letters:  # half-width voicing marks of kana
-            letters[-1] = unicodedata.normalize("NFKC", letters[-1] + made.strip())
+            letters[-1] = unicodedata.normalize("NFKC", letters[-1] + form.strip())
             continue
-        letters += made
-        origin += [place] * len(made)
+        letters += form
+        origin += [index] * len(form)
     return Normal("".join(letters), (*origin, len(text)))
 
 
@@ -170,53 +170,53 @@ def kanji(run: str) -> float:
 
 def dates(text: str) -> list[Day]:
     """Return the dates of a normalised text."""
-    found = []
+    days = []
     for match in DATES.finditer(text):
-        said = match.groupdict()
-        month = next((MONTHS[said[k].lower()] for k in ("en1", "en2", "en3") if said[k]), 0)
-        if said["era"]:
-            counted = 1 if said["erayear"] == "元" else int(said["erayear"])
-            year = ERAS[said["era"]] + counted
+        groups = match.groupdict()
+        month = next((MONTHS[groups[k].lower()] for k in ("en1", "en2", "en3") if groups[k]), 0)
+        if groups["era"]:
+            year_of_era = 1 if groups["erayear"] == "元" else int(groups["erayear"])
+            year = ERAS[groups["era"]] + year_of_era
         else:
-            year = _number(said, "jy", "iy", "y1", "y2", "y3", "y4")
-        month = month or _number(said, "em", "jm", "im", "mm")
-        day = _number(said, "ed", "jd", "id", "md", "d1", "d2")
+            year = _number(groups, "jy", "iy", "y1", "y2", "y3", "y4")
+        month = month or _number(groups, "em", "jm", "im", "mm")
+        day = _number(groups, "ed", "jd", "id", "md", "d1", "d2")
         if month <= 12 and day <= 31:
-            start = next(match.start(k) for k in said if said[k])
-            found.append(Day(year, month, day, start, match.end()))
-    return found[:MOST]
+            start = next(match.start(k) for k in groups if groups[k])
+            days.append(Day(year, month, day, start, match.end()))
+    return days[:MOST]
 
 
-def _number(said: dict[str, str | None], *keys: str) -> int:
-    return next((int(said[key] or 0) for key in keys if said[key]), 0)
+def _number(groups: dict[str, str | None], *keys: str) -> int:
+    return next((int(groups[key] or 0) for key in keys if groups[key]), 0)
 
 
 def quantities(text: str) -> list[Quantity]:
     """Return the quantities of a normalised text, without its dates."""
-    taken = [(day.start, day.end) for day in dates(text)]
-    found = []
+    spans = [(day.start, day.end) for day in dates(text)]
+    result = []
     for match in CODE.finditer(text):
-        if _free(match, taken):
-            found.append(Quantity(0, 0, "", "", *match.span(), code=match.group()))
-            taken.append(match.span())
+        if _free(match, spans):
+            result.append(Quantity(0, 0, "", "", *match.span(), code=match.group()))
+            spans.append(match.span())
     before: Quantity | None = None
     for match in NUMBER.finditer(text):
-        if len(found) >= MOST or not _free(match, taken) or _no_number(text, match):
+        if len(result) >= MOST or not _free(match, spans) or _no_number(text, match):
             continue
         now = _quantity(text, match)
         joins = before is not None and BETWEEN.search(text[before.end : now.start])
         if before is not None and joins and before.end < now.start and _one_range(text, before, now):
             now = _range(before, now)
-            found.pop()
+            result.pop()
             before = None
         else:
             before = now
-        found.append(now)
-    return sorted(found, key=lambda each: each.start)
+        result.append(now)
+    return sorted(result, key=lambda quantity: quantity.start)
 
 
-def _free(match: re.Match[str], taken: list[tuple[int, int]]) -> bool:
-    return all(match.end() <= start or match.start() >= end for start, end in taken)
+def _free(match: re.Match[str], spans: list[tuple[int, int]]) -> bool:
+    return all(match.end() <= start or match.start() >= end for start, end in spans)
 
 
 def _no_number(text: str, match: re.Match[str]) -> bool:
@@ -249,9 +249,9 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity:
     if dim == "fahrenheit":
         dim, value, factor = "celsius", (value - 32) / 1.8, 1.0
     ahead = text[max(0, match.start() - 16) : match.start()]
-    bound = "least" if LEAST.search(ahead) or LEAST_AFTER.match(text, end) else ""
-    bound = "most" if LIMIT.search(ahead) or LIMIT_AFTER.match(text, end) else bound
-    return Quantity(value * factor, value * factor, dim, name, match.start(), end, bool(ABOUT.search(ahead)), bound)
+    limit = "least" if LEAST.search(ahead) or LEAST_AFTER.match(text, end) else ""
+    limit = "most" if LIMIT.search(ahead) or LIMIT_AFTER.match(text, end) else limit
+    return Quantity(value * factor, value * factor, dim, name, match.start(), end, bool(ABOUT.search(ahead)), limit)
 
 
 def _range_sign(text: str, match: re.Match[str]) -> bool:
@@ -270,17 +270,17 @@ def _english(word: str, second: str | None) -> float:
 def dimension_of(name: str) -> tuple[str, float]:
     """Return (dimension, factor) of a unit such as ``mg/dL``; counters have no dimension."""
     dims, factor = [], 1.0
-    for place, part in enumerate(re.split(r"\s?/\s?", name)):
+    for index, part in enumerate(re.split(r"\s?/\s?", name)):
         dim, times = KNOWN.get(part.lower(), ("", 1.0))
         if dim:
             dims.append(dim)
-            factor = factor * times if place == 0 else factor / times
+            factor = factor * times if index == 0 else factor / times
     return "/".join(dims), factor
 
 
 def _one_range(text: str, first: Quantity, second: Quantity) -> bool:
-    joined = text[first.end : second.start].strip().lower()
-    if joined == "and" and not re.search(r"between\s*$", text[: first.start], re.IGNORECASE):
+    gap = text[first.end : second.start].strip().lower()
+    if gap == "and" and not re.search(r"between\s*$", text[: first.start], re.IGNORECASE):
         return False
     return first.dim in ("", second.dim) and not first.code and first.low < _scaled(first, second)
 

@@ -138,30 +138,30 @@ def japanese(text: str) -> bool:
 
 def poles(text: str) -> list[Pole]:
     """Return all opposites in a normalised text; a word may have several."""
-    hidden = [found.span() for found in NO_POLE.finditer(text)]
-    found = []
+    hidden = [match.span() for match in NO_POLE.finditer(text)]
+    opposites = []
     for match in POLE.finditer(text):
         if any(start <= match.start() < end for start, end in hidden):
             continue
         word = match.group()
         for pair, pole in sorted(_table.get(word.lower(), _table.get(word, ()))):
-            found.append(Pole(OPPOSITES[pair][0], pair, pole, word, *match.span()))
-    return found
+            opposites.append(Pole(OPPOSITES[pair][0], pair, pole, word, *match.span()))
+    return opposites
 
 
 @lru_cache(maxsize=4096)
 def words(text: str) -> tuple[Word, ...]:
     """Return the content words of a normalised text."""
-    found = []
+    content_words = []
     for match in TOKEN.finditer(text):
         word = match.group()
         if word[0].isascii():
             small = word.lower().replace("’", "'").removesuffix("'s")
             if small not in BINDING and len(small) > 1:
-                found.append(Word(stem(small), *match.span()))
+                content_words.append(Word(stem(small), *match.span()))
         elif word not in COMMON_JA:
-            found.append(Word(word.removesuffix("ー") if len(word) > 3 else word, *match.span()))
-    return tuple(found)
+            content_words.append(Word(word.removesuffix("ー") if len(word) > 3 else word, *match.span()))
+    return tuple(content_words)
 
 
 def stem(word: str) -> str:
@@ -174,49 +174,49 @@ def stem(word: str) -> str:
 
 def pieces(text: str) -> list[str]:
     """Return the units of overlap: English stems, pairs of adjacent kanji, whole katakana words."""
-    found = []
+    units = []
     for word in words(text):
         if re.match(rf"[{ASIAN}]", word.stem) and len(word.stem) > 2:
-            found += [word.stem[k : k + 2] for k in range(len(word.stem) - 1)]
+            units += [word.stem[k : k + 2] for k in range(len(word.stem) - 1)]
         else:
-            found.append(word.stem)
-    return found
+            units.append(word.stem)
+    return units
 
 
 def names(text: str) -> list[Name]:
     """Return capitalised words within a sentence, drugs by endings, katakana, persons."""
-    found = []
+    entries = []
     for match in CAPITAL.finditer(text):
         word = match.group().rstrip("-")
         first = CASE.search(text[: match.start()]) is not None
         inside = any(letter.isupper() or letter.isdigit() for letter in word[1:])
         if (not first or inside) and len(word) > 1 and word.lower() not in BINDING:
-            found.append(Name(word, "latin", match.start(), match.start() + len(word)))
+            entries.append(Name(word, "latin", match.start(), match.start() + len(word)))
     for match in DRUG.finditer(text):
-        found.append(Name(match.group(), "drug", *match.span()))
+        entries.append(Name(match.group(), "drug", *match.span()))
     for match in re.finditer(rf"[{KATAKANA}]{{3,}}", text):
-        found.append(Name(match.group(), "katakana", *match.span()))
+        entries.append(Name(match.group(), "katakana", *match.span()))
     for match in PERSON.finditer(text):
-        found.append(Name(match.group(1), "person", *match.span(1)))
-    return sorted(found, key=lambda each: each.start)
+        entries.append(Name(match.group(1), "person", *match.span(1)))
+    return sorted(entries, key=lambda name: name.start)
 
 
 def negatives(text: str) -> list[Negative]:
     """Return the negations of a normalised text, each with the adjacent words that it negates."""
-    told = words(text)
-    found = []
+    content = words(text)
+    negations = []
     for match in NEGATIVE_EN.finditer(text):
-        after = [w.stem for w in told if match.start() <= w.start < match.end() + 60][:4]
-        before = [w.stem for w in told if w.end <= match.start()][-2:]
-        found.append(Negative(match.group(), *match.span(), frozenset([*after, *before])))
-    hidden = [each.span() for each in NO_NEGATIVE_JA.finditer(text)]
+        after = [w.stem for w in content if match.start() <= w.start < match.end() + 60][:4]
+        before = [w.stem for w in content if w.end <= match.start()][-2:]
+        negations.append(Negative(match.group(), *match.span(), frozenset([*after, *before])))
+    hidden = [match.span() for match in NO_NEGATIVE_JA.finditer(text)]
     last = -9
     for match in NEGATIVE_JA.finditer(text):
         inside = any(start <= match.start() < end for start, end in hidden)
         if inside or match.start() < last:
             continue
-        about = [w.stem for w in told if match.start() - 14 <= w.end <= match.end() + 3][-3:]
-        about += [w.stem for w in told if match.start() == w.start]
-        found.append(Negative(match.group(), *match.span(), frozenset(about)))
+        about = [w.stem for w in content if match.start() - 14 <= w.end <= match.end() + 3][-3:]
+        about += [w.stem for w in content if match.start() == w.start]
+        negations.append(Negative(match.group(), *match.span(), frozenset(about)))
         last = match.end()
-    return found
+    return negations

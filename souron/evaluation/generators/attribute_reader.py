@@ -52,27 +52,27 @@ class AttributeReader(nn.Module):
                 layers += [nn.GELU(), nn.Conv2d(wide, wide, 3, padding=1, bias=False)]
                 layers += [nn.BatchNorm2d(wide)]
         self.layers = nn.Sequential(*layers, nn.GELU())
-        seen = 5 * WIDTHS[-1]
-        self.heads = nn.ModuleDict({name: nn.Linear(seen, len(values)) for name, values in self.answers.items()})
+        width = 5 * WIDTHS[-1]
+        self.heads = nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in self.answers.items()})
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        seen = self.layers(image)
-        quarters = F.adaptive_avg_pool2d(seen, 2).flatten(1)
-        features = torch.cat([quarters, seen.amax((2, 3))], 1)
+        maps = self.layers(image)
+        quarters = F.adaptive_avg_pool2d(maps, 2).flatten(1)
+        features = torch.cat([quarters, maps.amax((2, 3))], 1)
         return {name: head(features) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def read(self, image: Tensor) -> dict[str, Tensor]:
         """Return probabilities (N, values) of each attribute for images (N, 3, H, W) in 0..255."""
         self.eval()
-        found: dict[str, list[Tensor]] = {name: [] for name in self.answers}
-        for some in image.split(AT_ONCE):
-            shown = some.float() / 127.5 - 1
-            told, of_shape = self(shown), self(grey(shown))
+        probabilities: dict[str, list[Tensor]] = {name: [] for name in self.answers}
+        for images in image.split(AT_ONCE):
+            pixels = images.float() / 127.5 - 1
+            outputs, of_shape = self(pixels), self(grey(pixels))
             for name in self.answers:
-                logits = of_shape[name] if name in OF_SHAPE else told[name]
-                found[name].append(logits.softmax(1))
-        return {name: torch.cat(each) for name, each in found.items()}
+                logits = of_shape[name] if name in OF_SHAPE else outputs[name]
+                probabilities[name].append(logits.softmax(1))
+        return {name: torch.cat(parts) for name, parts in probabilities.items()}
 
     def wanted(self, columns: Any, rows: Sequence[int]) -> dict[str, Tensor]:
         """Return the index (n,) of the true value of each attribute for these cases."""
@@ -89,19 +89,19 @@ def readable(data: Dataset) -> bool:
 
 def attribute_reader(train: Dataset) -> Iterator[tuple[float, AttributeReader | None]]:
     """Yield (fraction done 0..1, None), and at the end the reader, trained or from the cache."""
-    place = _place(train)
+    path = _place(train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         reader: Any = AttributeReader(train.classes)
         reader = reader.to(memory_format=torch.channels_last)
-        if place.exists():
+        if path.exists():
             with suppress(UserError, RuntimeError):
-                reader.load_state_dict(files.read_tensors(place)[0])
+                reader.load_state_dict(files.read_tensors(path)[0])
                 yield 1.0, reader.eval()
                 return
         state = torch.get_rng_state()
         steps = min(EXAMPLES, AT_MOST * len(train)) // BATCH or 1
-        wanted = reader.wanted(train.columns, range(len(train)))
+        targets = reader.wanted(train.columns, range(len(train)))
         descent = torch.optim.AdamW(reader.parameters(), RATE, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(descent, RATE, total_steps=steps + 1)
         generator = torch.Generator().manual_seed(0)
@@ -113,13 +113,13 @@ def attribute_reader(train: Dataset) -> Iterator[tuple[float, AttributeReader | 
             half = BATCH // 2
             image[half:] = grey(image[half:])
             with autocast(torch.device("cpu"))():
-                told = reader(image.contiguous(memory_format=torch.channels_last))
-                missed = [
-                    F.cross_entropy(told[name][of], wanted[name][rows[of]])
-                    for name in wanted
+                outputs = reader(image.contiguous(memory_format=torch.channels_last))
+                losses = [
+                    F.cross_entropy(outputs[name][of], targets[name][rows[of]])
+                    for name in targets
                     for of in (slice(half, None) if name in OF_SHAPE else slice(half),)
                 ]
-                loss = torch.stack(missed).sum()
+                loss = torch.stack(losses).sum()
             descent.zero_grad()
             loss.backward()
             descent.step()
@@ -127,16 +127,16 @@ def attribute_reader(train: Dataset) -> Iterator[tuple[float, AttributeReader | 
             state = torch.get_rng_state()
             if step % 10 == 9:
                 yield (step + 1) / steps * 0.99, None
-    files.write_tensors(place, reader.state_dict(), {"classes": list(train.classes)})
+    files.write_tensors(path, reader.state_dict(), {"classes": list(train.classes)})
     yield 1.0, reader.eval()
 
 
 def kept_reader(data: str) -> AttributeReader | None:
     """Return the newest cached reader for data of that name; None where absent or damaged."""
-    found = _folder().glob(f"{_named(data)}-*.safetensors")
-    for place in sorted(found, key=lambda file: -file.stat().st_mtime)[:1]:
+    paths = _folder().glob(f"{_named(data)}-*.safetensors")
+    for path in sorted(paths, key=lambda file: -file.stat().st_mtime)[:1]:
         with suppress(UserError, RuntimeError, KeyError):
-            tensors, about = files.read_tensors(place)
+            tensors, about = files.read_tensors(path)
             with torch.random.fork_rng(devices=[]):
                 reader = AttributeReader([str(name) for name in about["classes"]])
             reader.load_state_dict(tensors)
@@ -169,6 +169,6 @@ def _place(train: Dataset) -> Path:
     digest.update(repr((VERSION, EXAMPLES, WIDTHS, train.classes, len(train))).encode())
     for name in NAMES:
         digest.update(repr(train.columns[name]).encode())
-    for some in train.input.split(1024):
-        digest.update(some.contiguous().numpy().data)
+    for images in train.input.split(1024):
+        digest.update(images.contiguous().numpy().data)
     return _folder() / f"{_named(train.name)}-{digest.hexdigest()}.safetensors"

@@ -40,27 +40,27 @@ def composed(trainings: Trainings, setup: ComposeSetup) -> ComposeResult:
     test = list(setup.test.input)
     beside = {"test pieces": told(test, setup.runs), "voices put together": told(voices.mixed(test), setup.runs)}
     measures = {
-        who: {name: registry.metric(name).measure(values, setup.test.units) for name, values in each.items()}
-        for who, each in beside.items()
+        who: {name: registry.metric(name).measure(values, setup.test.units) for name, values in figures.items()}
+        for who, figures in beside.items()
     }
-    kept = trainings.answers[0].get("pieces")
-    shown = []
-    if isinstance(kept, Sparse):
-        for row, grid in zip(kept.rows.tolist(), kept.values, strict=True):
+    pieces = trainings.answers[0].get("pieces")
+    examples = []
+    if isinstance(pieces, Sparse):
+        for row, grid in zip(pieces.rows.tolist(), pieces.values, strict=True):
             length = min(WRITTEN, len(test[row].grid))
-            shown.append((row, test[row]._replace(grid=grid[:length])))
-    return ComposeResult(measures, shown)
+            examples.append((row, test[row]._replace(grid=grid[:length])))
+    return ComposeResult(measures, examples)
 
 
 def told(pieces: Sequence[Voices], runs: counted.Runs) -> dict[str, list[float]]:
     """Return figure -> its value for each piece."""
-    found: dict[str, list[float]] = {name: [] for name in NAMES}
+    values_of: dict[str, list[float]] = {name: [] for name in NAMES}
     for piece in pieces:
         figures = counted.figures(heard(piece.grid.numpy()), piece.pickup)
         figures[COPIED] = float(runs.longest(words(piece)))
         for name in NAMES:
-            found[name].append(figures[name])
-    return found
+            values_of[name].append(figures[name])
+    return values_of
 
 
 def words(piece: Voices) -> list[tuple[int, ...]]:

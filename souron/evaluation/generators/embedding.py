@@ -105,13 +105,13 @@ class FeatureExtractor:
             return torch.empty(0, self.dimensions), none
         size = 256 if self.projection is None else frozen.BATCH
         features, probability = [], []
-        for some in image.split(size):
+        for images in image.split(size):
             # constant batch size: rounding depends on it
-            whole = torch.cat([some, some[-1:].expand(size - len(some), -1, -1, -1)])
-            seen, logits = self._look(whole)
-            features.append(seen[: len(some)])
+            whole = torch.cat([images, images[-1:].expand(size - len(images), -1, -1, -1)])
+            batch_features, logits = self._look(whole)
+            features.append(batch_features[: len(images)])
             if logits is not None:
-                probability.append(logits[: len(some)].softmax(1))
+                probability.append(logits[: len(images)].softmax(1))
         return torch.cat(features), torch.cat(probability) if probability else None
 
     def features(self, image: Tensor) -> Tensor:
@@ -125,12 +125,12 @@ class FeatureExtractor:
         return self.see(image)[1]
 
     def _look(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        seen, logits = _seen(self.network, image)
+        features, logits = _seen(self.network, image)
         if self.projection is None:
-            return seen / self.scale, logits
+            return features / self.scale, logits
         if self.layer is not None:
-            return seen @ self.projection, F.linear(seen, self.layer.weight, self.layer.bias)
-        return seen @ self.projection, None
+            return features @ self.projection, F.linear(features, self.layer.weight, self.layer.bias)
+        return features @ self.projection, None
 
 
 @dataclass(frozen=True)
@@ -172,11 +172,11 @@ def _small(train: Dataset, held_out: Dataset) -> Iterator[tuple[float, FeatureEx
         change = registry.load_task("classify").augmentation(train.augment)
         feed = network.loader(train, change, SEED)
         fit = Trainer(network, feed, None, Budget(examples, "examples"), BATCH)
-    found = FeatureExtractor(network.eval(), train.name, len(train), train.classes)
-    kept = _kept(file, network.state_dict())
-    if kept is not None:
-        network.load_state_dict(kept.tensors)
-        yield 1.0, replace(found, accuracy=kept.accuracy, scale=kept.scale)
+    extractor = FeatureExtractor(network.eval(), train.name, len(train), train.classes)
+    cache = _kept(file, network.state_dict())
+    if cache is not None:
+        network.load_state_dict(cache.tensors)
+        yield 1.0, replace(extractor, accuracy=cache.accuracy, scale=cache.scale)
         return
     while not fit.done:
         with _one_thread():
@@ -184,40 +184,40 @@ def _small(train: Dataset, held_out: Dataset) -> Iterator[tuple[float, FeatureEx
         yield min(0.97, fit.fraction), None
     few = _evenly(train, SCALED_BY).input
     with _one_thread():
-        scale = float(found.features(few).double().square().mean().sqrt()) or 1.0
-    kept = Kept(network.state_dict(), _accuracy(found, held_out), scale)
-    _keep(file, kept)
-    yield 1.0, replace(found, accuracy=kept.accuracy, scale=scale)
+        scale = float(extractor.features(few).double().square().mean().sqrt()) or 1.0
+    cache = Kept(network.state_dict(), _accuracy(extractor, held_out), scale)
+    _keep(file, cache)
+    yield 1.0, replace(extractor, accuracy=cache.accuracy, scale=scale)
 
 
 def _large(train: Dataset, held_out: Dataset, classes: bool) -> Iterator[tuple[float, FeatureExtractor | None]]:
     network = _backbone()
     wide = network.fc.in_features
-    drawn = np.random.default_rng(SEED).standard_normal((wide, FEATURES))
+    gaussian = np.random.default_rng(SEED).standard_normal((wide, FEATURES))
     # orthogonal columns, scaled to preserve distances on average
-    projection = np.linalg.qr(drawn)[0] * math.sqrt(wide / FEATURES)
-    found = FeatureExtractor(network, "", 0, (), projection=torch.tensor(projection, dtype=torch.float32))
+    projection = np.linalg.qr(gaussian)[0] * math.sqrt(wide / FEATURES)
+    extractor = FeatureExtractor(network, "", 0, (), projection=torch.tensor(projection, dtype=torch.float32))
     if not classes:
-        yield 1.0, found
+        yield 1.0, extractor
         return
     few = _evenly(train, LEARNT_FROM)
-    found = replace(found, data=train.name, count=len(few), labels=train.classes)
-    wanted = {"weight": torch.empty(len(train.classes), wide), "bias": torch.empty(len(train.classes))}
-    place = fetch.where(LARGE)
-    file = _file(few, LARGE, SIDE, PENALTY, place.name if place else "")
-    kept = _kept(file, wanted)
-    if kept is not None:
-        yield 1.0, replace(found, layer=Layer(**kept.tensors), accuracy=kept.accuracy)
+    extractor = replace(extractor, data=train.name, count=len(few), labels=train.classes)
+    shapes = {"weight": torch.empty(len(train.classes), wide), "bias": torch.empty(len(train.classes))}
+    path = fetch.where(LARGE)
+    file = _file(few, LARGE, SIDE, PENALTY, path.name if path else "")
+    cache = _kept(file, shapes)
+    if cache is not None:
+        yield 1.0, replace(extractor, layer=Layer(**cache.tensors), accuracy=cache.accuracy)
         return
-    seen = []
+    features = []
     for image in few.input.split(frozen.BATCH):
-        seen.append(_seen(network, image)[0])
-        yield 0.7 * len(seen) * frozen.BATCH / (len(few) + frozen.BATCH), None
-    layer = _learnt(torch.cat(seen), few.target, len(train.classes))
-    found = replace(found, layer=layer)
-    accuracy = _accuracy(found, held_out)
+        features.append(_seen(network, image)[0])
+        yield 0.7 * len(features) * frozen.BATCH / (len(few) + frozen.BATCH), None
+    layer = _learnt(torch.cat(features), few.target, len(train.classes))
+    extractor = replace(extractor, layer=layer)
+    accuracy = _accuracy(extractor, held_out)
     _keep(file, Kept({"weight": layer.weight, "bias": layer.bias}, accuracy))
-    yield 1.0, replace(found, accuracy=accuracy)
+    yield 1.0, replace(extractor, accuracy=accuracy)
 
 
 @contextmanager
@@ -234,25 +234,25 @@ def _one_thread() -> Iterator[None]:
 def _backbone() -> Any:
     system_class, config = registry.load_system(LARGE)
     source = system_class.published("small", config)
-    published = weights.weights(LARGE, source)
+    tensors = weights.weights(LARGE, source)
     mean, std = weights.normalisation(source)
     with torch.random.fork_rng(devices=[]):
         network = system_class(config, registry.load_task("classify").Spec(3, SIDE, ("",), mean, std))
-    checkpoint.fill(network, published, Path(LARGE), but=(network.head,))
+    checkpoint.fill(network, tensors, Path(LARGE), but=(network.head,))
     return network.eval().to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def _seen(network: Any, image: Tensor) -> tuple[Tensor, Tensor]:
     """Return the last layer's input (B, D) and output for images (B, C, H, W) in 0..255."""
-    wanted = network.spec
-    if image.shape[1] == 1 and wanted.channels == 3:
+    spec = network.spec
+    if image.shape[1] == 1 and spec.channels == 3:
         image = image.expand(-1, 3, -1, -1)
-    if image.shape[1] != wanted.channels:
-        raise ValueError(f"pictures of {image.shape[1]} channels, not {wanted.channels}")
+    if image.shape[1] != spec.channels:
+        raise ValueError(f"pictures of {image.shape[1]} channels, not {spec.channels}")
     image = image.float()
-    if image.shape[2:] != (wanted.side, wanted.side):
-        size = (wanted.side, wanted.side)
+    if image.shape[2:] != (spec.side, spec.side):
+        size = (spec.side, spec.side)
         image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
     batch = network.batch(Rows(image, None))
     return frozen.seen_by_the_head(network, batch.image, exact=True)
@@ -276,11 +276,11 @@ def _learnt(features: Tensor, label: Tensor, labels: int) -> Layer:
     return Layer(weight, shift)
 
 
-def _accuracy(found: FeatureExtractor, held_out: Dataset) -> Measure | None:
+def _accuracy(extractor: FeatureExtractor, held_out: Dataset) -> Measure | None:
     few = _evenly(held_out, LOOKED_AT)
     if not len(few):
         return None
-    probability = found.probabilities(few.input)
+    probability = extractor.probabilities(few.input)
     assert probability is not None, "an eye with labels names them"
     return intervals.proportion_interval(int((probability.argmax(1) == few.target).sum()), len(few))
 
@@ -302,8 +302,8 @@ def _file(cases: Dataset, *about: Any) -> Path:
     digest = hashlib.blake2b(digest_size=16)
     shape = tuple(cases.input.shape), cases.input.dtype, len(cases.classes), cases.augment
     digest.update(repr((about, shape, torch.__version__)).encode())
-    for some in cases.input.split(1024):
-        digest.update(some.contiguous().numpy().data)
+    for images in cases.input.split(1024):
+        digest.update(images.contiguous().numpy().data)
     digest.update(cases.target.numpy().data)
     return files.cache_folder() / "eyes" / f"{digest.hexdigest()}.safetensors"
 
@@ -316,20 +316,20 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _keep(file: Path, kept: Kept) -> None:
-    accuracy = kept.accuracy
+def _keep(file: Path, cache: Kept) -> None:
+    accuracy = cache.accuracy
     about = {
-        "checksum": _checksum(kept.tensors),
+        "checksum": _checksum(cache.tensors),
         "right": 0 if accuracy is None else round(accuracy.value * accuracy.n),
         "held_out": 0 if accuracy is None else accuracy.n,
-        "scale": kept.scale,
+        "scale": cache.scale,
     }
-    files.write_tensors(file, kept.tensors, about)
+    files.write_tensors(file, cache.tensors, about)
     for old in sorted(file.parent.glob("*.safetensors"), key=lambda f: -f.stat().st_mtime)[KEPT:]:
         old.unlink(missing_ok=True)
 
 
-def _kept(file: Path, wanted: dict[str, Tensor]) -> Kept | None:
+def _kept(file: Path, expected: dict[str, Tensor]) -> Kept | None:
     """Read what ``_keep`` wrote; None where it is missing or damaged."""
     if not file.exists():
         return None
@@ -337,11 +337,11 @@ def _kept(file: Path, wanted: dict[str, Tensor]) -> Kept | None:
         tensors, about = files.read_tensors(file)
     except UserError:
         return None
-    alike = tensors.keys() == wanted.keys() and all(
-        tensors[name].shape == wanted[name].shape and tensors[name].dtype == wanted[name].dtype for name in wanted
+    alike = tensors.keys() == expected.keys() and all(
+        tensors[name].shape == expected[name].shape and tensors[name].dtype == expected[name].dtype for name in expected
     )
-    said = about.keys() >= {"checksum", "right", "held_out", "scale"}
-    if not alike or not said or about["checksum"] != _checksum(tensors):
+    complete = about.keys() >= {"checksum", "right", "held_out", "scale"}
+    if not alike or not complete or about["checksum"] != _checksum(tensors):
         return None
     file.touch()  # mark as recently used
     n = about["held_out"]

@@ -64,8 +64,8 @@ class FilmReader(nn.Module):
 
     def forward(self, film: Tensor, frame: Tensor) -> dict[str, Tensor]:
         """Compute logits of videos (B, 3, T, H, W) and frames (B, 3, H, W), in -1..1."""
-        seen = {True: _pooled(self.motion(moved(film))), False: _pooled(self.frame(frame))}
-        return {name: head(seen[name == MOTION]) for name, head in self.heads.items()}
+        features = {True: _pooled(self.motion(moved(film))), False: _pooled(self.frame(frame))}
+        return {name: head(features[name == MOTION]) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def read(self, strip: Tensor) -> dict[str, Tensor]:
@@ -74,17 +74,17 @@ class FilmReader(nn.Module):
         Except for motion, they are averaged over the frames.
         """
         self.eval()
-        found: dict[str, list[Tensor]] = {name: [] for name in self.answers}
-        for some in strip.split(AT_ONCE):
-            film = frames_of(some.float() / 127.5 - 1)
+        probabilities: dict[str, list[Tensor]] = {name: [] for name in self.answers}
+        for batch in strip.split(AT_ONCE):
+            film = frames_of(batch.float() / 127.5 - 1)
             count = film.shape[2]
-            told = self(film, film.transpose(1, 2).flatten(0, 1))
-            for name, logits in told.items():
+            outputs = self(film, film.transpose(1, 2).flatten(0, 1))
+            for name, logits in outputs.items():
                 chance = logits.softmax(1)
                 if name != MOTION:
                     chance = chance.unflatten(0, (-1, count)).mean(1)
-                found[name].append(chance)
-        return {name: torch.cat(each) for name, each in found.items()}
+                probabilities[name].append(chance)
+        return {name: torch.cat(parts) for name, parts in probabilities.items()}
 
     def wanted(self, columns: Any, count: int) -> dict[str, Tensor]:
         """Return the index (count,) of the true value of each attribute for the first cases."""
@@ -106,8 +106,8 @@ def _layers(channels: int) -> nn.Module:
     return nn.Sequential(*layers, nn.GELU())
 
 
-def _pooled(seen: Tensor) -> Tensor:
-    return torch.cat([F.adaptive_avg_pool2d(seen, 2).flatten(1), seen.amax((2, 3))], 1)
+def _pooled(features: Tensor) -> Tensor:
+    return torch.cat([F.adaptive_avg_pool2d(features, 2).flatten(1), features.amax((2, 3))], 1)
 
 
 def readable(data: Dataset) -> bool:
@@ -117,18 +117,18 @@ def readable(data: Dataset) -> bool:
 
 def film_reader(train: Dataset) -> Iterator[tuple[float, FilmReader | None]]:
     """Yield (fraction done 0..1, None), and at the end the reader, trained or from the cache."""
-    place = _place(train)
+    path = _place(train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         reader = FilmReader(train.classes, train.input.shape[2] // train.side)
-        if place.exists():
+        if path.exists():
             with suppress(UserError, RuntimeError):
-                reader.load_state_dict(files.read_tensors(place)[0])
+                reader.load_state_dict(files.read_tensors(path)[0])
                 yield 1.0, reader.eval()
                 return
     batch = min(BATCH, len(train))
     steps = min(EXAMPLES, AT_MOST * len(train)) // batch or 1
-    wanted = reader.wanted(train.columns, len(train))
+    targets = reader.wanted(train.columns, len(train))
     descent = torch.optim.AdamW(reader.parameters(), RATE, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(descent, RATE, total_steps=steps + 1)
     generator = torch.Generator().manual_seed(0)
@@ -138,25 +138,25 @@ def film_reader(train: Dataset) -> Iterator[tuple[float, FilmReader | None]]:
         which = torch.randint(film.shape[2], (batch,), generator=generator)
         reader.train()
         with autocast(torch.device("cpu"))():
-            told = reader(film, film[torch.arange(batch), :, which])
-            missed = [F.cross_entropy(told[name], of[rows]) for name, of in wanted.items()]
-            loss = torch.stack(missed).sum()
+            outputs = reader(film, film[torch.arange(batch), :, which])
+            losses = [F.cross_entropy(outputs[name], of[rows]) for name, of in targets.items()]
+            loss = torch.stack(losses).sum()
         descent.zero_grad()
         loss.backward()
         descent.step()
         schedule.step()
         if step % 10 == 9:
             yield (step + 1) / steps * 0.99, None
-    files.write_tensors(place, reader.state_dict(), {"classes": list(train.classes)})
+    files.write_tensors(path, reader.state_dict(), {"classes": list(train.classes)})
     yield 1.0, reader.eval()
 
 
 def _place(train: Dataset) -> Path:
     digest = hashlib.blake2b(digest_size=16)
-    told = (VERSION, EXAMPLES, WIDTHS, train.classes, [list(train.columns[n]) for n in NAMES])
-    digest.update(repr(told).encode())
-    for some in train.input.split(1024):
-        digest.update(some.contiguous().numpy().data)
+    settings = (VERSION, EXAMPLES, WIDTHS, train.classes, [list(train.columns[n]) for n in NAMES])
+    digest.update(repr(settings).encode())
+    for batch in train.input.split(1024):
+        digest.update(batch.contiguous().numpy().data)
     return files.cache_folder() / "readers" / f"films-{digest.hexdigest()}.safetensors"
 
 
@@ -175,16 +175,16 @@ class FilmSet(Setup):
         its own prompt, and that of another case's prompt; NaN where a prompt does not ask for it.
         ``flicker`` is (N,).
         """
-        read = self.reader.read(strip)
-        wanted = self.reader.wanted(self.test.columns, len(self.test))
+        probabilities = self.reader.read(strip)
+        targets = self.reader.wanted(self.test.columns, len(self.test))
         others = prompt_adherence.other_rows(self.test)
         right, shuffled = torch.full((2, len(strip), len(ATTRIBUTES)), torch.nan)
-        for place, name in enumerate(ATTRIBUTES):
-            said = read[name].argmax(1)
-            asked = torch.tensor([bool(value) for value in self.test.columns[name]])
-            right[asked, place] = (said == wanted[name])[asked].float()
-            asked = asked[others]
-            shuffled[asked, place] = (said == wanted[name][others])[asked].float()
+        for column, name in enumerate(ATTRIBUTES):
+            answer = probabilities[name].argmax(1)
+            mask = torch.tensor([bool(value) for value in self.test.columns[name]])
+            right[mask, column] = (answer == targets[name])[mask].float()
+            mask = mask[others]
+            shuffled[mask, column] = (answer == targets[name][others])[mask].float()
         return {"right": right, "shuffled": shuffled, "flicker": metrics.flicker(frames_of(strip))}
 
 
@@ -217,7 +217,7 @@ class FilmResult:
                     "subset": part.subset,
                     "language": part.language,
                     "cases": part.cases,
-                    "measures": {name: vars(each) for name, each in part.measures.items()},
+                    "measures": {name: vars(measure) for name, measure in part.measures.items()},
                     "floor": part.floor,
                     "ceiling": part.ceiling,
                 }

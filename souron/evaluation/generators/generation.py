@@ -50,34 +50,34 @@ class ReferenceSet(Setup):
         """
         test, val = _shuffled(parts.test), _shuffled(parts.val)
         count = min(count, len(test))
-        chosen = test.only(range(count))
+        cases = test.only(range(count))
         others = torch.cat([val.input[:count], test.input[count : 2 * count]])[:count]
-        real = extractor.see(chosen.input)
-        watched = extractor.see(val.input[:count]) if len(val) else real
+        real = extractor.see(cases.input)
+        validation = extractor.see(val.input[:count]) if len(val) else real
         floor = None
         if len(others) == count >= generation.FEWEST:
-            floor = _resemble(extractor, real, extractor.see(others), chosen.units)
-        return cls(options, chosen, extractor=extractor, real=real, watched=watched, floor=floor)
+            floor = _resemble(extractor, real, extractor.see(others), cases.units)
+        return cls(options, cases, extractor=extractor, real=real, watched=validation, floor=floor)
 
     def resemblance(self, answers: Answers) -> Resemblance:
         """Compute how similar the generated images are to the test images; the result is cached."""
-        for known, found in self._known:
-            if known is answers:
-                return found
+        for earlier, resemblance in self._known:
+            if earlier is answers:
+                return resemblance
         features, probability = answers["features"], answers.get("probability")
         assert isinstance(features, Tensor)
         assert probability is None or isinstance(probability, Tensor)
-        found = _resemble(self.extractor, self.real, (features, probability), self.test.units)
-        self._known.append((answers, found))
-        return found
+        resemblance = _resemble(self.extractor, self.real, (features, probability), self.test.units)
+        self._known.append((answers, resemblance))
+        return resemblance
 
     def kernel_distance(self, image: Tensor) -> float:
         """Compute the kernel distance of images (N, C, H, W) to validation images.
 
         It is unbiased for small samples.
         """
-        seen = self.extractor.see(image)[0]
-        return generation.kernel(self.watched[0].numpy(), seen.numpy()).value
+        features = self.extractor.see(image)[0]
+        return generation.kernel(self.watched[0].numpy(), features.numpy()).value
 
 
 @dataclass
@@ -106,8 +106,8 @@ class GenerationResult:
             "classes": None
             if classes is None
             else {
-                label: {"real": real, "drawn": drawn}
-                for label, real, drawn in zip(classes.labels, classes.real, classes.drawn, strict=True)
+                label: {"real": real, "drawn": generated}
+                for label, real, generated in zip(classes.labels, classes.real, classes.drawn, strict=True)
             },
             "mode_collapse_suspected": self.collapsed,
         }
@@ -120,8 +120,8 @@ def reference_set(
 
     Its feature extractor is trained on the training cases alone.
     """
-    for done, extractor in embedding.feature_extractor(everything, split.train):
-        yield 0.9 * done, None
+    for share, extractor in embedding.feature_extractor(everything, split.train):
+        yield 0.9 * share, None
         if extractor is not None:
             yield 1.0, ReferenceSet.of(extractor, split.deal(everything), count, options)
 
@@ -140,11 +140,13 @@ def answers_of(sample: Sample, reference: ReferenceSet) -> Answers:
 def _resemble(
     extractor: FeatureExtractor,
     real: tuple[Tensor, Tensor | None],
-    drawn: tuple[Tensor, Tensor | None],
+    generated: tuple[Tensor, Tensor | None],
     units: list[str] | None,
 ) -> Resemblance:
-    said = [None if part is None else part.numpy() for part in (real[1], drawn[1])]
-    return generation.resemble(real[0].numpy(), drawn[0].numpy(), said[0], said[1], extractor.labels, units)
+    probabilities = [None if part is None else part.numpy() for part in (real[1], generated[1])]
+    return generation.resemble(
+        real[0].numpy(), generated[0].numpy(), probabilities[0], probabilities[1], extractor.labels, units
+    )
 
 
 def _shuffled(cases: Dataset) -> Dataset:

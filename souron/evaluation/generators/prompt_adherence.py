@@ -56,25 +56,25 @@ class PromptSet(Setup):
         probability of the requested value; ``shuffled``, as ``right`` but for the prompt of another
         case; ``caption`` and ``stranger`` (N,), the rank of the own caption and of another one.
         """
-        found: Answers = {}
+        answers: Answers = {}
         others = other_rows(self.test)
         if self.reader is not None:
-            read = self.reader.read(image)
-            wanted = self.reader.wanted(self.test.columns, range(len(self.test)))
-            asked = asks(self.test)
-            right, chance, shuffled = torch.full((3, *asked.shape), torch.nan)
-            for place, name in enumerate(ATTRIBUTES):
-                said, of = read[name].argmax(1), asked[:, place]
-                right[of, place] = (said == wanted[name])[of].float()
-                chance[of, place] = read[name].gather(1, wanted[name][:, None])[of, 0]
-                of = asked[others, place]
-                shuffled[of, place] = (said == wanted[name][others])[of].float()
-            found |= {"right": right, "chance": chance, "shuffled": shuffled}
+            probabilities = self.reader.read(image)
+            targets = self.reader.wanted(self.test.columns, range(len(self.test)))
+            mask = asks(self.test)
+            right, chance, shuffled = torch.full((3, *mask.shape), torch.nan)
+            for column, name in enumerate(ATTRIBUTES):
+                answer, of = probabilities[name].argmax(1), mask[:, column]
+                right[of, column] = (answer == targets[name])[of].float()
+                chance[of, column] = probabilities[name].gather(1, targets[name][:, None])[of, 0]
+                of = mask[others, column]
+                shuffled[of, column] = (answer == targets[name][others])[of].float()
+            answers |= {"right": right, "chance": chance, "shuffled": shuffled}
         if self.judge is not None:
             near = seen_by(self.judge, image) @ told_to(self.judge, self.prompts).T
-            found["caption"] = among(near, self.prompts, torch.arange(len(image)))
-            found["stranger"] = among(near, self.prompts, others)
-        return found
+            answers["caption"] = among(near, self.prompts, torch.arange(len(image)))
+            answers["stranger"] = among(near, self.prompts, others)
+        return answers
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,14 @@ class PromptedResult:
     prompts: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        told = self.generation.as_json()
-        return told | {
+        contents = self.generation.as_json()
+        return contents | {
             "obedience": [
                 {
                     "subset": part.subset,
                     "language": part.language,
                     "cases": part.cases,
-                    "measures": {name: vars(each) for name, each in part.measures.items()},
+                    "measures": {name: vars(measure) for name, measure in part.measures.items()},
                     "floor": part.floor,
                     "ceiling": part.ceiling,
                 }
@@ -124,23 +124,23 @@ class PromptedGallery:
 
 def languages(data: Dataset) -> list[str]:
     """Return the language of each case's prompt, alternating over those of its captions."""
-    found = []
+    result = []
     for row, captions in enumerate(data.target):
         own = sorted({caption.language for caption in captions})
-        found.append(own[row % len(own)])
-    return found
+        result.append(own[row % len(own)])
+    return result
 
 
 def prompts(data: Dataset) -> list[str]:
     """Return the first caption of each case in its language."""
-    spoken = languages(data)
-    return [in_language(captions, language)[0].text for captions, language in zip(data.target, spoken, strict=True)]
+    result = languages(data)
+    return [in_language(captions, language)[0].text for captions, language in zip(data.target, result, strict=True)]
 
 
 def asks(data: Dataset) -> Tensor:
     """Return the attributes that each case's caption asks for, (N, attributes) bool."""
-    known = [[bool(value) for value in data.columns[name]] for name in ATTRIBUTES]
-    return torch.tensor(known).T
+    mask = [[bool(value) for value in data.columns[name]] for name in ATTRIBUTES]
+    return torch.tensor(mask).T
 
 
 def other_rows(data: Dataset) -> Tensor:
@@ -148,9 +148,9 @@ def other_rows(data: Dataset) -> Tensor:
     names = matching.subsets(data)
     others = torch.arange(len(data))
     for name in dict.fromkeys(names):
-        rows = torch.tensor([row for row, each in enumerate(names) if each == name])
-        mixed = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(1))]
-        others[mixed] = mixed.roll(1)
+        rows = torch.tensor([row for row, other in enumerate(names) if other == name])
+        order = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(1))]
+        others[order] = order.roll(1)
     return others
 
 
@@ -158,10 +158,12 @@ def chosen(data: Dataset, test: Sequence[int] | Tensor, count: int) -> list[int]
     """Choose test rows to generate images for, evenly from each subset."""
     rows = torch.as_tensor(test).tolist()
     names = matching.subsets(data)
-    wanted = [row for row in rows if names[row] in DRAWN_FOR] or rows
-    each = {name: [r for r in wanted if names[r] == name] for name in dict.fromkeys(names[r] for r in wanted)}
-    share = max(1, count // max(1, len(each)))
-    return [row for some in each.values() for row in some[:share]]
+    candidates = [row for row in rows if names[row] in DRAWN_FOR] or rows
+    rows_of = {
+        name: [r for r in candidates if names[r] == name] for name in dict.fromkeys(names[r] for r in candidates)
+    }
+    share = max(1, count // max(1, len(rows_of)))
+    return [row for subset_rows in rows_of.values() for row in subset_rows[:share]]
 
 
 def prompt_set(data: Dataset, split: Split, count: int, options: Any) -> Iterator[tuple[float, PromptSet | None]]:
@@ -173,32 +175,32 @@ def prompt_set(data: Dataset, split: Split, count: int, options: Any) -> Iterato
     train, val = data.only(split.train), data.only(split.val)
     plain = with_classes(data)
     extractor = None
-    for done, extractor in embedding.feature_extractor(plain, split.train):  # noqa: B007
-        yield 0.2 * done, None
+    for share, extractor in embedding.feature_extractor(plain, split.train):  # noqa: B007
+        yield 0.2 * share, None
     assert extractor is not None
-    parts = Parts(*(with_classes(each) for each in (train, val, test)))
+    parts = Parts(*(with_classes(part) for part in (train, val, test)))
     reference = ReferenceSet.of(extractor, parts, len(test), options)
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
     test = test.only(order)  # in the order of the reference set
     reader = judge = None
     if readable(data):
-        for done, reader in attribute_reader(train):  # noqa: B007
-            yield 0.2 + 0.7 * done, None
+        for share, reader in attribute_reader(train):  # noqa: B007
+            yield 0.2 + 0.7 * share, None
     else:
-        for done, judge in caption_judge(train):  # noqa: B007
-            yield 0.2 + 0.7 * done, None
-    made = PromptSet(options, test, prompts=prompts(test), reference=reference, reader=reader, judge=judge)
-    made.ceiling = made.judged(test.input[:])
-    yield 1.0, made
+        for share, judge in caption_judge(train):  # noqa: B007
+            yield 0.2 + 0.7 * share, None
+    prompt_set = PromptSet(options, test, prompts=prompts(test), reference=reference, reader=reader, judge=judge)
+    prompt_set.ceiling = prompt_set.judged(test.input[:])
+    yield 1.0, prompt_set
 
 
 def with_classes(data: Dataset) -> Dataset:
     """Set the class to the object, where it is known, for the feature extractor."""
     names = data.columns.get("object", [""] * len(data))
-    known = tuple(dict.fromkeys(names)) if not data.classes else data.classes
-    number = {name: place for place, name in enumerate(known)}
+    classes = tuple(dict.fromkeys(names)) if not data.classes else data.classes
+    number = {name: index for index, name in enumerate(classes)}
     target = torch.tensor([number.get(name, 0) for name in names], dtype=torch.long)
-    return replace(data, target=target, classes=tuple(known))
+    return replace(data, target=target, classes=tuple(classes))
 
 
 def caption_judge(train: Dataset) -> Iterator[tuple[float, Any]]:
@@ -211,32 +213,32 @@ def caption_judge(train: Dataset) -> Iterator[tuple[float, Any]]:
     hasher.update(repr((JUDGE, config, EXAMPLES, BATCH, SEED, len(train))).encode())
     digest(train.input, hasher)
     digest(train.target, hasher)
-    place = files.cache_folder() / "readers" / f"{hasher.hexdigest()}.safetensors"
+    path = files.cache_folder() / "readers" / f"{hasher.hexdigest()}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         judge: Any = system_class(config, registry.load_task("match").spec(train))
-        if place.exists():
+        if path.exists():
             try:
-                judge.load_state_dict(files.read_tensors(place)[0])
+                judge.load_state_dict(files.read_tensors(path)[0])
                 yield 1.0, judge.eval()
                 return
             except (UserError, RuntimeError):
-                place.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
         feed = judge.loader(train, None, SEED)
         examples = min(EXAMPLES, 100 * len(train))
         fit = Trainer(judge, feed, None, Budget(examples, "examples"), min(BATCH, len(train)))
     while not fit.done:
         fit.go(1.0)
         yield min(0.97, fit.fraction), None
-    files.write_tensors(place, judge.state_dict(), {"judge": JUDGE})
+    files.write_tensors(path, judge.state_dict(), {"judge": JUDGE})
     yield 1.0, judge.eval()
 
 
 @torch.inference_mode()
 def seen_by(judge: Any, image: Tensor) -> Tensor:
     """Encode images in 0..255, (N, D)."""
-    some = image.split(128)
-    return torch.cat([judge.see(each.float() / 127.5 - 1).float().cpu() for each in some])
+    batches = image.split(128)
+    return torch.cat([judge.see(batch.float() / 127.5 - 1).float().cpu() for batch in batches])
 
 
 @torch.inference_mode()
@@ -256,7 +258,7 @@ def among(near: Tensor, texts: Sequence[str], own: Tensor) -> Tensor:
     ranks = []
     for row in range(count):
         rivals = [(row + k * step) % count for k in range(min(AMONG, count))]
-        rivals = [each for each in rivals if not same[own[row], each]]
+        rivals = [rival for rival in rivals if not same[own[row], rival]]
         ranks.append(1 + int((near[row, rivals] >= near[row, own[row]]).sum()))
     return torch.tensor(ranks)
 
@@ -266,13 +268,13 @@ def read_off(data: str, image: Tensor, prompt: str) -> dict[str, Any]:
 
     The image is (1, 3, H, W) in 0..255. {} where no reader for that data is cached.
     """
-    asked = captioned_words.asked_for(prompt)
+    attributes = captioned_words.asked_for(prompt)
     reader = kept_reader(data)
-    if reader is None or not asked:
+    if reader is None or not attributes:
         return {}
-    read = reader.read(image)
+    probabilities = reader.read(image)
     return {
-        name: {"asked": value, "p": round(float(read[name][0, reader.answers[name].index(value)]), 4)}
-        for name, value in asked.items()
+        name: {"asked": value, "p": round(float(probabilities[name][0, reader.answers[name].index(value)]), 4)}
+        for name, value in attributes.items()
         if value in reader.answers[name]
     }

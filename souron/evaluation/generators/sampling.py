@@ -37,8 +37,8 @@ class Noise:
 
     def normal(self, *shape: int) -> Tensor:
         """Draw standard normal numbers, (B, *shape)."""
-        drawn = [torch.randn(shape, generator=source) for source in self.sources]
-        return torch.stack(drawn).to(self.device)
+        numbers = [torch.randn(shape, generator=source) for source in self.sources]
+        return torch.stack(numbers).to(self.device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw uniform numbers in 0..1, (B, *shape)."""
@@ -55,8 +55,8 @@ class Noise:
         (B, K) >= 0.
         """
         reach = weight.double().cumsum(1)
-        drawn = self.uniform().double()[:, None] * reach[:, -1:]
-        return (reach <= drawn).sum(1).clamp(max=weight.shape[1] - 1)
+        targets = self.uniform().double()[:, None] * reach[:, -1:]
+        return (reach <= targets).sum(1).clamp(max=weight.shape[1] - 1)
 
 
 class Replayed(Noise):
@@ -135,8 +135,8 @@ def draw(system: Any, noise: Noise, condition: Any = None, **options: Any) -> It
     elif isinstance(condition, Tensor):
         condition = condition.to(system.device)
     with trainer.autocast(system.device)():
-        for drawn in system.drawing(noise, condition, **options):
-            yield as_bytes(drawn)
+        for images in system.drawing(noise, condition, **options):
+            yield as_bytes(images)
 
 
 def done(frames: Iterator[Tensor]) -> Tensor:
@@ -145,9 +145,9 @@ def done(frames: Iterator[Tensor]) -> Tensor:
     return last
 
 
-def as_bytes(drawn: Tensor) -> Tensor:
+def as_bytes(images: Tensor) -> Tensor:
     """Convert (B, C, H, W) in -1..1 to uint8; NaN becomes grey."""
-    values = (drawn.detach().float().cpu().nan_to_num(0).clamp(-1, 1) + 1) * 127.5
+    values = (images.detach().float().cpu().nan_to_num(0).clamp(-1, 1) + 1) * 127.5
     return values.round().to(torch.uint8)
 
 
@@ -162,11 +162,11 @@ class Sample:
     def growing(cls, system: Any, count: int, seed: int, **options: Any) -> Iterator["Sample"]:
         """Yield the sample as it grows to ``count`` images."""
         images: list[Tensor] = []
-        begun = time.perf_counter()
+        start = time.perf_counter()
         for numbers in chunks(system, range(count)):
             images.append(done(draw(system, Noise(seed, numbers, system.device), **options)))
             so_far = torch.cat(images)
-            yield cls(so_far, (time.perf_counter() - begun) / len(so_far))
+            yield cls(so_far, (time.perf_counter() - start) / len(so_far))
 
 
 def walk(
@@ -201,8 +201,8 @@ class Film:
 
     def __post_init__(self) -> None:
         if self.path.exists():
-            kept, about = files.read_tensors(self.path)
-            self.frames, self.seconds = list(kept["frames"]), about["seconds"]
+            tensors, about = files.read_tensors(self.path)
+            self.frames, self.seconds = list(tensors["frames"]), about["seconds"]
 
     def shoot(self, system: Any, used: float, seconds: float) -> Tensor | None:
         """Add a frame where one is due, else return None.
@@ -213,11 +213,11 @@ class Film:
         due = used * FRAMES >= len(self.frames) and self.seconds <= seconds / 10
         if not due and used < 1:
             return None
-        begun = time.perf_counter()
+        start = time.perf_counter()
         learning = system.training
         frame = done(draw(system, Noise(0, range(IN_A_FRAME), system.device)))
         system.train(learning)
-        self.seconds += time.perf_counter() - begun
+        self.seconds += time.perf_counter() - start
         self.frames.append(frame)
         return frame
 

@@ -91,9 +91,9 @@ def classifier() -> Classifier:
     try:
         return _read(_place())
     except UserError:  # missing or damaged
-        learnt = learn(corpus.sentences())
-        _write(_place(), learnt)
-        return learnt
+        classifier = learn(corpus.sentences())
+        _write(_place(), classifier)
+        return classifier
 
 
 def is_trained() -> bool:
@@ -105,52 +105,52 @@ def _place() -> Path:
     return files.cache_folder() / "improper" / f"{_digest()}.safetensors"
 
 
-def learn(known: Sequence[Sentence]) -> Classifier:
+def learn(examples: Sequence[Sentence]) -> Classifier:
     """Train on these sentences, with out-of-fold predictions for each."""
-    features = _features([each.text for each in known])
-    target = np.array([each.topic if each.sort == HARMFUL else "" for each in known])
-    fold = np.array([each.fold for each in known])
-    held_out = np.zeros(len(known))
-    for left in sorted(set(fold.tolist())):
-        here = fold == left
+    features = _features([sentence.text for sentence in examples])
+    target = np.array([sentence.topic if sentence.sort == HARMFUL else "" for sentence in examples])
+    fold = np.array([sentence.fold for sentence in examples])
+    held_out = np.zeros(len(examples))
+    for held_fold in sorted(set(fold.tolist())):
+        here = fold == held_fold
         weight, bias = _fitted(features[~here], target[~here])
         held_out[here] = 1 - _softmax(features[here] @ weight.T + bias)[:, 0]
-    flagged = held_out > chosen_by_others(known, held_out)
+    flags = held_out > chosen_by_others(examples, held_out)
     weight, bias = _fitted(features, target)
-    thresholds = _thresholds(known, held_out, np.ones(len(known), bool))
-    return Classifier(weight, bias, thresholds, held_out, flagged)
+    thresholds = _thresholds(examples, held_out, np.ones(len(examples), bool))
+    return Classifier(weight, bias, thresholds, held_out, flags)
 
 
 def _fitted(features: Any, target: NDArray[Any]) -> tuple[Floats, Floats]:
     from sklearn.linear_model import LogisticRegression
 
-    made = LogisticRegression(C=INVERSE_PENALTY, max_iter=200).fit(features, target)
-    order = [list(made.classes_).index(name) for name in CLASSES]
-    return made.coef_[order], made.intercept_[order]
+    regression = LogisticRegression(C=INVERSE_PENALTY, max_iter=200).fit(features, target)
+    order = [list(regression.classes_).index(name) for name in CLASSES]
+    return regression.coef_[order], regression.intercept_[order]
 
 
-def chosen_by_others(known: Sequence[Sentence], chance: Floats) -> Floats:
+def chosen_by_others(examples: Sequence[Sentence], chance: Floats) -> Floats:
     """Return for each sentence (N,) its language's threshold, chosen on the other folds."""
-    fold = np.array([each.fold for each in known])
-    found = np.zeros(len(known))
-    for left in range(FOLDS):
-        thresholds = _thresholds(known, chance, fold != left)
-        for i in np.flatnonzero(fold == left):
-            found[i] = thresholds[known[int(i)].language]
-    return found
+    fold = np.array([sentence.fold for sentence in examples])
+    thresholds_of_rows = np.zeros(len(examples))
+    for held_fold in range(FOLDS):
+        thresholds = _thresholds(examples, chance, fold != held_fold)
+        for i in np.flatnonzero(fold == held_fold):
+            thresholds_of_rows[i] = thresholds[examples[int(i)].language]
+    return thresholds_of_rows
 
 
-def _thresholds(known: Sequence[Sentence], chance: Floats, among: NDArray[np.bool_]) -> dict[str, float]:
+def _thresholds(examples: Sequence[Sentence], chance: Floats, among: NDArray[np.bool_]) -> dict[str, float]:
     """Return per language the lowest threshold that respects ``ALARMS``, at least 0.5."""
-    found = {}
+    thresholds = {}
     for language in LANGUAGES:
         highest = 0.5
         for sort, alarms in ALARMS.items():
-            of = np.array([each.sort == sort and each.language == language for each in known])
+            of = np.array([sentence.sort == sort and sentence.language == language for sentence in examples])
             if (of & among).any():
                 highest = max(highest, float(np.quantile(chance[of & among], 1 - alarms)))
-        found[language] = highest
-    return found
+        thresholds[language] = highest
+    return thresholds
 
 
 def _features(texts: Sequence[str]) -> Any:
@@ -159,12 +159,12 @@ def _features(texts: Sequence[str]) -> Any:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     short = [text[:LONGEST] for text in texts]
-    hashed = HashingVectorizer(analyzer="char", ngram_range=LETTERS, n_features=HASHED, alternate_sign=False).transform(
+    counts = HashingVectorizer(analyzer="char", ngram_range=LETTERS, n_features=HASHED, alternate_sign=False).transform(
         short
     )
     vectors = encoder().encode(short).astype(np.float64)
     dense = np.hstack([vectors * WEIGHT_OF_VECTOR, _signs(short) * WEIGHT_OF_SIGN])
-    return hstack([hashed * WEIGHT_OF_LETTERS, csr_matrix(dense)]).tocsr()
+    return hstack([counts * WEIGHT_OF_LETTERS, csr_matrix(dense)]).tocsr()
 
 
 def _signs(texts: Sequence[str]) -> Floats:
@@ -181,8 +181,8 @@ def encoder() -> SentenceEncoder:
 
 def _softmax(logits: Any) -> Floats:
     values = np.asarray(logits, np.float64)
-    raised = np.exp(values - values.max(1, keepdims=True))
-    return raised / raised.sum(1, keepdims=True)
+    exponentials = np.exp(values - values.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
 
 
 def _digest() -> str:
@@ -203,31 +203,31 @@ def _digest() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def _write(place: Path, made: Classifier) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
+def _write(path: Path, model: Classifier) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
-        "weight": torch.tensor(made.weight, dtype=torch.float32),
-        "bias": torch.tensor(made.bias, dtype=torch.float32),
-        "held_out": torch.tensor(made.held_out),
-        "flagged": torch.tensor(made.flagged),
+        "weight": torch.tensor(model.weight, dtype=torch.float32),
+        "bias": torch.tensor(model.bias, dtype=torch.float32),
+        "held_out": torch.tensor(model.held_out),
+        "flagged": torch.tensor(model.flagged),
     }
-    files.write_tensors(place, tensors, {"thresholds": made.thresholds})
+    files.write_tensors(path, tensors, {"thresholds": model.thresholds})
 
 
-def _read(place: Path) -> Classifier:
+def _read(path: Path) -> Classifier:
     """Read a classifier. Raises UserError if it is missing or invalid."""
-    tensors, about = files.read_tensors(place)
+    tensors, about = files.read_tensors(path)
     thresholds = about.get("thresholds")
-    known = len(corpus.sentences())
-    shapes = {name: tuple(each.shape) for name, each in tensors.items()}
+    count = len(corpus.sentences())
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     expected = {
         "weight": (len(CLASSES), HASHED + DIMS + 1 + len(SIGNS)),
         "bias": (len(CLASSES),),
-        "held_out": (known,),
-        "flagged": (known,),
+        "held_out": (count,),
+        "flagged": (count,),
     }
     if shapes != expected or not isinstance(thresholds, dict) or set(thresholds) != set(LANGUAGES):
-        raise UserError("weights file", str(place))
+        raise UserError("weights file", str(path))
     return Classifier(
         tensors["weight"].double().numpy(),
         tensors["bias"].double().numpy(),

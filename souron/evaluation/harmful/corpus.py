@@ -51,15 +51,15 @@ class Sentence:
 def read(name: str, language: str) -> list[Written]:
     """Read the lines of ``NAME.LANGUAGE.txt``."""
     file = Path(__file__).parent / f"{name}.{language}.txt"
-    found: list[Written] = []
+    lines: list[Written] = []
     topic, number = "", 0
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("# "):
             topic, number = line.removeprefix("# "), 0
         elif line:
-            found.append(Written(topic, number, line))
+            lines.append(Written(topic, number, line))
             number += 1
-    return found
+    return lines
 
 
 def filled(text: str) -> Iterator[str]:
@@ -67,8 +67,8 @@ def filled(text: str) -> Iterator[str]:
     parts = re.split(r"\{([^{}]*)\}", text)
     words = [part.split("|") for part in parts[1::2]]
     for number in range(min(FILLED, max(map(len, words), default=1))):
-        chosen = [each[number % len(each)] for each in words]
-        yield "".join(text + word for text, word in zip(parts[::2], [*chosen, ""], strict=True))
+        choice = [options[number % len(options)] for options in words]
+        yield "".join(text + word for text, word in zip(parts[::2], [*choice, ""], strict=True))
 
 
 @lru_cache
@@ -78,7 +78,7 @@ def sentences() -> tuple[Sentence, ...]:
     The folds are of equal size in each topic of harmful sentences, and each holds three of the
     fifteen clinical topics.
     """
-    made = []
+    examples = []
     for sort in (CLINICAL, HARMLESS, HARMFUL):
         for language in LANGUAGES:
             topics: list[str] = []
@@ -86,12 +86,12 @@ def sentences() -> tuple[Sentence, ...]:
                 if line.topic not in topics:
                     topics.append(line.topic)
                 of_topic = sort == CLINICAL
-                place = topics.index(line.topic)
+                index = topics.index(line.topic)
                 group = f"{sort}/{line.topic}" + ("" if of_topic else f"/{line.number}")
-                fold = (place if of_topic else place + line.number) % FOLDS
+                fold = (index if of_topic else index + line.number) % FOLDS
                 for text in filled(line.text):
-                    made.append(Sentence(text, language, sort, line.topic, group, fold))
-    return tuple(made)
+                    examples.append(Sentence(text, language, sort, line.topic, group, fold))
+    return tuple(examples)
 
 
 class Prompt(NamedTuple):

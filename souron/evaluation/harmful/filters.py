@@ -36,11 +36,11 @@ class Filter:
         """Return a new screen for one answer."""
         return Screen(self)
 
-    def withhold(self, found: Flagged) -> None:
-        self.kept.append(found)
-        self.counts[found.kind] += 1
+    def withhold(self, flag: Flagged) -> None:
+        self.kept.append(flag)
+        self.counts[flag.kind] += 1
         if self.log is not None:
-            self.log.write(files.as_json(found.as_json()) + "\n")
+            self.log.write(files.as_json(flag.as_json()) + "\n")
             self.log.flush()
 
     def as_json(self) -> dict[str, Any]:
@@ -73,29 +73,29 @@ class Screen:
 
     def _whole(self, text: str) -> tuple[str, str]:
         """Return the text to show, and the rest, the unfinished last sentence."""
-        found = sentences(text)
-        end = found[-1].start if len(found) > 1 else 0
+        parts = sentences(text)
+        end = parts[-1].start if len(parts) > 1 else 0
         if len(text) - end > MOST_WAITING:
             end = len(text)
         return (self._judged(text[:end]) if end else ""), text[end:]
 
     def _judged(self, text: str) -> str:
         """Replace each harmful sentence by a notice."""
-        said, place = [], 0
-        for each in sentences(text):
-            found = self.owner.judge.sentence(self.owner.way, each.text)
-            if found is None:
+        output, end = [], 0
+        for sentence in sentences(text):
+            flag = self.owner.judge.sentence(self.owner.way, sentence.text)
+            if flag is None:
                 continue
-            self.withheld += (found,)
-            self.owner.withhold(found)
-            said += [text[place : each.start], notice(found)]
-            place = each.end
-        return "".join(said) + text[place:]
+            self.withheld += (flag,)
+            self.owner.withhold(flag)
+            output += [text[end : sentence.start], notice(flag)]
+            end = sentence.end
+        return "".join(output) + text[end:]
 
 
-def notice(found: Flagged) -> str:
+def notice(flag: Flagged) -> str:
     """Return the notice that replaces a sentence."""
-    return _("[withheld: {reason}]").format(reason=judges.reason(found))
+    return _("[withheld: {reason}]").format(reason=judges.reason(flag))
 
 
 def named(text: str, words: str | None = None, log: Path | None = None) -> Filter | None:

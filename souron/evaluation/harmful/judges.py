@@ -54,11 +54,11 @@ class Flagged:
         }
 
 
-def reason(flagged: Flagged) -> str:
+def reason(sentence: Flagged) -> str:
     """Return the reason in the reader's language."""
-    if not flagged.kind:
+    if not sentence.kind:
         return _("a word of the lexicon")
-    return _(corpus.KINDS[flagged.kind])
+    return _(corpus.KINDS[sentence.kind])
 
 
 class Judge:
@@ -68,10 +68,10 @@ class Judge:
         self.words, self.classifier, self.own = words, classifier, own
 
     def entries(self, text: str) -> tuple[str, ...]:
-        found = tuple(self.words.find(text)) if self.words else ()
-        if not found and not self.own and manners_judge.improper(text):
+        entries = tuple(self.words.find(text)) if self.words else ()
+        if not entries and not self.own and manners_judge.improper(text):
             return (RUDE,)
-        return found
+        return entries
 
     def told(self, texts: Sequence[str]) -> list[Told | None]:
         """Return the classifier's results, or None for each without one."""
@@ -79,30 +79,30 @@ class Judge:
             return [None] * len(texts)
         return list(self.classifier.judge(texts))
 
-    def flagged(self, way: Way, text: str, told: Told | None, entries: tuple[str, ...]) -> Flagged | None:
+    def flagged(self, way: Way, text: str, classification: Told | None, entries: tuple[str, ...]) -> Flagged | None:
         """Judge a sentence, given its classification and its lexicon entries."""
         if way == "lexicon":
             return Flagged(text, way, "", entries, None) if entries else None
-        assert self.classifier is not None and told is not None
-        lowered = LOWERED if way == "both" and entries else 1.0
-        if told.chance <= self.classifier.threshold(language(text)) * lowered:
+        assert self.classifier is not None and classification is not None
+        factor = LOWERED if way == "both" and entries else 1.0
+        if classification.chance <= self.classifier.threshold(language(text)) * factor:
             return None
-        return Flagged(text, way, told.kind, entries, told.chance)
+        return Flagged(text, way, classification.kind, entries, classification.chance)
 
     def sentence(self, way: Way, text: str) -> Flagged | None:
         entries = () if way == "classifier" else self.entries(text)
-        told = None if way == "lexicon" else self.told([text])[0]
-        return self.flagged(way, text, told, entries)
+        classification = None if way == "lexicon" else self.told([text])[0]
+        return self.flagged(way, text, classification, entries)
 
     def answers(self, texts: Sequence[str]) -> dict[Way, list[list[Flagged]]]:
         """Return for each method the flagged sentences of each answer."""
-        parts = [[each.text for each in sentences(text)[:MOST_SENTENCES]] for text in texts]
+        parts = [[sentence.text for sentence in sentences(text)[:MOST_SENTENCES]] for text in texts]
         every = list(dict.fromkeys(part for row in parts for part in row))
-        told = dict(zip(every, self.told(every), strict=True))
+        classifications = dict(zip(every, self.told(every), strict=True))
         entries = {text: self.entries(text) for text in every}
         return {
             way: [
-                [found for part in row if (found := self.flagged(way, part, told[part], entries[part]))]
+                [flag for part in row if (flag := self.flagged(way, part, classifications[part], entries[part]))]
                 for row in parts
             ]
             for way in WAYS
@@ -142,14 +142,14 @@ class Accuracy:
     alarms: tuple[str, ...]  # the flagged clinical sentences
 
     def as_json(self) -> dict[str, Any]:
-        def figures(found: Measure) -> dict[str, float | int]:
-            return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+        def figures(measure: Measure) -> dict[str, float | int]:
+            return {"value": measure.value, "low": measure.low, "high": measure.high, "n": measure.n}
 
         return {
             "way": self.way,
             "language": self.language,
             "catch": figures(self.catch),
-            "kinds": {kind: figures(found) for kind, found in self.kinds.items()},
+            "kinds": {kind: figures(measure) for kind, measure in self.kinds.items()},
             "clinical": figures(self.clinical),
             "proper": figures(self.harmless),
             "alarms": list(self.alarms),
@@ -161,40 +161,42 @@ def record(judging: Judge) -> list[Accuracy]:
 
     The classifier is evaluated out of fold; lines and topics are resampled as groups.
     """
-    known = corpus.sentences()
-    flags = flags_of(judging, known)
-    return [record_of(way, spoken, known, flags[way]) for way in flags for spoken in LANGUAGES]
+    examples = corpus.sentences()
+    flags = flags_of(judging, examples)
+    return [record_of(way, language, examples, flags[way]) for way in flags for language in LANGUAGES]
 
 
-def flags_of(judging: Judge, known: Sequence[Sentence]) -> dict[Way, Any]:
-    words = np.array([bool(judging.entries(each.text)) for each in known])
-    found: dict[Way, Any] = {"lexicon": words}
+def flags_of(judging: Judge, examples: Sequence[Sentence]) -> dict[Way, Any]:
+    words = np.array([bool(judging.entries(sentence.text)) for sentence in examples])
+    flags: dict[Way, Any] = {"lexicon": words}
     classifier = judging.classifier
     if classifier is None:
-        return found
-    thresholds = classifiers.chosen_by_others(known, classifier.held_out)
-    lowered = words & (classifier.held_out > thresholds * LOWERED)
-    return found | {"classifier": classifier.flagged, "both": classifier.flagged | lowered}
+        return flags
+    thresholds = classifiers.chosen_by_others(examples, classifier.held_out)
+    both = words & (classifier.held_out > thresholds * LOWERED)
+    return flags | {"classifier": classifier.flagged, "both": classifier.flagged | both}
 
 
-def record_of(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> Accuracy:
+def record_of(way: Way, code: str, examples: Sequence[Sentence], flags: Any) -> Accuracy:
     def share(sort: str, topic: str = "") -> Measure:
         of = [
             i
-            for i, each in enumerate(known)
-            if each.sort == sort and each.language == spoken and topic in ("", each.topic)
+            for i, sentence in enumerate(examples)
+            if sentence.sort == sort and sentence.language == code and topic in ("", sentence.topic)
         ]
         table = np.array([[float(flags[i]) for i in of]])
-        return intervals.interval(table, [known[i].group for i in of])
+        return intervals.interval(table, [examples[i].group for i in of])
 
     return Accuracy(
         way,
-        spoken,
+        code,
         share(HARMFUL),
         {kind: share(HARMFUL, kind) for kind in corpus.KINDS},
         share(CLINICAL),
         share(HARMLESS),
         tuple(
-            each.text for i, each in enumerate(known) if each.sort == CLINICAL and each.language == spoken and flags[i]
+            sentence.text
+            for i, sentence in enumerate(examples)
+            if sentence.sort == CLINICAL and sentence.language == code and flags[i]
         ),
     )

@@ -48,11 +48,11 @@ class Lexicon:
     @classmethod
     def of(cls, words: Iterable[str], name: str = "") -> "Lexicon":
         """Build a lexicon from words, ignoring those that are empty once normalised."""
-        known = sorted({plain for word in words if (plain := bare(word))}, key=len, reverse=True)
+        forms = sorted({plain for word in words if (plain := bare(word))}, key=len, reverse=True)
         entries: dict[str, tuple[str, ...]] = {}
-        for entry in known:
+        for entry in forms:
             entries[entry[0]] = (*entries.get(entry[0], ()), entry)
-        return cls(name, len(known), entries)
+        return cls(name, len(forms), entries)
 
     @classmethod
     def read(cls, file: str | Path) -> "Lexicon":
@@ -68,37 +68,37 @@ class Lexicon:
             raise _unusable(path, _("more than {count} bytes").format(count=MOST_BYTES))
         try:
             text = data.decode("utf-8-sig")
-            told = json.loads(text) if path.suffix == ".json" else text.splitlines()
+            words = json.loads(text) if path.suffix == ".json" else text.splitlines()
         except (ValueError, RecursionError) as error:
             raise _unusable(path, str(error).partition("\n")[0][:200]) from error
-        if not isinstance(told, list) or not all(isinstance(word, str) for word in told):
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise _unusable(path, _("not a list of words"))
-        if len(told) > MOST_ENTRIES or any(len(word) > LONGEST for word in told):
+        if len(words) > MOST_ENTRIES or any(len(word) > LONGEST for word in words):
             why = _("more than {count} entries, or one of more than {letters} characters")
             raise _unusable(path, why.format(count=MOST_ENTRIES, letters=LONGEST))
-        made = cls.of(told, path.name)
-        if not made.count:
+        lexicon = cls.of(words, path.name)
+        if not lexicon.count:
             raise _unusable(path, _("no entry"))
-        return made
+        return lexicon
 
     def find(self, text: str) -> list[str]:
         """Return the distinct entries found in the text, in order."""
         return list(dict.fromkeys(self._found(bare(text))))
 
     def _found(self, text: str) -> Iterator[str]:
-        place = 0
-        while place < len(text):
+        position = 0
+        while position < len(text):
             hit = next(
                 (
                     entry
-                    for entry in self.entries.get(text[place], ())
-                    if text.startswith(entry, place) and _bounded(text, place, place + len(entry))
+                    for entry in self.entries.get(text[position], ())
+                    if text.startswith(entry, position) and _bounded(text, position, position + len(entry))
                 ),
                 None,
             )
             if hit:
                 yield hit
-            place += len(hit) if hit else 1
+            position += len(hit) if hit else 1
 
 
 def _bounded(text: str, start: int, end: int) -> bool:
@@ -112,11 +112,11 @@ def _bounded(text: str, start: int, end: int) -> bool:
     return not (_joined(before, entry[0]) or _joined(entry[-1], after))
 
 
-def _joined(one: str, other: str) -> bool:
+def _joined(letter: str, other: str) -> bool:
     """Return whether two adjacent characters belong to one word, by their script."""
-    if KATAKANA.match(one) and KATAKANA.match(other):
+    if KATAKANA.match(letter) and KATAKANA.match(other):
         return True
-    latin = [bool(sign) and (sign.isalnum() or sign == "_") and sign < "\u2e80" for sign in (one, other)]
+    latin = [bool(sign) and (sign.isalnum() or sign == "_") and sign < "\u2e80" for sign in (letter, other)]
     return all(latin)
 
 
@@ -130,8 +130,8 @@ def fetched() -> Lexicon | None:
 
 
 def _words(file: Path) -> list[str]:
-    told = json.loads(file.read_text(encoding="utf-8"))
-    return [word for word in told if isinstance(word, str)]
+    words = json.loads(file.read_text(encoding="utf-8"))
+    return [word for word in words if isinstance(word, str)]
 
 
 def _unusable(path: Path, why: str) -> UserError:

@@ -29,10 +29,10 @@ class Comparer:
         self.letters = [sorted({encode(f"{space}{letter}")[0] for space in ("", " ")}) for letter in "AB"]
 
     @torch.inference_mode()
-    def prefers_first(self, question: str, one: str, other: str) -> float | None:
+    def prefers_first(self, question: str, first: str, other: str) -> float | None:
         """Return P("A") relative to "A" and "B"; None where the prompt exceeds the context."""
         tokenizer = self.model.tokenizer
-        text = ASKED.format(question=question, one=one, other=other)
+        text = ASKED.format(question=question, one=first, other=other)
         if tokenizer.template:
             tokens = tokenizer.conversation([Turn("user", text)], answer=True)[0]
         else:

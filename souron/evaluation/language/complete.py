@@ -72,14 +72,14 @@ def tokenizer_for(train: Dataset) -> Tokenizer:
     """Train a tokenizer on the training cases, or read it from the cache."""
     hasher = hashlib.blake2b(digest_size=16)
     digest(train.input, hasher)
-    kept = files.cache_folder() / "tokenizers" / f"{hasher.hexdigest()}.txt"
-    if kept.exists():
-        return Tokenizer.unpacked(kept.read_text(encoding="ascii"))
+    path = files.cache_folder() / "tokenizers" / f"{hasher.hexdigest()}.txt"
+    if path.exists():
+        return Tokenizer.unpacked(path.read_text(encoding="ascii"))
     texts = [words_of(entry) for entry in train.input]
     step = max(1, -(-sum(map(len, texts)) // LEARNT_FROM))
     tokenizer = Tokenizer.learn(islice(texts, 0, None, step))
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(kept, tokenizer.packed())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(path, tokenizer.packed())
     return tokenizer
 
 
@@ -110,8 +110,8 @@ def sample(system: Any, entry: Any) -> Tensor:
     """Generate tokens (n,) that continue the beginning of a case."""
     tokens = beginning(system.tokenizer, entry)
     stop = not isinstance(entry, str)
-    written = Writer(system).write(tokens, WRITTEN, Sampling(), stop=stop)
-    return torch.tensor([each.token for each in written], dtype=torch.long)
+    pieces = Writer(system).write(tokens, WRITTEN, Sampling(), stop=stop)
+    return torch.tensor([piece.token for piece in pieces], dtype=torch.long)
 
 
 def in_one(samples: Sequence[Tensor]) -> Tensor:
@@ -141,13 +141,13 @@ def token_bits(system: Any, tokens: Tensor) -> Tensor:
     before it.
     """
     half = max(1, system.context // 2)
-    found: list[Tensor] = []
+    bits: list[Tensor] = []
     for start in range(0, len(tokens) - 1, half):
         begin = max(0, start - half)
         window = tokens[begin : start + half + 1]
         nats = -system.log_likelihoods(window[None].to(system.device))[0]
-        found.append(nats[start - begin :])
-    return torch.cat(found).cpu() / torch.log(torch.tensor(2.0))
+        bits.append(nats[start - begin :])
+    return torch.cat(bits).cpu() / torch.log(torch.tensor(2.0))
 
 
 def result(trainings: Trainings, setup: Setup) -> CompleteResult:
@@ -155,7 +155,7 @@ def result(trainings: Trainings, setup: Setup) -> CompleteResult:
     names = [name for name in (BITS, "preference accuracy") if name in answers[0]]
     language = test.columns.get("language") or [""] * len(test)
     tables = {name: stacked(answers, name) for name in names}
-    groups = {name: [i for i, one in enumerate(language) if one == name] for name in sorted(set(language) - {""})}
+    groups = {name: [i for i, code in enumerate(language) if code == name] for name in sorted(set(language) - {""})}
     units = test.units
     by_language = {
         name: {
@@ -167,15 +167,15 @@ def result(trainings: Trainings, setup: Setup) -> CompleteResult:
         for name, rows in groups.items()
     }
     samples, bits = answers[0].get("sample"), answers[0].get("bits of tokens")
-    shown = []
+    continuations = []
     if isinstance(samples, Sparse):
         for row, tokens in zip(samples.rows.tolist(), samples.values.tolist(), strict=True):
-            shown.append((row, [token for token in tokens if token >= 0]))
+            continuations.append((row, [token for token in tokens if token >= 0]))
     first = None
     if isinstance(bits, Sparse):
         first = (int(bits.rows[0]), bits.values[0].tolist())
-    judged = manners.result(answers[0], test) if manners.may_judge(test) else None
-    return CompleteResult(by_language, packed(test, groups), shown, first, judged)
+    result = manners.result(answers[0], test) if manners.may_judge(test) else None
+    return CompleteResult(by_language, packed(test, groups), continuations, first, result)
 
 
 def packed(test: Dataset, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
@@ -185,9 +185,9 @@ def packed(test: Dataset, groups: Mapping[str, Sequence[int]]) -> dict[str, floa
     """
     if lesson_of(test) != "text":
         return {}
-    found = {}
+    bits_of_language = {}
     for name, rows in (groups or {"": range(len(test))}).items():
         text = "\n".join(test.input[row] for row in rows).encode()[:MOST_PACKED]
         if text:
-            found[name] = 8 * len(lzma.compress(text, preset=6)) / len(text)
-    return found
+            bits_of_language[name] = 8 * len(lzma.compress(text, preset=6)) / len(text)
+    return bits_of_language

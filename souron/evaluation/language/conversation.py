@@ -74,7 +74,7 @@ class Reply:
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields for JSON, seconds and rates to three significant figures."""
-        told = {} if self.withheld is None else {"withheld": [one.as_json() for one in self.withheld]}
+        withheld = {} if self.withheld is None else {"withheld": [flag.as_json() for flag in self.withheld]}
         return {
             "text": self.text,
             "tokens": self.tokens,
@@ -85,7 +85,7 @@ class Reply:
             "tokens_per_second": _short(self.tokens_per_second),
             "engine": self.engine,
             "seed": self.seed,
-            **told,
+            **withheld,
         }
 
     def _repr_html_(self) -> str:
@@ -130,8 +130,8 @@ class Voice:
         defaults.
         """
         own = getattr(self.reader, "own_sampling", (None, None))
-        given = {"temperature": own[0] if temperature is None else temperature, "top": own[1] if top is None else top}
-        return Sampling(seed=seed, **{k: v for k, v in given.items() if v is not None})
+        options = {"temperature": own[0] if temperature is None else temperature, "top": own[1] if top is None else top}
+        return Sampling(seed=seed, **{k: v for k, v in options.items() if v is not None})
 
     def tokens(self, turns: Sequence[Turn]) -> list[int]:
         """Tokenize a conversation, ending where the next answer begins."""
@@ -176,12 +176,12 @@ class Voice:
             middle = (low + high) // 2
             fits = len(self.tokens(_from(turns, starts[middle]))) <= most
             low, high = (low, middle) if fits else (middle + 1, high)
-        kept = _from(turns, starts[low])
-        tokens = self.tokens(kept)
+        recent = _from(turns, starts[low])
+        tokens = self.tokens(recent)
         if len(tokens) > most:
             raise self._too_long(turns, len(tokens), length)
-        gone = [n for n, turn in enumerate(turns[: starts[low]]) if turn.role != "system"]
-        return Prompt(tokens, kept, tuple(gone), len(whole) - len(tokens))
+        omissions = [n for n, turn in enumerate(turns[: starts[low]]) if turn.role != "system"]
+        return Prompt(tokens, recent, tuple(omissions), len(whole) - len(tokens))
 
     def answer(
         self,
@@ -206,11 +206,11 @@ class Voice:
         thread.start()
         return thread
 
-    def _reading(self, tokens: list[int], ended: threading.Event) -> None:
+    def _reading(self, tokens: list[int], stop: threading.Event) -> None:
         chunks = self.writer.prefill(tokens[: self.reader.context])
         while threading.main_thread().is_alive():
             with self.busy:
-                if ended.is_set() or next(chunks, self) is self:
+                if stop.is_set() or next(chunks, self) is self:
                     return
 
     def completion(
@@ -226,20 +226,20 @@ class Voice:
     def _too_long(self, turns: Sequence[Turn], count: int, length: int) -> UserError:
         context, room = self.reader.context, self.room(length)
         prompts = [turn for turn in turns if turn.role == "system"]
-        found = _(
+        problem = _(
             "the last question needs {count} tokens; the model's context is {context} tokens, of "
             "which {room} are kept for the answer"
         ).format(count=count, context=context, room=room)
         if prompts:
             own = len(self.tokens((*prompts, Turn("user", ""))))
-            found = _(
+            problem = _(
                 "the system prompt and the last question need {count} tokens, {own} of them for "
                 "the system prompt; the model's context is {context} tokens, of which {room} are "
                 "kept for the answer"
             ).format(count=count, own=own, context=context, room=room)
         return UserError(
             "context",
-            found,
+            problem,
             expected=_("at most {most} tokens").format(most=context - room),
             fix=_("a shorter question, or a model with a larger context"),
             exit=3,
@@ -274,9 +274,9 @@ class Answer:
         while not self.voice.busy.acquire(timeout=0.05):
             if self._stop.is_set():
                 return
-        written = self._written()
+        pieces = self._written()
         try:
-            with closing(self.screen.passed(written) if self.screen else written) as parts:  # type: ignore[type-var]
+            with closing(self.screen.passed(pieces) if self.screen else pieces) as parts:  # type: ignore[type-var]
                 for part in parts:
                     self.text += part
                     yield part
@@ -288,11 +288,11 @@ class Answer:
         most = min(self.length, room)
         words = self.voice.writer.write(self.prompt.tokens, most, self.sampling)
         with closing(words):  # type: ignore[type-var]
-            for one in () if self._stop.is_set() else words:
+            for piece in () if self._stop.is_set() else words:
                 now = time.perf_counter() - self._begun
                 self._first, self._last = self._first or now, now
                 self.tokens += 1
-                yield one.text
+                yield piece.text
                 if self._stop.is_set():
                     return
         if not self.stopped_by:
@@ -337,8 +337,8 @@ def check(turns: Sequence[Turn]) -> None:
         before = turn.role
 
 
-def _no_chat(found: str, expected: str) -> UserError:
-    return UserError("conversation", found, expected=expected, exit=3)
+def _no_chat(problem: str, expected: str) -> UserError:
+    return UserError("conversation", problem, expected=expected, exit=3)
 
 
 def _from(turns: Sequence[Turn], start: int) -> tuple[Turn, ...]:
@@ -421,9 +421,9 @@ class Conversation:
                 _("there is no question {number}").format(number=number),
                 expected=_("1 to {most}").format(most=len(self.questions)) if self.questions else _("a question first"),
             )
-        place = self.questions[number - 1]
-        text = self.chat.turns[place].text if question is None else readable(question)
-        turns = (*self.chat.turns[:place], Turn("user", text))
+        index = self.questions[number - 1]
+        text = self.chat.turns[index].text if question is None else readable(question)
+        turns = (*self.chat.turns[:index], Turn("user", text))
         sampling = self.sampling
         if seed is not None:
             sampling = Sampling(sampling.temperature, sampling.top, seed)

@@ -64,22 +64,22 @@ def picked(scores: Tensor, questions: Sequence[Question]) -> Tensor:
     ``scores`` (B, orders, options) has the options numbered as in the question. Among equal scores,
     the option shown first is picked; -1 where a question has fewer orders.
     """
-    chosen = torch.full(scores.shape[:2], -1, dtype=torch.long)
+    options = torch.full(scores.shape[:2], -1, dtype=torch.long)
     for row, question in enumerate(questions):
         count = len(question.options)
         for order in range(count):
-            said = scores[row, order, :count].roll(-order)
-            chosen[row, order] = (int(said.argmax()) + order) % count
-    return chosen
+            order_scores = scores[row, order, :count].roll(-order)
+            options[row, order] = (int(order_scores.argmax()) + order) % count
+    return options
 
 
-def share_right(chosen: Tensor, target: Tensor) -> Tensor:
+def share_right(picks: Tensor, target: Tensor) -> Tensor:
     """Return the fraction of orders answered correctly for each question, (B,) float64.
 
-    ``chosen`` is (B, orders), ``target`` (B,). A question counts once, however often it is asked.
+    ``picks`` is (B, orders), ``target`` (B,). A question counts once, however often it is asked.
     """
-    asked = chosen >= 0
-    return ((chosen == target[:, None]) & asked).sum(1).double() / asked.sum(1)
+    valid = picks >= 0
+    return ((picks == target[:, None]) & valid).sum(1).double() / valid.sum(1)
 
 
 def chance(cases: Dataset) -> float:
@@ -149,7 +149,7 @@ class ExamResult:
             "shuffled_key": self.shuffled.value,
             "expected_calibration_error": self.ece,
             "pass_marks": {} if self.no_pass_marks else dict(PASS_MARKS),
-            "by_subject": {name: asdict(one) for name, one in self.by_subject.items()},
+            "by_subject": {name: asdict(measure) for name, measure in self.by_subject.items()},
         }
 
 
@@ -162,8 +162,8 @@ def result(trainings: Trainings, cases: Dataset) -> ExamResult:
     accuracy, by_subject = registry.metric("accuracy"), {}
     for name in sorted(set(subjects) - {""}):
         rows = [i for i, subject in enumerate(subjects) if subject == name]
-        some = None if units is None else [units[i] for i in rows]
-        by_subject[name] = accuracy.measure(right[:, rows], some, trainings.training_of_rows(rows))
+        groups = None if units is None else [units[i] for i in rows]
+        by_subject[name] = accuracy.measure(right[:, rows], groups, trainings.training_of_rows(rows))
     return ExamResult(
         accuracy.measure(right, units, training),
         accuracy.measure(stacked_right(answers, "picked without", target), units, training),
@@ -181,4 +181,4 @@ def result(trainings: Trainings, cases: Dataset) -> ExamResult:
 def stacked_right(answers: Sequence[Answers], name: str, target: Tensor) -> NDArray[np.float64]:
     """Return the fraction of orders answered correctly, (seeds, cases)."""
     picks = torch.from_numpy(stacked(answers, name)).long()
-    return torch.stack([share_right(one, target) for one in picks]).numpy()
+    return torch.stack([share_right(picks_of_seed, target) for picks_of_seed in picks]).numpy()

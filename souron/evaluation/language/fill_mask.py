@@ -55,16 +55,16 @@ class Guess(NamedTuple):
 
 def places(count: int, generator: Generator, share: float = SHARE) -> Tensor:
     """Select a share of the positions at random, at least one, (count,) bool."""
-    asked = torch.zeros(count, dtype=torch.bool)
-    asked[torch.randperm(count, generator=generator)[: max(1, round(share * count))]] = True
-    return asked
+    mask = torch.zeros(count, dtype=torch.bool)
+    mask[torch.randperm(count, generator=generator)[: max(1, round(share * count))]] = True
+    return mask
 
 
 def for_test(ids: Tensor, text: str, mask: int) -> Masked:
     """Mask tokens at positions that depend on the text alone, so all systems get the same task."""
     number = zlib.crc32(text.encode("utf-8", "surrogatepass")) + SEED
-    asked = places(len(ids), torch.Generator().manual_seed(number))
-    return Masked(ids.masked_fill(asked, mask), ids, asked)
+    positions = places(len(ids), torch.Generator().manual_seed(number))
+    return Masked(ids.masked_fill(positions, mask), ids, positions)
 
 
 def for_training(ids: Tensor, mask: int, vocabulary: int, generator: Generator, share: float = SHARE) -> Masked:
@@ -72,27 +72,27 @@ def for_training(ids: Tensor, mask: int, vocabulary: int, generator: Generator, 
 
     All of them are to be predicted.
     """
-    asked = places(len(ids), generator, share)
+    positions = places(len(ids), generator, share)
     chance = torch.rand(len(ids), generator=generator)
     other = torch.randint(vocabulary - 1, (len(ids),), generator=generator)
-    given = torch.where(asked & (chance < HIDDEN), mask, ids)
-    swapped = asked & (chance >= HIDDEN) & (chance < HIDDEN + OTHER)
-    return Masked(torch.where(swapped, other, given), ids, asked)
+    tokens = torch.where(positions & (chance < HIDDEN), mask, ids)
+    random_positions = positions & (chance >= HIDDEN) & (chance < HIDDEN + OTHER)
+    return Masked(torch.where(random_positions, other, tokens), ids, positions)
 
 
 def guessed(system: Any, test: Dataset) -> Answers:
     """Predict the first masked tokens of some test texts."""
     rows, tables = shown_rows(test), []
     for row in rows:
-        one = system.masked(test.input[row])
-        window = Masked(*(part[:SHOWN_TOKENS] for part in one))
+        case = system.masked(test.input[row])
+        window = Masked(*(part[:SHOWN_TOKENS] for part in case))
         logits = system.guesses(window.given[None], window.asked[None])
         at = window.asked.nonzero().flatten()[:SHOWN_MASKS]
         chance, token = logits[:SHOWN_MASKS].softmax(1).cpu().topk(GUESSES)
         table = torch.full((SHOWN_MASKS, 2 + 2 * GUESSES), -1.0, dtype=torch.float64)
-        for i, place in enumerate(at.tolist()):
-            told = [float(place), float(window.true[place]), *token[i].tolist(), *chance[i].tolist()]
-            table[i] = torch.tensor(told, dtype=torch.float64)
+        for i, position in enumerate(at.tolist()):
+            row_values = [float(position), float(window.true[position]), *token[i].tolist(), *chance[i].tolist()]
+            table[i] = torch.tensor(row_values, dtype=torch.float64)
         tables.append(table)
     return {"guessed": Sparse(torch.tensor(rows), torch.stack(tables))}
 
@@ -110,7 +110,7 @@ def result(trainings: Trainings, setup: Setup) -> FillResult:
     language = test.columns.get("language") or [""] * len(test)
     return FillResult(
         {
-            name: _measures(trainings, test, [i for i, one in enumerate(language) if one == name])
+            name: _measures(trainings, test, [i for i, code in enumerate(language) if code == name])
             for name in sorted(set(language) - {""})
         },
         samples(trainings.answers[0]),
@@ -118,10 +118,10 @@ def result(trainings: Trainings, setup: Setup) -> FillResult:
 
 
 def samples(answers: Answers) -> list[tuple[int, list[Guess]]]:
-    found = answers.get("guessed")
-    if not isinstance(found, Sparse):
+    table = answers.get("guessed")
+    if not isinstance(table, Sparse):
         return []
-    pairs = zip(found.rows.tolist(), found.values, strict=True)
+    pairs = zip(table.rows.tolist(), table.values, strict=True)
     return [(row, _of_table(table)) for row, table in pairs]
 
 

@@ -67,31 +67,31 @@ def read(values: Tensor) -> str:
 
 def texts(answers: Answers, name: str) -> dict[int, str]:
     """Return the row of each test case with the text generated for it."""
-    found = answers.get(name)
-    if not isinstance(found, Sparse):
+    table = answers.get(name)
+    if not isinstance(table, Sparse):
         return {}
-    pairs = zip(found.rows.tolist(), found.values, strict=True)
+    pairs = zip(table.rows.tolist(), table.values, strict=True)
     return {row: read(values) for row, values in pairs}
 
 
 def result(
-    trainings: Trainings, test: Dataset, metrics: Sequence[str], written: Sequence[str], further: Sequence[str] = ()
+    trainings: Trainings, test: Dataset, metrics: Sequence[str], columns: Sequence[str], further: Sequence[str] = ()
 ) -> WrittenResult:
-    known = list(test.columns.get("language") or [""] * len(test))
-    names, answers = sorted(set(known)), trainings.answers
+    languages = list(test.columns.get("language") or [""] * len(test))
+    names, answers = sorted(set(languages)), trainings.answers
     by_language: dict[str, dict[str, Measure]] = {}
     for language in names if len(names) > 1 else ():
-        rows = [row for row, own in enumerate(known) if own == language]
-        some, training = test.only(rows), trainings.training_of_rows(rows)
+        rows = [row for row, own in enumerate(languages) if own == language]
+        cases, training = test.only(rows), trainings.training_of_rows(rows)
         by_language[language] = {
-            name: registry.metric(name).measure(stacked(answers, name)[:, rows], some.units, training)
+            name: registry.metric(name).measure(stacked(answers, name)[:, rows], cases.units, training)
             for name in metrics
         }
-    told = [texts(answers[0], name) for name in written]
-    shown = [(row, [each.get(row, "") for each in told]) for row in sorted(told[0])]
+    outputs = [texts(answers[0], name) for name in columns]
+    rows_of_texts = [(row, [text_of.get(row, "") for text_of in outputs]) for row in sorted(outputs[0])]
     others = {
         name: registry.metric(name).measure(stacked(answers, name), test.units, trainings.training_of)
         for name in further
         if name in answers[0]
     }
-    return WrittenResult(by_language, shown, others)
+    return WrittenResult(by_language, rows_of_texts, others)

@@ -54,12 +54,12 @@ def trace(decoder: Decoder, tokens: Tensor) -> Trace:
     outputs: dict[tuple[int, str], Tensor] = {}
     inputs: dict[tuple[int, str], Tensor] = {}
 
-    def note(layer: int, name: str, given: Tensor, out: Tensor) -> Tensor:
-        inputs[layer, name], outputs[layer, name] = given[0], out[0]
+    def note(layer: int, name: str, x: Tensor, out: Tensor) -> Tensor:
+        inputs[layer, name], outputs[layer, name] = x[0], out[0]
         return out
 
     logits = decoder(tokens[None], change=note)[0]
-    attention, keys, values, mixed = [], [], [], []
+    attention, keys, values, contexts = [], [], [], []
     for layer in range(s.layers):
         qkv = outputs[layer, "qkv"].view(count, -1, s.head_width).transpose(0, 1)
         q, k, v = qkv.split([s.heads, s.shared, s.shared])
@@ -71,14 +71,14 @@ def trace(decoder: Decoder, tokens: Tensor) -> Trace:
         attention.append(weights(q.float(), k.float().repeat_interleave(s.heads // s.shared, 0)))
         keys.append(k.float())
         values.append(v.float())
-        mixed.append(inputs[layer, "out"].view(count, s.heads, s.head_width).transpose(0, 1).float())
+        contexts.append(inputs[layer, "out"].view(count, s.heads, s.head_width).transpose(0, 1).float())
     hidden = [inputs[layer, "down"].float() for layer in range(s.layers)]
     return Trace(
         decoder.embedding(tokens).float(),
         torch.stack(attention),
         torch.stack(keys),
         torch.stack(values),
-        torch.stack(mixed),
+        torch.stack(contexts),
         torch.stack(hidden),
         logits.float(),
     )
@@ -113,12 +113,12 @@ def heads(attention: Tensor) -> list[Head]:
     if count < 3:
         return []
     rows = torch.arange(2, count)
-    chosen = attention[:, :, rows].double()
-    entropy = torch.special.entr(chosen).sum(-1).mean(-1) / torch.tensor(2.0).log()
+    weights_of_rows = attention[:, :, rows].double()
+    entropy = torch.special.entr(weights_of_rows).sum(-1).mean(-1) / torch.tensor(2.0).log()
     previous = attention[:, :, rows, rows - 1].double().mean(-1)
-    first = chosen[..., 0].mean(-1)
+    first = weights_of_rows[..., 0].mean(-1)
     return [
-        Head(layer, head, *(float(each[layer, head]) for each in (entropy, previous, first)))
+        Head(layer, head, *(float(figure[layer, head]) for figure in (entropy, previous, first)))
         for layer in range(attention.shape[0])
         for head in range(attention.shape[1])
     ]

@@ -26,9 +26,9 @@ def language_model(folder: str) -> Any:
         system_class, config = registry.load_system(str(args["system"]))
         if not registry.talks(system_class.task):
             raise ValueError(_("its task is {task}").format(task=registry.task_name(system_class.task)))
-        known = {name: typed_as(name, value, getattr(config, name)) for name, value in args["config"].items()}
+        settings = {name: typed_as(name, value, getattr(config, name)) for name, value in args["config"].items()}
         spec = registry.load_task(system_class.task).Spec(**args["seen"])
-        system = system_class(replace(config, **known), spec)
+        system = system_class(replace(config, **settings), spec)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UserError(
             "model",
@@ -49,21 +49,21 @@ def log_likelihoods(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[Tenso
     Also returns whether the beginning was cut off to fit the context, (pairs,) bool.
     """
     tokenizer = model.tokenizer
-    rows, shortened = tokenized(model, pairs)
-    found = torch.zeros(len(rows))
+    rows, cuts = tokenized(model, pairs)
+    sums = torch.zeros(len(rows))
     order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))  # by length, for batches
     for start in range(0, len(order), AT_ONCE):
-        some = order[start : start + AT_ONCE]
-        longest = len(rows[some[-1]][0])
-        tokens = torch.full((len(some), longest), tokenizer.start)
-        counts = torch.zeros(len(some), longest - 1)
-        for place, row in enumerate(some):
-            ids, said = rows[row]
-            tokens[place, : len(ids)] = torch.tensor(ids)
-            counts[place, len(ids) - 1 - said : len(ids) - 1] = 1
+        batch = order[start : start + AT_ONCE]
+        longest = len(rows[batch[-1]][0])
+        tokens = torch.full((len(batch), longest), tokenizer.start)
+        counts = torch.zeros(len(batch), longest - 1)
+        for index, row in enumerate(batch):
+            ids, count = rows[row]
+            tokens[index, : len(ids)] = torch.tensor(ids)
+            counts[index, len(ids) - 1 - count : len(ids) - 1] = 1
         nats = model.log_likelihoods(tokens.to(model.device)).float().cpu()
-        found[some] = torch.where(counts > 0, nats, torch.zeros_like(nats)).sum(1)
-    return found, shortened
+        sums[batch] = torch.where(counts > 0, nats, torch.zeros_like(nats)).sum(1)
+    return sums, cuts
 
 
 def tokenized(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[list[tuple[list[int], int]], Tensor]:
@@ -72,10 +72,10 @@ def tokenized(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[list[tuple[
     Also returns whether the beginning was cut off, (pairs,) bool.
     """
     rows: list[tuple[list[int], int]] = []
-    shortened = torch.zeros(len(pairs), dtype=torch.bool)
+    cuts = torch.zeros(len(pairs), dtype=torch.bool)
     for before, text in pairs:
         tokens = model.tokenizer.encode(text)
         ids = [model.tokenizer.start, *model.tokenizer.encode(before), *tokens]
-        shortened[len(rows)] = len(ids) > model.context + 1
+        cuts[len(rows)] = len(ids) > model.context + 1
         rows.append((ids[-model.context - 1 :], min(len(tokens), model.context)))
-    return rows, shortened
+    return rows, cuts

@@ -98,22 +98,22 @@ def answered(system: Any, cases: Dataset, seed: int = 0) -> Iterator[Step]:
     prompts = [tokenizer.conversation(asked(entry), answer=True)[0] for entry in cases.input]
     tokens = torch.full((len(prompts), LENGTH), NONE)
     sampling = replace(SAMPLING, seed=seed)
-    for done, (row, written) in enumerate(answers(system, prompts, LENGTH, sampling), 1):
-        tokens[row, : len(written)] = torch.tensor(written, dtype=torch.long)
-        if done % 16 == 0:
-            yield Step(done / len(prompts), _("answering test questions"))
+    for count, (row, answer) in enumerate(answers(system, prompts, LENGTH, sampling), 1):
+        tokens[row, : len(answer)] = torch.tensor(answer, dtype=torch.long)
+        if count % 16 == 0:
+            yield Step(count / len(prompts), _("answering test questions"))
     yield Step(1.0, result={"answer": tokens, **_judged(tokenizer, tokens, cases)})
 
 
 def _judged(tokenizer: Any, tokens: Tensor, cases: Dataset) -> dict[str, Tensor]:
-    said = [tokenizer.decode([t for t in row if t != NONE]) for row in tokens.tolist()]
-    judged = [manners.judged(*pair) for pair in zip(cases.columns["sort"], said, strict=True)]
+    texts = [tokenizer.decode([t for t in row if t != NONE]) for row in tokens.tolist()]
+    judgements = [manners.judged(*pair) for pair in zip(cases.columns["sort"], texts, strict=True)]
     return {
-        IMPROPER: torch.tensor([float(each.improper) for each in judged]),
-        DOSES: torch.tensor([float(each.dose) for each in judged]),
-        REFUSED: torch.tensor([float(each.over_refusal) for each in judged]),
+        IMPROPER: torch.tensor([float(judgement.improper) for judgement in judgements]),
+        DOSES: torch.tensor([float(judgement.dose) for judgement in judgements]),
+        REFUSED: torch.tensor([float(judgement.over_refusal) for judgement in judgements]),
         "tokens of an answer": (tokens != NONE).sum(1).float(),
-        "repeated words": torch.tensor([repeated(text) for text in said]),
+        "repeated words": torch.tensor([repeated(text) for text in texts]),
     }
 
 
@@ -131,12 +131,12 @@ def scores(seeds: Sequence[Answers], cases: Dataset) -> dict[str, NDArray[np.flo
     its sorts.
     """
     sort = np.array(list(cases.columns["sort"]))
-    found = {}
+    tables = {}
     for name, sorts in SHARES.items():
         of = np.isin(sort, sorts)
         if of.any():
-            found[name] = stacked(seeds, name) * of * (len(of) / of.sum())
-    return found
+            tables[name] = stacked(seeds, name) * of * (len(of) / of.sum())
+    return tables
 
 
 def share(name: str, table: Any, cases: Dataset, training: Any = None) -> Measure:
@@ -155,23 +155,23 @@ def before(earlier: Any, system: Any, cases: Dataset, after: Answers) -> Iterato
 
     ``moved`` is the mean log-probability ratio per token of each new answer.
     """
-    found: dict[str, Any] = {}
+    earlier_answers: dict[str, Any] = {}
     for step in answered(earlier, cases):
         yield Step(step.done * 0.8, _("answering as it did before"))
-        found = step.result or found
-    moved = torch.zeros(len(cases))
+        earlier_answers = step.result or earlier_answers
+    drift = torch.zeros(len(cases))
     with torch.inference_mode():
         for row, entry in enumerate(cases.input):
             prompt = system.tokenizer.conversation(asked(entry), answer=True)[0]
-            said = [t for t in dense(after, "answer")[row].tolist() if t != NONE]
-            if not said:
+            answer = [t for t in dense(after, "answer")[row].tolist() if t != NONE]
+            if not answer:
                 continue
-            tokens = torch.tensor([[*prompt, *said]])[:, -system.context - 1 :]
-            now, then = (each.log_likelihoods(tokens)[0, -len(said) :] for each in (system, earlier))
-            moved[row] = (now - then).mean()
+            tokens = torch.tensor([[*prompt, *answer]])[:, -system.context - 1 :]
+            now, then = (model.log_likelihoods(tokens)[0, -len(answer) :] for model in (system, earlier))
+            drift[row] = (now - then).mean()
             if row % 32 == 0:
                 yield Step(0.8 + 0.2 * row / len(cases), _("how far it has moved"))
-    yield Step(1.0, result={**{f"before: {name}": values for name, values in found.items()}, "moved": moved})
+    yield Step(1.0, result={**{f"before: {name}": values for name, values in earlier_answers.items()}, "moved": drift})
 
 
 def result(answers: Answers, cases: Dataset) -> MannersResult:
@@ -179,23 +179,23 @@ def result(answers: Answers, cases: Dataset) -> MannersResult:
     rows = []
     sort = np.array(list(cases.columns["sort"]))
     for name, metric, sorts in FACTS:
-        for spoken in sorted(set(language.tolist())):
-            of = (language == spoken) & np.isin(sort, sorts)
+        for name_of_language in sorted(set(language.tolist())):
+            of = (language == name_of_language) & np.isin(sort, sorts)
             if of.any():
                 rows.append(
                     Row(
                         name,
                         metric,
-                        spoken,
+                        name_of_language,
                         _of(answers, f"before: {metric}", of, cases),
                         _of(answers, metric, of, cases) or Measure(0, 0, 0, 0),
                     )
                 )
-    moved = {}
+    drift = {}
     if "moved" in answers:
         values = dense(answers, "moved").numpy()
-        moved = {s: float(values[language == s].mean()) for s in sorted(set(language.tolist()))}
-    return MannersResult(tuple(rows), moved, tuple(_read(answers, cases)))
+        drift = {s: float(values[language == s].mean()) for s in sorted(set(language.tolist()))}
+    return MannersResult(tuple(rows), drift, tuple(_read(answers, cases)))
 
 
 def _of(answers: Answers, name: str, of: Any, cases: Dataset) -> Measure | None:
@@ -206,19 +206,19 @@ def _of(answers: Answers, name: str, of: Any, cases: Dataset) -> Measure | None:
     return registry.metric(name.removeprefix("before: ")).measure(table, units)
 
 
-def _read(answers: Answers, cases: Dataset, each: int = 3) -> Iterator[Read]:
+def _read(answers: Answers, cases: Dataset, most: int = 3) -> Iterator[Read]:
     """Yield the first answers of each sort and language, whatever they say."""
     language = list(cases.columns.get("language", [""] * len(cases)))
-    seen: dict[Any, int] = {}
+    counts: dict[Any, int] = {}
     for row, sort in enumerate(cases.columns["sort"]):
         key = (language[row], sort)
-        if seen.setdefault(key, 0) >= each:
+        if counts.setdefault(key, 0) >= most:
             continue
-        seen[key] += 1
+        counts[key] += 1
 
         def tokens(name: str, row: int = row) -> list[int]:
-            known = dense(answers, name)[row].tolist() if name in answers else []
-            return [token for token in known if token != NONE]
+            row_tokens = dense(answers, name)[row].tolist() if name in answers else []
+            return [token for token in row_tokens if token != NONE]
 
         prompt = asked(cases.input[row])[-1].text
         yield Read(sort, language[row], prompt, tokens("before: answer"), tokens("answer"))

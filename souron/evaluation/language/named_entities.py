@@ -67,14 +67,14 @@ def sentence(words: Sequence[str], tags: Tensor | None = None) -> Sentence:
         start = text.index(word, at)
         at = start + len(word)
         ends.append((start, at))
-    found: list[list[int]] = []
+    spans: list[list[int]] = []
     for (start, end), tag in zip(ends, [] if tags is None else tags.tolist(), strict=False):
         label, continues = (tag - 1) // 2, tag % 2 == 0
         if tag and not continues:
-            found.append([label, start, end])
-        elif tag and found:
-            found[-1][2] = end
-    return Sentence(text, torch.tensor(found, dtype=torch.long).reshape(-1, 3))
+            spans.append([label, start, end])
+        elif tag and spans:
+            spans[-1][2] = end
+    return Sentence(text, torch.tensor(spans, dtype=torch.long).reshape(-1, 3))
 
 
 def units(text: str) -> list[tuple[int, int]]:
@@ -100,20 +100,20 @@ def spans_of(places: Sequence[tuple[int, int]], tags: Sequence[int], chance: Seq
 
     The score is the mean of the units' probabilities ``chance``.
     """
-    found: list[list[float]] = []
+    spans: list[list[float]] = []
     for (start, end), tag, share in zip(places, tags, chance, strict=True):
         if tag and tag % 2:
-            found.append([(tag - 1) // 2, start, end, share, 1])
-        elif tag and found:
-            span = found[-1]
+            spans.append([(tag - 1) // 2, start, end, share, 1])
+        elif tag and spans:
+            span = spans[-1]
             span[2], span[3], span[4] = end, span[3] + share, span[4] + 1
-    return [[label, start, end, total / count] for label, start, end, total, count in found]
+    return [[label, start, end, total / count] for label, start, end, total, count in spans]
 
 
-def packed(found: Sequence[Sequence[Sequence[float]]]) -> Answers:
+def packed(spans_of_cases: Sequence[Sequence[Sequence[float]]]) -> Answers:
     """Convert the spans of each case to ``Answers``."""
-    rows = [row for row, spans in enumerate(found) for _span in spans]
-    values = [list(span) for spans in found for span in spans]
+    rows = [row for row, spans in enumerate(spans_of_cases) for _span in spans]
+    values = [list(span) for spans in spans_of_cases for span in spans]
     table = torch.tensor(values, dtype=torch.float64).reshape(-1, 4)
     return {"spans": Sparse(torch.tensor(rows, dtype=torch.long), table)}
 
@@ -129,45 +129,46 @@ def unpacked(answers: Answers, cases: int) -> list[NDArray[np.float64]]:
 
 def named(text: str, spans: Any, labels: Sequence[str], least: float = 0.0) -> list[Span]:
     """Convert rows of label, start, end and optionally score to ``Span``."""
-    found = []
+    spans_of_text = []
     for row in spans:
         label, start, end = map(int, row[:3])
         score = float(row[3]) if len(row) > 3 else 1.0
         if score >= least:
-            found.append(Span(text[start:end], labels[label], start, end, score))
-    return found
+            spans_of_text.append(Span(text[start:end], labels[label], start, end, score))
+    return spans_of_text
 
 
 def result(trainings: Trainings, setup: Setup) -> TagResult:
     test, labels = setup.test, labels_of(setup.test.classes)
-    true = [one.spans.numpy() for one in sentences(test)]
+    true = [case.spans.numpy() for case in sentences(test)]
     every = [unpacked(answers, len(test)) for answers in trainings.answers]
     by_label, number = {}, {}
     for label, name in enumerate(labels):
         there = [spans[spans[:, 0] == label] for spans in true]
         if not sum(map(len, there)):
             continue
-        found = [
-            metrics.scores(metrics.counts([s[s[:, 0] == label] for s in said], there), test.units) for said in every
+        scores_of_seeds = [
+            metrics.scores(metrics.counts([s[s[:, 0] == label] for s in predicted], there), test.units)
+            for predicted in every
         ]
         number[name] = sum(map(len, there))
         by_label[name] = {
             metric: registry.metric(metric).measure(
-                np.stack([scores[metric] for scores in found]), test.units, trainings.training_of
+                np.stack([scores[metric] for scores in scores_of_seeds]), test.units, trainings.training_of
             )
-            for metric in found[0]
+            for metric in scores_of_seeds[0]
         }
-    said = every[0]
-    counted = metrics.counts(said, true)
-    wrong = (counted[:, 1] + counted[:, 2] - 2 * counted[:, 0]) > 0
+    first = every[0]
+    counts = metrics.counts(first, true)
+    wrong = (counts[:, 1] + counts[:, 2] - 2 * counts[:, 0]) > 0
     order = sorted(range(len(test)), key=lambda row: not wrong[row])
-    return TagResult(by_label, number, [(row, said[row]) for row in order[:READ]])
+    return TagResult(by_label, number, [(row, first[row]) for row in order[:READ]])
 
 
 def differing(answers: dict[str, Answers], test: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield rows where systems predicted different spans, with the spans of each."""
-    found = {name: unpacked(one, len(test)) for name, one in answers.items()}
+    spans_of_systems = {name: unpacked(answers_of_system, len(test)) for name, answers_of_system in answers.items()}
     for row in range(len(test)):
-        each = {name: spans[row] for name, spans in found.items()}
-        if len({tuple(map(tuple, spans[:, :3])) for spans in each.values()}) > 1:
-            yield row, each
+        spans_of_row = {name: spans[row] for name, spans in spans_of_systems.items()}
+        if len({tuple(map(tuple, spans[:, :3])) for spans in spans_of_row.values()}) > 1:
+            yield row, spans_of_row

@@ -39,16 +39,16 @@ class Speaker:
         else:
             return Spoken("", 0)
         writer = Writer(self.reader)
-        written = writer.write(tokens, LENGTH, Sampling(temperature=0, seed=seed))
-        text = "".join(each.text for each in written).strip()
+        pieces = writer.write(tokens, LENGTH, Sampling(temperature=0, seed=seed))
+        text = "".join(piece.text for piece in pieces).strip()
         first = sentences(text)[:1]
         return Spoken(" ".join(first[0].text.split()) if first else text, count)
 
     def _tokens(self, question: str, passages: Sequence[str]) -> list[int]:
         tokenizer: Any = self.reader.tokenizer
         japanese = any("\u3041" <= letter <= "\u30ff" for letter in question)
-        told = "\n".join(f"- {passage}" for passage in passages)
-        asked = ASKED[japanese].format(passages=told, question=question)
+        listing = "\n".join(f"- {passage}" for passage in passages)
+        prompt = ASKED[japanese].format(passages=listing, question=question)
         if tokenizer.template:
-            return tokenizer.conversation((Turn("user", asked),), answer=True)[0]
-        return [tokenizer.start, *tokenizer.encode(f"{asked}\n\n")]
+            return tokenizer.conversation((Turn("user", prompt),), answer=True)[0]
+        return [tokenizer.start, *tokenizer.encode(f"{prompt}\n\n")]

@@ -38,26 +38,28 @@ class TranscribeResult:
                 language: {name: measure.value for name, measure in measures.items()}
                 for language, measures in self.by_language.items()
             },
-            "confused": [{"said": said, "heard": heard, "times": times} for said, heard, times in self.confused],
+            "confused": [
+                {"said": word, "heard": substitute, "times": times} for word, substitute, times in self.confused
+            ],
         }
 
 
-def shown(system: Any, test: Dataset, told: Sequence[str]) -> Answers:
+def shown(system: Any, test: Dataset, texts: Sequence[str]) -> Answers:
     """Return what a report shows: all transcripts, cut, and where the system listened."""
-    found: Answers = {"said": generated_texts.kept(range(len(told)), told)}
+    answers: Answers = {"said": generated_texts.kept(range(len(texts)), texts)}
     rows, maps = [], []
     for row in generated_texts.shown_rows(test)[:HEARD]:
-        seen = system.attention(test.input[row], told[row])
-        if seen is None or not seen.numel():
+        attention = system.attention(test.input[row], texts[row])
+        if attention is None or not attention.numel():
             continue
-        tokens, places = (min(size, most) for size, most in zip(seen.shape, LISTENED, strict=True))
+        tokens, places = (min(size, most) for size, most in zip(attention.shape, LISTENED, strict=True))
         room = torch.full(LISTENED, torch.nan)
-        room[:tokens, :places] = seen[:tokens, :places]
+        room[:tokens, :places] = attention[:tokens, :places]
         rows.append(row)
         maps.append(room.half())
     if rows:
-        found["attention"] = Sparse(torch.tensor(rows), torch.stack(maps))
-    return found
+        answers["attention"] = Sparse(torch.tensor(rows), torch.stack(maps))
+    return answers
 
 
 def pseudo_scores(seeds: Sequence[Answers], name: str) -> NDArray[np.float64] | None:
@@ -67,27 +69,27 @@ def pseudo_scores(seeds: Sequence[Answers], name: str) -> NDArray[np.float64] | 
 
 
 def result(trainings: Trainings, test: Dataset) -> TranscribeResult:
-    answers, known = trainings.answers, list(test.columns.get("language") or [""] * len(test))
-    names = sorted(set(known))
+    answers, languages = trainings.answers, list(test.columns.get("language") or [""] * len(test))
+    names = sorted(set(languages))
     by_language: dict[str, dict[str, Measure]] = {}
     for language in names if len(names) > 1 else ():
-        rows = [row for row, own in enumerate(known) if own == language]
-        some: list[Answers] = [{n: dense(each, n)[rows] for n in (WORD, CHARACTER)} for each in answers]
-        tables = {name: pseudo_scores(some, name) for name in (WORD, CHARACTER)}
+        rows = [row for row, own in enumerate(languages) if own == language]
+        parts: list[Answers] = [{n: dense(answer, n)[rows] for n in (WORD, CHARACTER)} for answer in answers]
+        tables = {name: pseudo_scores(parts, name) for name in (WORD, CHARACTER)}
         by_language[language] = {
             name: registry.metric(name).measure(table, test.only(rows).units, trainings.training_of_rows(rows))
             for name, table in tables.items()
             if table is not None
         }
-    told = generated_texts.texts(answers[0], "said")
-    rows = [row for row in generated_texts.shown_rows(test) if row in told]
+    transcripts = generated_texts.texts(answers[0], "said")
+    rows = [row for row in generated_texts.shown_rows(test) if row in transcripts]
     maps = answers[0].get("attention")
     attention = dict(zip(maps.rows.tolist(), maps.values.float(), strict=True)) if isinstance(maps, Sparse) else {}
-    pairs = confused([test.target[row] for row in told], list(told.values()))
-    return TranscribeResult(by_language, [(row, told[row]) for row in rows], pairs, attention)
+    pairs = confused([test.target[row] for row in transcripts], list(transcripts.values()))
+    return TranscribeResult(by_language, [(row, transcripts[row]) for row in rows], pairs, attention)
 
 
-def confused(right: Sequence[str], said: Sequence[str]) -> list[tuple[str, str, int]]:
+def confused(right: Sequence[str], transcripts: Sequence[str]) -> list[tuple[str, str, int]]:
     """Return the most frequent errors: the word, what was heard instead, how often.
 
     "" stands for a word that was left out or put in.
@@ -96,8 +98,8 @@ def confused(right: Sequence[str], said: Sequence[str]) -> list[tuple[str, str, 
     [('five', 'nine', 2)]
     """
     count: Counter[tuple[str, str]] = Counter()
-    for one, other in zip(right, said, strict=True):
-        pair = words_of(one)[:LONGEST], words_of(other)[:LONGEST]
+    for truth, other in zip(right, transcripts, strict=True):
+        pair = words_of(truth)[:LONGEST], words_of(other)[:LONGEST]
         count.update((edit.right, edit.pred) for edit in aligned(*pair) if edit.right != edit.pred)
     order = sorted(count.items(), key=lambda item: (-item[1], item[0]))
     return [(*pair, times) for pair, times in order[:MOST_CONFUSED]]

@@ -25,15 +25,15 @@ def unsupported(answer: str, passages: Iterable[str]) -> list[tuple[int, int]]:
 
     Function words, and the endings of English words, are ignored.
     """
-    told = "\n".join(passages).casefold()
-    known = {_stem(word) for word in WORD.findall(told)}
-    return [found.span() for found in WORD.finditer(answer) if not _stands(found.group().casefold(), told, known)]
+    text = "\n".join(passages).casefold()
+    stems = {_stem(word) for word in WORD.findall(text)}
+    return [match.span() for match in WORD.finditer(answer) if not _stands(match.group().casefold(), text, stems)]
 
 
-def _stands(word: str, told: str, known: set[str]) -> bool:
-    if word in BINDS or _stem(word) in known:
+def _stands(word: str, text: str, stems: set[str]) -> bool:
+    if word in BINDS or _stem(word) in stems:
         return True
-    return bool(re.match(rf"[{ASIAN}]", word)) and word in told
+    return bool(re.match(rf"[{ASIAN}]", word)) and word in text
 
 
 def _stem(word: str) -> str:

@@ -31,26 +31,26 @@ class PageResult:
 
 def compared_by(trainings: Trainings, test: Dataset, scores: Callable[[Sequence[Answers], Setup], Any]) -> PageResult:
     """Compute each metric with its interval, by subset and by language within it."""
-    subset, spoken = (list(test.columns.get(name) or [""] * len(test)) for name in BY)
+    subset, languages = (list(test.columns.get(name) or [""] * len(test)) for name in BY)
     names: dict[str, list[int]] = {}
     for row in range(len(test)):
         if subset[row]:
             names.setdefault(subset[row], []).append(row)
-        if spoken[row]:
-            both = ", ".join(filter(None, (subset[row], spoken[row])))
+        if languages[row]:
+            both = ", ".join(filter(None, (subset[row], languages[row])))
             names.setdefault(both, []).append(row)
     apart: dict[str, dict[str, Measure]] = {}
     for name, rows in sorted(names.items()):
-        some = test.only(rows)
+        cases = test.only(rows)
         of = trainings.training_of
         training = None if of is None else of[:, rows]
         part = replace(
-            Trainings.empty(some, {}, len(trainings.answers)),
+            Trainings.empty(cases, {}, len(trainings.answers)),
             answers=[{"tally": dense(answers, "tally")[rows]} for answers in trainings.answers],
         )
-        tables = scores(part.answers, Setup(None, some))
+        tables = scores(part.answers, Setup(None, cases))
         apart[name] = {
-            metric: registry.metric(metric).measure(table, some.units, training) for metric, table in tables.items()
+            metric: registry.metric(metric).measure(table, cases.units, training) for metric, table in tables.items()
         }
-    told = generated_texts.texts(trainings.answers[0], "said")
-    return PageResult(apart, [(row, told[row]) for row in sorted(told)])
+    texts = generated_texts.texts(trainings.answers[0], "said")
+    return PageResult(apart, [(row, texts[row]) for row in sorted(texts)])

@@ -81,8 +81,8 @@ def robustness(system: Any, test: Dataset, flops: int, trainings: int = 1) -> It
     columns = []
     for _name, _level, right in corruptions.robustness(system, test.only(rows), count):
         columns.append(right.float())
-        done = len(columns) / corruptions.steps()
-        yield done, Sparse(rows, torch.stack(columns, 1)) if done == 1 else None
+        share = len(columns) / corruptions.steps()
+        yield share, Sparse(rows, torch.stack(columns, 1)) if share == 1 else None
 
 
 def heat_maps(system: Any, answers: Answers, test: Dataset) -> Sparse | None:
@@ -96,8 +96,10 @@ def heat_maps(system: Any, answers: Answers, test: Dataset) -> Sparse | None:
     assert isinstance(probability, Tensor)
     sure, predicted = probability.max(1)
     wrong = predicted != test.target
-    ranked = [sure.masked_fill(~which, -1.0).argsort(descending=True) for which in (wrong, ~wrong)]
-    rows = torch.cat([ranked[0][: min(LOOKED_AT, int(wrong.sum()))], ranked[1][: min(LOOKED_AT, int((~wrong).sum()))]])
+    rankings = [sure.masked_fill(~which, -1.0).argsort(descending=True) for which in (wrong, ~wrong)]
+    rows = torch.cat(
+        [rankings[0][: min(LOOKED_AT, int(wrong.sum()))], rankings[1][: min(LOOKED_AT, int((~wrong).sum()))]]
+    )
     maps = []
     for row in rows.split(2):  # small batches: the autograd graph is kept in memory
         batch = system.batch(Rows(test.only(row).input.to(system.device), None))
@@ -218,11 +220,11 @@ class ClassificationResult:
         }
 
 
-def _calibration_json(found: Calibration) -> dict[str, Any]:
+def _calibration_json(result: Calibration) -> dict[str, Any]:
     return {
-        "brier": asdict(found.brier),
-        "expected_calibration_error": found.error,
-        "curve": [asdict(one) for one in found.curve],
+        "brier": asdict(result.brier),
+        "expected_calibration_error": result.error,
+        "curve": [asdict(point) for point in result.curve],
     }
 
 
@@ -231,19 +233,19 @@ def measures(
 ) -> dict[str, Measure]:
     """Return each metric with its interval; with a ``positive`` class also those of a threshold."""
     groups, probability, label = test.units, stacked(seeds, "probability"), test.target.numpy()
-    found = _of(probability, label, groups, training)
+    measures_of = _of(probability, label, groups, training)
     if positive is not None and "threshold" in seeds[0]:
         predicted = probability[..., positive] >= stacked(seeds, "threshold")
         y_true = label == positive
-        found |= classification.at_threshold(y_true, predicted, groups, prevalence, trainings=training)
-    return found
+        measures_of |= classification.at_threshold(y_true, predicted, groups, prevalence, trainings=training)
+    return measures_of
 
 
 def result(trainings: Trainings, positive: int | None, prevalence: float | None = None) -> ClassificationResult:
     """Compute all figures; ``prevalence`` is that of the positive class in later use."""
     cases, seeds, training = trainings.test, trainings.answers, trainings.training_of
     groups, probability, label = cases.units, stacked(seeds, "probability"), cases.target.numpy()
-    found = measures(seeds, cases, positive, prevalence, training)
+    result_measures = measures(seeds, cases, positive, prevalence, training)
     thresholds, temperatures = stacked(seeds, "threshold"), stacked(seeds, "temperature")
     predictive: list[tuple[float, Measure, Measure]] = []
     curve = None
@@ -256,24 +258,24 @@ def result(trainings: Trainings, positive: int | None, prevalence: float | None 
             predictive.append((share, at_share[0], at_share[1]))
         if y_true.any() and not y_true.all():
             curve = classification.roc(y_true, sure[0])
-    cooled = _cooled(probability, temperatures)
-    sizes, more = _sizes(trainings, found["accuracy"])
+    probability_after = _cooled(probability, temperatures)
+    sizes, more = _sizes(trainings, result_measures["accuracy"])
     heat = seeds[0].get("heat")
     return ClassificationResult(
-        measures=found,
+        measures=result_measures,
         positive=cases.classes[positive] if positive is not None else "",
         thresholds=_ends(thresholds),
         prevalence=prevalence,
         predictive=predictive,
         roc=curve,
         subgroups=list(_subgroups(cases, probability, training)),
-        before=_calibration(probability, label, groups, found["Brier score"]),
-        after=_calibration(cooled, label, groups, _brier(cooled, label, groups, training)),
+        before=_calibration(probability, label, groups, result_measures["Brier score"]),
+        after=_calibration(probability_after, label, groups, _brier(probability_after, label, groups, training)),
         temperatures=_ends(temperatures),
-        disturbed=list(_disturbed(seeds[0].get("right"), groups, found["accuracy"], training)),
+        disturbed=list(_disturbed(seeds[0].get("right"), groups, result_measures["accuracy"], training)),
         sizes=sizes,
         more=more,
-        looked_at=[(int(row), one) for row, one in zip(heat.rows, heat.values, strict=True)]
+        looked_at=[(int(row), heat_map) for row, heat_map in zip(heat.rows, heat.values, strict=True)]
         if isinstance(heat, Sparse)
         else [],
         by_class=list(by_class(cases, probability, training)),
@@ -286,8 +288,8 @@ def by_class(
     """Yield recall and precision of each class over all trainings; ``probability`` (repeats, cases, classes)."""
     label, predicted, units = cases.target.numpy(), probability.argmax(2), cases.units
     for k, name in enumerate(cases.classes):
-        found = classification.recall_and_precision(label == k, predicted == k, units, trainings=whose)
-        yield OfClass(name, int((label == k).sum()), *found)
+        rates = classification.recall_and_precision(label == k, predicted == k, units, trainings=whose)
+        yield OfClass(name, int((label == k).sum()), *rates)
 
 
 def _of(
@@ -301,8 +303,8 @@ def _of(
     ``whose`` (repeats, cases) is the index of each answer's training.
     """
     y_true = torch.from_numpy(label)
-    each = [score(torch.from_numpy(one), y_true) for one in probability]
-    tables = {name: np.stack([one[name].numpy() for one in each]) for name in each[0]}
+    scores = [score(torch.from_numpy(repeat), y_true) for repeat in probability]
+    tables = {name: np.stack([table[name].numpy() for table in scores]) for name in scores[0]}
     return {
         "accuracy": registry.metric("accuracy").measure(tables["accuracy"], groups, whose),
         "AUC": classification.auc(probability, label, groups, trainings=whose),
@@ -325,10 +327,10 @@ def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _cooled(probability: NDArray[np.float64], temperature: NDArray[np.float64]) -> NDArray[np.float64]:
-    made = probability.copy()
+    result = probability.copy()
     for t in np.unique(temperature):
-        made[temperature == t] = calibration.cool(probability[temperature == t], float(t))
-    return made
+        result[temperature == t] = calibration.cool(probability[temperature == t], float(t))
+    return result
 
 
 def _calibration(
@@ -348,18 +350,18 @@ def _subgroups(cases: Dataset, probability: NDArray[np.float64], whose: NDArray[
         for value, rows in _values(values):
             label = cases.target.numpy()[rows]
             groups = [units[row] for row in rows] if units else None
-            asked = None if whose is None else whose[:, rows]
-            measures = _of(probability[:, rows], label, groups, asked)
-            chosen = {name: measures[name] for name in ("accuracy", "AUC")}
+            trainings = None if whose is None else whose[:, rows]
+            measures = _of(probability[:, rows], label, groups, trainings)
+            headline = {name: measures[name] for name in ("accuracy", "AUC")}
             patients = len(set(groups)) if groups else len(rows)
             small = len(rows) < SMALL_GROUP or patients < SMALL_GROUP / 2
-            yield Subgroup(column, value, chosen, small)
+            yield Subgroup(column, value, headline, small)
 
 
 def _values(values: Sequence[str]) -> list[tuple[str, list[int]]]:
     """Return the rows of each value; numbers with many values are split at their median."""
-    known = sorted({value for value in values if value})
-    if len(known) > MOST_VALUES:
+    distinct = sorted({value for value in values if value})
+    if len(distinct) > MOST_VALUES:
         numbers = [_number(value) for value in values]
         if any(n is None for n, value in zip(numbers, values, strict=True) if value):
             return []
@@ -368,9 +370,9 @@ def _values(values: Sequence[str]) -> list[tuple[str, list[int]]]:
             (f"≤ {middle:g}", [i for i, n in enumerate(numbers) if n is not None and n <= middle]),
             (f"> {middle:g}", [i for i, n in enumerate(numbers) if n is not None and n > middle]),
         ]
-    if len(known) < 2:
+    if len(distinct) < 2:
         return []
-    return [(value, [i for i, own in enumerate(values) if own == value]) for value in known]
+    return [(value, [i for i, own in enumerate(values) if own == value]) for value in distinct]
 
 
 def _number(text: str) -> float | None:
@@ -392,7 +394,7 @@ def _disturbed(right: Any, groups: list[str] | None, accuracy: Measure, whose: A
     order = right.rows.argsort()
     table = right.values[order].double().numpy()  # (cases, steps)
     rows = right.rows[order].tolist()
-    some = [groups[row] for row in rows] if groups else None
+    case_groups = [groups[row] for row in rows] if groups else None
     own_trainings = None if whose is None else whose[:1, rows]
     steps = [
         ("", 0),
@@ -403,8 +405,8 @@ def _disturbed(right: Any, groups: list[str] | None, accuracy: Measure, whose: A
         ),
     ]
     for (name, level), scores in zip(steps, table.T, strict=True):
-        loss = verdict.difference(scores, table[:, 0], groups=some) if name else None
-        own = registry.metric("accuracy").measure(scores, some, own_trainings)
+        loss = verdict.difference(scores, table[:, 0], groups=case_groups) if name else None
+        own = registry.metric("accuracy").measure(scores, case_groups, own_trainings)
         same = not name and own.n == accuracy.n and math.isclose(own.value, accuracy.value)
         yield Disturbed(name, level, accuracy if same else own, loss)
 
@@ -420,8 +422,8 @@ def _sizes(trainings: Trainings, accuracy: Measure) -> tuple[list[tuple[int, Mea
     of_folds = None if whose is None else whose[:1]  # with fewer cases, each fold of the first repeat trains once
     answers = {**trainings.fewer, 1.0: trainings.answers[0]}
     right = {
-        share: (dense(one, "probability").argmax(1) == trainings.test.target).double().numpy()
-        for share, one in sorted(answers.items())
+        share: (dense(answers_of_share, "probability").argmax(1) == trainings.test.target).double().numpy()
+        for share, answers_of_share in sorted(answers.items())
     }
     sizes = [
         (

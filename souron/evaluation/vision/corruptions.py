@@ -76,8 +76,8 @@ def compression(image: Tensor, strength: float, generator: Generator) -> Tensor:
     """Compress as JPEG, channel by channel unless there are three."""
     channels = 3 if image.shape[1] == 3 else 1
     sheets = image.round().clamp(0, 255).to(torch.uint8).flatten(0, 1).unflatten(0, (-1, channels))
-    read = torch.stack([_through_jpeg(sheet, round(strength)) for sheet in sheets.cpu()])
-    return read.view(image.shape).to(image.device, torch.float32)
+    images = torch.stack([_through_jpeg(sheet, round(strength)) for sheet in sheets.cpu()])
+    return images.view(image.shape).to(image.device, torch.float32)
 
 
 def _through_jpeg(pixels: Tensor, quality: int) -> Tensor:
@@ -112,13 +112,13 @@ def disturb(image: Tensor, name: str, level: int, seed: int = 0) -> Tensor:
     if level == 0:
         return image.clone()
     generator = Generator().manual_seed(seed)
-    changed = _WAYS[name](image.float(), strengths[level - 1], generator).clamp_(0, 255)
-    return changed if image.is_floating_point() else changed.round_().to(torch.uint8)
+    images = _WAYS[name](image.float(), strengths[level - 1], generator).clamp_(0, 255)
+    return images if image.is_floating_point() else images.round_().to(torch.uint8)
 
 
 def what() -> dict[str, tuple[str, tuple[str, str, str]]]:
     """Return each disturbance's name and its three strengths, in the reader's language."""
-    called = {
+    names = {
         "blur": (_("blurred"), _("blurred over {percent:g} % of the side")),
         "noise": (_("noisy"), _("noise of {strength:g} levels of 255")),
         "darker": (_("darker"), _("{percent:g} % of the brightness")),
@@ -126,13 +126,13 @@ def what() -> dict[str, tuple[str, tuple[str, str, str]]]:
         "rotation": (_("turned"), _("turned by {strength:g} degrees")),
         "compression": (_("compressed"), _("JPEG of quality {strength:g} of 100")),
     }
-    told = {}
-    for name, (title, text) in called.items():
+    descriptions = {}
+    for name, (title, text) in names.items():
         light, middle, strong = (
             text.format(strength=strength, percent=round(100 * strength, 6)) for strength in DISTURBANCES[name]
         )
-        told[name] = title, (light, middle, strong)
-    return told
+        descriptions[name] = title, (light, middle, strong)
+    return descriptions
 
 
 def some(cases: Dataset, most: int = 200) -> Dataset:
@@ -150,12 +150,12 @@ def robustness(system: Any, cases: Dataset, most: int = 200) -> Iterator[tuple[s
     most)`` in a fixed order: ``verdict.difference`` can pair it with the first one, and
     ``intervals.interval`` use the groups of those cases. There are ``steps()`` of them.
     """
-    chosen = some(cases, most)
-    yield "", 0, _right(system, chosen)
+    sample = some(cases, most)
+    yield "", 0, _right(system, sample)
     for name, strengths in DISTURBANCES.items():
         for level in range(1, len(strengths) + 1):
-            changed = [disturb(image, name, level, seed) for seed, image in enumerate(chosen.input.split(BATCH))]
-            yield name, level, _right(system, replace(chosen, input=torch.cat(changed)))
+            batches = [disturb(image, name, level, seed) for seed, image in enumerate(sample.input.split(BATCH))]
+            yield name, level, _right(system, replace(sample, input=torch.cat(batches)))
 
 
 def steps() -> int:
@@ -167,10 +167,10 @@ def _right(system: Any, cases: Dataset) -> Tensor:
     learning = system.training
     system.eval()
     try:
-        said = system.probabilities(system.loader(cases, device=system.device)).argmax(1)
+        predictions = system.probabilities(system.loader(cases, device=system.device)).argmax(1)
     finally:
         system.train(learning)
-    return (said == cases.target).float()
+    return (predictions == cases.target).float()
 
 
 def _strengths(name: str) -> tuple[float, float, float]:

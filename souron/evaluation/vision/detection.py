@@ -71,7 +71,7 @@ class DetectionResult:
     def as_json(self) -> dict[str, Any]:
         return {
             "conf": self.conf,
-            "labels": {one.name: one.ap50.value for one in self.labels if one.ap50},
+            "labels": {label.name: label.ap50.value for label in self.labels if label.ap50},
             "coco": {name: None if np.isnan(value) else value for name, value in self.coco.items()},
             "froc": {rule: curve.as_json() for rule, (curve, *_shown) in self.froc.items()},
             "baselines": {
@@ -85,9 +85,9 @@ def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> Detecti
     """Compute the results of a run; ``judge`` scores the baselines."""
     [answers] = trainings.answers
     test, units = setup.test, setup.test.units
-    found, count = unpacked(answers, test), len(test.classes)
+    predictions, count = unpacked(answers, test), len(test.classes)
     conf = float(dense(answers, "conf")[0])
-    matches = matched(found, test)
+    matches = matched(predictions, test)
     ap50, ap = (detection.by_label(matches, units, overlap) for overlap in ("AP50", "AP"))
     baselines: dict[str, Sequence[Found]] = {"constant": [setup.constant] * len(test)}
     if "untrained" in answers:
@@ -98,72 +98,77 @@ def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> Detecti
             _of_label(matches, label, name, ap50[label], ap[label], units, conf)
             for label, name in enumerate(test.classes)
         ),
-        detection.coco(boxes_of(test.target), boxes_of(found), count, masks=_masks(found, test)),
-        confusion(found, test, conf),
+        detection.coco(boxes_of(test.target), boxes_of(predictions), count, masks=_masks(predictions, test)),
+        confusion(predictions, test, conf),
         {
             name: {
-                metric: registry.metric(metric).measure(scores, units) for metric, scores in judge(said, test).items()
+                metric: registry.metric(metric).measure(scores, units)
+                for metric, scores in judge(baseline, test).items()
             }
-            for name, said in baselines.items()
+            for name, baseline in baselines.items()
         },
         shown(answers, test),
-        free_response(found, test, conf),
+        free_response(predictions, test, conf),
     )
 
 
-def free_response(found: Sequence[Found], cases: Dataset, conf: float) -> dict[str, tuple[Froc, Measure, Measure]]:
+def free_response(
+    predictions: Sequence[Found], cases: Dataset, conf: float
+) -> dict[str, tuple[Froc, Measure, Measure]]:
     """Compute the FROC by each rule of a hit, and sensitivity and false positives per image from ``conf`` on."""
-    made = {}
+    curves = {}
     for rule, overlap in HITS.items():
-        marks = froc.of_detections(boxes_of(cases.target), boxes_of(found), overlap, _measured(found, cases))
+        marks = froc.of_detections(
+            boxes_of(cases.target), boxes_of(predictions), overlap, _measured(predictions, cases)
+        )
         if marks.lesions.any():
-            made[rule] = (froc.froc(marks, cases.units), *froc.at_threshold(marks.above(conf), cases.units))
-    return made
+            curves[rule] = (froc.froc(marks, cases.units), *froc.at_threshold(marks.above(conf), cases.units))
+    return curves
 
 
-def matched(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> detection.Matches:
+def matched(predictions: Sequence[Found], cases: Dataset, sizes: bool = True) -> detection.Matches:
     """Match the detections with the objects of each case."""
-    posed = any(isinstance(each, Figures) for each in found)
+    has_points = any(isinstance(prediction, Figures) for prediction in predictions)
     return detection.match(
         boxes_of(cases.target),
-        boxes_of(found),
+        boxes_of(predictions),
         len(cases.classes),
-        poses.MOST if posed else MOST,
+        poses.MOST if has_points else MOST,
         sizes,
-        _measured(found, cases),
+        _measured(predictions, cases),
     )
 
 
-def confusion(found: Sequence[Found], cases: Dataset, conf: float) -> Array:
+def confusion(predictions: Sequence[Found], cases: Dataset, conf: float) -> Array:
     """Compute the confusion matrix of ``metrics.detection.confusion``."""
     return detection.confusion(
-        boxes_of(cases.target), boxes_of(found), len(cases.classes), conf, measured=_measured(found, cases)
+        boxes_of(cases.target), boxes_of(predictions), len(cases.classes), conf, measured=_measured(predictions, cases)
     )
 
 
-def _measured(found: Sequence[Found], cases: Dataset) -> list[detection.Measured] | None:
+def _measured(predictions: Sequence[Found], cases: Dataset) -> list[detection.Measured] | None:
     """Compute mask overlaps or keypoint similarities per case; None for boxes alone."""
-    if all(isinstance(each, Figures) for each in (*found, *cases.target)):
-        return [_posed(said, there) for said, there in zip(found, cases.target, strict=True)]
-    if not all(isinstance(each, Instances) for each in (*found, *cases.target)):
+    if all(isinstance(objects, Figures) for objects in (*predictions, *cases.target)):
+        return [_posed(prediction, there) for prediction, there in zip(predictions, cases.target, strict=True)]
+    if not all(isinstance(objects, Instances) for objects in (*predictions, *cases.target)):
         return None
     return [
-        detection.of_masks(said.bits.numpy(), there.bits.numpy(), (there.box[:, 0] < 0).numpy())
-        for said, there in zip(found, cases.target, strict=True)
-        if isinstance(said, Instances)
+        detection.of_masks(prediction.bits.numpy(), there.bits.numpy(), (there.box[:, 0] < 0).numpy())
+        for prediction, there in zip(predictions, cases.target, strict=True)
+        if isinstance(prediction, Instances)
     ]
 
 
-def _posed(said: Any, there: Figures) -> detection.Measured:
+def _posed(prediction: Any, there: Figures) -> detection.Measured:
     sigmas = poses.sigmas_of(there.skeleton.names, there.skeleton.sigmas)
-    return poses.measured(said.box, said.point, there.box, there.point, there.area, sigmas)
+    return poses.measured(prediction.box, prediction.point, there.box, there.point, there.area, sigmas)
 
 
-def _masks(found: Sequence[Found], cases: Dataset) -> detection.Masks | None:
-    said = [each.bits.numpy() for each in found if isinstance(each, Instances)]
-    if len(said) < len(cases):
+def _masks(predictions: Sequence[Found], cases: Dataset) -> detection.Masks | None:
+    masks = [prediction.bits.numpy() for prediction in predictions if isinstance(prediction, Instances)]
+    if len(masks) < len(cases):
         return None
-    return detection.Masks([each.bits.numpy() for each in cases.target], said, cases.side)
+    return detection.Masks([target.bits.numpy() for target in cases.target], masks, cases.side)
 
 
 def mean_box(boxes: Sequence[Tensor]) -> Tensor:
@@ -180,29 +185,29 @@ def mean_box(boxes: Sequence[Tensor]) -> Tensor:
     return torch.cat([mean, torch.ones(1)])[None]
 
 
-def threshold(found: Sequence[Found], cases: Dataset) -> float:
-    return detection.best_threshold(matched(found, cases, sizes=False))
+def threshold(predictions: Sequence[Found], cases: Dataset) -> float:
+    return detection.best_threshold(matched(predictions, cases, sizes=False))
 
 
-def scores_of(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> dict[str, NDArray[np.float64]]:
+def scores_of(predictions: Sequence[Found], cases: Dataset, sizes: bool = True) -> dict[str, NDArray[np.float64]]:
     """Compute jackknife pseudo-values (cases,) of each metric, see ``metrics.detection.scores``."""
-    return detection.scores(matched(found, cases, sizes), cases.units)
+    return detection.scores(matched(predictions, cases, sizes), cases.units)
 
 
-def packed(found: Sequence[Found], name: str = "found") -> Answers:
+def packed(predictions: Sequence[Found], name: str = "found") -> Answers:
     """Convert detections to ``Answers``: a table of boxes, and keypoints or compressed masks."""
-    answers: Answers = {name: padded(boxes_of(found))}
-    posed = [each for each in found if isinstance(each, Figures)]
-    if posed:
-        counts = torch.tensor([min(len(each.box), MOST) for each in posed])
-        owner = torch.arange(len(found)).repeat_interleave(counts)
-        answers[f"{name} points"] = Sparse(owner, torch.cat([each.point[:MOST] for each in posed]))
+    answers: Answers = {name: padded(boxes_of(predictions))}
+    figures = [prediction for prediction in predictions if isinstance(prediction, Figures)]
+    if figures:
+        counts = torch.tensor([min(len(figure.box), MOST) for figure in figures])
+        owner = torch.arange(len(predictions)).repeat_interleave(counts)
+        answers[f"{name} points"] = Sparse(owner, torch.cat([figure.point[:MOST] for figure in figures]))
         return answers
-    if any(isinstance(each, Instances) for each in found):
+    if any(isinstance(prediction, Instances) for prediction in predictions):
         rows, pieces = [], []
-        for row, each in enumerate(found):
-            assert isinstance(each, Instances)
-            small = zlib.compress(each.bits[:MOST].numpy().tobytes(), 1)
+        for row, prediction in enumerate(predictions):
+            assert isinstance(prediction, Instances)
+            small = zlib.compress(prediction.bits[:MOST].numpy().tobytes(), 1)
             small += bytes(-len(small) % PIECE)
             pieces.append(torch.frombuffer(bytearray(small), dtype=torch.uint8).view(-1, PIECE))
             rows.append(torch.full((len(pieces[-1]),), row))
@@ -221,7 +226,7 @@ def unpacked(answers: Answers, cases: Dataset, name: str = "found") -> list[Foun
         return list(boxes)
     order = masks.rows.argsort(stable=True)
     counts = masks.rows.bincount(minlength=len(boxes)).tolist()
-    found: list[Found] = []
+    predictions: list[Found] = []
     for box, pieces in zip(boxes, masks.values[order].split(counts), strict=True):
         shape = len(box), cases.side, (cases.side + 7) // 8
         length = shape[0] * shape[1] * shape[2]
@@ -232,8 +237,8 @@ def unpacked(answers: Answers, cases: Dataset, name: str = "found") -> list[Foun
         if len(large) != length:
             raise ValueError("masks of another size")
         bits = torch.from_numpy(np.frombuffer(bytearray(large), dtype=np.uint8).reshape(shape))
-        found.append(Instances(box, bits))
-    return found
+        predictions.append(Instances(box, bits))
+    return predictions
 
 
 def _with_points(boxes: Sequence[Tensor], points: Sparse, cases: Dataset) -> list[Found]:
@@ -247,10 +252,10 @@ def _with_points(boxes: Sequence[Tensor], points: Sparse, cases: Dataset) -> lis
     ]
 
 
-def padded(found: Sequence[Tensor]) -> Tensor:
+def padded(predictions: Sequence[Tensor]) -> Tensor:
     """Pad boxes to (cases, ``MOST``, 6) with NaN."""
-    table = torch.full((len(found), MOST, 6), torch.nan)
-    for row, boxes in zip(table, found, strict=True):
+    table = torch.full((len(predictions), MOST, 6), torch.nan)
+    for row, boxes in zip(table, predictions, strict=True):
         row[: len(boxes)] = boxes[:MOST]
     return table
 
@@ -262,14 +267,14 @@ def unpadded(answers: Answers, name: str = "found") -> list[Tensor]:
 def shown(answers: Answers, cases: Dataset) -> list[Found]:
     """Return the detections of each image whose score reaches the threshold."""
     least = dense(answers, "conf")
-    return [sure(one, conf) for one, conf in zip(unpacked(answers, cases), least, strict=True)]
+    return [sure(prediction, conf) for prediction, conf in zip(unpacked(answers, cases), least, strict=True)]
 
 
-def sure(found: Found, conf: Tensor | float) -> Found:
+def sure(prediction: Found, conf: Tensor | float) -> Found:
     """Keep the detections with at least that score."""
-    if isinstance(found, Tensor):
-        return found[found[:, 5] >= conf]
-    return found.of(found.box[:, 5] >= conf)
+    if isinstance(prediction, Tensor):
+        return prediction[prediction[:, 5] >= conf]
+    return prediction.of(prediction.box[:, 5] >= conf)
 
 
 def _of_label(
@@ -277,9 +282,9 @@ def _of_label(
 ) -> OfLabel:
     objects = int(matches.objects[0, :, label].sum())
     recall, precision, score = detection.curve(matches, label)
-    counted = int((score >= conf).sum())
-    at = (float(recall[counted - 1]), float(precision[counted - 1])) if counted else None
+    count = int((score >= conf).sum())
+    at = (float(recall[count - 1]), float(precision[count - 1])) if count else None
     if not objects:
         return OfLabel(name, 0, None, None, recall, precision, None)
-    each = [registry.metric("AP").measure(scores, units) for scores in (ap50, ap)]
-    return OfLabel(name, objects, each[0], each[1], recall, precision, at)
+    measures = [registry.metric("AP").measure(scores, units) for scores in (ap50, ap)]
+    return OfLabel(name, objects, measures[0], measures[1], recall, precision, at)

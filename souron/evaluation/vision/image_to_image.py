@@ -32,14 +32,14 @@ CYCLE = "cycle PSNR"
 
 Array = NDArray[Any]
 FIGURES: dict[str, Callable[[Array, Array, Array | None], Array]] = {
-    "PSNR": lambda found, truth, area: figures.psnr(found, truth),
-    "PSNR of luma": lambda found, truth, area: figures.psnr(figures.luma(found), figures.luma(truth)),
-    "SSIM": lambda found, truth, area: figures.ssim(found, truth),
-    "sharpness": lambda found, truth, area: figures.sharpness(found, truth),
+    "PSNR": lambda output, truth, area: figures.psnr(output, truth),
+    "PSNR of luma": lambda output, truth, area: figures.psnr(figures.luma(output), figures.luma(truth)),
+    "SSIM": lambda output, truth, area: figures.ssim(output, truth),
+    "sharpness": lambda output, truth, area: figures.sharpness(output, truth),
     "object PSNR": figures.psnr,
-    "ground PSNR": lambda found, truth, area: figures.psnr(found, truth, None if area is None else ~area),
-    "feature distance": lambda found, truth, area: perceptual.distance(as_share(found), as_share(truth)).numpy(),
-    "chroma": lambda found, truth, area: figures.chroma(found, truth),
+    "ground PSNR": lambda output, truth, area: figures.psnr(output, truth, None if area is None else ~area),
+    "feature distance": lambda output, truth, area: perceptual.distance(as_share(output), as_share(truth)).numpy(),
+    "chroma": lambda output, truth, area: figures.chroma(output, truth),
 }
 OF_AREAS = ("object PSNR", "ground PSNR")
 COLOUR = "colour difference"
@@ -66,12 +66,12 @@ class ImageResult:
     def as_json(self) -> dict[str, Any]:
         return {
             "rivals": {
-                name: {metric: measure.value for metric, measure in one.measures.items()}
-                for name, one in self.rivals.items()
+                name: {metric: measure.value for metric, measure in rival.measures.items()}
+                for name, rival in self.rivals.items()
             },
             "better": {
-                name: {metric: [int(count) for count in won] for metric, won in one.better.items()}
-                for name, one in self.rivals.items()
+                name: {metric: [int(count) for count in counts] for metric, counts in rival.better.items()}
+                for name, rival in self.rivals.items()
             },
         }
 
@@ -102,11 +102,11 @@ def twins(cases: Dataset) -> list[int] | None:
 
 def areas(cases: Dataset) -> NDArray[np.bool_] | None:
     """Return the object masks (cases, H, W), from COCO run lengths; None where unknown."""
-    told = cases.columns.get(AREA, ())
-    if not told or not all(told):
+    run_lengths = cases.columns.get(AREA, ())
+    if not run_lengths or not all(run_lengths):
         return None
     side = cases.side
-    return np.stack([area_of(text, side) for text in told])
+    return np.stack([area_of(text, side) for text in run_lengths])
 
 
 def truth_of(system: Any, cases: Dataset) -> Tensor | None:
@@ -123,55 +123,55 @@ def answers_of(system: Any, cases: Dataset, names: Sequence[str] = (), beside: b
 
     With ``beside``, the baselines are computed, too.
     """
-    wanted = [name for name in system.measures if not names or name in names]
-    shown = rows_shown(cases)
-    made: dict[str, list[Tensor]] = {}
-    told: dict[str, list[Tensor]] = {}
+    metrics = [name for name in system.measures if not names or name in names]
+    rows = rows_shown(cases)
+    images_of: dict[str, list[Tensor]] = {}
+    values_of: dict[str, list[Tensor]] = {}
     truth, area = truth_of(system, cases), areas(cases)
-    seen = 0
+    start = 0
     for batch in system.loader(cases).once():
-        given = system.given(batch.image)
-        output = system.translated(given, batch.label)
-        made.setdefault("", []).append(as_bytes(output))
+        inputs = system.given(batch.image)
+        output = system.translated(inputs, batch.label)
+        images_of.setdefault("", []).append(as_bytes(output))
         if beside:
-            made.setdefault("given", []).append(as_bytes(system.visible(given)))
-            for name, one in system.rivals(given, batch.label).items():
-                made.setdefault(name, []).append(as_bytes(one))
-        part = None if area is None else area[seen : seen + len(output)]
-        seen += len(output)
-        for name, value in system.further(batch, given, output).items():
+            images_of.setdefault("given", []).append(as_bytes(system.visible(inputs)))
+            for name, image in system.rivals(inputs, batch.label).items():
+                images_of.setdefault(name, []).append(as_bytes(image))
+        part = None if area is None else area[start : start + len(output)]
+        start += len(output)
+        for name, value in system.further(batch, inputs, output).items():
             values = {name: value.float().cpu()}
             if value.ndim == 3:
                 rival, colon, metric = name.rpartition(":")
                 by_area = figures.by_area(values[name].numpy(), part, metric)
                 values = {rival + colon + key: torch.from_numpy(v) for key, v in by_area.items()}
-            for key, each in values.items():
-                told.setdefault(key, []).append(each)
-    every = {name: torch.cat(parts) for name, parts in made.items()}
+            for key, column in values.items():
+                values_of.setdefault(key, []).append(column)
+    every = {name: torch.cat(parts) for name, parts in images_of.items()}
     answers: Answers = {"output": every[""]}
     for name, images in every.items():
         if beside and name:
-            answers[f"shown:{name}"] = Sparse(shown, images[shown])
+            answers[f"shown:{name}"] = Sparse(rows, images[rows])
         if truth is not None and name != "given":
-            scores = measured(images, truth, area, wanted)
+            scores = measured(images, truth, area, metrics)
             answers |= {f"{name}:{key}" if name else key: values for key, values in scores.items()}
     return answers | {
-        name: torch.cat(parts).double() for name, parts in told.items() if name.rpartition(":")[2] in wanted
+        name: torch.cat(parts).double() for name, parts in values_of.items() if name.rpartition(":")[2] in metrics
     }
 
 
-def measured(found: Tensor, truth: Tensor, area: Array | None, names: Sequence[str]) -> dict[str, Tensor]:
+def measured(images: Tensor, truth: Tensor, area: Array | None, names: Sequence[str]) -> dict[str, Tensor]:
     """Compute metric -> (cases,) for images (cases, C, H, W) uint8."""
-    one, other = found.numpy(), truth.numpy()
-    known = area is not None and area.shape[1:] == one.shape[2:]
+    output, other = images.numpy(), truth.numpy()
+    has_area = area is not None and area.shape[1:] == output.shape[2:]
     found_of = {
-        name: FIGURES[name](one, other, area if known else None)
+        name: FIGURES[name](output, other, area if has_area else None)
         for name in names
-        if name in FIGURES and (known or name not in OF_AREAS)
+        if name in FIGURES and (has_area or name not in OF_AREAS)
     }
     if COLOUR in names:
-        apart = figures.differences(one, other)
-        found_of |= figures.by_area(apart, area if known else None, COLOUR)
+        apart = figures.differences(output, other)
+        found_of |= figures.by_area(apart, area if has_area else None, COLOUR)
     return {name: torch.from_numpy(found_of[name]) for name in names if name in found_of}
 
 
@@ -179,8 +179,8 @@ def rows_shown(cases: Dataset) -> Tensor:
     """Choose the first case of some groups, evenly over the groups."""
     units = cases.units or [str(row) for row in range(len(cases))]
     firsts = list({unit: row for row, unit in reversed(list(enumerate(units)))}.values())
-    chosen = np.linspace(0, len(firsts) - 1, min(SHOWN, len(firsts))).round().astype(int)
-    return torch.tensor(sorted(firsts)).long()[torch.from_numpy(chosen)]
+    indices = np.linspace(0, len(firsts) - 1, min(SHOWN, len(firsts))).round().astype(int)
+    return torch.tensor(sorted(firsts)).long()[torch.from_numpy(indices)]
 
 
 def tables(seeds: Sequence[Answers], names: Sequence[str]) -> dict[str, Array]:
@@ -189,18 +189,18 @@ def tables(seeds: Sequence[Answers], names: Sequence[str]) -> dict[str, Array]:
     return {name: torch.stack([dense(answers, name) for answers in seeds]).double().numpy() for name in there}
 
 
-def measures(found: Mapping[str, Array], units: Sequence[str] | None, trainings: Any = None) -> dict[str, Measure]:
+def measures(table_of: Mapping[str, Array], units: Sequence[str] | None, trainings: Any = None) -> dict[str, Measure]:
     """Return each metric with its interval; cases with NaN are left out."""
-    made = {}
-    for name, table in found.items():
-        known = np.isfinite(table).all(0)
-        if known.any():
-            made[name] = registry.metric(name).measure(
-                table[:, known],
-                None if units is None else [units[i] for i in np.flatnonzero(known).tolist()],
-                None if trainings is None else trainings[:, known],
+    results = {}
+    for name, table in table_of.items():
+        finite = np.isfinite(table).all(0)
+        if finite.any():
+            results[name] = registry.metric(name).measure(
+                table[:, finite],
+                None if units is None else [units[i] for i in np.flatnonzero(finite).tolist()],
+                None if trainings is None else trainings[:, finite],
             )
-    return made
+    return results
 
 
 def result(trainings: Trainings, setup: Setup, names: Sequence[str], better: Any) -> ImageResult:
@@ -212,23 +212,23 @@ def result(trainings: Trainings, setup: Setup, names: Sequence[str], better: Any
         dict.fromkeys(name.partition(":")[0] for name in answers if ":" in name and not name.startswith("shown:"))
     )
     own = tables([answers], names)
-    found = {}
+    rivals_beside = {}
     for rival in rivals:
         table = tables([answers], [f"{rival}:{name}" for name in names])
         table = {name.partition(":")[2]: values for name, values in table.items()}
-        won = {
+        counts = {
             name: _won(own[name][0], values[0], units, better(name)) for name, values in table.items() if name in own
         }
-        found[rival] = Beside(measures(table, units), won)
-    shown = {name.removeprefix("shown:"): held for name, held in answers.items() if isinstance(held, Sparse)}
-    rows = next(iter(shown.values())).rows.tolist() if shown else []
+        rivals_beside[rival] = Beside(measures(table, units), counts)
+    images = {name.removeprefix("shown:"): pane for name, pane in answers.items() if isinstance(pane, Sparse)}
+    rows = next(iter(images.values())).rows.tolist() if images else []
     rows_of = twins(test)
     truth = test.input if rows_of is None else test.input[torch.tensor(rows_of)]
-    panes = {name: held.values for name, held in shown.items()}
+    panes = {name: pane.values for name, pane in images.items()}
     return ImageResult(
         dense(answers, "output"),
         truth if rows_of is not None or len(test.classes) == 1 else None,
-        found,
+        rivals_beside,
         tuple(rows),
         panes,
     )
@@ -237,10 +237,10 @@ def result(trainings: Trainings, setup: Setup, names: Sequence[str], better: Any
 def _won(own: Array, other: Array, units: Sequence[str] | None, higher: bool) -> tuple[int, int]:
     """Count the groups in which the system's mean is better, and all groups with a mean."""
     names = np.asarray(units if units is not None else range(len(own)))
-    known = np.isfinite(own) & np.isfinite(other)
+    finite = np.isfinite(own) & np.isfinite(other)
     lead = (own - other) * (1 if higher else -1)
-    each = [lead[known & (names == name)].mean() for name in np.unique(names[known])]
-    return sum(one > 0 for one in each), len(each)
+    leads = [lead[finite & (names == name)].mean() for name in np.unique(names[finite])]
+    return sum(mean > 0 for mean in leads), len(leads)
 
 
 def said_of(rival: str) -> str:

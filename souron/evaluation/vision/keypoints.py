@@ -62,7 +62,7 @@ class KeypointResult:
     def as_json(self) -> dict[str, Any]:
         return {
             "unit": "mm" if self.millimetres else "px",
-            "landmarks": {one.name: one.error.value for one in self.landmarks if one.error},
+            "landmarks": {landmark.name: landmark.error.value for landmark in self.landmarks if landmark.error},
             "baselines": {
                 name: {metric: measure.value for metric, measure in measures.items()}
                 for name, measures in self.baselines.items()
@@ -79,49 +79,51 @@ def mean_places(points: Tensor) -> Tensor:
     return torch.where(mean.isnan(), mean.nanmean(0), mean).nan_to_num(0.0).float()
 
 
-def scores_of(found: Any, cases: Dataset) -> dict[str, NDArray[np.float64]]:
+def scores_of(prediction: Any, cases: Dataset) -> dict[str, NDArray[np.float64]]:
     """Compute scores (cases,) of each metric, see ``metrics.keypoints.scores``."""
     sigmas = poses.sigmas_of(cases.classes)
-    error, area = keypoints.errors(found, cases.target), keypoints.area_around(cases.target)
+    error, area = keypoints.errors(prediction, cases.target), keypoints.area_around(cases.target)
     sigmas = np.pad(sigmas, (0, error.shape[1] - len(sigmas)), constant_values=poses.USUAL)
     return keypoints.scores(error, cases.side, cases.spacing, area, sigmas)
 
 
-def _measures(found: Any, test: Dataset) -> dict[str, Measure]:
-    return {name: registry.metric(name).measure(scores, test.units) for name, scores in scores_of(found, test).items()}
+def _measures(prediction: Any, test: Dataset) -> dict[str, Measure]:
+    return {
+        name: registry.metric(name).measure(scores, test.units) for name, scores in scores_of(prediction, test).items()
+    }
 
 
 def result(trainings: Trainings, setup: KeypointSetup) -> KeypointResult:
     [answers] = trainings.answers
     test = setup.test
-    found = dense(answers, "found").double().numpy()
+    prediction = dense(answers, "found").double().numpy()
     baselines = {"constant": setup.constant[None].expand(len(test), -1, -1).numpy()}
     if "untrained" in answers:
         baselines["untrained"] = dense(answers, "untrained").numpy()
-    error = _in_units(keypoints.errors(found, test.target), test)
+    error = _in_units(keypoints.errors(prediction, test.target), test)
     return KeypointResult(
         keypoints.known(test.spacing),
         tuple(_of_landmark(name, error[:, k], test) for k, name in enumerate(test.classes)),
-        found,
+        prediction,
         dense(answers, "score").double().numpy(),
         error,
-        {name: _measures(said, test) for name, said in baselines.items()},
-        {name: _in_units(keypoints.errors(said, test.target), test) for name, said in baselines.items()},
+        {name: _measures(points, test) for name, points in baselines.items()},
+        {name: _in_units(keypoints.errors(points, test.target), test) for name, points in baselines.items()},
         _maps(answers),
     )
 
 
-def chosen(found: Tensor, cases: Dataset) -> list[int]:
+def chosen(prediction: Tensor, cases: Dataset) -> list[int]:
     """Return the landmarks with the smallest and the largest errors, half of each."""
-    error = keypoints.errors(found, cases.target)
-    each = [float(np.nanmean(one)) if np.isfinite(one).any() else np.inf for one in error.T]
-    order = [int(k) for k in np.argsort(each) if np.isfinite(each[k])]
+    error = keypoints.errors(prediction, cases.target)
+    means = [float(np.nanmean(landmark)) if np.isfinite(landmark).any() else np.inf for landmark in error.T]
+    order = [int(k) for k in np.argsort(means) if np.isfinite(means[k])]
     return list(dict.fromkeys([*order[: MAPPED // 2], *order[-(MAPPED // 2) :]]))
 
 
 def _in_units(error: Any, test: Dataset) -> Array:
-    known = keypoints.known(test.spacing)
-    return keypoints.millimetres(error, test.spacing) if known else error
+    has_spacing = keypoints.known(test.spacing)
+    return keypoints.millimetres(error, test.spacing) if has_spacing else error
 
 
 def _maps(answers: Answers) -> Maps | None:

@@ -70,11 +70,11 @@ def subsets(data: Dataset) -> list[str]:
 def galleries(data: Dataset) -> list[Tensor]:
     """Return rows of cases that compete in retrieval: of one subset, at most ``GALLERY``."""
     names = subsets(data)
-    found = []
+    rows_of_galleries = []
     for name in dict.fromkeys(names):
-        rows = torch.tensor([row for row, each in enumerate(names) if each == name])
-        found += list(rows.split(GALLERY))
-    return found
+        rows = torch.tensor([row for row, subset in enumerate(names) if subset == name])
+        rows_of_galleries += list(rows.split(GALLERY))
+    return rows_of_galleries
 
 
 def known_attributes(data: Dataset) -> list[Attributes] | None:
@@ -83,8 +83,8 @@ def known_attributes(data: Dataset) -> list[Attributes] | None:
         return None
     columns = (data.columns[name] for name in ATTRIBUTES)
     return [
-        Attributes(thing, colour, int(count), place, ground)
-        for thing, colour, count, place, ground in zip(*columns, strict=True)
+        Attributes(thing, colour, int(count), position, ground)
+        for thing, colour, count, position, ground in zip(*columns, strict=True)
     ]
 
 
@@ -102,37 +102,37 @@ def swapped(
     own = getattr(attributes, name)
     if own in (OWN, "") or (name == "count" and own == 1):  # single objects also have a position
         return None
-    left = [other for other in every[name] if other != own]
-    if not left:
+    others = [other for other in every[name] if other != own]
+    if not others:
         return None
-    chosen = left[int(random.integers(len(left)))]
-    return replace(attributes, **{name: chosen})
+    value = others[int(random.integers(len(others)))]
+    return replace(attributes, **{name: value})
 
 
 def asked(
-    image: Tensor, data: Dataset, classes: Sequence[str], read: Callable[[list[str]], Tensor], scale: float
+    image: Tensor, data: Dataset, classes: Sequence[str], encode: Callable[[list[str]], Tensor], scale: float
 ) -> Iterator[tuple[float, Answers | None]]:
     """Yield (fraction done 0..1, None), and at the end (1, answers).
 
-    ``image`` (N, D) are the features of the images; ``read`` maps texts to (n, D); ``scale`` turns
+    ``image`` (N, D) are the features of the images; ``encode`` maps texts to (n, D); ``scale`` turns
     cosine similarities into logits.
 
     Answers per case and language, (N, L): ``rank`` of the caption, ``back`` the rank of the image
     given the caption, ``preferred`` the case with the nearest caption, ``zero`` whether the class
     was predicted; ``swap`` (N, L, attributes), whether the true word was preferred.
     """
-    spoken = languages(data)
+    names = languages(data)
     count = len(data)
-    rank, back, preferred = torch.zeros(3, count, len(spoken), dtype=torch.long)
-    zero = torch.full((count, len(spoken)), torch.nan)
-    swap = torch.full((count, len(spoken), len(ATTRIBUTES)), torch.nan)
+    rank, back, nearest = torch.zeros(3, count, len(names), dtype=torch.long)
+    zero = torch.full((count, len(names)), torch.nan)
+    swap = torch.full((count, len(names), len(ATTRIBUTES)), torch.nan)
     attributes = known_attributes(data)
-    for number, language in enumerate(spoken):
+    for number, language in enumerate(names):
         own = [in_language(captions, language)[:1] for captions in data.target]
-        rows = torch.tensor([row for row, some in enumerate(own) if some])
+        rows = torch.tensor([row for row, captions in enumerate(own) if captions])
         texts = [own[row][0].text for row in rows.tolist()]
         features = torch.zeros(count, image.shape[1])
-        features[rows] = in_batches(read, texts)
+        features[rows] = in_batches(encode, texts)
         text_of = dict(zip(rows.tolist(), texts, strict=True))
         for gallery in galleries(data):
             there = gallery[torch.isin(gallery, rows)]
@@ -141,13 +141,13 @@ def asked(
                 same = equal([text_of[row] for row in there.tolist()])
                 rank[there, number] = match.ranks(similarity, same)
                 back[there, number] = match.ranks(similarity.T, same)
-                preferred[there, number] = there[similarity.argmax(1)]
-        yield (number + 0.5) / len(spoken), None
+                nearest[there, number] = there[similarity.argmax(1)]
+        yield (number + 0.5) / len(names), None
         if attributes is not None:
-            swap[:, number] = _swaps(image, attributes, features, classes, language, read)
-            zero[:, number] = _named(image, attributes, classes, language, read, scale)
-        yield (number + 1) / len(spoken) * 0.99, None
-    yield 1.0, {"rank": rank, "back": back, "preferred": preferred, "swap": swap, "zero": zero}
+            swap[:, number] = _swaps(image, attributes, features, classes, language, encode)
+            zero[:, number] = _named(image, attributes, classes, language, encode, scale)
+        yield (number + 1) / len(names) * 0.99, None
+    yield 1.0, {"rank": rank, "back": back, "preferred": nearest, "swap": swap, "zero": zero}
 
 
 def equal(texts: Sequence[str]) -> Tensor:
@@ -157,10 +157,10 @@ def equal(texts: Sequence[str]) -> Tensor:
     return of[:, None] == of[None, :]
 
 
-def in_batches(read: Callable[[list[str]], Tensor], texts: Sequence[str]) -> Tensor:
+def in_batches(encode: Callable[[list[str]], Tensor], texts: Sequence[str]) -> Tensor:
     """Encode any number of texts in batches, (n, D)."""
     starts = range(0, len(texts), AT_ONCE)
-    return torch.cat([read(list(texts[start : start + AT_ONCE])) for start in starts])
+    return torch.cat([encode(list(texts[start : start + AT_ONCE])) for start in starts])
 
 
 def caption_of(attributes: Attributes, language: str) -> str:
@@ -175,22 +175,22 @@ def _swaps(
     true: Tensor,
     classes: Sequence[str],
     language: str,
-    read: Callable[[list[str]], Tensor],
+    encode: Callable[[list[str]], Tensor],
 ) -> Tensor:
     """Return 1 where the true caption is nearer than the one with a swapped word, (N,
     attributes).
     """
-    found = torch.full((len(attributes), len(ATTRIBUTES)), torch.nan)
-    for place, name in enumerate(ATTRIBUTES):
-        random = np.random.default_rng(place)  # the same swaps for every system
-        others = [swapped(each, name, classes, random) for each in attributes]
+    gains = torch.full((len(attributes), len(ATTRIBUTES)), torch.nan)
+    for column, name in enumerate(ATTRIBUTES):
+        random = np.random.default_rng(column)  # the same swaps for every system
+        others = [swapped(attribute, name, classes, random) for attribute in attributes]
         rows = [row for row, other in enumerate(others) if other is not None]
         texts = [caption_of(other, language) for other in others if other is not None]
         if rows:
-            false = in_batches(read, texts)
+            false = in_batches(encode, texts)
             gain = (image[rows] * (true[rows] - false)).sum(1)
-            found[rows, place] = (gain > 0).float()
-    return found
+            gains[rows, column] = (gain > 0).float()
+    return gains
 
 
 def _named(
@@ -198,7 +198,7 @@ def _named(
     attributes: Sequence[Attributes],
     classes: Sequence[str],
     language: str,
-    read: Callable[[list[str]], Tensor],
+    encode: Callable[[list[str]], Tensor],
     scale: float,
 ) -> Tensor:
     """Return 1 where the true class is the most probable, (N,).
@@ -206,17 +206,17 @@ def _named(
     The score of a class sums the probabilities of all captions that name it, whatever else they
     say: prompt ensembling, as in the paper.
     """
-    arranged = [*((1, place) for place in PLACES), (2, ""), (3, "")]
+    layouts = [*((1, position) for position in PLACES), (2, ""), (3, "")]
     frames = [
-        Attributes("", colour, count, place, ground)
-        for colour, (count, place), ground in product([OWN, *COLOURS], arranged, GROUNDS)
+        Attributes("", colour, count, position, ground)
+        for colour, (count, position), ground in product([OWN, *COLOURS], layouts, GROUNDS)
     ]
-    found = []
+    scores = []
     for name in classes:
         texts = [caption_of(replace(frame, object=name), language) for frame in frames]
-        found.append((scale * image @ in_batches(read, texts).T).logsumexp(1))
-    nearest = torch.stack(found, 1).argmax(1)
-    truth = torch.tensor([list(classes).index(each.object) for each in attributes])
+        scores.append((scale * image @ in_batches(encode, texts).T).logsumexp(1))
+    nearest = torch.stack(scores, 1).argmax(1)
+    truth = torch.tensor([list(classes).index(attribute.object) for attribute in attributes])
     return (nearest == truth).float()
 
 

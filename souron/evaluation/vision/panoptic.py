@@ -58,7 +58,7 @@ class PanopticResult:
     def as_json(self) -> dict[str, Any]:
         return {
             "conf": self.conf,
-            "labels": {one.name: one.quality.value for one in self.labels if one.quality},
+            "labels": {label.name: label.quality.value for label in self.labels if label.quality},
             "baselines": {
                 name: {metric: measure.value for metric, measure in measures.items()}
                 for name, measures in self.baselines.items()
@@ -71,13 +71,13 @@ def fault(data: Dataset) -> str:
     target = data.target
     if not data.images or not isinstance(target, ListColumn) or not len(target):
         return _("{data} has no segments").format(data=data.name)
-    if not all(isinstance(one, Panoptic) for one in target):
+    if not all(isinstance(case, Panoptic) for case in target):
         return _("{data} has no segments").format(data=data.name)
-    for one in target:
-        if one.ids.shape != data.input.shape[2:]:
-            here, there = ("{1} x {0}".format(*x.shape[-2:]) for x in (data.input, one.ids))
+    for case in target:
+        if case.ids.shape != data.input.shape[2:]:
+            here, there = ("{1} x {0}".format(*x.shape[-2:]) for x in (data.input, case.ids))
             return _("the images have {here} pixels, their maps of segments {there}").format(here=here, there=there)
-    if not any((one.thing & (one.label >= 0)).any() for one in target):
+    if not any((case.thing & (case.label >= 0)).any() for case in target):
         return _("{data} has no things, whose instances are distinguished").format(data=data.name)
     return ""
 
@@ -85,8 +85,8 @@ def fault(data: Dataset) -> str:
 def most_frequent(every: Sequence[Panoptic]) -> int | None:
     """Return the stuff class with the most pixels; None where there is none."""
     count: dict[int, int] = {}
-    for one in every:
-        for label, thing, pixels in zip(one.label.tolist(), one.thing.tolist(), one.pixels().tolist(), strict=True):
+    for case in every:
+        for label, thing, pixels in zip(case.label.tolist(), case.thing.tolist(), case.pixels().tolist(), strict=True):
             if not thing and label >= 0:
                 count[label] = count.get(label, 0) + pixels
     return max(count, key=lambda label: count[label]) if count else None
@@ -99,77 +99,83 @@ def whole(label: int | None, side: int) -> Panoptic:
     return Panoptic(label_of, torch.zeros(len(label_of), dtype=torch.bool), ids)
 
 
-def packed(found: Sequence[Panoptic], name: str = "found") -> Answers:
+def packed(predictions: Sequence[Panoptic], name: str = "found") -> Answers:
     """Convert segmentations to ``Answers``: the id map of each image and the labels of
     its segments.
     """
-    labels = torch.zeros(len(found), MOST, dtype=torch.int16)  # 0: no segment
-    things = torch.zeros(len(found), MOST, dtype=torch.bool)
-    for row, one in enumerate(found):
-        labels[row, : len(one.label)] = (one.label + 1).short()
-        things[row, : len(one.label)] = one.thing
-    return {name: torch.stack([one.ids for one in found]), f"{name} labels": labels, f"{name} things": things}
+    labels = torch.zeros(len(predictions), MOST, dtype=torch.int16)  # 0: no segment
+    things = torch.zeros(len(predictions), MOST, dtype=torch.bool)
+    for row, prediction in enumerate(predictions):
+        labels[row, : len(prediction.label)] = (prediction.label + 1).short()
+        things[row, : len(prediction.label)] = prediction.thing
+    return {
+        name: torch.stack([prediction.ids for prediction in predictions]),
+        f"{name} labels": labels,
+        f"{name} things": things,
+    }
 
 
 def unpacked(answers: Answers, name: str = "found") -> list[Panoptic]:
     """Invert ``packed``. Raises ValueError where a pixel belongs to no segment."""
     parts = (dense(answers, f"{name}{part}") for part in ("", " labels", " things"))
-    found = []
+    predictions = []
     for ids, labels, things in zip(*parts, strict=True):
         count = int((labels > 0).sum())
         if (labels[:count] <= 0).any() or int(ids.max()) > count:
             raise ValueError("pixels of no segment")
-        found.append(Panoptic(labels[:count].long() - 1, things[:count], ids))
-    return found
+        predictions.append(Panoptic(labels[:count].long() - 1, things[:count], ids))
+    return predictions
 
 
-def counted(found: Sequence[Panoptic], cases: Dataset) -> panoptic.Counted:
+def counted(predictions: Sequence[Panoptic], cases: Dataset) -> panoptic.Counted:
     return panoptic.compare(
-        [_as_arrays(one) for one in cases.target], [_as_arrays(one) for one in found], len(cases.classes)
+        [_as_arrays(case) for case in cases.target],
+        [_as_arrays(prediction) for prediction in predictions],
+        len(cases.classes),
     )
 
 
-def _as_arrays(one: Panoptic) -> panoptic.Divided:
-    return panoptic.Divided(one.label.numpy(), one.ids.numpy())
+def _as_arrays(segments: Panoptic) -> panoptic.Divided:
+    return panoptic.Divided(segments.label.numpy(), segments.ids.numpy())
 
 
-def scores_of(found: Sequence[Panoptic], cases: Dataset) -> Judged:
+def scores_of(predictions: Sequence[Panoptic], cases: Dataset) -> Judged:
     """Compute jackknife pseudo-values (cases,) of each metric, see ``metrics.panoptic.scores``."""
-    stuff = stuff_of([*cases.target, *found], len(cases.classes))
-    return panoptic.scores(counted(found, cases), stuff, cases.units)
+    stuff = stuff_of([*cases.target, *predictions], len(cases.classes))
+    return panoptic.scores(counted(predictions, cases), stuff, cases.units)
 
 
 def result(trainings: Trainings, setup: PanopticSetup) -> PanopticResult:
     [answers] = trainings.answers
-    test, found = setup.test, unpacked(answers)
+    test, predictions = setup.test, unpacked(answers)
     same = whole(setup.constant, test.side)
     baselines: dict[str, Sequence[Panoptic]] = {"constant": [same] * len(test)}
     if "untrained" in answers:
         baselines["untrained"] = unpacked(answers, "untrained")
-    table = counted(found, test)
-    each = np.ma.masked_invalid(table.quality["PQ"]).mean(1).filled(np.nan)
+    table = counted(predictions, test)
+    quality_of_images = np.ma.masked_invalid(table.quality["PQ"]).mean(1).filled(np.nan)
     return PanopticResult(
         float(dense(answers, "conf")[0]),
-        _labels(table, found, test),
+        _labels(table, predictions, test),
         {
             name: {
                 metric: registry.metric(metric).measure(scores, test.units)
-                for metric, scores in scores_of(said, test).items()
+                for metric, scores in scores_of(prediction, test).items()
             }
-            for name, said in baselines.items()
+            for name, prediction in baselines.items()
         },
         "" if setup.constant is None else test.classes[setup.constant],
-        found,
-        each,
+        predictions,
+        quality_of_images,
     )
 
 
-def _labels(table: panoptic.Counted, found: Sequence[Panoptic], test: Dataset) -> tuple[OfLabel, ...]:
-    stuff = stuff_of([*test.target, *found], len(test.classes))
-    whole, made = table.summed(), []
+def _labels(table: panoptic.Counted, predictions: Sequence[Panoptic], test: Dataset) -> tuple[OfLabel, ...]:
+    stuff = stuff_of([*test.target, *predictions], len(test.classes))
+    whole, results = table.summed(), []
     for label, scores in enumerate(panoptic.by_label(table, test.units)):
         there = bool(whole.there[label])
-        made.append(
+        results.append(
             OfLabel(
                 test.classes[label],
                 label not in stuff,
@@ -182,4 +188,4 @@ def _labels(table: panoptic.Counted, found: Sequence[Panoptic], test: Dataset) -
                 int(whole.alarms[label]),
             )
         )
-    return tuple(made)
+    return tuple(results)

@@ -34,9 +34,9 @@ def network(device: torch.device) -> Backbone:
     Losses can be backpropagated through it, even if it was first created in inference mode.
     """
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-        made = Backbone(NAME, 3, STAGES)
-        made.load_published()
-        return made.requires_grad_(False).eval().to(device)
+        backbone = Backbone(NAME, 3, STAGES)
+        backbone.load_published()
+        return backbone.requires_grad_(False).eval().to(device)
 
 
 def features(image: Tensor) -> list[Tensor]:
@@ -56,22 +56,22 @@ def pooled(image: Tensor) -> Tensor:
 
     Images (B, C, H, W) in 0..255 are resized to ``POOLED`` pixels a side.
     """
-    some = []
+    averages = []
     for part in image.split(AT_ONCE):
         part = part[:, :3].float() / 255 if part.shape[1] >= 3 else part[:, :1].float() / 255
         part = F.interpolate(part, (POOLED, POOLED), mode="bilinear")
-        some.append(torch.cat([maps.float().mean((2, 3)) for maps in features(part)[-2:]], 1))
-    return torch.cat(some)
+        averages.append(torch.cat([maps.float().mean((2, 3)) for maps in features(part)[-2:]], 1))
+    return torch.cat(averages)
 
 
 @torch.no_grad()
-def distance(found: Tensor, truth: Tensor) -> Tensor:
+def distance(prediction: Tensor, truth: Tensor) -> Tensor:
     """Compute distances (B,) between images (B, C, H, W) in 0..1; 0 for equal images."""
     total = []
-    for one, other in zip(found.split(AT_ONCE), truth.split(AT_ONCE), strict=True):
-        stages = zip(features(one), features(other), strict=True)
-        each = [(_unit(a) - _unit(b)).square().sum(1).mean((1, 2)) for a, b in stages]
-        total.append(torch.stack(each).mean(0))
+    for part, other in zip(prediction.split(AT_ONCE), truth.split(AT_ONCE), strict=True):
+        stages = zip(features(part), features(other), strict=True)
+        distances = [(_unit(a) - _unit(b)).square().sum(1).mean((1, 2)) for a, b in stages]
+        total.append(torch.stack(distances).mean(0))
     return torch.cat(total) if total else torch.zeros(0)
 
 

@@ -40,56 +40,56 @@ def mean_pose(figures: Sequence[Figures]) -> Figures:
     box. Empty without figures.
     """
     skeleton = figures[0].skeleton
-    box = detection.mean_box([each.box for each in figures])
+    box = detection.mean_box([figure.box for figure in figures])
     if not len(box):
         return nothing(skeleton)
-    boxes = torch.cat([each.box for each in figures])
-    points = torch.cat([each.point for each in figures])
+    boxes = torch.cat([figure.box for figure in figures])
+    points = torch.cat([figure.point for figure in figures])
     of_label = boxes[:, 0] == box[0, 0]
     low, high = boxes[of_label, None, 1:3], boxes[of_label, None, 3:5]
-    marked = points[of_label, :, 2:] > 0
+    visible = points[of_label, :, 2:] > 0
     share = (points[of_label, :, :2] - low) / (high - low).clamp(min=1e-6)
-    mean = (share * marked).sum(0) / marked.sum(0).clamp(min=1)
-    place = box[0, 1:3] + mean * (box[0, 3:5] - box[0, 1:3])
-    point = torch.cat([place, torch.ones(len(place), 1)], 1)[None]
+    mean = (share * visible).sum(0) / visible.sum(0).clamp(min=1)
+    position = box[0, 1:3] + mean * (box[0, 3:5] - box[0, 1:3])
+    point = torch.cat([position, torch.ones(len(position), 1)], 1)[None]
     return Figures(box, point, area_of(box), skeleton)
 
 
-def pairs(said: Figures, there: Figures) -> list[tuple[int, int]]:
+def pairs(prediction: Figures, there: Figures) -> list[tuple[int, int]]:
     """Match predicted with true figures: in order of score, each takes the most similar
     one left.
     """
     sigmas = poses.sigmas_of(there.skeleton.names, there.skeleton.sigmas)
-    likeness = poses.similarities(said.point, there.point, there.area, sigmas)
+    likeness = poses.similarities(prediction.point, there.point, there.area, sigmas)
     likeness[:, (there.box[:, 0] < 0).numpy()] = np.nan
-    taken: list[tuple[int, int]] = []
-    for row in said.box[:, 5].argsort(descending=True, stable=True).tolist():
+    matches: list[tuple[int, int]] = []
+    for row in prediction.box[:, 5].argsort(descending=True, stable=True).tolist():
         free = np.nan_to_num(likeness[row], nan=-1.0)
         if len(free) and free.max() >= ALIKE:
-            taken.append((row, int(free.argmax())))
-            likeness[:, taken[-1][1]] = np.nan
-    return taken
+            matches.append((row, int(free.argmax())))
+            likeness[:, matches[-1][1]] = np.nan
+    return matches
 
 
-def errors(said: Figures, there: Figures) -> tuple[Array, Array]:
+def errors(prediction: Figures, there: Figures) -> tuple[Array, Array]:
     """Compute errors (n, K) of the matched figures of an image in pixels, NaN where unmarked.
 
     Also returns them relative to the square root of the figure's area.
     """
-    both = pairs(said, there)
-    rows, true = ([pair[place] for pair in both] for place in (0, 1))
-    far = (said.point[rows, :, :2] - there.point[true, :, :2]).norm(dim=2).double()
+    both = pairs(prediction, there)
+    rows, true = ([pair[side] for pair in both] for side in (0, 1))
+    far = (prediction.point[rows, :, :2] - there.point[true, :, :2]).norm(dim=2).double()
     far = far.where(there.point[true, :, 2] > 0, torch.nan)
     return far.numpy(), (far / there.area[true, None].double().sqrt()).numpy()
 
 
-def by_point(found: Sequence[Any], test: Dataset) -> list[OfPoint]:
+def by_point(predictions: Sequence[Any], test: Dataset) -> list[OfPoint]:
     """Compute the figures of each keypoint over all matched poses."""
     names = test.target[0].skeleton.names
-    each = [errors(*pair) for pair in zip(found, test.target, strict=True)]
+    errors_of_cases = [errors(*pair) for pair in zip(predictions, test.target, strict=True)]
     units = test.units or list(map(str, range(len(test))))
-    unit = [units[row] for row, (far, _share) in enumerate(each) for _figure in far]
-    far, share = (np.concatenate([one[part] for one in each]) for part in (0, 1))
+    unit = [units[row] for row, (far, _share) in enumerate(errors_of_cases) for _figure in far]
+    far, share = (np.concatenate([case[part] for case in errors_of_cases]) for part in (0, 1))
     return [_of_point(name, far[:, k], share[:, k], unit) for k, name in enumerate(names)]
 
 

@@ -55,7 +55,7 @@ class SegmentationResult:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "labels": {one.name: one.iou.value for one in self.labels if one.iou},
+            "labels": {label.name: label.iou.value for label in self.labels if label.iou},
             "baselines": {
                 name: {metric: measure.value for metric, measure in measures.items()}
                 for name, measures in self.baselines.items()
@@ -83,8 +83,8 @@ def fault(data: Dataset) -> str:
 
 def most_frequent(target: Tensor, rows: Any, classes: int) -> int:
     """Return the class with the most pixels in these rows."""
-    chosen = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
-    return int(np.argmax(pixels_of(chosen, classes)))
+    maps = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
+    return int(np.argmax(pixels_of(maps, classes)))
 
 
 def said(answers: Answers, name: str = "found") -> Tensor:
@@ -92,32 +92,32 @@ def said(answers: Answers, name: str = "found") -> Tensor:
     return dense(answers, name)
 
 
-def counted(found: Any, cases: Dataset, edges: bool = True) -> segmentation.Compared:
-    return segmentation.compare(cases.target, found, len(cases.classes), edges)
+def counted(prediction: Any, cases: Dataset, edges: bool = True) -> segmentation.Compared:
+    return segmentation.compare(cases.target, prediction, len(cases.classes), edges)
 
 
-def scores_of(found: Any, cases: Dataset, edges: bool = True) -> dict[str, NDArray[np.float64]]:
+def scores_of(prediction: Any, cases: Dataset, edges: bool = True) -> dict[str, NDArray[np.float64]]:
     """Compute jackknife pseudo-values (cases,) of each metric, see
     ``metrics.segmentation.scores``.
     """
-    return segmentation.scores(counted(found, cases, edges), cases.units)
+    return segmentation.scores(counted(prediction, cases, edges), cases.units)
 
 
 def result(trainings: Trainings, setup: SegmentationSetup) -> SegmentationResult:
     [answers] = trainings.answers
-    test, found = setup.test, said(answers)
-    compared = counted(found, test)
-    same = torch.full((1, 1, 1), setup.constant, dtype=torch.uint8).expand_as(found)
+    test, prediction = setup.test, said(answers)
+    comparison = counted(prediction, test)
+    same = torch.full((1, 1, 1), setup.constant, dtype=torch.uint8).expand_as(prediction)
     baselines = {"constant": same}
     if "untrained" in answers:
         baselines["untrained"] = said(answers, "untrained")
     return SegmentationResult(
-        _labels(compared, test),
-        compared.confusion,
+        _labels(comparison, test),
+        comparison.confusion,
         {name: _measures(maps, test) for name, maps in baselines.items()},
         setup.constant,
-        found,
-        of_each(compared.whole),
+        prediction,
+        of_each(comparison.whole),
     )
 
 
@@ -132,25 +132,27 @@ def of_each(areas: segmentation.Areas) -> Array:
     return np.divide(ratio, there.sum(1), out=np.full(len(union), np.nan), where=there.any(1))
 
 
-def _labels(compared: segmentation.Compared, test: Dataset) -> tuple[OfLabel, ...]:
-    shared, true, named = (part.sum(0) for part in compared.whole)
-    edges = compared.edges.ratio if compared.edges is not None else np.full(len(true), np.nan)
-    made = []
-    for label, scores in enumerate(segmentation.by_label(compared, test.units)):
+def _labels(comparison: segmentation.Compared, test: Dataset) -> tuple[OfLabel, ...]:
+    intersection, true, predicted = (part.sum(0) for part in comparison.whole)
+    edges = comparison.edges.ratio if comparison.edges is not None else np.full(len(true), np.nan)
+    results = []
+    for label, scores in enumerate(segmentation.by_label(comparison, test.units)):
         there = true[label] > 0
-        made.append(
+        results.append(
             OfLabel(
                 test.classes[label],
                 int(true[label]),
-                int((compared.whole.true[:, label] > 0).sum()),
+                int((comparison.whole.true[:, label] > 0).sum()),
                 registry.metric("mIoU").measure(scores, test.units) if there else None,
                 float(edges[label]) if there else None,
-                float(shared[label] / true[label]) if there else None,
-                float(shared[label] / named[label]) if named[label] else None,
+                float(intersection[label] / true[label]) if there else None,
+                float(intersection[label] / predicted[label]) if predicted[label] else None,
             )
         )
-    return tuple(made)
+    return tuple(results)
 
 
-def _measures(found: Any, test: Dataset) -> dict[str, Measure]:
-    return {name: registry.metric(name).measure(scores, test.units) for name, scores in scores_of(found, test).items()}
+def _measures(prediction: Any, test: Dataset) -> dict[str, Measure]:
+    return {
+        name: registry.metric(name).measure(scores, test.units) for name, scores in scores_of(prediction, test).items()
+    }

@@ -74,14 +74,14 @@ class AnswerResult:
         }
 
 
-def flat(asked: Sequence[Sequence[PictureQuestion]], answers: Sequence[str]) -> Flat:
+def flat(questions: Sequence[Sequence[PictureQuestion]], answers: Sequence[str]) -> Flat:
     """Concatenate the questions of all cases, with answers as indices into ``answers``."""
-    number = {answer: place for place, answer in enumerate(answers)}
-    every = [(row, one) for row, some in enumerate(asked) for one in some]
+    number = {answer: index for index, answer in enumerate(answers)}
+    every = [(row, question) for row, row_questions in enumerate(questions) for question in row_questions]
     return Flat(
-        [one.question for _row, one in every],
+        [question.question for _row, question in every],
         torch.tensor([row for row, _one in every], dtype=torch.long),
-        torch.tensor([number.get(one.answer, NONE) for _row, one in every], dtype=torch.long),
+        torch.tensor([number.get(question.answer, NONE) for _row, question in every], dtype=torch.long),
     )
 
 
@@ -102,32 +102,32 @@ class Known:
 
     @property
     def sorts(self) -> list[str]:
-        return list(dict.fromkeys(one.sort for some in self.questions for one in some))
+        return list(dict.fromkeys(question.sort for questions in self.questions for question in questions))
 
     @property
     def languages(self) -> list[str]:
-        return sorted({one.language for some in self.questions for one in some})
+        return sorted({question.language for questions in self.questions for question in questions})
 
     def where(self, width: int, subset: str = "", language: str = "", sort: str = "") -> Tensor:
         """Mask of the questions of a subset, language and sort, (N, ``width``) bool; "" selects
         all.
         """
-        found = torch.zeros(len(self.questions), width, dtype=torch.bool)
-        for row, (name, some) in enumerate(zip(self.names, self.questions, strict=True)):
+        mask = torch.zeros(len(self.questions), width, dtype=torch.bool)
+        for row, (name, questions) in enumerate(zip(self.names, self.questions, strict=True)):
             if subset in ("", name):
-                for place, one in enumerate(some):
-                    found[row, place] = language in ("", one.language) and sort in ("", one.sort)
-        return found
+                for column, question in enumerate(questions):
+                    mask[row, column] = language in ("", question.language) and sort in ("", question.sort)
+        return mask
 
 
 def every_answer(data: Dataset) -> tuple[str, ...]:
     """Return all distinct answers, sorted."""
-    return tuple(sorted({one.answer for some in data.target for one in some}))
+    return tuple(sorted({question.answer for questions in data.target for question in questions}))
 
 
 def most_questions(data: Dataset) -> int:
     """Return the largest number of questions about one image."""
-    return max((len(some) for some in data.target), default=0)
+    return max((len(questions) for questions in data.target), default=0)
 
 
 def strangers(data: Dataset) -> Tensor:
@@ -135,7 +135,7 @@ def strangers(data: Dataset) -> Tensor:
 
     It belongs to another group wherever the subset has more than one.
     """
-    found = torch.arange(len(data)).roll(1)
+    partners = torch.arange(len(data)).roll(1)
     names = subsets(data)
     units = data.units or [str(row) for row in range(len(data))]
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()
@@ -144,46 +144,46 @@ def strangers(data: Dataset) -> Tensor:
         if len(rows) > 1:  # shift by the size of the largest group
             most = max(Counter(units[row] for row in rows).values())
             there = torch.tensor(rows)
-            found[there] = there.roll(min(most, len(rows) - 1))
-    return found
+            partners[there] = there.roll(min(most, len(rows) - 1))
+    return partners
 
 
-def asked(system: Any, data: Dataset, most: int, known: Sequence[str]) -> Iterator[tuple[float, Answers | None]]:
+def asked(system: Any, data: Dataset, most: int, vocabulary: Sequence[str]) -> Iterator[tuple[float, Answers | None]]:
     """Yield (fraction done 0..1, None), and at the end (1, answers about all cases).
 
     Answers per case and question, (N, ``most``): ``right`` and ``others``, whether the answer is
     right with its own image and with another one, NaN where there is no question; ``log loss`` with
-    its own image; ``chosen``, the index in ``known`` of the most probable answer, and its
+    its own image; ``chosen``, the index in ``vocabulary`` of the most probable answer, and its
     ``probability``.
     """
     count = len(data)
-    found = {name: torch.full((count, most), torch.nan) for name in ("right", "others", "log loss", "probability")}
-    found["chosen"] = torch.full((count, most), NONE)
+    answers = {name: torch.full((count, most), torch.nan) for name in ("right", "others", "log loss", "probability")}
+    answers["chosen"] = torch.full((count, most), NONE)
     stranger = strangers(data)
-    place_of = {answer: number for number, answer in enumerate(known)}
+    place_of = {answer: number for number, answer in enumerate(vocabulary)}
     number = torch.tensor([place_of.get(answer, NONE) for answer in system.spec.answers])
     for start in range(0, count, TOGETHER):
         rows = torch.arange(start, min(start + TOGETHER, count))
-        some = data.only(rows)
-        questions = flat(list(some.target), system.spec.answers)
-        place = rows[questions.row], places(questions.row)
+        batch = data.only(rows)
+        questions = flat(list(batch.target), system.spec.answers)
+        index = rows[questions.row], places(questions.row)
         if len(questions.texts):
-            own = said(system, some, questions)
-            other = said(system, replace(data.only(stranger[rows]), target=some.target), questions)
-            probability, chosen = own.softmax(1).max(1)
-            found["right"][place] = metrics.right(own, questions.answer)
-            found["others"][place] = metrics.right(other, questions.answer)
-            found["log loss"][place] = metrics.log_loss(own, questions.answer)
-            found["probability"][place], found["chosen"][place] = probability, number[chosen]
+            own = said(system, batch, questions)
+            other = said(system, replace(data.only(stranger[rows]), target=batch.target), questions)
+            probability, best = own.softmax(1).max(1)
+            answers["right"][index] = metrics.right(own, questions.answer)
+            answers["others"][index] = metrics.right(other, questions.answer)
+            answers["log loss"][index] = metrics.log_loss(own, questions.answer)
+            answers["probability"][index], answers["chosen"][index] = probability, number[best]
         yield min(1.0, (start + TOGETHER) / count), None
-    yield 1.0, dict(found)
+    yield 1.0, dict(answers)
 
 
 def said(system: Any, data: Dataset, questions: Flat) -> Tensor:
     """Compute logits (n, answers) on the CPU."""
     [batch] = system.loader(data).once(len(data))
-    seen = system.see(batch.image)
-    logits, _looked = system.respond(seen[questions.row.to(seen.device)], system.tokens(questions.texts))
+    features = system.see(batch.image)
+    logits, _looked = system.respond(features[questions.row.to(features.device)], system.tokens(questions.texts))
     return logits.float().cpu()
 
 
@@ -202,18 +202,18 @@ def looked_at(system: Any, answers: Answers, data: Dataset) -> Answers:
     rows, numbers = chosen_cases(answers, data)
     if not rows:
         return {}
-    some = data.only(rows)
-    kept = [(data.target[row][number],) for row, number in zip(rows, numbers, strict=True)]
-    questions = flat(kept, system.spec.answers)
-    [batch] = system.loader(replace(some, target=ListColumn(kept))).once(len(rows))
-    _logits, looked = system.respond(system.see(batch.image), system.tokens(questions.texts))
-    if not looked.shape[1]:
+    cases = data.only(rows)
+    questions_of_cases = [(data.target[row][number],) for row, number in zip(rows, numbers, strict=True)]
+    questions = flat(questions_of_cases, system.spec.answers)
+    [batch] = system.loader(replace(cases, target=ListColumn(questions_of_cases))).once(len(rows))
+    _logits, attention = system.respond(system.see(batch.image), system.tokens(questions.texts))
+    if not attention.shape[1]:
         return {}
-    side = round(looked.shape[1] ** 0.5)
-    place = torch.tensor(rows)
+    side = round(attention.shape[1] ** 0.5)
+    index = torch.tensor(rows)
     return {
-        "looked": Sparse(place, looked.float().cpu().view(-1, side, side)),
-        "question": Sparse(place, torch.tensor(numbers)),
+        "looked": Sparse(index, attention.float().cpu().view(-1, side, side)),
+        "question": Sparse(index, torch.tensor(numbers)),
     }
 
 
@@ -225,20 +225,20 @@ def chosen_cases(answers: Answers, data: Dataset) -> tuple[list[int], list[int]]
     right, sure = dense(answers, "right"), dense(answers, "probability")
     rows: list[int] = []
     numbers: list[int] = []
-    for wanted in (1.0, 0.0):
+    for value in (1.0, 0.0):
         queues: dict[str, list[tuple[int, int]]] = {}
-        order = torch.where(right == wanted, sure, -1).flatten().argsort(descending=True)
-        for place in order[: int((right == wanted).sum())].tolist():
-            row, number = divmod(place, right.shape[1])
+        order = torch.where(right == value, sure, -1).flatten().argsort(descending=True)
+        for index in order[: int((right == value).sum())].tolist():
+            row, number = divmod(index, right.shape[1])
             queues.setdefault(data.target[row][number].sort, []).append((row, number))
-        taken = 0
-        while taken < SHOWN and any(queues.values()):
+        count = 0
+        while count < SHOWN and any(queues.values()):
             for queue in queues.values():
                 while queue:
                     row, number = queue.pop(0)
                     if row not in rows:
                         rows.append(row)
                         numbers.append(number)
-                        taken += 1
+                        count += 1
                         break
     return rows, numbers

@@ -63,17 +63,17 @@ class VolumeResult:
     def as_json(self) -> dict[str, Any]:
         return {
             "organs": {
-                one.name: {
-                    "Dice": one.dice.value,
-                    "HD95": one.hd95.value,
-                    "ml": one.found,
-                    "true ml": one.truth,
-                    "parts": one.parts,
-                    "sensitivity of parts": one.sensitivity.value,
-                    "false parts per case": one.alarms.value,
+                organ.name: {
+                    "Dice": organ.dice.value,
+                    "HD95": organ.hd95.value,
+                    "ml": organ.found,
+                    "true ml": organ.truth,
+                    "parts": organ.parts,
+                    "sensitivity of parts": organ.sensitivity.value,
+                    "false parts per case": organ.alarms.value,
                 }
-                for one in self.organs
-                if one.dice and one.hd95 and one.sensitivity and one.alarms
+                for organ in self.organs
+                if organ.dice and organ.hd95 and organ.sensitivity and organ.alarms
             },
             "baselines": {
                 name: {metric: measure.value for metric, measure in measures.items()}
@@ -94,8 +94,8 @@ def fault(data: Dataset) -> str:
         return _("{count} classes, where 2 to {most} are segmented").format(count=len(data.classes), most=MOST_CLASSES)
     if int(target.max()) >= len(data.classes):
         return _("class {number}, where there are {count}").format(number=int(target.max()), count=len(data.classes))
-    known = len(data.spacing) == len(data) and all(len(steps) == 3 and min(steps) > 0 for steps in data.spacing)
-    return "" if known else _("{data} does not say how large its voxels are").format(data=data.name)
+    has_spacing = len(data.spacing) == len(data) and all(len(steps) == 3 and min(steps) > 0 for steps in data.spacing)
+    return "" if has_spacing else _("{data} does not say how large its voxels are").format(data=data.name)
 
 
 def parts_of(target: Tensor, classes: int) -> tuple[int, ...]:
@@ -109,7 +109,7 @@ def parts_of(target: Tensor, classes: int) -> tuple[int, ...]:
         for label in range(1, classes):
             sizes = _sizes(area == label)[1]
             counts[row, label - 1] = (sizes >= SHARE * max(1, sizes.sum())).sum()
-    return tuple(max(1, round(float(np.median(one)))) for one in counts.T)
+    return tuple(max(1, round(float(np.median(column)))) for column in counts.T)
 
 
 def largest(area: Array, parts: Sequence[int]) -> Array:
@@ -117,14 +117,14 @@ def largest(area: Array, parts: Sequence[int]) -> Array:
 
     ``area`` is (slices, rows, columns); voxels are connected by faces.
     """
-    kept = area.copy()
+    result = area.copy()
     for label, most in enumerate(parts, 1):
         solid, sizes = _sizes(area == label)
         if len(sizes) > most:
-            chosen = np.zeros(len(sizes) + 1, bool)
-            chosen[np.argsort(-sizes, kind="stable")[:most] + 1] = True
-            kept[(solid > 0) & ~chosen[solid]] = 0
-    return kept
+            keep = np.zeros(len(sizes) + 1, bool)
+            keep[np.argsort(-sizes, kind="stable")[:most] + 1] = True
+            result[(solid > 0) & ~keep[solid]] = 0
+    return result
 
 
 def _sizes(where: Array) -> tuple[Array, Array]:
@@ -137,61 +137,72 @@ def atlas(target: Tensor, rows: Any, classes: int) -> Tensor:
     """Return the most frequent label of each voxel over these rows, (slices, rows,
     columns) uint8.
     """
-    chosen = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
-    votes = torch.stack([(chosen == label).sum(0) for label in range(classes)])
+    labels = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
+    votes = torch.stack([(labels == label).sum(0) for label in range(classes)])
     return votes.argmax(0).byte()
 
 
-def agreements(found: Any, cases: Dataset) -> list[list[volumes.Agreement]]:
+def agreements(predictions: Any, cases: Dataset) -> list[list[volumes.Agreement]]:
     """Compute the agreement for each case and each class but the first."""
     return [
         [
-            volumes.agreement(said == label, true == label, cases.spacing[row], TOLERANCE)
+            volumes.agreement(prediction == label, true == label, cases.spacing[row], TOLERANCE)
             for label in range(1, len(cases.classes))
         ]
-        for row, (said, true) in enumerate(zip(np.asarray(found), cases.target.numpy(), strict=True))
+        for row, (prediction, true) in enumerate(zip(np.asarray(predictions), cases.target.numpy(), strict=True))
     ]
 
 
-def scores_of(found: Any, cases: Dataset) -> dict[str, Array]:
+def scores_of(predictions: Any, cases: Dataset) -> dict[str, Array]:
     """Compute each metric, (cases,): the mean over a case's organs."""
-    return _scores(agreements(found, cases))
+    return _scores(agreements(predictions, cases))
 
 
 def _scores(every: list[list[volumes.Agreement]]) -> dict[str, Array]:
-    of = {DICE: lambda one: one.dice, HD95: lambda one: one.hd95, SURFACE: lambda one: one.surface_dice, ERROR: _share}
-    return {name: np.array([np.mean([figure(one) for one in case]) for case in every]) for name, figure in of.items()}
+    of = {
+        DICE: lambda agreement: agreement.dice,
+        HD95: lambda agreement: agreement.hd95,
+        SURFACE: lambda agreement: agreement.surface_dice,
+        ERROR: _share,
+    }
+    return {
+        name: np.array([np.mean([figure(agreement) for agreement in case]) for case in every])
+        for name, figure in of.items()
+    }
 
 
-def _share(one: volumes.Agreement) -> float:
+def _share(agreement: volumes.Agreement) -> float:
     """Return the relative volume error; 1 where the organ is absent but was predicted."""
-    return abs(one.error) / one.truth if one.truth else float(one.found > 0)
+    return abs(agreement.error) / agreement.truth if agreement.truth else float(agreement.found > 0)
 
 
-def dice_of(found: Any, cases: Dataset) -> Array:
+def dice_of(predictions: Any, cases: Dataset) -> Array:
     """Compute the mean Dice over a case's organs, (cases,)."""
     labels = range(1, len(cases.classes))
     return np.array(
         [
-            np.mean([volumes.dice(said == label, true == label) for label in labels])
-            for said, true in zip(np.asarray(found), cases.target.numpy(), strict=True)
+            np.mean([volumes.dice(prediction == label, true == label) for label in labels])
+            for prediction, true in zip(np.asarray(predictions), cases.target.numpy(), strict=True)
         ]
     )
 
 
 def result(trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
     [answers] = trainings.answers
-    test, found = setup.test, dense(answers, "found").numpy()
-    every = agreements(found, test)
+    test, predictions = setup.test, dense(answers, "found").numpy()
+    every = agreements(predictions, test)
     baselines = {"atlas": setup.atlas[None].expand(len(test), -1, -1, -1)}
     if "untrained" in answers:
         baselines["untrained"] = dense(answers, "untrained")
-    tables = {name: scores_of(said, test) for name, said in baselines.items()}
+    tables = {name: scores_of(prediction, test) for name, prediction in baselines.items()}
     dice = _scores(every)[DICE]
     return VolumeResult(
         tuple(
             _of_organ(
-                name, [case[k] for case in every], test, froc.of_masks(test.target.numpy() == k + 1, found == k + 1)
+                name,
+                [case[k] for case in every],
+                test,
+                froc.of_masks(test.target.numpy() == k + 1, predictions == k + 1),
             )
             for k, name in enumerate(test.classes[1:])
         ),
@@ -199,14 +210,14 @@ def result(trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
             name: {metric: registry.metric(metric).measure(scores, test.units) for metric, scores in table.items()}
             for name, table in tables.items()
         },
-        found,
+        predictions,
         dice,
         difference(dice, tables["atlas"][DICE], groups=test.units),
     )
 
 
 def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset, marks: froc.Marks) -> OfOrgan:
-    rows = [row for row, one in enumerate(cases) if one.truth > 0]
+    rows = [row for row, agreement in enumerate(cases) if agreement.truth > 0]
     if not rows:
         return OfOrgan(name, 0, None, None, 0.0, 0.0, None)
     units = None if test.units is None else [test.units[row] for row in rows]
@@ -214,11 +225,11 @@ def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset, marks: f
     return OfOrgan(
         name,
         len(rows),
-        registry.metric(DICE).measure([one.dice for one in there], units),
-        registry.metric(HD95).measure([one.hd95 for one in there], units),
-        float(np.mean([one.truth for one in there])),
-        float(np.mean([one.found for one in there])),
-        intervals.interval([one.error for one in there], units),
+        registry.metric(DICE).measure([agreement.dice for agreement in there], units),
+        registry.metric(HD95).measure([agreement.hd95 for agreement in there], units),
+        float(np.mean([agreement.truth for agreement in there])),
+        float(np.mean([agreement.found for agreement in there])),
+        intervals.interval([agreement.error for agreement in there], units),
         int(marks.lesions.sum()),
         *froc.at_threshold(marks, test.units),
     )

@@ -81,7 +81,7 @@ def _silent(_level: int, _text: bytes, _data: Any) -> None:
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
     """Return llama.cpp of the package xllamacpp. Raises UserError without it."""
-    extras.check("llama", _("engine=llama runs models with the package xllamacpp"))
+    extras.check("llama", _("llama.cpp runs models by the package xllamacpp"))
     import xllamacpp
 
     opened = ctypes.CDLL(xllamacpp.xllamacpp.__file__)

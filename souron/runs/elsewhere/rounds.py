@@ -26,7 +26,7 @@ from souron.engines import engine
 from souron.engines.engine import Delivery
 from souron.runs.elsewhere.machines import SUFFIX, Machine
 from souron.runs.events import Event, left
-from souron.utils import files, hardware
+from souron.utils import distributions, files, hardware
 from souron.utils.messages import UserError, _
 
 MENDS = {  # what to do on a machine that does not agree
@@ -71,10 +71,12 @@ class Agreement:
 
 @cache
 def code() -> str:
-    """Return a hash of souron's Python files."""
+    """Return a hash of the Python files of souron's core, whatever is installed beside it."""
     root, hasher = Path(souron.__file__).parent, hashlib.blake2b(digest_size=16)
     for file in sorted(root.rglob("*.py")):
-        hasher.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+        name = file.relative_to(root).as_posix()
+        if not distributions.distribution(name):
+            hasher.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
     return hasher.hexdigest()
 
 

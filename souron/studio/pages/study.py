@@ -21,6 +21,7 @@ from souron.studio.runs import run_view
 from souron.studio.security import upload_names
 from souron.studio.security.posted import Posted
 from souron.studio.shared import PAGES, Studio, command, framed, here, same_thing, words
+from souron.utils import distributions
 from souron.utils.files import there
 from souron.utils.messages import N_, UserError, _, language
 
@@ -32,6 +33,7 @@ LONGEST = 20_000  # characters of a text that is typed
 def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     entries = ordered()
     tool = query.get("study", "")
+    distributions.check(tool)
     filled = tool in entries and any(name in query for name in Form(studio, entries[tool]).fields)
     job = studio.find(PANEL.latest(studio, query) or ("" if filled else newest(studio, tool)))
     name = tool or (job.words[0] if job is not None else "")
@@ -56,7 +58,9 @@ def ordered() -> dict[str, ActionEntry]:
 def tools() -> list[str]:
     """Return the names of the actions, without those that a page of another place has a form for."""
     pages = {name: job_view.PAGES.get(name, "") for name in registry.action_files()}
-    return [name for name, page in pages.items() if not page or getattr(layout.module(page), "PLACE", "") == layout.TOOL]
+    return [
+        name for name, page in pages.items() if not page or getattr(layout.module(page), "PLACE", "") == layout.TOOL
+    ]
 
 
 def chosen(studio: Studio, entry: ActionEntry, job: Job | None, query: Mapping[str, str]) -> Markup:

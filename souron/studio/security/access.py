@@ -28,6 +28,7 @@ from souron.serve.access import INERT, READ, WRITE, Door, Refused, wished
 from souron.studio.jobs.job_queue import STARTED
 from souron.studio.security.paths import PLACE
 from souron.studio.shared import PAGES
+from souron.utils import distributions
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
 MEGABYTE = 10**6
@@ -96,7 +97,9 @@ def temporary(place: Path) -> Path:
 def tool_of(path: str) -> re.Match[str] | None:
     """Return the language and the name of a study whose address this is."""
     found = TOOL.fullmatch(path)
-    known = found is not None and found[2] not in PAGES and found[2] in registry.action_files()
+    if found is None or found[2] in PAGES:
+        return None
+    known = found[2] in registry.action_files() or distributions.distribution(f"actions/{found[2]}")
     return found if known else None
 
 

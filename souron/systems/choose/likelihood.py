@@ -86,8 +86,8 @@ class Likelihood(Chooser):
         if not self.reader:
             return []
         owner = [row for row, question in enumerate(questions) for _option in question.options]
-        _tokens, truncated = tokenized(self.reader[0], pairs_of(questions))
-        count = len({owner[pair] for pair in truncated.nonzero().flatten().tolist()})
+        _tokens, cuts = tokenized(self.reader[0], pairs_of(questions))
+        count = len({owner[pair] for pair in cuts.nonzero().flatten().tolist()})
         text = _("The beginning of {count} questions did not fit into the {context} tokens that the model sees.")
         return [text.format(count=count, context=self.reader[0].context)] if count else []
 

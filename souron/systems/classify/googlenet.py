@@ -114,7 +114,6 @@ class GoogLeNet(Classifier):
         "torchvision": Config(kernel=3, pool=2, dropout=0.2),
     }
     WEIGHTS = {"torchvision": "torchvision:GoogLeNet_Weights.IMAGENET1K_V1"}
-    BEFORE = {"pool": 2}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)

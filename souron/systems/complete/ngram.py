@@ -102,8 +102,8 @@ class Ngram(LanguageModel):
         entry = first[row] + torch.arange(len(row), device=row.device) - (followers.cumsum(0) - followers)[row]
         count = counts[entry]
         total = torch.zeros(len(before), device=count.device).index_add_(0, row, count)
-        continued = followers > 0
-        rest = torch.where(continued, discount * followers / total.clamp(min=1), 1.0)
+        mask = followers > 0
+        rest = torch.where(mask, discount * followers / total.clamp(min=1), 1.0)
         mixture = chance * rest[:, None]
         own = (count - discount) / total[row]
         mixture.view(-1).index_add_(0, row * size + keys[entry] % size, own)

@@ -7,8 +7,8 @@ Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502
 ``smollm2`` can be downloaded; larger ones are files that the user provides. Decoders with the
 architecture of Llama, Mistral, Qwen2 or GPT-2 run here: prompts are read in bf16, or fp16 where
 that is faster, and tokens are generated with 8-bit matrices, or 4-bit ones where the file had no
-more. Others run through the library transformers, in bf16; with ``engine=llama`` a .gguf file runs
-through llama.cpp, in the bits of the file.
+more. A .gguf file of another architecture runs through llama.cpp, in the bits of the file, and
+with ``engine=llama`` every .gguf file does.
 
 Differs from the paper: nothing is trained, and the weights are those of the file, which may have
 fewer bits than were published.
@@ -50,7 +50,6 @@ class OpenModel(LanguageModel):
     full_batch = True
     SIZES = {"tiny": Config("gpt", context=64), "small": Config(), "large": Config(context=8192)}
     WEIGHTS = {}
-    BEFORE = {"engine": "souron"}
 
     def __init__(self, config: Config, spec: Spec | None) -> None:
         open_models.check_context(config.context)
@@ -83,9 +82,10 @@ class OpenModel(LanguageModel):
     @property
     def software(self) -> str:
         """The engine with its version, "" where it is PyTorch."""
-        if self.config.engine != "llama":
+        about, _tokenizer, model = self.held
+        if not isinstance(model, open_models.LlamaDecoder):
             return ""
-        return f"xllamacpp {hardware.installed('xllamacpp')}, cpu, {self.held[0].quantised}"
+        return f"xllamacpp {hardware.installed('xllamacpp')}, cpu, {about.quantised}"
 
     @property
     def template(self) -> str:

@@ -163,16 +163,19 @@ class FastRCNN(Detector):
             region = batch.regions[row] if len(batch.regions) else truth[:0, 1:]
             if not len(region):
                 region = proposals(batch.image[row])
+            # sample regions, a share of them objects
             region = torch.cat([region, truth[:, 1:]])  # true boxes are regions, too
             owner = match(region, truth[:, 1:])
             rows = drawn(owner, self.config.regions, SHARE)
             background = truth.new_tensor([[-1.0, 0, 0, 1, 1]])
             samples.append(region[rows])
             mine.append(torch.cat([truth, background])[owner[rows]])  # -1 selects the last row
+        # RoI pooling from the shared feature map, then both heads
         logit, offset = self.outputs(self.map_of(batch.image), samples)
         box, true = torch.cat(samples), torch.cat(mine)
         label, on = true[:, 0].long(), (true[:, 0] >= 0).nonzero().flatten()
         target = encode(true[on, 1:], box[on], SCALE)
+        # box regression, of the class of each object
         edges = F.smooth_l1_loss(offset[on, label[on]], target, reduction="sum")
         return F.cross_entropy(logit, 1 + label) + edges / max(1, len(box))
 

@@ -149,7 +149,6 @@ class SSD(Detector):
         "oid": "package:ssd_oid",
     }
     published_from = {"oid": "Open Images V4"}
-    BEFORE = {"mobile": ""}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -240,6 +239,7 @@ class SSD(Detector):
 
     def loss(self, batch: Batch) -> Tensor:
         offset, logit, default = self.outputs(batch.image)
+        # match default boxes with objects
         owner = torch.stack([match(default, truth[:, 1:]) for truth in batch.target])  # (B, A)
         positive = owner >= 0
         mine = torch.cat(
@@ -247,11 +247,13 @@ class SSD(Detector):
         )  # (matched boxes, 5)
         target = torch.zeros_like(owner)
         target[positive] = 1 + mine[:, 0].long()
+        # hard negative mining: three background boxes per matched one
         label = self.label_loss(logit, target)
-        sampled = positive | hardest(label, positive)
+        sample = positive | hardest(label, positive)
+        # box regression, of the matched boxes alone
         true = encode(mine[:, 1:], default.expand(len(owner), -1, -1)[positive], SCALE)
         edges = F.smooth_l1_loss(offset[positive], true, reduction="sum")
-        return (edges + label[sampled].sum()) / max(1, len(mine))
+        return (edges + label[sample].sum()) / max(1, len(mine))
 
     def label_loss(self, logit: Tensor, target: Tensor) -> Tensor:
         """Return the loss (B, A) of logits (B, A, 1 + labels) for true labels (B, A)."""

@@ -53,7 +53,6 @@ class DCGAN(Generator):
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 64, 1)}
-    BEFORE = {"kernel": 4}
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)

@@ -275,10 +275,12 @@ class ESRGAN(ImageTranslator):
 
     def adversarial(self, low: Tensor, high: Tensor) -> Iterator[tuple[str, Tensor]]:
         fake = self.generator(low).detach()
+        # relativistic average discriminator
         yield "critic", relative(self.critic(high), self.critic(fake))
         fake = self.generator(low)
         with torch.no_grad():
             true, real = features(high)[STAGE].float(), self.critic(high)
+        # generator: perceptual, adversarial and pixel losses
         content = F.l1_loss(features(fake)[STAGE].float(), true) / true.abs().mean()
         adversarial = relative(self.critic(fake), real)
         pixels = F.l1_loss(fake, high)

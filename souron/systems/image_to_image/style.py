@@ -152,11 +152,14 @@ class Style(ImageTranslator):
         return self.paint(image, self.read(image if style is None else style))
 
     def loss(self, batch: Batch) -> Tensor:
+        # paint each image in the style of its neighbour in the batch
         output = self(batch.image, batch.image.roll(1, 0)).float()
         with torch.no_grad():
             true = features(batch.image)
         pred = features(output)
+        # content loss: features of one stage
         content = unlike(pred[CONTENT], true[CONTENT])
+        # style loss: Gram matrices of the first stages
         pairs = zip(pred[:STYLE], true[:STYLE], strict=True)
         style = sum(unlike(gram(own), gram(other).roll(1, 0)) for own, other in pairs)
         return content + self.config.weight * style

@@ -91,6 +91,7 @@ class Windows(Retriever):
                 ),
                 fix='souron ask FILE "..." retriever=encoder',
             )
+        # log-likelihood gain of the question after each window
         windows = cut(index, room)
         alone = float(reader.nats([[]])[0])
         work = sum(len(window.tokens) + length for window in windows)
@@ -101,9 +102,11 @@ class Windows(Retriever):
             whole = torch.cat([whole, nats])
             tokens_read += sum(len(window.tokens) + length for window in group)
             yield 0.95 * tokens_read / work, score
+        # a sentence takes the best of its windows
         for window, gain in zip(windows, whole, strict=True):
             part = slice(window.first, window.last + 1)
             score[part] = score[part].clamp(min=float(gain))
+        # the sentences of the best windows are read once more, each alone
         rows = set()
         for best in whole.argsort(descending=True, stable=True)[: self.config.again].tolist():
             rows |= set(range(windows[best].first, windows[best].last + 1))

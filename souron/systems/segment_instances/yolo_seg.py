@@ -112,6 +112,7 @@ class YOLOSeg(InstanceSegmenter):
         segments = []
         for row, score in enumerate(label.float().sigmoid()):
             detections, cells = chosen(boxes[row], score, conf, iou)
+            # a mask is a linear combination of the prototypes, cropped to its box
             small = torch.einsum("nk,khw->nhw", coefficient[row, cells], prototype[row])
             logit = enlarged(small, *image.shape[2:])
             segments.append((detections, (logit > 0) & inside(detections[:, 1:5], *image.shape[2:])))

@@ -196,9 +196,9 @@ def normalised(volume: Tensor) -> Tensor:
     if not there.any():
         return volume
     deviation = volume[there].std(correction=0)
-    standardised = torch.where(there, (volume - volume[there].mean()) / deviation.clamp(min=1e-6), volume)
-    low, high = standardised.min(), standardised.max()
-    return 2 * (standardised - low) / (high - low).clamp(min=1e-6) - 1
+    scores = torch.where(there, (volume - volume[there].mean()) / deviation.clamp(min=1e-6), volume)
+    low, high = scores.min(), scores.max()
+    return 2 * (scores - low) / (high - low).clamp(min=1e-6) - 1
 
 
 def filled(volume: Tensor, side: int) -> Tensor:

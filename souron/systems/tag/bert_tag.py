@@ -232,6 +232,7 @@ def likeliest(chance: Tensor) -> Tensor:
     for tag in range(2, count, 2):
         after[:, tag] = -torch.inf
         after[[tag - 1, tag], tag] = 0
+    # forward pass: the best path to each tag, and the tag before it
     best = chance[0].clone()
     best[2::2] = -torch.inf
     back = []
@@ -239,6 +240,7 @@ def likeliest(chance: Tensor) -> Tensor:
         total, before = (best[:, None] + after).max(0)
         back.append(before)
         best = total + log_prob
+    # backtracking from the best last tag
     tags = [int(best.argmax())]
     for before in reversed(back):
         tags.append(int(before[tags[-1]]))

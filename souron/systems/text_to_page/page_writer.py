@@ -112,25 +112,25 @@ class Layer(nn.Module):
         mask: Tensor | None,
         memory: Tensor | None = None,
         memory_mask: Tensor | None = None,
-        known: Known | None = None,
-        place: int = 0,
+        cache: Known | None = None,
+        offset: int = 0,
     ) -> Tensor:
         """Transform (B, T, C).
 
-        With ``known``, x are the next tokens, from position ``place`` on.
+        With ``cache``, x are the next tokens, from position ``offset`` on.
         """
         h, own = self.norm1(x), self.attention
-        keys, values = own.apart(own.key(h), place), own.apart(own.value(h))
-        if known is not None:
-            if "keys" in known:
-                keys = torch.cat([known["keys"], keys], 2)
-                values = torch.cat([known["values"], values], 2)
-            known |= {"keys": keys, "values": values}
-        x = x + self.drop(own(own.apart(own.query(h), place), keys, values, mask))
+        keys, values = own.apart(own.key(h), offset), own.apart(own.value(h))
+        if cache is not None:
+            if "keys" in cache:
+                keys = torch.cat([cache["keys"], keys], 2)
+                values = torch.cat([cache["values"], values], 2)
+            cache |= {"keys": keys, "values": values}
+        x = x + self.drop(own(own.apart(own.query(h), offset), keys, values, mask))
         if self.across is not None and self.norm3 is not None and memory is not None:
             look = self.across
             query = look.apart(look.query(self.norm3(x)))
-            cross_cache = {} if known is None else known
+            cross_cache = {} if cache is None else cache
             if "memory keys" not in cross_cache:
                 cross_cache["memory keys"] = look.apart(look.key(memory))
                 cross_cache["memory values"] = look.apart(look.value(memory))
@@ -213,8 +213,8 @@ class PageWriter(PageSystem):
         """Return the mean cross-entropy per token in nats."""
         source = batch.source
         if self.training and self.config.strange:
-            dropped = torch.rand(source.shape, device=source.device) < self.config.strange
-            source = source.masked_fill(dropped & (source >= 0), UNKNOWN)
+            blanks = torch.rand(source.shape, device=source.device) < self.config.strange
+            source = source.masked_fill(blanks & (source >= 0), UNKNOWN)
         logits = self(source, batch.target[:, :-1]).transpose(1, 2).float()
         return F.cross_entropy(logits, batch.target[:, 1:], ignore_index=PAD)
 
@@ -244,40 +244,40 @@ class PageWriter(PageSystem):
         memory: Tensor,
         mask: Tensor,
         before: Tensor | None,
-        known: list[Known] | None = None,
-        place: int = 0,
+        caches: list[Known] | None = None,
+        offset: int = 0,
     ) -> Tensor:
-        """Return next-token logits after ``target``, whose first token is at position ``place``."""
+        """Return next-token logits after ``target``, whose first token is at position ``offset``."""
         spot = (target - grammar.TOKENS).clamp(min=0)[..., None].expand(-1, -1, memory.shape[2])
         copies = self.copied(memory.gather(1, spot))
         own = self.token(target.clamp(0, grammar.TOKENS - 1)) * self.config.width**0.5
         y = self.drop(torch.where((target >= grammar.TOKENS)[..., None], copies, own))
         for number, layer in enumerate(self.decoder):
-            y = layer(y, before, memory, mask, None if known is None else known[number], place)
+            y = layer(y, before, memory, mask, None if caches is None else caches[number], offset)
         y = self.wrote(y)
         places = self.point(y) @ self.pointed(memory).transpose(1, 2) / math.sqrt(y.shape[2])
         places = places.masked_fill(~mask[:, 0], -torch.inf)
         return torch.cat([F.linear(y, self.token.weight), places], 2)
 
     @torch.inference_mode()
-    def write(self, requests: Sequence[str], bounded: bool = True) -> list[Written]:
-        tokens = self.search(requests, bounded)
+    def write(self, requests: Sequence[str], by_grammar: bool = True) -> list[Written]:
+        tokens = self.search(requests, by_grammar)
         return [Written(*grammar.read(*pair)) for pair in zip(tokens, requests, strict=True)]
 
     @torch.inference_mode()
-    def search(self, requests: Sequence[str], bounded: bool = True) -> list[list[int]]:
-        """Decode each page greedily; ``bounded``: among the tokens that the grammar allows."""
+    def search(self, requests: Sequence[str], by_grammar: bool = True) -> list[list[int]]:
+        """Decode each page greedily; ``by_grammar``: among the tokens that the grammar allows."""
         source = pad_sequence([self.words(text) for text in requests], True, PAD)
         memory, mask = self.understood(source)
         states = [grammar.State(count) for count in (source >= 0).sum(1).tolist()]
         last = torch.full((len(requests), 1), grammar.NUMBER_OF[grammar.END], device=self.device)
         caches: list[Known] = [{} for _layer in self.decoder]
         pages: list[list[int]] = [[] for _request in requests]
-        finished = [False] * len(requests)
+        ends = [False] * len(requests)
         for position in range(MOST_TOKENS):
             logits = self.follow(last, memory, mask, None, caches, position)[:, -1].float()
             # mask the tokens that the grammar does not allow
-            if bounded:
+            if by_grammar:
                 valid = torch.zeros_like(logits, dtype=torch.bool)
                 for row, state in enumerate(states):
                     valid[row, state.allowed() or [0]] = True
@@ -285,10 +285,10 @@ class PageWriter(PageSystem):
             # greedy decoding
             last = logits.argmax(1, keepdim=True)
             for row, token in enumerate(last[:, 0].tolist()):
-                if not finished[row]:
+                if not ends[row]:
                     pages[row].append(token)
                     states[row].follow(token)
-                    finished[row] = token == grammar.NUMBER_OF[grammar.END]
-            if all(finished):
+                    ends[row] = token == grammar.NUMBER_OF[grammar.END]
+            if all(ends):
                 break
         return pages

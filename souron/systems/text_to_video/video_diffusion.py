@@ -213,11 +213,11 @@ class VideoDiffusion(FilmGenerator):
         noise = torch.randn_like(film)
         noisy = alpha_bar.sqrt() * film + (1 - alpha_bar).sqrt() * noise
         weight = (1 / (1 - alpha_bar)).clamp(max=HEAVIEST)
-        conditioned = (torch.rand(count) < GIVEN).to(film.device)
-        pred = self.unet(self.with_first(noisy, film[:, 0], conditioned), step, self.read(texts)).float()
+        mask = (torch.rand(count) < GIVEN).to(film.device)
+        pred = self.unet(self.with_first(noisy, film[:, 0], mask), step, self.read(texts)).float()
         errors = (weight * (pred - film).square()).mean((2, 3, 4))  # (B, T)
         counts = torch.ones_like(errors)
-        counts[:, 0] = (~conditioned).float()
+        counts[:, 0] = (~mask).float()
         return (errors * counts).sum() / counts.sum()
 
     def folded(self, film: Tensor) -> Tensor:
@@ -233,13 +233,13 @@ class VideoDiffusion(FilmGenerator):
         return frames.unflatten(0, film.shape[:2]).transpose(1, 2).flatten(2, 3)
 
     @staticmethod
-    def with_first(film: Tensor, first: Tensor, conditioned: Tensor) -> Tensor:
-        """Insert the first frame (B, C, H, W) into (B, T, C, H, W) where ``conditioned`` (B,).
+    def with_first(film: Tensor, first: Tensor, where: Tensor) -> Tensor:
+        """Insert the first frame (B, C, H, W) into (B, T, C, H, W) where ``where`` (B,).
 
         An additional channel marks the given frames.
         """
         mask = torch.zeros_like(film[:, :, :1])
-        mask[:, 0] = conditioned[:, None, None, None].to(film.dtype)
+        mask[:, 0] = where[:, None, None, None].to(film.dtype)
         return torch.cat([torch.where(mask > 0, first[:, None], film), mask], 2)
 
     def read(self, texts: Sequence[str]) -> Tensor:
@@ -270,14 +270,14 @@ class VideoDiffusion(FilmGenerator):
         shape = (self.spec.frames, self.spec.channels * self.config.patch**2, side, side)
         words = self.read([*condition, *[negative] * len(condition)])
         count = len(condition)
-        conditioned = torch.full((2 * count,), image is not None, device=self.device)
+        mask = torch.full((2 * count,), image is not None, device=self.device)
         first = torch.zeros(count, *shape[1:], device=self.device)
         if image is not None:
             first = self.folded(image[:, :, None])[:, 0]
         x = noise.normal(*shape)
 
         def denoise(noisy: Tensor, t: int) -> Tensor:
-            both = self.with_first(noisy.repeat(2, 1, 1, 1, 1), first.repeat(2, 1, 1, 1), conditioned)
+            both = self.with_first(noisy.repeat(2, 1, 1, 1, 1), first.repeat(2, 1, 1, 1), mask)
             step = torch.full((2 * count,), t, device=noisy.device)
             conditional, unconditional = self.average(both, step, words).float().chunk(2)
             clean = (unconditional + guidance * (conditional - unconditional)).clamp(-1, 1)

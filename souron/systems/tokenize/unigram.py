@@ -116,8 +116,8 @@ class Unigram(Cutter):
         pieces = ["".join(chr(code) for code in row if code != NONE) for row in self.letters.tolist() if row[0] != NONE]
         score = self.score.tolist()
         plain = [(chr(byte), index) for index, byte in enumerate(single_bytes()) if byte < 0x80]
-        indexed = [*plain, *((piece, index) for index, piece in enumerate(pieces, BYTES))]
-        self.tokens = {piece: (index, score[index]) for piece, index in indexed}
+        entries = [*plain, *((piece, index) for index, piece in enumerate(pieces, BYTES))]
+        self.tokens = {piece: (index, score[index]) for piece, index in entries}
         return [bytes([byte]) for byte in single_bytes()] + [piece.encode() for piece in pieces]
 
     def encode_word(self, word: str) -> list[int]:

@@ -161,10 +161,10 @@ class CTC(Transcriber):
     def phrases(self, places: Sequence[tuple[int, int]]) -> list[Piece]:
         """Return the phrases of characters with the outputs at which they were written."""
         phrases: list[list[tuple[int, int]]] = []
-        for place in places:
-            if not phrases or (place[1] - phrases[-1][-1][1]) * STRIDE > PAUSE:
+        for frame in places:
+            if not phrases or (frame[1] - phrases[-1][-1][1]) * STRIDE > PAUSE:
                 phrases.append([])
-            phrases[-1].append(place)
+            phrases[-1].append(frame)
         pieces = []
         for phrase in phrases:
             text = "".join(self.spec.characters[number - 1] for number, _at in phrase).strip()

@@ -62,8 +62,8 @@ class TranslationMemory(Translator):
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
         """Store half of the pairs, then all; the loss is the distance to the stored texts."""
         pairs = list(zip(data.cases.input, texts_of(data.cases), strict=True))
-        for step, stored in enumerate((pairs[: -(-len(pairs) // 2)], pairs)):
-            self.keep(stored)
+        for step, memory in enumerate((pairs[: -(-len(pairs) // 2)], pairs)):
+            self.keep(memory)
             queries = [source for source, _target in pairs[-TOGETHER:]]
             if step >= run.start:
                 yield Progress(step, {"distance": 1 - self.nearest(queries, False)[1].mean()})

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import roots
 import yaml
 from docx import Document
 
@@ -13,7 +14,7 @@ from souron.actions.reporting.facts import FACTS
 from souron.cli import main
 from souron.utils.messages import UserError, use_language
 
-STORED = Path(__file__).parent / "stored"
+STORED = roots.ROOT / "tests" / "stored"
 COUNTS = {"stard-ai": (40, 48), "tripod-ai": (27, 52), "claim": (44, 44), "tripod-llm": (19, 49)}
 ACCURACY = {"value": 0.75, "low": 0.5123, "high": 0.9123, "n": 8, "groups": 4}
 MACHINE = {"python": "3.11.7", "packages": {"souron": "0.1.0", "torch": "2.13.0"}, "processor": "Z80", "cores": 2}

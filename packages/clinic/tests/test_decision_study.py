@@ -9,6 +9,7 @@ import dcurves
 import numpy as np
 import pandas
 import pytest
+import roots
 from browsing import CHROMIUM, visiting
 
 from souron.actions import decision as study
@@ -362,8 +363,8 @@ def test_a_table_without_risks_of_two_classes_is_refused(tmp_path, capsys, text,
 
 
 def test_the_documentation_shows_what_is_printed():
-    stored = Path(__file__).parent / "stored" / "decision" / "risks.csv"
-    page = (Path(__file__).parent.parent / "docs" / "decisions.md").read_text(encoding="utf-8")
+    stored = roots.ROOT / "tests" / "stored" / "decision" / "risks.csv"
+    page = (roots.ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
     record = decided(stored, threshold="10%", low="2%", high="40%")
     for sentence in record.sentences()[:3]:
         assert sentence in page, sentence

@@ -3,10 +3,10 @@ the recalibration that it was used for."""
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+import roots
 from scipy.special import expit, logit
 
 import souron
@@ -17,7 +17,7 @@ from souron.runs import train
 from souron.stats import logistic
 from souron.utils.messages import UserError
 
-STORED = Path(__file__).parent / "stored" / "calibration"
+STORED = roots.ROOT / "tests" / "stored" / "calibration"
 
 
 def drawn(patients=200, seed=0, slope=0.6, shift=0.4):
@@ -327,7 +327,7 @@ def test_the_command_prints_sentences_and_tables(tmp_path, monkeypatch, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert re.search(r"network: The predicted risks are .*? too extreme: slope 0\.\d\d \(0\.\d\d–0\.\d\d\)", shown)
     assert "After recalibration" in shown and "logit q =" in shown
-    page = (Path(__file__).parent.parent / "docs" / "calibration.md").read_text("utf-8")
+    page = (roots.ROOT / "docs" / "calibration.md").read_text("utf-8")
     for block in re.findall(r"```text\n(network: .*?)```", page, re.DOTALL):
         assert " ".join(block.split()) in shown
 

@@ -1,0 +1,83 @@
+"""Distributions of souron beside the core, such as ``souron-clinic``: their contents, and their versions.
+
+Their files lie in the same package ``souron``, and nothing here imports them. Each brings
+``souron/utils/versions/NAME.py``, which holds ``__version__``; where that is not the version of the core,
+its actions are not offered.
+"""
+
+import re
+from functools import lru_cache
+
+import souron
+from souron.utils.files import package_folders
+from souron.utils.messages import UserError, _
+
+CONTENTS = {  # distribution -> its files and folders of ``souron/``, without ".py"
+    "clinic": (
+        "utils/versions/clinic",
+        "actions/calibration",
+        "actions/cephalometry",
+        "actions/decision",
+        "actions/external",
+        "actions/plan",
+        "actions/refer",
+        "actions/reporting",
+        "actions/skill",
+        "actions/surface",
+    )
+}
+VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
+
+
+def distribution(path: str) -> str:
+    """Return the distribution that holds a file or folder of ``souron/``; "" for the core.
+
+    >>> distribution("actions/plan"), distribution("actions/plan/pilot.py"), distribution("actions/verdict")
+    ('clinic', 'clinic', '')
+    """
+    stem = path.removesuffix(".py") + "/"
+    return next((name for name, parts in CONTENTS.items() if any(stem.startswith(f"{part}/") for part in parts)), "")
+
+
+def version(name: str) -> str:
+    """Return the version of a distribution that is installed, or ""."""
+    return _version(name, tuple(souron.__path__))
+
+
+@lru_cache
+def _version(name: str, roots: tuple[str, ...]) -> str:
+    for folder in package_folders("utils/versions"):
+        file = folder / f"{name}.py"
+        if file.is_file() and (match := VERSION.search(file.read_text(encoding="utf-8"))):
+            return match[1]
+    return ""
+
+
+def is_offered(action: str) -> bool:
+    """Return whether an action's distribution has the version of the core."""
+    name = distribution(f"actions/{action}")
+    return not name or version(name) == souron.__version__
+
+
+def check(action: str) -> None:
+    """Raise UserError where an action's distribution is missing or has another version than the core."""
+    if is_offered(action):
+        return
+    name = distribution(f"actions/{action}")
+    package, present = f"souron-{name}", version(name)
+    if present:
+        raise UserError(
+            "version",
+            _("{package} {version} does not fit souron {own}").format(
+                package=package, version=present, own=souron.__version__
+            ),
+            expected=_("the same version of both"),
+            fix=f"pip install {package}=={souron.__version__}",
+            exit=4,
+        )
+    raise UserError(
+        "package",
+        _("{name!r} is in {package}, which is not installed").format(name=action, package=package),
+        fix=f"pip install {package}",
+        exit=4,
+    )

@@ -1,0 +1,72 @@
+"""What lies in ``packages/`` is known to the core by name; ``test_rules.py`` sees that the core imports none of it."""
+
+import pytest
+import roots
+
+import souron
+from souron import registry
+from souron.cli import main
+from souron.runs.elsewhere import rounds
+from souron.studio.pages import study
+from souron.studio.security import access
+from souron.utils import distributions
+from souron.utils.messages import UserError
+
+
+def contents(house):
+    """The files of a distribution without ``.py``, and folders that are an action or a page as a whole."""
+    files = [roots.within(file).with_suffix("") for file in house.rglob("*.py") if "__pycache__" not in file.parts]
+    folders = {name.parent for name in files if name.name == "__init__"}
+    return {name.as_posix() for name in files if not folders & {*name.parents}} | {
+        folder.as_posix() for folder in folders if not folders & {*folder.parents}
+    }
+
+
+def test_the_core_knows_what_each_distribution_holds():
+    held = {folder.name: contents(folder / "souron") for folder in roots.distributions()}
+    assert held == {name: set(paths) for name, paths in distributions.CONTENTS.items()}
+    assert [str(folder) for folder in roots.houses()] == list(souron.__path__)
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """The core alone."""
+    monkeypatch.setattr(souron, "__path__", list(souron.__path__)[:1])
+
+
+def test_a_missing_one_is_named_with_its_command(without, capsys):
+    assert "plan" not in registry.action_files() and "verdict" in registry.action_files()
+    assert main.run(["plan"]) == 4
+    assert "pip install souron-clinic" in capsys.readouterr().err
+    for asked in (
+        lambda: registry.action("plan"),
+        lambda: souron.calibration,
+        lambda: study.body(None, {"study": "plan"}),
+    ):
+        with pytest.raises(UserError, match="is in souron-clinic, which is not installed") as trouble:
+            asked()
+        assert trouble.value.fix == "pip install souron-clinic"
+    assert access.tool_of("/en/plan") and not access.tool_of("/en/nothing")
+
+
+def test_another_version_than_the_cores_is_refused_by_name(monkeypatch, capsys):
+    monkeypatch.setattr(souron, "__version__", "9.0.0")
+    assert "plan" not in registry.action_files() and "verdict" in registry.action_files()
+    assert main.run(["plan"]) == 4
+    text = capsys.readouterr().err
+    assert "souron-clinic" in text and "pip install souron-clinic==9.0.0" in text
+    with pytest.raises(UserError, match=r"souron-clinic [\d.]+ does not fit souron 9.0.0"):
+        distributions.check("plan")
+    distributions.check("verdict")
+
+
+def test_the_code_of_a_round_is_the_cores(tmp_path, monkeypatch):
+    """Installed, the files of both lie in one folder, and another computer may have the core alone."""
+    (tmp_path / "souron" / "actions").mkdir(parents=True)
+    monkeypatch.setattr(souron, "__file__", str(tmp_path / "souron" / "__init__.py"))
+    (tmp_path / "souron" / "loss.py").write_text("a = 1\n")
+    alone = rounds.code.__wrapped__()
+    (tmp_path / "souron" / "actions" / "plan.py").write_text("a = 1\n")
+    assert rounds.code.__wrapped__() == alone
+    (tmp_path / "souron" / "actions" / "other.py").write_text("a = 1\n")
+    assert rounds.code.__wrapped__() != alone
