@@ -19,6 +19,7 @@ import pytest
 from rich.console import Console
 
 import souron
+from souron import model as models_api
 from souron import registry
 from souron.cli import actions, app, main
 from souron.cli import console as cli_console
@@ -662,14 +663,15 @@ class Answer:
 
 
 @pytest.fixture
-def predictor(pretend: Any) -> None:
+def predictor(monkeypatch: pytest.MonkeyPatch) -> None:
     def predict(model: Any, files: list[str]) -> Any:
         for file in files:
             broken = UserError("truncated", f"{file}: ends too early", exit=3)
             yield Path(file), broken if "bad" in file else Answer()
 
     loaded = SimpleNamespace(name="m", folder=None, learnt_from="fashion", asked=ASKED, **EAGER)
-    pretend("model", Model=object, load=lambda name, pretrained, engine: loaded, predict=predict)
+    monkeypatch.setattr(models_api, "load", lambda name, pretrained, engine: loaded)
+    monkeypatch.setattr(models_api, "predict", predict)
 
 
 def test_predict_json_is_one_object_a_line(souron_says: Said, predictor: None) -> None:
@@ -693,10 +695,11 @@ def test_predict_csv_and_table(souron_says: Said, predictor: None) -> None:
     assert "[truncated] bad.png: ends too early" in err
 
 
-def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: Any) -> None:
+def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, monkeypatch: Any) -> None:
     loaded = SimpleNamespace(name="m", folder=None, learnt_from="fashion", asked=ASKED, **EAGER)
     nothing = lambda *given: iter(())  # noqa: E731
-    pretend("model", Model=object, load=lambda *given, **named: loaded, predict=nothing)
+    monkeypatch.setattr(models_api, "load", lambda *given, **named: loaded)
+    monkeypatch.setattr(models_api, "predict", nothing)
     code, _out, err = souron_says("predict", "mlp", "*.png")
     assert code == 3
     assert "[no files]" in err
