@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from souron.action import Record
-from souron.actions import watch
 from souron.actions.predict import origin
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import moving
@@ -76,6 +75,8 @@ def video_of(model: Any, files: Sequence[str], source: str) -> Path | int | None
     if not source:
         one = Path(files[0]) if len(files) == 1 else None
         return one if one and moving.is_video(one) and model.asked.gives is Boxes else None
+    from souron.actions import watch  # heavy: matplotlib
+
     watch.check_detector(model)
     return int(source) if watch.is_camera(source) else Path(source)
 
@@ -91,6 +92,8 @@ def run(
     mm: float = 0.0,
 ) -> Iterator[Event]:
     """Process a video, and yield the boxes of each frame and then the whole."""
+    from souron.actions import watch  # heavy: matplotlib
+
     notices: list[str] = []
     many = model.for_many().hasten(mode, moving.count(film), notice=notices.append)
     yield from (Event("", note=text) for text in notices)
