@@ -186,7 +186,7 @@ def test_threads_that_wait_sleep_unless_the_user_has_chosen(
         monkeypatch.delenv(name, raising=False)
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)
-    runpy.run_path(str(souron.__file__))  # as the first import does, in whatever process
+    runpy.run_path(str(souron.__file__), {"__path__": []})  # as the first import does, in whatever process
     now = {name: os.environ[name] for name in WAITING if name in os.environ}
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     assert now == (chosen or {"OMP_WAIT_POLICY": "PASSIVE"})

@@ -76,6 +76,7 @@ class Anonymise(Action):
     group = "data"
     given = Given("FOLDER OUT", N_("a folder, and a new one for its DICOM files without names"), 2, 2)
     within = "data"
+    brief = True
     page = "data"
 
     def run(self, given: Sequence[str], options: NoOptions) -> Iterator[Event]:

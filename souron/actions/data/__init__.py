@@ -60,6 +60,7 @@ class Data(Action):
     )
     group = "data"
     given = Given("DATA", N_("a data set's name, a folder, or a CSV; or: check FOLDER; or: anonymise FOLDER OUT"), 1, 3)
+    brief = True
     page = "data"
     reads_only = True
 
