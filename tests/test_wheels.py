@@ -206,6 +206,7 @@ def test_a_distribution_beside_the_core_holds_no_file_of_the_core(name: str, whe
     assert not own & set().union(*others) and not [file for file in own if file.count("/") < 2]
 
 
+@pytest.mark.quick(seconds=20)
 @pytest.mark.parametrize("name", BESIDE)
 def test_its_actions_work_with_the_core_alone_and_are_named_without_it(
     name: str, wheels: dict[str, Path], environment: dict[str, str], tmp_path: Path
@@ -309,7 +310,7 @@ def _address(process: "subprocess.Popen[str]") -> str:
 def test_without_a_clone_the_tour_shows_all(installed: Installed) -> None:
     result = json.loads(installed("tour", "--json"))
     assert [part["name"] for part in result["parts"] if "error" in part] == []
-    assert len(result["parts"]) == 8 and result["sentence"]
+    assert len(result["parts"]) == 9 and result["sentence"]
     page = Path(installed.folder, result["page"]).read_text(encoding="utf-8")
     assert "souron studio" in page and page.count("<img") > 15
 
