@@ -1056,6 +1056,13 @@ def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
     assert studio.report(pages["improper"].file.parent) == "/report/en/improper/gpt"
 
 
+def test_each_tool_has_a_form_where_its_link_leads():
+    forms = study_page.tools()
+    assert {"predict", "generate", "data", "anonymise"}.isdisjoint(forms) and {"verdict", "ask"} <= {*forms}
+    for name, entry in registry.actions().items():
+        assert name in forms or entry.page in PAGES, name
+
+
 def test_an_address_fills_the_form(drop, studio):
     drop()
     held = plain_forms.sent(study_page.body(studio, {"study": "wordcount", "least": "4"}))

@@ -1,4 +1,4 @@
-"""What lies in ``packages/`` is known to the core by name; ``test_rules.py`` sees that the core imports none of it."""
+"""The core knows the contents of ``packages/`` by name; ``test_rules.py`` sees that it imports none of them."""
 
 import pytest
 import roots

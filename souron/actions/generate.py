@@ -104,6 +104,7 @@ class Generate(Action):
     group = "use"
     given = Given("RUN|SYSTEM", N_("a run's folder, or a system that comes ready trained"), 0, 1)
     brief = True
+    page = "use"
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         runs = list(dict.fromkeys(filter(None, [*given, options.model])))

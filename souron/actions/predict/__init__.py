@@ -95,6 +95,7 @@ class Predict(Action):
         rest=("FILES", N_("files, folders, globs; name=value for its own options")),
     )
     brief = True
+    page = "use"
     streams = True
     reads_only = True
 
