@@ -1058,7 +1058,7 @@ def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
 
 def test_each_tool_has_a_form_where_its_link_leads():
     forms = study_page.tools()
-    assert {"predict", "generate", "data", "anonymise"}.isdisjoint(forms) and {"verdict", "ask"} <= {*forms}
+    assert {"predict", "generate", "data"}.isdisjoint(forms) and {"verdict", "ask"} <= {*forms}
     for name, entry in registry.actions().items():
         assert name in forms or entry.page in PAGES, name
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from souron import model as models_api
 from souron.data.dataset import Rows
 from souron.hub import fetch, zoo
+from souron.kinds import files as kinds_files
 from souron.kinds.cutout import Cutout
 from souron.kinds.finding import unlike
 from souron.kinds.graphics import overlay, rendering
@@ -218,7 +219,8 @@ def judge(project: Path) -> Iterator[Event]:
 
     yield Event("train", text=_("verdict"))
     table = project / "predictions.csv"
-    write_table(table, predictions())
+    columns = predictions()
+    files.write_bytes(table, kinds_files.separated([[*columns], *zip(*columns.values(), strict=True)]))
     yield Event("test", 0.5, text=_("verdict"))
     record = verdict(table)
     record.folder = project / "verdict"
@@ -265,12 +267,6 @@ def predictions() -> dict[str, list[str]]:
         probability = cross_val_predict(method, data.data, malignant, cv=FOLDS, method="predict_proba")[:, 1]
         columns[name] = [f"{value:.4f}" for value in probability]
     return columns
-
-
-def write_table(path: Path, columns: dict[str, list[str]]) -> None:
-    """Write columns of equal length as CSV. Raises UserError."""
-    rows = [columns, *zip(*columns.values(), strict=True)]
-    files.write_text(path, "".join(",".join(row) + "\n" for row in rows))
 
 
 def answer(project: Path) -> Iterator[Event]:
