@@ -14,6 +14,7 @@ from souron.registry import ActionEntry
 from souron.studio import layout
 from souron.studio.forms import command_form, controls
 from souron.studio.forms.command_form import Field
+from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import Job
 from souron.studio.jobs.panel import Panel
 from souron.studio.runs import run_view
@@ -56,10 +57,9 @@ def ordered() -> dict[str, ActionEntry]:
 
 def tools() -> list[str]:
     """Return the names of the actions, without those that a page of another place has a form for."""
+    pages = {name: job_view.PAGES.get(name, "") for name in registry.action_files()}
     return [
-        name
-        for name, entry in registry.actions().items()
-        if not entry.page or getattr(layout.module(entry.page), "PLACE", "") == layout.TOOL
+        name for name, page in pages.items() if not page or getattr(layout.module(page), "PLACE", "") == layout.TOOL
     ]
 
 
