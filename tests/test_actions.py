@@ -26,6 +26,7 @@ from souron.cli import actions, app, console, main
 from souron.cli.console import screen
 from souron.kinds.codecs import provenance
 from souron.report import page
+from souron.runs.options import ON_THE_COMMAND_LINE
 from souron.serve import access
 from souron.serve.api import Gate
 from souron.serve.service import Service
@@ -474,6 +475,30 @@ def test_a_record_may_print_what_it_likes(drop, texts, capsys):
     assert main.run(["wordcount", "notes.txt", "--json=false"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("a,b \n1,2\x1b\nthe end\npage: ") and "a remark" in err
+
+
+def test_what_a_record_says_below_its_page_is_printed_there(drop, texts, capsys):
+    drop(
+        STUDY.replace(
+            "    def notes(self):",
+            """    def below(self):
+        return ["and now: souron list"]
+
+    def notes(self):""",
+        )
+    )
+    assert main.run(["wordcount", "notes.txt", "--json=false"]) == 0
+    page, _, below = capsys.readouterr().out.partition("report.html")
+    assert "page: " in page and "and now: souron list" in below
+
+
+@pytest.mark.parametrize("name", ["imgsz", "lr0", "side", "rate"])
+def test_an_option_arrives_by_the_name_that_the_action_gave_it(name, drop, texts, capsys):
+    """Some options of trainings have another name on the command line: ``side`` is ``imgsz`` there."""
+    drop(STUDY.replace("least", name))
+    word = ON_THE_COMMAND_LINE.get(name, name)
+    assert main.run(["wordcount", "notes.txt", f"{word}=4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["words"] == {"fever": 2, "cough": 1}
 
 
 ENDING = STUDY.replace(

@@ -271,11 +271,12 @@ def test_a_forecast_ends_within_its_share_of_the_budget(monkeypatch):
 
 def test_a_busy_machine_makes_the_forecast_of_a_budget_longer(monkeypatch):
     """A budget counts the processor's seconds, at most three times as long by the clock (``Trainer._count``)."""
-    clock = forecast.time.perf_counter
     fit = SimpleNamespace(budget=Budget(50, "seconds"), seconds=0.0, least_steps=0)
     for speed, expected in ((1.0, 50), (0.5, 100), (0.1, 150)):
-        monkeypatch.setattr(forecast.time, "thread_time", lambda speed=speed: speed * clock())
-        steps = (SimpleNamespace(step=i, optimizers={}) for i in range(100) if sum(range(2000)))
+        now = [0.0]  # seconds by a clock that only the steps move
+        monkeypatch.setattr(forecast.time, "perf_counter", lambda now=now: now[0])
+        monkeypatch.setattr(forecast.time, "thread_time", lambda now=now, speed=speed: speed * now[0])
+        steps = (SimpleNamespace(step=i, optimizers={}) for i in range(100) if now.append(now.pop() + 0.01) is None)
         took = forecast._tried(SimpleNamespace(_used=0.0), steps, 0.0, 50, 1)
         found = forecast.Probe(0.0, 0.0, 0, waiting=forecast._waiting([took])).seconds(fit)
         assert found == pytest.approx(expected, rel=0.05)

@@ -102,7 +102,7 @@ def conduct(
     hardware.calm_allocator()
     with screen.err.status(_("reading data")):
         action = registry.load_action(entry.name)("runs" if open and project is None else project)
-        chosen = action.read(options.given(words))
+        chosen = action.read(options.given(words, entry.options))
         action.tell = console.tell
     record: Any = None
     page = None
@@ -129,6 +129,7 @@ def tell(record: Any, page: Path | None = None) -> None:
     print_record(record)
     if page is not None:
         show(_("page: {path}").format(path=page))
+    print_parts(record.below())
 
 
 class Command(console.Command):

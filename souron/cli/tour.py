@@ -12,7 +12,7 @@ from souron.cli import console
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
 from souron.cli.parsing import options as cli_options
-from souron.runs.options import TourOptions
+from souron.runs.options import TourOptions, all_fields
 from souron.utils import hardware, units
 from souron.utils.messages import N_, _
 
@@ -42,7 +42,7 @@ def tour(
     **options: Any,
 ) -> None:
     hardware.calm_allocator()
-    given = cli_options.given({"data": data, **options})
+    given = cli_options.given({"data": data, **options}, all_fields(TourOptions))
     if chapter is None and given.keys() - {"project"}:
         chapter = "fair-fight"  # the chapter that these options belong to
     if chapter is None:

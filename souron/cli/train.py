@@ -19,7 +19,8 @@ from souron.cli.console import follow, print_json, screen
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
 from souron.hub import names
-from souron.runs.options import CompareOptions, TrainOptions
+from souron.kinds.signature import yes_or_no
+from souron.runs.options import CompareOptions, TrainOptions, all_fields
 from souron.training import ranks
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
@@ -64,7 +65,7 @@ def train(
     if resumed is None and not system:
         system = SHIPPED
         options["pretrained"] = options["pretrained"] or "true"
-        options["freeze"] = True if options["freeze"] is None else options["freeze"]
+        options["freeze"] = True
         console.warn(
             _("no system is named: transfer learning with {system}, whose ImageNet weights come with souron").format(
                 system=SHIPPED
@@ -72,8 +73,8 @@ def train(
         )
     config = chosen_fields(system, fields or [], context) if system else {}
     options["budget"] = one_budget(options["budget"], epochs, time)
-    options["pretrained"] = arguments.yes_or_no(options["pretrained"])
-    given = cli_options.given({**options, "config": config, "resume": resumed})
+    options["pretrained"] = yes_or_no(options["pretrained"])
+    given = cli_options.given({**options, "config": config, "resume": resumed}, all_fields(TrainOptions))
     hardware.calm_allocator()
     use_cores(workers)
     from souron.runs import train as run_train
@@ -139,7 +140,7 @@ def one_budget(budget: str | None, epochs: int | None, time: str | None) -> str 
 
 def folder_to_resume(text: str | None, project: str | None, verb: str) -> str | None:
     """Return the run to resume; the latest unfinished one if no folder was named."""
-    wish = arguments.yes_or_no(text)
+    wish = yes_or_no(text)
     if not wish or isinstance(wish, str):
         return wish or None
     unfinished = [
@@ -222,7 +223,7 @@ def compare(
     for system in systems or []:
         registry.find(system.partition(":")[0])
     options["budget"] = one_budget(options["budget"], epochs, time)
-    given = cli_options.given({**options, "resume": resumed})
+    given = cli_options.given({**options, "resume": resumed}, all_fields(CompareOptions))
     hardware.calm_allocator()
     use_cores(workers)
     from souron.runs import compare as run_compare

@@ -282,7 +282,11 @@ def as_share(name: str, text: str) -> float:
 
 
 def yes_or_no(text: str | None) -> bool | str | None:
-    """Convert ``"true"`` and ``"false"`` to bool; return any other text unchanged."""
+    """Convert ``"true"`` and ``"false"`` to bool; return any other text unchanged.
+
+    >>> yes_or_no("True"), yes_or_no("no"), yes_or_no("auto")
+    (True, False, 'auto')
+    """
     low = (text or "").lower()
     return True if low in TRUE else False if low in FALSE else text
 

@@ -122,12 +122,6 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
     return rest
 
 
-def yes_or_no(text: str | None) -> bool | str | None:
-    """Convert ``"true"`` and ``"false"`` to bool; return any other text unchanged."""
-    low = (text or "").lower()
-    return True if low in TRUE else False if low in FALSE else text
-
-
 def following(name: str, coming: list[str]) -> str:
     """Take the value of an option written without ``=`` off the list ``coming`` and return it."""
     if name in VALUE_OR_NOT and not (coming and (is_run(coming[-1]) or (name == "resume" and _is_folder(coming[-1])))):

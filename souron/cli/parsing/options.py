@@ -1,7 +1,7 @@
 """Options that several commands share, and their shell completion."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from souron import registry
 from souron.hub import names
 from souron.kinds import signature
 from souron.registry import about
-from souron.runs.options import ON_THE_COMMAND_LINE, all_fields, word
+from souron.runs.options import all_fields, word
 from souron.utils.messages import N_, _
 
 
@@ -181,9 +181,9 @@ def parameter(option: signature.Option) -> inspect.Parameter:
     )
 
 
-def given(options: Mapping[str, Any]) -> dict[str, Any]:
+def given(options: Mapping[str, Any], known: Iterable[signature.Option]) -> dict[str, Any]:
     """Return the given options by their names in Python; None and False are left out."""
-    names = {word: name for name, word in ON_THE_COMMAND_LINE.items()}
+    names = {word(option): option.name for option in known}
     return {names.get(word, word): value for word, value in options.items() if value is not None and value is not False}
 
 
