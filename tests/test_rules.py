@@ -177,7 +177,6 @@ FACES = {  # (a special face, its action): why what is made from the contract is
     ("souron.studio.pages.work", "work"): "own tasks are typed, and occupations are searched for",
     ("souron.studio.interactives.occupations_day", "work"): "an interactive page of the lecture",
     ("souron.cli.references", "references"): "souron fetch references asks the registries",
-    ("souron.cli.train", "verdict"): "souron compare RUN RUN is souron verdict RUN RUN",
     ("souron.studio.runs.verdict_view", "verdict"): "runs selected in the list of results are judged at once",
 }
 OF_ACTIONS = re.compile(r"\bsouron\.actions\.(\w+)")

@@ -113,7 +113,7 @@ class Val(Action):
     group = "train"
     given = Given("RUN|SYSTEM", N_("a run's folder, or a system that comes ready trained"), 0, 1)
     lookup = True
-    of_tasks = True
+    of_tasks = "all"
     reads_only = True
 
     def run(self, given: Sequence[str], options: Any) -> Iterator[Event]:

@@ -8,7 +8,7 @@ import typer
 from typer import Argument
 
 from souron import registry
-from souron.cli import console
+from souron.cli import actions, console
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
 from souron.cli.parsing import options as cli_options
@@ -117,7 +117,9 @@ def in_turn(given: dict[str, Any], names: Sequence[str] = NAMES) -> None:
 def stop(record: Any) -> None:
     """Print one stop of a chapter: in short for a run, in full for a comparison."""
     if hasattr(record, "verdicts"):
-        console.comparison(record)
+        from souron.actions.compare import CompareRecord
+
+        actions.print_record(CompareRecord(record))
         return
     if hasattr(record, "drawings"):
         show(

@@ -78,25 +78,8 @@ Data = Annotated[
         autocompletion=complete_data,
     ),
 ]
-Epochs = Annotated[int | None, Option(min=1, metavar="N", help=N_("passes over the training cases: epochs=5"))]
-Time = Annotated[str | None, Option(metavar="T", help=N_("training time: 90 (seconds), 90s, 5min, 1h"))]
 Seed = Annotated[int | None, Option(min=0, metavar="N", help=N_("random seed (default 0)"))]
-Device = Annotated[str | None, Option(metavar="X", help=N_("what computes: auto, cpu, cuda, cuda:1, mps"))]
 Workers = Annotated[int | None, Option(min=1, metavar="N", help=N_("cores to use (default all)"))]
-Resume = Annotated[str | None, Option(metavar="RUN", help=N_("resume an interrupted run; without a folder the latest"))]
-Group = Annotated[
-    str | None,
-    Option(metavar="G", help=N_("which images belong to one patient: a column, a pattern for file names, or none")),
-]
-AllowLeak = Annotated[bool, Option("--allow-leak", help=N_("ignore leakage of patients or images (not recommended)"))]
-Window = Annotated[
-    str | None, Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's"))
-]
-Forecast = Annotated[bool, Option("--forecast", help=N_("print the forecast, and stop before it starts"))]
-NoForecast = Annotated[bool, Option("--no-forecast", help=N_("start without a forecast"))]
-Side = Annotated[
-    int | None, Option("--imgsz", min=4, metavar="N", help=N_("the images' side in pixels (default: the data's own)"))
-]
 Project = Annotated[str | None, Option(metavar="FOLDER", help=N_("where run folders go (default runs)"))]
 Engine = Annotated[
     str | None, Option(metavar="ENGINE", help=N_("souron (default), or llama: a .gguf file runs with llama.cpp"))
@@ -105,7 +88,6 @@ Filter = Annotated[str, Option(metavar="HOW", help=N_("withhold harmful sentence
 Lexicon = Annotated[
     str | None, Option(metavar="FILE", help=N_("words of your own for it, one a line, instead of souron's"))
 ]
-Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
 Fast = Annotated[
     str | None, Option(metavar="HOW", help=N_("the engine of many answers: auto (default), off, f32, bf16, int8"))
 ]
@@ -149,7 +131,15 @@ COMPLETE: dict[str, Callable[[str], list]] = {  # what a shell offers for a valu
     "RUN|SYSTEM": complete_system_or_run,
     "RUN|TABLE": complete_run,
     "SYSTEM": complete_system,
+    "SYSTEMS": complete_system_or_run,
 }
+
+
+def completion(option: signature.Option) -> Callable[[str], list] | None:
+    """Return what a shell offers for the value of an option; None where it offers nothing."""
+    if option.of:
+        return complete_of(option.of)
+    return complete_among(option.among) if option.among else COMPLETE.get(option.metavar)
 
 
 ALSO = {"model": ("--system",)}  # option -> further names of it
@@ -167,12 +157,7 @@ def parameter(option: signature.Option) -> inspect.Parameter:
     else:
         low = option.low if option.type is int else None
         kind = (list[str] if option.type is tuple else option.type) | None
-        offers: Callable[[str], list] | None = COMPLETE.get(metavar)
-        if option.of:
-            offers = complete_of(option.of)
-        elif option.among:
-            offers = complete_among(option.among)
-        info = Option(*named, metavar=metavar, help=option.help, min=low, autocompletion=offers)
+        info = Option(*named, metavar=metavar, help=option.help, min=low, autocompletion=completion(option))
     return inspect.Parameter(
         word(option),
         inspect.Parameter.KEYWORD_ONLY,

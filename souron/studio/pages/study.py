@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.cli import actions, console
+from souron.cli import console
 from souron.hub import names
 from souron.kinds.text import Text
 from souron.registry import ActionEntry
@@ -128,7 +128,7 @@ class Form:
 
     def __init__(self, studio: Studio, entry: ActionEntry) -> None:
         self.studio, self.entry = studio, entry
-        self.fields = command_form.fields(actions.command_of(entry), (*HIDDEN, *studio.refused_options))
+        self.fields = command_form.fields(entry.name, (*HIDDEN, *studio.refused_options))
         self.first = next(iter(self.fields))
         self.texts = {option.name for option in entry.options if option.text}
         if entry.texts:
