@@ -2,28 +2,25 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from souron import registry
 from souron.action import Action, Given, Record, Table
-from souron.actions.train import recorded, warnings_of_data
+from souron.actions.train import recorded, trained_options, warnings_of_data
 from souron.actions.verdict import VerdictStudy
 from souron.evaluation import fixed_margin
 from souron.evaluation.record import ComparisonRecord
 from souron.hub import names
-from souron.kinds.signature import Choice
+from souron.kinds.signature import Choice, changed_options
 from souron.report import blocks, verdict
 from souron.runs import compare, folder
 from souron.runs.elsewhere.rounds import Waiting
 from souron.runs.events import Event
 from souron.runs.options import CompareOptions
-from souron.training.budget import one_budget
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _
-
-ACTION_OPTIONS = ("data", "epochs", "time", "resume", "workers", "forecast", "project")
 
 
 @dataclass(frozen=True)
@@ -123,21 +120,20 @@ class Compare(Action):
             return
         for system in given:
             registry.find(system.partition(":")[0])
-        chosen = {name: value for name, value in vars(options).items() if name not in ACTION_OPTIONS}
-        chosen["budget"] = one_budget(options.budget, options.epochs, options.time, default=CompareOptions.budget)
+        chosen = trained_options(options, CompareOptions.budget)
+        if resumed is not None:
+            chosen["resume"] = resumed
         hardware.use_cores(options.workers)
-        comparing = compare.comparing(given, options.data or None, resume=resumed, project=str(self.project), **chosen)
+        comparing = compare.comparing(given, options.data or None, project=str(self.project), **chosen)
         yield from recorded(comparing, options.forecast, _record_of)
 
     def of_runs(self, runs: Sequence[str], options: Any) -> Iterator[Event]:
         """Judge finished runs, as ``souron verdict`` does. Raises UserError, also for options of a training."""
-        defaults = {one.name: one.default for one in fields(options)}
-        chosen = [name for name, value in vars(options).items() if value != defaults[name] and name != "margin"]
-        if chosen:
+        if chosen := changed_options(options).keys() - {"margin"}:
             words = " ".join(map(shlex.quote, runs))
             raise UserError(
                 "option",
-                _("{given} cannot go together with runs, which are trained").format(given=", ".join(chosen)),
+                _("{given} cannot go together with runs, which are trained").format(given=", ".join(sorted(chosen))),
                 expected=_("folders of runs alone"),
                 fix=f"souron compare {words} margin=2",
                 exit=2,

@@ -11,7 +11,7 @@ from souron import registry
 from souron.action import Action, Given, Hint, Note, Record, Table
 from souron.data.quality import warnings as data_warnings
 from souron.evaluation.record import Cost, RunRecord
-from souron.kinds.signature import Choice, yes_or_no
+from souron.kinds.signature import Choice, changed_options, yes_or_no
 from souron.report import blocks, wording
 from souron.runs import folder, train
 from souron.runs.events import Event, Forecast, changed
@@ -21,7 +21,7 @@ from souron.utils import hardware, units
 from souron.utils.messages import N_, _, unknown_option
 
 SHIPPED = "efficientnet_lite"  # its weights come with souron
-ACTION_OPTIONS = ("model", "data", "epochs", "time", "resume", "workers", "forecast", "no_forecast", "own", "project")
+OF_THE_ACTION = {"model", "data", "epochs", "time", "resume", "workers", "forecast", "no_forecast", "own", "project"}
 
 
 @dataclass(frozen=True)
@@ -141,26 +141,37 @@ class Train(Action):
         system, own = " ".join(given) or options.model, dict(options.own or {})
         if given and options.model:
             own["model"] = options.model
-        chosen = {name: value for name, value in vars(options).items() if name not in ACTION_OPTIONS}
+        chosen = trained_options(options, TrainOptions.budget)
         resumed = folder.to_resume(options.resume, self.project, "train")
         if resumed is None and not system:
             self.given.check((), self.examples[1], least=0 if options.data else 1)
-            system, chosen["pretrained"], chosen["freeze"] = SHIPPED, chosen["pretrained"] or "true", True
+            system = SHIPPED
+            chosen = {"pretrained": "true", **chosen, "freeze": True}
             text = _("no system is named: transfer learning with {system}, whose ImageNet weights come with souron")
             yield Event("data", note=text.format(system=SHIPPED))
-        chosen["budget"] = one_budget(options.budget, options.epochs, options.time, default=TrainOptions.budget)
-        chosen["pretrained"] = yes_or_no(chosen["pretrained"])
+        if "pretrained" in chosen:
+            chosen["pretrained"] = yes_or_no(chosen["pretrained"])
+        if resumed is not None:
+            chosen["resume"] = resumed
+        if options.no_forecast:
+            chosen["forecast"] = False
         hardware.use_cores(options.workers)
         training = train.training(
             system,
             options.data or None,
             config=config_fields(system, own) if own else {},
-            resume=resumed,
-            forecast=not options.no_forecast,
             project=str(self.project),
             **chosen,
         )
         yield from recorded(training, options.forecast, lambda record: TrainRecord(record, record.folder))
+
+
+def trained_options(options: Any, budget: str) -> dict[str, Any]:
+    """Return what an action hands on to a training; ``budget`` is the default. Raises UserError."""
+    chosen = changed_options(options)
+    one = one_budget(options.budget, options.epochs, options.time, budget)
+    of_training = {name: value for name, value in chosen.items() if name not in OF_THE_ACTION}
+    return {**of_training, **({} if one == budget else {"budget": one})}
 
 
 def recorded(running: Iterator[Event], forecast: bool, record_of: Any) -> Iterator[Event]:
