@@ -158,6 +158,7 @@ def words(event: Any) -> str:
         "test": _("testing"),
         "compare": _("comparing"),
         "draw": _("generating"),
+        "export": _("exporting"),
         "report": _("writing the report"),
         "watch": _("watching"),
         "read": _("reading"),

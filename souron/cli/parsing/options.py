@@ -13,6 +13,7 @@ from souron.hub import names
 from souron.kinds import signature
 from souron.registry import about
 from souron.runs.options import all_fields, word
+from souron.utils import files
 from souron.utils.messages import N_, _
 
 
@@ -52,6 +53,12 @@ def complete_of(tasks: tuple[str, ...]) -> Callable[[str], list[tuple[str, str]]
 def complete_among(values: tuple[str, ...]) -> Callable[[str], list[str]]:
     """Return a completion by the values of an option."""
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
+
+
+def complete_format(incomplete: str) -> list[str]:
+    from souron.exports import formats
+
+    return [name for name in files.names_in(formats) if name.startswith(incomplete)]
 
 
 def complete_fetchable(incomplete: str) -> list[str]:
@@ -127,6 +134,7 @@ class _Extended:
 COMPLETE: dict[str, Callable[[str], list]] = {  # what a shell offers for a value, by its name in the help
     "D": complete_data,
     "DATA": complete_data,
+    "FORMAT": complete_format,
     "RUN": complete_run,
     "RUN|SYSTEM": complete_system_or_run,
     "RUN|TABLE": complete_run,
