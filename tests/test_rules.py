@@ -165,7 +165,6 @@ def test_no_file_compares_with_a_tasks_name():
 FACES = {  # (a special face, its action): why what is made from the contract is not enough
     ("souron.studio.forms.predict_form", "watch"): "the same on the page Use",
     ("souron.studio.any_file.films", "watch"): "the same on the page Any file, in its player",
-    ("souron.cli.tour", "compare"): "a chapter of the tour ends with a comparison",
     ("souron.studio.pages.train", "train"): "weights to start from, and losses and samples as they come",
     ("souron.studio.pages.compare", "compare"): "systems to tick, and a table as it runs",
     ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",

@@ -115,6 +115,8 @@ def conduct(
         action = registry.load_action(entry.name)("runs" if open and project is None else project)
         chosen = action.read(options.given(words, entry.options))
         action.tell = console.tell
+    from souron.action import Record  # with what it imports, for commands that run
+
     record: Any = None
     page = None
     events = action.run(given, chosen)
@@ -122,7 +124,7 @@ def conduct(
         ranks.help_with(events)
         return
     for record in map(answered, follow(team.led(events), entry.streams)):
-        if entry.streams:
+        if entry.streams and isinstance(record, Record):
             tell(record)
     if action.writes:
         with screen.err.status(_("writing the report")):

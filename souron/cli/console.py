@@ -238,7 +238,8 @@ def follow(events: Iterable[Any], streams: bool = False) -> Iterator[Any]:
             told = _passed_on(stop, events)
             if (last := getattr(told, "record", None)) is not None:
                 yield last
-                return
+                coming = awaited(events) if streams else events
+                continue
             folder = getattr(told, "folder", None) or getattr(event, "folder", None)
             _tell_what_is_kept(folder, getattr(told, "command", ""))
             raise typer.Exit(130) from stop

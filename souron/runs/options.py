@@ -138,15 +138,6 @@ class CompareOptions(_LearningOptions):
     ] = None
 
 
-@dataclass(frozen=True)
-class TourOptions:
-    """Options of ``souron tour`` besides data."""
-
-    budget: Budget = "3s"
-    seeds: Seeds = 3
-    project: Project = "runs"
-
-
 MOST_BRIEF = 200  # validation and test cases each of a brief training
 
 # these determine the location of a run, not its content
@@ -165,7 +156,7 @@ def word(option: Option) -> str:
 
 def all_fields(options: type) -> list[Option]:
     """Return the options of a command, the tasks' own after the common ones."""
-    return [*options_of_class(options).values(), *([] if options is TourOptions else task_fields(options))]
+    return [*options_of_class(options).values(), *task_fields(options)]
 
 
 def task_fields(options: type) -> list[Option]:

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from souron import registry
 from souron.hub import names
 from souron.kinds import signature
 from souron.registry import about
-from souron.runs.options import all_fields, word
+from souron.runs.options import word
 from souron.utils import files
 from souron.utils.messages import N_, _
 
@@ -53,6 +52,12 @@ def complete_of(tasks: tuple[str, ...]) -> Callable[[str], list[tuple[str, str]]
 def complete_among(values: tuple[str, ...]) -> Callable[[str], list[str]]:
     """Return a completion by the values of an option."""
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
+
+
+def complete_chapter(incomplete: str) -> list[str]:
+    from souron.tour import chapters
+
+    return [name for name in (*chapters.CHAPTERS, "all") if name.startswith(incomplete)]
 
 
 def complete_format(incomplete: str) -> list[str]:
@@ -101,37 +106,8 @@ Fast = Annotated[
 Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]
 
 
-def takes(options: type) -> Callable[[Callable], Callable]:
-    """Add the options of a dataclass and of the tasks to a command, after its own.
-
-    The command gets them as keywords; an option that is not given is None.
-    """
-    return lambda command: _Extended(command, options)
-
-
-class _Extended:
-    """A command whose further options are read on demand, so that other commands start fast."""
-
-    def __init__(self, command: Callable, options: type) -> None:
-        self.command, self.options = command, options
-        self.__name__, self.__doc__ = command.__name__, command.__doc__
-        self.__module__ = command.__module__
-
-    def __call__(self, *words: Any, **named: Any) -> Any:
-        return self.command(*words, **named)
-
-    @cached_property
-    def __signature__(self) -> inspect.Signature:
-        own = inspect.signature(self.command).parameters.values()
-        further = map(parameter, all_fields(self.options))
-        return inspect.Signature([*(one for one in own if one.kind is not one.VAR_KEYWORD), *further])
-
-    @property
-    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
-        return {one.name: one.annotation for one in self.__signature__.parameters.values()}
-
-
 COMPLETE: dict[str, Callable[[str], list]] = {  # what a shell offers for a value, by its name in the help
+    "CHAPTER": complete_chapter,
     "D": complete_data,
     "DATA": complete_data,
     "FORMAT": complete_format,
