@@ -25,7 +25,7 @@ SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "engines", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
     "evaluation", "system", "task", "report", "tasks", "systems", "runs", "inference", "exports", "action", "model",
-    "lecture", "pipelines", "actions", "tour", "serve", "mcp", "cli", "studio",
+    "lecture", "pipelines", "actions", "serve", "mcp", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
 

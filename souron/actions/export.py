@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from souron.action import Action, Given, Hint, Record, Table
 from souron.exports import export
 from souron.exports.export import Exported
-from souron.kinds.signature import Choice
+from souron.kinds.signature import Choice, only_one
 from souron.runs.events import Event
 from souron.utils import units
 from souron.utils.messages import N_, _
@@ -84,9 +84,8 @@ class Export(Action):
     given = Given("RUN|SYSTEM", N_("a run's folder, or a system that comes ready trained"), 0, 1)
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
-        names = list(dict.fromkeys(filter(None, [*given, options.model])))
-        self.given.check(names, self.examples[0], least=1)
-        [name] = names
+        self.given.check(given, self.examples[0], least=0 if options.model else 1)
+        name = str(only_one(" ".join(given), options.model))
 
         def progress(step: str) -> None:
             self.tell(Event("export", text=step))

@@ -11,6 +11,7 @@ from souron.cli.console import note, print_json, screen, show
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
 from souron.inference import modes
+from souron.kinds.signature import only_one
 from souron.utils import hardware
 from souron.utils.messages import N_, _
 
@@ -57,7 +58,7 @@ def serve(
         str | None, Option(metavar="FILE", help=N_("a new file for the sentences that filter= withholds"))
     ] = None,
 ) -> None:
-    name = arguments.only_one(system, model)
+    name = only_one(system, model)
     if name is None:
         raise arguments.missing("RUN|SYSTEM", "souron serve runs/classify/resnet-photos")
     mode = modes.chosen_mode(fast)

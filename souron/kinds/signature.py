@@ -79,6 +79,21 @@ class Given:
             raise UserError("option", found, expected=self.metavar, fix=example)
 
 
+def only_one(first: str | None, second: str | None) -> str | None:
+    """Return a name that may be given as an argument or as ``model=``. Raises UserError for two names.
+
+    >>> only_one("resnet", ""), only_one(None, "resnet")
+    ('resnet', 'resnet')
+    """
+    if first and second and first != second:
+        raise UserError(
+            "argument",
+            _("two names are given: {first} and {second}").format(first=first, second=second),
+            expected=_("one of them"),
+        )
+    return first or second
+
+
 @dataclass(frozen=True, kw_only=True)
 class Option(Choice):
     """An option of a command, a task, an action or a system's ``predict``.

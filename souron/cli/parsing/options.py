@@ -15,6 +15,18 @@ from souron.runs.options import word
 from souron.utils import files
 from souron.utils.messages import N_, _
 
+CHAPTERS = (
+    "classification",
+    "generation",
+    "detection",
+    "segmentation",
+    "language",
+    "words",
+    "society",
+    "fair-fight",
+    "all",
+)  # of the tour
+
 
 def complete_system(incomplete: str) -> list[tuple[str, str]]:
     names = {
@@ -52,12 +64,6 @@ def complete_of(tasks: tuple[str, ...]) -> Callable[[str], list[tuple[str, str]]
 def complete_among(values: tuple[str, ...]) -> Callable[[str], list[str]]:
     """Return a completion by the values of an option."""
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
-
-
-def complete_chapter(incomplete: str) -> list[str]:
-    from souron.tour import chapters
-
-    return [name for name in (*chapters.CHAPTERS, "all") if name.startswith(incomplete)]
 
 
 def complete_format(incomplete: str) -> list[str]:
@@ -107,7 +113,7 @@ Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))
 
 
 COMPLETE: dict[str, Callable[[str], list]] = {  # what a shell offers for a value, by its name in the help
-    "CHAPTER": complete_chapter,
+    "CHAPTER": complete_among(CHAPTERS),
     "D": complete_data,
     "DATA": complete_data,
     "FORMAT": complete_format,

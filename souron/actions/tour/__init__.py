@@ -8,12 +8,12 @@ from typing import Annotated, Any
 from souron import registry
 from souron.action import Action, Ask, Given, Hint, Note, Record
 from souron.actions.compare import CompareRecord
+from souron.actions.tour import chapters, tour
+from souron.actions.tour.tour import Outcome
 from souron.evaluation.record import ComparisonRecord, ReadyRecord
 from souron.hub import fetch, networks
 from souron.kinds.signature import Choice, changed_options
 from souron.runs.events import Event, changed
-from souron.tour import chapters, tour
-from souron.tour.tour import Outcome
 from souron.utils import units
 from souron.utils.messages import N_, _
 
@@ -170,6 +170,7 @@ class Tour(Action):
         1,
     )
     streams = True
+    page = "compare"
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         chosen = changed_options(options)
