@@ -133,6 +133,7 @@ def table(studio: Studio, form: Posted) -> Markup:
 
 def photograph(studio: Studio, _form: Posted) -> Markup:
     """Return an image with the boxes of the best detector that is here, and a way to the page Use."""
+    from souron.kinds.boxes import Boxes
     from souron.kinds.codecs import animation
     from souron.lecture import samples
     from souron.studio.model_cache import models
@@ -143,15 +144,16 @@ def photograph(studio: Studio, _form: Posted) -> Markup:
     system, name = STARTER if ready else SMALL
     with tempfile.TemporaryDirectory(prefix="door-") as folder, models.answering(system) as model:
         samples.write(Path(folder), f"souron predict {name}")
-        found = model.answer(next(iter(model.asked.given.each(Path(folder) / name, **model.reading))))
+        boxes = model.answer(next(iter(model.asked.given.each(Path(folder) / name, **model.reading))))
+    assert isinstance(boxes, Boxes)
     return Markup(
         '<figure><img src="{}" alt="{}"><figcaption>{}: {}</figcaption></figure><p class="faint">{}</p>'
         '<p class="actions"><a class="first" href="{}">{}</a></p>'
     ).format(
-        animation.thumbnail(found.drawn(), MOST_SIDE),
-        found,
+        animation.thumbnail(boxes.drawn(), MOST_SIDE),
+        boxes,
         system,
-        found,
+        boxes,
         zoo.about(system),
         studio.url("use", system=system),
         _("Your own image"),
