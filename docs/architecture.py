@@ -24,7 +24,7 @@ BANDS = {  # the lowest layer of each band -> its title
     "system": {"en": "Contracts\nand reports", "ja": "契約と\nレポート"},
     "tasks": {"en": "Tasks and\nsystems", "ja": "タスクと\nシステム"},
     "runs": {"en": "Workflows", "ja": "ワークフロー"},
-    "tour": {"en": "Interfaces\nand tour", "ja": "利用の窓口\nとツアー"},
+    "serve": {"en": "Interfaces", "ja": "利用の窓口"},
 }
 COLOURS = ("#e3eef7", "#f4f0e4")  # of the bands, in turn
 WIDTH, MARGIN, TITLES = 500, 8, 96  # pixels; TITLES is the column of the bands' titles

@@ -178,7 +178,7 @@ class Action(ABC):
     texts: ClassVar[bool] = False  # what is given are texts; it takes seconds
     brief: ClassVar[bool] = False  # it takes seconds, and waits for no training in the studio
     page: ClassVar[str] = ""  # of the studio, where the same can be done by hand
-    of_tasks: ClassVar[bool] = False  # it takes the tasks' own options, too
+    of_tasks: ClassVar[str] = ""  # the tasks' own options that it takes, too: "all", or "compared"
     streams: ClassVar[bool] = False  # each event's record is a part of the result, shown as it comes
     reads_only: ClassVar[bool] = False  # it trains, fetches and asks nothing: ``souron mcp`` offers it
 
@@ -210,7 +210,7 @@ class Action(ABC):
 
     def read(self, options: Mapping[str, Any]) -> Any:
         """Return ``Options`` with these values, others at their defaults. Raises UserError."""
-        further = task_options() if self.of_tasks else []
+        further = task_options(self.of_tasks) if self.of_tasks else []
         known = options_of_class(self.Options) | {one.name: one for one in further}
         made = self.Options
         if further:

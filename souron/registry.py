@@ -14,14 +14,14 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from souron.kinds.signature import Given, Option
+from souron.kinds.signature import Given, Option, options_of_class
 from souron.metrics.metric import Metric
 from souron.utils import distributions
 from souron.utils.files import package_folders
@@ -89,7 +89,7 @@ class ActionEntry:
     texts: bool = False  # what is given are texts
     brief: bool = False  # it takes seconds
     page: str = ""  # of the studio, where the same can be done by hand
-    of_tasks: bool = False  # it takes the tasks' own options, too
+    of_tasks: str = ""  # the tasks' own options that it takes, too: "all", or "compared"
     streams: bool = False  # each event's record is shown as it comes
     reads_only: bool = False  # an assistant may run it
 
@@ -106,12 +106,12 @@ def tasks() -> dict[str, TaskEntry]:
     return {file.stem: describe_task(file) for file in files}
 
 
-def task_options(skips: Callable[[TaskEntry, Option], bool] = lambda task, option: False) -> list[Option]:
-    """Return the options of some tasks only, each with the tasks that take it; ``skips`` leaves options out."""
+def task_options(which: str = "all") -> list[Option]:
+    """Return the options of some tasks only, each with the tasks that take it: "all", or the "compared" ones."""
     options: dict[str, Option] = {}
     for task in tasks().values():
         for option in task.options:
-            if not skips(task, option):
+            if which == "all" or option.name not in task.not_compared:
                 before = options[option.name].tasks if option.name in options else ()
                 options[option.name] = replace(option, tasks=(*before, task.name))
     return list(options.values())
@@ -217,7 +217,7 @@ def _described_action(name: str, file: Path, changed: int) -> ActionEntry:
     _check_class("Action", own, ("title", "examples", "group", "given", "run"), file)
     for record in _classes(tree, "Record"):
         _check_class("Record", record, _abstract("Record"), file)
-    further = task_options() if "of_tasks" in values else []
+    further = task_options(_literal(values["of_tasks"])) if "of_tasks" in values else []
     try:
         return ActionEntry(
             name=name,
@@ -350,37 +350,50 @@ OPTION_TYPES: dict[str, type] = {
 }
 
 
-def _options(tree: ast.Module) -> Iterator[Option]:
+def _options(tree: ast.Module) -> list[Option]:
     """``name: Annotated[int | None, Choice(N_("help"), low=1)] = None``, field by field, of the
     class ``Options``. Raises ValueError."""
-    body = [
-        item
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Options"]
+    own = [item for node in classes for item in node.body if isinstance(item, ast.AnnAssign)]
+    options = {option.name: option for option in map(_own_option, own)}
+    inherited = [option for base in classes for option in _inherited(tree, base)]
+    return [*options.values(), *(option for option in inherited if option.name not in options)]
+
+
+def _inherited(tree: ast.Module, options: ast.ClassDef) -> list[Option]:
+    """The options of the base class of ``Options``, which a module holds that imports nothing heavy."""
+    bases = list(map(ast.unparse, options.bases))
+    return [
+        option
         for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name == "Options"
-        for item in node.body
-        if isinstance(item, ast.AnnAssign)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+        if name.name in bases
+        for option in options_of_class(getattr(importlib.import_module(str(node.module)), name.name)).values()
     ]
-    for item in body:
-        name = getattr(item.target, "id", "")
-        match item.annotation:
-            case ast.Subscript(slice=ast.Tuple(elts=[kind, ast.Call() as choice])):
-                pass
-            case _:
-                raise ValueError(_("{name} is not Annotated with a Choice").format(name=name))
-        words = {str(word.arg): _literal(word.value) for word in choice.keywords}
-        yield Option(
-            name=name,
-            type=OPTION_TYPES.get(ast.unparse(kind).removesuffix(" | None"), str),
-            default=_literal(item.value) if item.value else None,
-            help=_literal(choice.args[0]),
-            low=words.get("low"),
-            high=words.get("high"),
-            metavar=words.get("metavar", ""),
-            among=words.get("among", ()),
-            text=words.get("text", False),
-            of=words.get("of", ()),
-            writes=words.get("writes", False),
-        )
+
+
+def _own_option(item: ast.AnnAssign) -> Option:
+    name = getattr(item.target, "id", "")
+    match item.annotation:
+        case ast.Subscript(slice=ast.Tuple(elts=[kind, ast.Call() as choice])):
+            pass
+        case _:
+            raise ValueError(_("{name} is not Annotated with a Choice").format(name=name))
+    words = {str(word.arg): _literal(word.value) for word in choice.keywords}
+    return Option(
+        name=name,
+        type=OPTION_TYPES.get(ast.unparse(kind).removesuffix(" | None"), str),
+        default=_literal(item.value) if item.value else None,
+        help=_literal(choice.args[0]),
+        low=words.get("low"),
+        high=words.get("high"),
+        metavar=words.get("metavar", ""),
+        among=words.get("among", ()),
+        text=words.get("text", False),
+        of=words.get("of", ()),
+        writes=words.get("writes", False),
+    )
 
 
 @lru_cache

@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,26 +24,13 @@ from souron import registry
 from souron.cli import actions, app, main
 from souron.cli import console as cli_console
 from souron.cli.parsing import arguments
+from souron.evaluation.record import Cost
 from souron.hub import doctor
+from souron.runs.events import Event, Forecast, Interrupted
 from souron.utils import hardware
 from souron.utils.messages import UserError
 
 COMMANDS: Any = app.parser()
-
-
-@dataclass
-class Event:
-    """As ``events.Event``, which would import torch."""
-
-    phase: str
-    fraction: float = 0.0
-    seconds_left: float | None = None
-    text: str = ""
-    values: dict[str, float] = field(default_factory=dict)
-    record: Any = None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    note: str = ""
-    forecast: Any = None
 
 
 @pytest.fixture(autouse=True)
@@ -71,13 +58,11 @@ def souron_says(capsys: pytest.CaptureFixture[str]) -> Said:
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts a module with these functions in the place of ``souron.NAME``."""
+    """Puts functions in the place of those of ``souron.NAME``."""
 
     def put(name: str, **functions: Any) -> None:
-        module: Any = SimpleNamespace(**functions)
-        monkeypatch.setitem(sys.modules, f"souron.{name}", module)
-        folder, _dot, last = f"souron.{name}".rpartition(".")
-        monkeypatch.setattr(importlib.import_module(folder), last, module, raising=False)
+        for function, other in functions.items():
+            monkeypatch.setattr(importlib.import_module(f"souron.{name}"), function, other)
 
     return put
 
@@ -164,7 +149,7 @@ def test_file_names_with_equals_signs_stay_file_names(tmp_path: Path) -> None:
         ("train cnn epochs=many", 2, "value", "epochs=N"),
         ("train cnn epochs=0", 2, "value", "epochs=N"),
         ("train cnn freeze=perhaps", 2, "value", "freeze=true"),
-        ("train cnn data", 2, "usage", "train --help"),
+        ("train cnn data", 2, "option", "souron train"),
         ("train cnn --data", 2, "value", "data=..."),
         ("train cnn budget=5s epochs=3", 2, "option", "budget"),
         ("train", 2, "argument", "SYSTEM"),
@@ -421,14 +406,13 @@ def a_run(folder: Path) -> Any:
 
 ASKED = SimpleNamespace(options={}, given=SimpleNamespace(folders=False))
 EAGER = {"hasten": lambda *given: None, "answered_by": "eager"}
-FORECAST = SimpleNamespace(cost=SimpleNamespace(seconds=10.0, bytes=10**9), testing=0.0, note="")
 
 
 def fake_training(asked: list[Any]) -> Any:
     def training(system: str, data: Any, **options: Any) -> Any:
         asked.append((system, data, options))
         yield Event("data", text="digits")
-        yield Event("forecast", 1.0, forecast=FORECAST)
+        yield Event("forecast", 1.0, forecast=Forecast({}, Cost(10.0, 10**9), {}))
         yield Event("train", 0.5, 5.0, values={"step": 1, "val accuracy": 0.8})
         yield Event("done", 1.0, record=a_run(Path("runs/classify/cnn-digits")))
 
@@ -439,7 +423,7 @@ def test_train_hands_on_only_what_was_said(souron_says: Said, pretend: Any) -> N
     asked: list[Any] = []
     pretend("runs.train", training=fake_training(asked))
     assert souron_says("train", "cnn", "--quiet")[0] == 0
-    assert asked[-1] == ("cnn", None, {"config": {}})
+    assert asked[-1] == ("cnn", None, {"config": {}, "project": "runs"})
     souron_says(
         *shlex.split(
             "train model=cnn data=photos/ epochs=5 --imgsz 64 lr0=0.1 pretrained=true freeze=true "
@@ -472,7 +456,7 @@ def test_a_name_beside_model_is_the_system_and_model_one_of_its_options(souron_s
     asked: list[Any] = []
     pretend("runs.train", training=fake_training(asked))
     assert souron_says("train", "lora", "model=gpt_small", "--quiet")[0] == 0
-    assert asked[-1] == ("lora", None, {"config": {"model": "gpt_small"}})
+    assert asked[-1] == ("lora", None, {"config": {"model": "gpt_small"}, "project": "runs"})
     code, _out, err = souron_says("train", "cnn", "model=resnet", "--json")
     assert code == 2
     assert "model" in err
@@ -531,14 +515,9 @@ def test_json_has_null_where_a_number_is_none(capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_an_interrupted_run_says_how_to_go_on(souron_says: Said, pretend: Any, folder: str, hint: str) -> None:
-    class Interrupted(KeyboardInterrupt):
-        folder: Path
-
     def training(*given: Any, **options: Any) -> Any:
         yield Event("train", 0.5)
-        stop = Interrupted()
-        stop.folder = Path(folder)
-        raise stop
+        raise Interrupted(Path(folder))
 
     pretend("runs.train", training=training)
     code, out, err = souron_says("train", "cnn", "--quiet")
@@ -620,7 +599,7 @@ def test_compare_ranks_and_gives_verdicts(souron_says: Said, pretend: Any) -> No
     pretend("runs.compare", comparing=fake_comparing(asked))
     code, out, err = souron_says("compare", "cnn", "mlp", "vit", "data=digits", "budget=10s", "seeds=3")
     assert code == 0
-    assert asked[-1] == (["cnn", "mlp", "vit"], "digits", {"budget": "10s", "seeds": 3})
+    assert asked[-1] == (["cnn", "mlp", "vit"], "digits", {"budget": "10s", "project": "runs"})
     assert out.startswith("cnn is better than mlp.")
     for text in ("95.0 %", "cnn is better", "about 4,200 more test cases", "report.html"):
         assert text in " ".join(out.split())
@@ -725,13 +704,13 @@ def test_a_forecast_of_a_system_in_two_ways(souron_says: Said) -> None:
 
 def test_a_chapter_of_the_tour_shows_each_stop_as_it_comes(souron_says: Said, pretend: Any) -> None:
     def touring(name: str, given: Any) -> Any:
-        assert name == "fair-fight" and given == {"budget": "1s"}
+        assert name == "fair-fight" and given.budget == "1s"
         yield Event("train", 0.5)
         yield Event("done", 1.0, record=a_run(Path("runs/classify/cnn-digits")))
         yield Event("train", 0.5)
         yield Event("done", 1.0, record=a_comparison())
 
-    pretend("tour.chapters", touring=touring, Given=dict)
+    pretend("tour.chapters", touring=touring)
     code, out, _err = souron_says("tour", "fair-fight", "budget=1s")
     assert code == 0
     assert out.index("91.2 %") < out.index("cnn is better than mlp.")

@@ -8,7 +8,8 @@ from judged import ranked
 from scipy.special import ndtr
 
 import souron
-from souron.cli import main
+from souron.actions.compare import CompareRecord
+from souron.cli import actions, main
 from souron.evaluation import fixed_margin
 from souron.evaluation.method_verdict import METRICS
 from souron.metrics.metric import Metric
@@ -71,9 +72,7 @@ def test_sentence_page_and_terminal_say_it(record, capsys, monkeypatch):
     assert "With a margin of 30 points: " in record.sentence and "changed after" not in record.sentence
     page = record.report.read_text("utf-8")
     assert "With a margin of 30 points" in page and "before results were seen" in page
-    from souron.cli import console
-
-    console.comparison(record)
+    actions.print_record(CompareRecord(record))
     assert "with a margin of 30 points" in capsys.readouterr().out
     with use_language("ja"):
         from souron.utils.messages import again

@@ -13,10 +13,12 @@ from PIL import Image
 
 from souron import registry
 from souron.actions import data as data_action
+from souron.actions.compare import CompareRecord
 from souron.actions.predict import origin
 from souron.actions.reporting import source
+from souron.actions.train import TrainRecord, warnings_of_data
 from souron.actions.verdict import runs as verdict_runs
-from souron.cli import console, main
+from souron.cli import actions, console, main
 from souron.data import check, load
 from souron.data.check import warnings as gathered
 from souron.data.quality import warnings as data_warnings
@@ -43,11 +45,11 @@ def word(record):
 
 
 def terminal(record):
-    console.run(record)
+    actions.print_record(TrainRecord(record))
 
 
 def val(record):
-    console.data_warnings(replace(record, warnings=data_warnings.of_run(record.folder)))
+    actions.print_parts(warnings_of_data(replace(record, warnings=data_warnings.of_run(record.folder))))
 
 
 def predicted(record):
@@ -246,7 +248,7 @@ def compared():
 
 def test_a_comparison_shows_the_warnings_on_its_page_in_the_terminal_and_in_json(compared, capsys):
     answering.answer(PROJECT, "photos", "few patients", ANSWER)  # of another warning
-    console.comparison(compared)
+    actions.print_record(CompareRecord(compared))
     page = report.comparison_report(compared).read_text(encoding="utf-8")
     assert MESSAGE in page and MESSAGE in capsys.readouterr().err
     assert compared.as_json()["warnings"][0]["key"] == KEY

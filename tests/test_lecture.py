@@ -8,7 +8,7 @@ import pytest
 
 import souron
 from souron import registry
-from souron.cli import main, train
+from souron.cli import main
 from souron.lecture import course as courses
 from souron.lecture import exercises, rows
 from souron.studio.forms import command_form
@@ -30,7 +30,7 @@ def test_a_row_names_what_exists(row):
     if row.data:
         assert row.systems, "what is trained is the first system"
         assert row.data in load.names()
-    assert set(row.training) <= set(command_form.fields(train.train))
+    assert set(row.training) <= set(command_form.options_of("train"))
     if row.docs:
         assert (DOCS / f"{row.docs}.md").is_file(), row.docs
     assert set(row.pages) <= {*PAGES, *registry.action_files()}

@@ -3,6 +3,7 @@
 import gettext
 import re
 import threading
+from pathlib import Path
 from string import Formatter
 
 import messages
@@ -10,6 +11,8 @@ import pytest
 from babel.messages.pofile import read_po
 
 import souron.cli.main
+import souron.runs.folder
+import souron.training.budget
 from souron import registry
 from souron.cli.parsing import arguments
 from souron.data import load, transforms
@@ -165,8 +168,8 @@ TROUBLES = [
     lambda: hardware.device("abacus"),
     lambda: transforms.augmentation(["tilt"]),
     lambda: arguments.take_global(["--lang", "tlh", "list"]),
-    lambda: souron.cli.train.one_budget("5s", 3, None),
-    lambda: souron.cli.train.folder_to_resume("true", "nowhere", "train"),
+    lambda: souron.training.budget.one_budget("5s", 3, "", "60s"),
+    lambda: souron.runs.folder.to_resume("true", Path("nowhere"), "train"),
     lambda: souron.cli.main.obey(["trian"]),
     lambda: souron.cli.main.obey(["show", "resnet", "depht=2"]),
     lambda: souron.cli.main.obey(["train", "mlp", "data=digits", "epochs=many"]),

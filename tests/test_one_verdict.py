@@ -65,8 +65,9 @@ with open("table.csv", "w", newline="") as file:
     csv.writer(file).writerows([list(table), *zip(*table.values())])
 assert main.run(["compare", *map(str, runs), "--lang", "en"]) == 0
 assert main.run(["verdict", "table.csv", "--lang", "en"]) == 0
-from souron.cli import console
-console.comparison(record)
+from souron.actions.compare import CompareRecord
+from souron.cli import actions
+actions.print_record(CompareRecord(record))
 """
 
 

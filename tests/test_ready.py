@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import souron
 from souron import registry
+from souron.actions.tour import chapters, society_tour
 from souron.cli import main
 from souron.data import load
 from souron.data.composing import grounds
@@ -29,7 +30,6 @@ from souron.runs import compare, evaluate, ready, train
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
 from souron.studio.forms import generate_form
-from souron.tour import chapters, society_tour
 from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError
 

@@ -25,7 +25,7 @@ SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "engines", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
     "evaluation", "system", "task", "report", "tasks", "systems", "runs", "inference", "exports", "action", "model",
-    "lecture", "pipelines", "actions", "tour", "serve", "mcp", "cli", "studio",
+    "lecture", "pipelines", "actions", "serve", "mcp", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
 
@@ -165,6 +165,8 @@ def test_no_file_compares_with_a_tasks_name():
 FACES = {  # (a special face, its action): why what is made from the contract is not enough
     ("souron.studio.forms.predict_form", "watch"): "the same on the page Use",
     ("souron.studio.any_file.films", "watch"): "the same on the page Any file, in its player",
+    ("souron.studio.pages.train", "train"): "weights to start from, and losses and samples as they come",
+    ("souron.studio.pages.compare", "compare"): "systems to tick, and a table as it runs",
     ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",
     (
         "souron.studio.pages.data",
@@ -177,7 +179,6 @@ FACES = {  # (a special face, its action): why what is made from the contract is
     ("souron.studio.pages.work", "work"): "own tasks are typed, and occupations are searched for",
     ("souron.studio.interactives.occupations_day", "work"): "an interactive page of the lecture",
     ("souron.cli.references", "references"): "souron fetch references asks the registries",
-    ("souron.cli.train", "verdict"): "souron compare RUN RUN is souron verdict RUN RUN",
     ("souron.studio.runs.verdict_view", "verdict"): "runs selected in the list of results are judged at once",
 }
 OF_ACTIONS = re.compile(r"\bsouron\.actions\.(\w+)")

@@ -13,6 +13,7 @@ import waiting
 from interrupting import stop_after
 
 from souron import registry
+from souron.actions.tour import chapters
 from souron.data import load
 from souron.data.dataset import Loader
 from souron.runs import evaluate, prepare, train
@@ -20,7 +21,6 @@ from souron.runs import events as runs_events
 from souron.runs import folder as run_folder
 from souron.stats.records import Measure
 from souron.tasks.classify import Classifier
-from souron.tour import chapters
 from souron.training import checkpoint, forecast, trainer
 from souron.training.budget import Budget
 from souron.utils import files

@@ -4,10 +4,10 @@ from functools import partial
 
 import pytest
 
+from souron.actions.tour import society_tour
 from souron.evaluation.harmful import judges
 from souron.hub import zoo
 from souron.stats.records import Measure
-from souron.tour import society_tour
 from souron.utils.messages import use_language
 
 

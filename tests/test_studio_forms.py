@@ -9,7 +9,6 @@ import pytest
 import waiting
 from plain_forms import form, names, sent
 
-from souron.cli import train as commands
 from souron.data import display_names
 from souron.hub import fetch
 from souron.studio import naming
@@ -29,7 +28,7 @@ def studio():
     return Studio(PROJECT, Roots([Path.cwd(), PROJECT]), Jobs(PROJECT), "en")
 
 
-FIELDS = command_form.fields(commands.train)
+FIELDS = command_form.options_of("train")
 
 
 # forms
@@ -60,8 +59,8 @@ def test_what_is_no_number_is_refused_by_its_name_in_words(name, text):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_field_is_called_by_what_it_asks_for(language):
     with use_language(language):
-        for command in (commands.train, commands.compare):
-            for field in command_form.fields(command).values():
+        for command in ("train", "compare"):
+            for field in command_form.options_of(command).values():
                 label, info = field.says
                 assert label not in ("", field.name) and label[-1] not in ":：(（"
                 assert not info.startswith(("(", "（"))
@@ -84,7 +83,7 @@ def test_transfer_is_offered_where_there_are_weights(studio, monkeypatch):
     assert train.startable("resnet", "18", {"start": "transfer"}) == "transfer"
     offered = [value for _shown, value in compare.choices()]
     assert "resnet18:frozen" in offered and "resnet50:frozen" not in offered
-    assert not {"pretrained", "freeze"} & set(command_form.fields(commands.compare)) - set(compare.HERE)
+    assert not {"pretrained", "freeze"} & set(command_form.options_of("compare")) - set(compare.HERE)
     asked = {"system": "resnet", "size": "50", "data": "digits", "budget": "5s", "start": "transfer", "config": ""}
     with pytest.raises(UserError, match="weights"):
         train.line(studio, form(**asked))

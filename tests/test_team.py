@@ -14,7 +14,7 @@ import typer
 import waiting
 from test_engines import environment
 
-from souron.cli import train
+from souron.cli import team
 from souron.training import ranks
 from souron.utils.files import read_tensors
 from souron.utils.messages import UserError
@@ -178,21 +178,21 @@ def test_an_error_that_the_end_of_another_process_brings_is_not_told_twice(monke
 
 @pytest.mark.parametrize(("rank", "writes"), [("0", True), ("1", False)])
 def test_the_leader_alone_writes_events(monkeypatch, rank, writes):
-    monkeypatch.setattr(train.signal, "signal", lambda *given: None)
-    monkeypatch.setattr(train.screen, "journal", "a journal")
+    monkeypatch.setattr(team.signal, "signal", lambda *given: None)
+    monkeypatch.setattr(team.screen, "journal", "a journal")
     for name, value in {"RANK": rank, "WORLD_SIZE": "2", ranks.MEETING: "there"}.items():
         monkeypatch.setenv(name, value)
-    assert train.team_of(2) is not writes
-    assert (train.screen.journal is not None) is writes
+    assert team.is_helper(2) is not writes
+    assert (team.screen.journal is not None) is writes
 
 
 def test_who_starts_a_team_leaves_its_events_to_the_leader(monkeypatch):
-    monkeypatch.setattr(train.screen, "journal", "a journal")
+    monkeypatch.setattr(team.screen, "journal", "a journal")
     monkeypatch.setattr(ranks, "start", lambda processes, words: 130)
     monkeypatch.delenv(ranks.MEETING, raising=False)
     with pytest.raises(typer.Exit) as ended:
-        train.team_of(2)
-    assert ended.value.exit_code == 130 and train.screen.journal is None
+        team.is_helper(2)
+    assert ended.value.exit_code == 130 and team.screen.journal is None
 
 
 def test_outside_of_a_team_a_process_leads_itself(monkeypatch):

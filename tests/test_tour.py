@@ -1,5 +1,6 @@
 """The first tour: short parts, one page; what fails is named, and Ctrl-C keeps what is done."""
 
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +10,14 @@ import pytest
 from PIL import Image
 
 import souron
+from souron import registry
+from souron.actions.tour import chapters, highlights, tour
+from souron.actions.tour.highlights import Highlight, Part
 from souron.cli import main
-from souron.cli import tour as command
+from souron.cli.parsing import options
 from souron.hub import fetch, zoo
 from souron.report.page import Plot
 from souron.runs.events import Event, Interrupted
-from souron.tour import chapters, highlights, tour
-from souron.tour.highlights import Highlight, Part
 from souron.utils.messages import UserError, use_language
 
 IMAGE = Plot("data:image/png;base64,AAAA", "a <cat>", 320)
@@ -254,7 +256,8 @@ def test_the_race_is_fair_and_ends_in_a_verdict(monkeypatch, tmp_path):
 
 
 def test_the_command_names_every_chapter():
-    assert tuple(chapters.CHAPTERS) == command.NAMES
+    assert (*chapters.CHAPTERS, "all") == options.CHAPTERS
+    assert all(name in registry.action("tour").given.help for name in options.CHAPTERS)
 
 
 def test_an_unknown_chapter_is_named_with_those_that_are():
@@ -263,30 +266,34 @@ def test_an_unknown_chapter_is_named_with_those_that_are():
     assert "detection" in trouble.value.expected and trouble.value.fix == "souron tour detection"
 
 
-def test_data_budget_and_seeds_are_for_the_fair_fight(monkeypatch):
-    asked = []
-    monkeypatch.setattr(command, "one", lambda chapter, given: asked.append((chapter, given)))
+@pytest.fixture
+def played(monkeypatch):
+    """The chapters that are shown; Ctrl-C is pressed in the first of several."""
+    shown = []
+
+    def touring(name, given):
+        shown.append((name, given))
+        yield Event("train")
+        if (name, len(shown)) == ("classification", 1):
+            raise Interrupted(Path("runs/classify/cnn"))
+        yield Event("done", 1.0, record=SimpleNamespace(sentences=["so it is"], page="p.html", as_json=dict))
+
+    monkeypatch.setattr(chapters, "touring", touring)
+    return shown
+
+
+def test_data_budget_and_seeds_are_for_the_fair_fight(played, capsys):
     assert main.run(["tour", "data=digits", "seeds=2"]) == 0
-    assert asked == [("fair-fight", {"data": "digits", "seeds": 2})]
+    assert played == [("fair-fight", chapters.Given("runs", "digits", "3s", 2))]
+    assert "so it is" in capsys.readouterr().out
+    assert main.run(["tour", "detection", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"chapter": "detection"}
 
 
-@pytest.mark.parametrize("answer", ["n", "y"])
-def test_ctrl_c_ends_one_chapter_and_offers_the_next(monkeypatch, answer, capsys):
-    import typer
-
-    played = []
-
-    def one(chapter, given):
-        played.append(chapter)
-        if chapter == "first":
-            raise typer.Exit(130)
-
-    monkeypatch.setattr(command, "one", one)
-    monkeypatch.setattr(command.sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(command.typer, "confirm", lambda text, default: answer == "y")
-    if answer == "y":
-        command.in_turn({}, ("first", "second"))
-    else:
-        with pytest.raises(typer.Exit):
-            command.in_turn({}, ("first", "second"))
-    assert played == ["first", "second"][: 1 + (answer == "y")]
+@pytest.mark.parametrize(("typed", "code"), [("n\n", 130), ("", 130), ("\n", 0), ("y\n", 0)])
+def test_ctrl_c_ends_one_chapter_and_offers_the_next(played, typed, code, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert main.run(["tour", "all"]) == code
+    assert [name for name, _given in played] == list(chapters.CHAPTERS)[: 1 if code else None]
+    out, err = capsys.readouterr()
+    assert "1/8 classification" in out and "Continue with generation?" in err and "runs/classify/cnn" in out + err

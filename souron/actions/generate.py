@@ -12,7 +12,7 @@ from souron.actions.predict.answer import Answer, place_of_answers
 from souron.evaluation.record import DrawnRecord
 from souron.hub import names
 from souron.kinds.codecs import provenance
-from souron.kinds.signature import Choice
+from souron.kinds.signature import Choice, only_one
 from souron.runs import generate
 from souron.runs.events import Event, changed
 from souron.utils import hardware, units
@@ -107,20 +107,20 @@ class Generate(Action):
     page = "use"
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
-        runs = list(dict.fromkeys(filter(None, [*given, options.model])))
-        self.given.check(runs, self.examples[1], least=0 if options.like else 1)
+        self.given.check(given, self.examples[1], least=0 if options.like or options.model else 1)
+        run = only_one(" ".join(given), options.model) or ""
         values = {name: value for name, value in vars(options).items() if value not in (None, "")}
         values |= values.pop("own", {})
         for name in ("model", "like", "workers"):
             values.pop(name, None)
         hardware.use_cores(options.workers)
         if options.like and (mark := mark_of_answer(Path(options.like))):
-            yield Event("done", 1.0, record=answer_again(Path(options.like), mark, runs, values))
+            yield Event("done", 1.0, record=answer_again(Path(options.like), mark, run, values))
             return
         if options.like:
-            drawing = generate.like(options.like, **({"run": runs[0]} if runs else {}), **values)
+            drawing = generate.like(options.like, **({"run": run} if run else {}), **values)
         else:
-            drawing = generate.generating(runs[0], **values)
+            drawing = generate.generating(run, **values)
         yield from changed(drawing, _recorded)
 
 
@@ -137,7 +137,7 @@ def mark_of_answer(path: Path) -> Any:
     return None if hasattr(registry.load_system(mark.system)[0], "drawing") else mark
 
 
-def answer_again(path: Path, mark: Any, runs: Sequence[str], changed: Mapping[str, Any]) -> Answer:
+def answer_again(path: Path, mark: Any, run: str, changed: Mapping[str, Any]) -> Answer:
     """Repeat the prediction in a file's mark, with the same input and options except ``changed``.
 
     Raises UserError where the run or the input file is missing.
@@ -145,7 +145,7 @@ def answer_again(path: Path, mark: Any, runs: Sequence[str], changed: Mapping[st
     changed = dict(changed)
     place = changed.pop("out", None)
     generate.check_there(path, mark.settings, changed)
-    meaning = names.resolve(runs[0] if runs else generate.run_of(mark))
+    meaning = names.resolve(run or generate.run_of(mark))
     told = {key: str(value) for key, value in {**mark.settings, **changed}.items()}
     given = [told.pop(key) for key in ("given", "prompt") if key in told]
     loaded = models_api.load(meaning)

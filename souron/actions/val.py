@@ -12,7 +12,7 @@ from souron.evaluation import external
 from souron.evaluation.external import Change
 from souron.evaluation.record import RunRecord
 from souron.inference import modes, whole
-from souron.kinds.signature import Choice
+from souron.kinds.signature import Choice, only_one
 from souron.report import blocks, wording
 from souron.runs import evaluate
 from souron.runs.events import Event
@@ -113,13 +113,12 @@ class Val(Action):
     group = "train"
     given = Given("RUN|SYSTEM", N_("a run's folder, or a system that comes ready trained"), 0, 1)
     lookup = True
-    of_tasks = True
+    of_tasks = "all"
     reads_only = True
 
     def run(self, given: Sequence[str], options: Any) -> Iterator[Event]:
-        names = list(dict.fromkeys(filter(None, [*given, options.model])))
-        self.given.check(names, self.examples[0], least=1)
-        [run] = names
+        self.given.check(given, self.examples[0], least=0 if options.model else 1)
+        run = str(only_one(" ".join(given), options.model))
         mode = modes.chosen_mode(options.fast)
         yield Event("test", text=run)
         chosen = {name: value for name, value in vars(options).items() if name not in ("data", "model", "fast")}

@@ -11,21 +11,19 @@ import typer
 from typer import Argument
 
 from souron import registry
-from souron.cli import console
+from souron.cli import console, team
 from souron.cli.console import follow, print_json, screen, show
 from souron.cli.parsing import options
 from souron.registry import ActionEntry
+from souron.training import ranks
 from souron.utils import hardware
 from souron.utils.messages import _
 
 
 def command_of(entry: ActionEntry) -> Callable:
     """The function that stands behind ``souron NAME``; its parameters are those of the action."""
-    name, more_name = "files" if entry.given.many else "given", "more"  # ``files`` may have "=" in their names
-    if entry.given.rest:
-        name, more_name = "run", "files"
-    elif any(option.name == name for option in entry.options):
-        name = "run"
+    several, name = is_list(entry), name_of_given(entry)
+    more_name = "files" if entry.given.rest else "more"
 
     def action(open: bool = False, project: str | None = None, **words: Any) -> None:
         given, more = words.pop(name) or [], words.pop(more_name, None) or []
@@ -36,9 +34,9 @@ def command_of(entry: ActionEntry) -> Callable:
     if entry.given.rest:
         info = Argument(metavar=entry.given.rest[0], help=entry.given.rest[1])
     parameters = [
-        _given(entry, name),
-        *([] if name == "files" else [_keyword(more_name, None, Annotated[list[str] | None, info])]),
-        *map(options.parameter, entry.options),
+        _given(entry, name, several),
+        *([] if several else [_keyword(more_name, None, Annotated[list[str] | None, info])]),
+        *(options.parameter(option) for option in entry.options if option.name != "project"),
         _keyword("project", None, options.Project),
         _keyword("open", False, options.Open),
     ]
@@ -46,6 +44,19 @@ def command_of(entry: ActionEntry) -> Callable:
     action.__annotations__ = {one.name: one.annotation for one in parameters}
     action.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return action
+
+
+def is_list(entry: ActionEntry) -> bool:
+    """Return whether what is given are several things of one kind."""
+    return entry.given.many and not entry.given.rest
+
+
+def name_of_given(entry: ActionEntry) -> str:
+    """Return the name of the parameter for what is given, and of its field in a form."""
+    if entry.given.rest:
+        return "run"
+    name = "files" if is_list(entry) and not entry.given.names else "given"  # "=" may stand in ``files``
+    return "run" if any(option.name == name for option in entry.options) else name
 
 
 def inside(verb: str) -> dict[str, ActionEntry]:
@@ -77,9 +88,9 @@ class Family(console.Command):
         return [(f"{name} {entry.given.metavar}", _(entry.title)) for name, entry in self.actions.items()]
 
 
-def _given(entry: ActionEntry, name: str) -> inspect.Parameter:
+def _given(entry: ActionEntry, name: str, several: bool) -> inspect.Parameter:
     given = entry.given
-    kind: Any = (list[str] if name == "files" else str) | None
+    kind: Any = (list[str] if several else str) | None
     complete = options.COMPLETE.get(given.metavar)
     info = Argument(metavar=given.metavar, help=given.help, autocompletion=complete)
     return _keyword(name, None, Annotated[kind, info])
@@ -104,17 +115,23 @@ def conduct(
         action = registry.load_action(entry.name)("runs" if open and project is None else project)
         chosen = action.read(options.given(words, entry.options))
         action.tell = console.tell
+    from souron.action import Record  # with what it imports, for commands that run
+
     record: Any = None
     page = None
-    for record in map(answered, follow(action.run(given, chosen), entry.streams)):
-        if entry.streams:
+    events = action.run(given, chosen)
+    if team.is_helper(words.get("processes")):
+        ranks.help_with(events)
+        return
+    for record in map(answered, follow(team.led(events), entry.streams)):
+        if entry.streams and isinstance(record, Record):
             tell(record)
     if action.writes:
         with screen.err.status(_("writing the report")):
             page = record.write()
     if not entry.streams:
         tell(record, page)
-    if open and page is not None:
+    if open and (page := page or record.report) is not None:
         webbrowser.open(page.absolute().as_uri())
     if record.exit_code:
         raise typer.Exit(record.exit_code)

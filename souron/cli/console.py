@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from rich.table import Table
 from rich.text import Text
 
 from souron import registry
-from souron.data.quality import warnings as quality
 from souron.runs.journal import Journal
 from souron.utils import units
 from souron.utils.files import as_json
@@ -131,104 +130,6 @@ def show_trouble(trouble: UserError) -> None:
         print_json({"error": trouble.as_json()})
 
 
-def run(record: Any) -> None:
-    """Print the result of a run."""
-    show(_cases(record.system, record.data, record.parts, record.task))
-    show(*filter(None, [record.patients]), "")
-    if record.measures:
-        from souron.report import wording  # heavy: statistics
-
-        show(wording.measure_table(record.measures), "")
-    data_warnings(record)
-    costs(record.forecast, record.outcome)
-    skipped_files(record.skipped)
-    show(_("report: {path}").format(path=record.folder / "report.html"))
-    task = registry.load_task(record.task)
-    show(_("use it: {command}").format(command=task.next_command(quoted(record.folder))))
-
-
-def _cases(system: str, data: Any, parts: dict[str, int], task: str) -> str:
-    if not registry.load_task(task).held_out:
-        return _("{system} on {data}: {cases} cases").format(
-            system=system, data=data, cases=units.whole(parts["train"])
-        )
-    return _("{system} on {data}: {train} training cases, {test} test cases").format(
-        system=system, data=data, train=units.whole(parts["train"]), test=units.whole(parts["test"])
-    )
-
-
-def forecast(found: Any) -> None:
-    """Print the forecast of a run or a comparison."""
-    systems = found.asked.get("systems") or [found.asked["system"]]
-    task = registry.find(systems[0].partition(":")[0])[0].task
-    show(_cases(", ".join(systems), found.asked["data"], found.cases, task), foretold(found))
-    if found.decoding is not None:
-        show(decoding(found.decoding.seconds, found.decoding.bytes))
-    if found.each:
-        show(_indented(pairs([(name, units.seconds(time)) for name, time in found.each.items()])))
-
-
-def foretold(found: Any) -> str:
-    """Return a ``Forecast`` in one or two lines."""
-    if not found.cost.bytes:
-        return _("no forecast, as was asked for")
-    text = _("forecast: {time}, {memory} of memory")
-    if found.testing:
-        text = _("forecast: {time} of training, {testing} of tests and report, {memory} of memory")
-    line = text.format(
-        time=units.seconds(found.cost.seconds),
-        memory=units.size(found.cost.bytes),
-        testing=units.seconds(found.testing),
-    )
-    return f"{line}\n{found.note}" if found.note else line
-
-
-def decoding(seconds: float, bytes: float) -> str:
-    """Return a remark on images that do not fit into memory and are decoded into a file first."""
-    return _("first the images are decoded once into a file of {size}, in {time}").format(
-        size=units.size(bytes), time=units.seconds(seconds)
-    )
-
-
-def costs(forecast: Any, outcome: Any) -> None:
-    names = _("forecast"), _("outcome")
-    made = table("", *names, right=names)
-    for name, form, before, after in (
-        (_("training time"), units.seconds, forecast.seconds, outcome.seconds),
-        (_("memory"), units.size, forecast.bytes, outcome.bytes),
-    ):
-        made.add_row(name, form(before) if before else units.UNKNOWN, form(after))
-    show(made, "")
-
-
-def skipped_files(skipped: Sequence[Any]) -> None:
-    from souron.report import blocks
-
-    show(*blocks.skipped_lines(skipped))
-
-
-def data_warnings(record: Any) -> None:
-    """Print the warnings of the data check about a result's data, and how they are answered."""
-    found = quality.current(record.warnings, record.folder)
-    for one in found:
-        warn(one.text)
-    if still := [one for one in found if not one.answer]:
-        command = f'souron data check {quoted(record.data)} answer="{still[0].key}: ..."'
-        note(_("to answer a warning, so that the answer stands in its place: {command}").format(command=command))
-
-
-def comparison(record: Any) -> None:
-    """Print the result of a comparison."""
-    from souron.report import verdict  # heavy: statistics
-
-    show(record.sentence, *filter(None, [record.patients]), "")
-    for each in verdict.tables(record.ranking):
-        show(*filter(None, [each.title]), each, *filter(None, [each.text]), "")
-    data_warnings(record)
-    skipped_files(record.skipped)
-    show(_("report: {path}").format(path=record.report))
-
-
 class Following:
     """Live display of the latest event with a bar; for a comparison, its table above."""
 
@@ -257,6 +158,7 @@ def words(event: Any) -> str:
         "test": _("testing"),
         "compare": _("comparing"),
         "draw": _("generating"),
+        "export": _("exporting"),
         "report": _("writing the report"),
         "watch": _("watching"),
         "read": _("reading"),
@@ -336,7 +238,8 @@ def follow(events: Iterable[Any], streams: bool = False) -> Iterator[Any]:
             told = _passed_on(stop, events)
             if (last := getattr(told, "record", None)) is not None:
                 yield last
-                return
+                coming = awaited(events) if streams else events
+                continue
             folder = getattr(told, "folder", None) or getattr(event, "folder", None)
             _tell_what_is_kept(folder, getattr(told, "command", ""))
             raise typer.Exit(130) from stop
@@ -357,15 +260,6 @@ def _passed_on(stop: KeyboardInterrupt, events: Any) -> Any:
         return told
     except StopIteration:
         return stop
-
-
-def up_to_forecast(events: Iterable[Any]) -> Iterator[Any]:
-    """Yield events up to the forecast, which is the last one's record; nothing is written."""
-    for event in events:
-        if event.forecast is not None:
-            yield replace(event, record=event.forecast)
-            return
-        yield event
 
 
 def quoted(path: Path | str) -> str:
@@ -395,11 +289,7 @@ def watcher() -> Iterator[Callable[[Any], None]]:
         if event.note:
             console.print(event.note, style="dim", soft_wrap=True)
         if event.forecast is not None and event.record is None:
-            text = foretold(event.forecast)
-            console.print(text, style="dim", soft_wrap=True)
-            if "decoding bytes" in event.values:
-                text = decoding(event.values["decoding seconds"], event.values["decoding bytes"])
-                console.print(text, style="dim", soft_wrap=True)
+            console.print(*event.forecast.sentences(), sep="\n", style="dim", soft_wrap=True)
 
     if screen.quiet:
         yield lambda event: None

@@ -1,7 +1,7 @@
 """``souron serve``: serve predictions over HTTP."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -10,8 +10,8 @@ from souron.cli.app import command
 from souron.cli.console import note, print_json, screen, show
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
-from souron.cli.train import given_options, use_cores
 from souron.inference import modes
+from souron.kinds.signature import only_one
 from souron.utils import hardware
 from souron.utils.messages import N_, _
 
@@ -58,19 +58,19 @@ def serve(
         str | None, Option(metavar="FILE", help=N_("a new file for the sentences that filter= withholds"))
     ] = None,
 ) -> None:
-    name = arguments.only_one(system, model)
+    name = only_one(system, model)
     if name is None:
         raise arguments.missing("RUN|SYSTEM", "souron serve runs/classify/resnet-photos")
     mode = modes.chosen_mode(fast)
     hardware.calm_allocator()
-    use_cores(workers)
+    hardware.use_cores(workers)
     with screen.err.status(_("loading {name}").format(name=name)):
         from souron import model as models_api
         from souron.hub import zoo
         from souron.serve import server
         from souron.serve.service import Limits, Service
 
-        limits = given_options(batch=batch, seconds=timeout, file=limit and limit * 1_000_000)
+        limits: dict[str, Any] = {"batch": batch, "seconds": timeout, "file": limit and limit * 1_000_000}
         from souron.evaluation.harmful import filters
 
         filtered = filters.named(filter, lexicon, Path(withheld) if withheld else None)
@@ -78,7 +78,8 @@ def serve(
             loaded = models_api.load(name, pretrained, engine=engine)
         for text in zoo.weaknesses(loaded.folder) if loaded.folder else ():
             console.warn(f"{name}: {text}")
-        service = Service(loaded.hasten(mode, notice=note), Limits(**limits), filtered)
+        limited = Limits(**{name: value for name, value in limits.items() if value is not None})
+        service = Service(loaded.hasten(mode, notice=note), limited, filtered)
     server.serve(service, host, port, tell_address)
 
 

@@ -68,6 +68,7 @@ class Given:
 
     def check(self, given: Sequence[Any], example: str, least: int = 0) -> None:
         """Raise UserError, with an example of the command, where too little or too much is given."""
+        example = example.partition("  ")[0]  # without a remark behind it
         if len(given) < max(least, self.least):
             words = self.metavar.split()
             name = words[len(given)] if len(words) == self.least else self.metavar
@@ -76,6 +77,21 @@ class Given:
         if self.most is not None and len(given) > self.most:
             found = _("one thing too many: {name}").format(name=given[self.most])
             raise UserError("option", found, expected=self.metavar, fix=example)
+
+
+def only_one(first: str | None, second: str | None) -> str | None:
+    """Return a name that may be given as an argument or as ``model=``. Raises UserError for two names.
+
+    >>> only_one("resnet", ""), only_one(None, "resnet")
+    ('resnet', 'resnet')
+    """
+    if first and second and first != second:
+        raise UserError(
+            "argument",
+            _("two names are given: {first} and {second}").format(first=first, second=second),
+            expected=_("one of them"),
+        )
+    return first or second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +274,18 @@ def read_options(known: Mapping[str, Option], given: Mapping[str, Any], fix: str
 
 def _is_read(option: Option) -> bool:
     return option.default is not None or option.kind is not None or option.type is dict
+
+
+def changed_options(options: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that differ from their defaults.
+
+    >>> from dataclasses import make_dataclass
+    >>> Options = make_dataclass("Options", [("n", int, 8), ("seed", int, 0)])
+    >>> changed_options(Options(seed=3))
+    {'seed': 3}
+    """
+    defaults = {one.name: one.default for one in fields(options)}
+    return {name: value for name, value in vars(options).items() if value != defaults[name]}
 
 
 def as_share(name: str, text: str) -> float:

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from souron.evaluation.record import Cost
 from souron.training import ranks
+from souron.utils import units
 from souron.utils.messages import UserError, _
 
 Given = ParamSpec("Given")
@@ -39,6 +40,25 @@ class Forecast:
         if self.decoding is not None:
             further["decoding"] = asdict(self.decoding)
         return {**self.asked, "forecast": asdict(self.cost), "cases": self.cases, **further}
+
+    def sentences(self) -> list[str]:
+        """Return the estimate in words, and that of what comes before a training."""
+        if not self.cost.bytes:
+            return [_("no forecast, as was asked for")]
+        text = _("forecast: {time}, {memory} of memory")
+        if self.testing:
+            text = _("forecast: {time} of training, {testing} of tests and report, {memory} of memory")
+        line = text.format(
+            time=units.seconds(self.cost.seconds),
+            memory=units.size(self.cost.bytes),
+            testing=units.seconds(self.testing),
+        )
+        lines = [line, *filter(None, [self.note])]
+        if self.decoding is not None:
+            text = _("first the images are decoded once into a file of {size}, in {time}")
+            seconds, size = units.seconds(self.decoding.seconds), units.size(self.decoding.bytes)
+            lines.append(text.format(size=size, time=seconds))
+        return lines
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import yaml
 
 from souron import registry
 from souron.hub import names, weights, zoo
-from souron.kinds.signature import typed_as
+from souron.kinds.signature import typed_as, yes_or_no
 from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
 
@@ -100,6 +100,30 @@ def _as_packed(name: str, folder: Path) -> Path:
             exit=3,
         )
     return folder
+
+
+def to_resume(text: str, project: Path, verb: str) -> str | None:
+    """Return the run to resume, the latest unfinished one if no folder was named; None for a new one.
+
+    Raises UserError where none is unfinished.
+    """
+    wish = yes_or_no(text)
+    if not wish or isinstance(wish, str):
+        return wish or None
+    unfinished = [
+        file
+        for file in project.glob("*/*/args.yaml")
+        if (file.parts[-3] == "compare") == (verb == "compare") and not (file.parent / "receipt.json").exists()
+    ]
+    if not unfinished:
+        raise UserError(
+            "resume",
+            _("no run in {folder} waits to be resumed").format(folder=project),
+            expected=_("the folder of an interrupted run"),
+            fix=f"souron {verb} resume=FOLDER",
+            exit=3,
+        )
+    return str(max(unfinished, key=lambda file: file.stat().st_mtime).parent)
 
 
 def write_args(folder: Path, args: dict[str, Any]) -> None:

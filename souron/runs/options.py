@@ -5,13 +5,12 @@ the ``Options`` of each task.
 """
 
 import inspect
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from souron import registry
-from souron.kinds.signature import Choice, Option
+from souron.kinds.signature import Choice, Option, options_of_class
 from souron.utils.messages import N_, UserError, _, unknown_option
 
 Budget = Annotated[str, Choice(N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex (default 60s)"), metavar="B")]
@@ -38,6 +37,33 @@ Project = Annotated[str, Choice(N_("where run folders go (default runs)"), metav
 @dataclass(frozen=True)
 class EvaluateOptions:
     """Options of ``souron.evaluate`` besides a run and data; tasks add their own."""
+
+    ORDER: ClassVar = (  # in help texts
+        "budget",
+        "seed",
+        "seeds",
+        "side",
+        "batch",
+        "pretrained",
+        "freeze",
+        "patience",
+        "rate",
+        "augment",
+        "name",
+        "project",
+        "device",
+        "margin",
+        "plan",
+        "processes",
+        "brief",
+        "on",
+        "send",
+        "sbatch",
+        "round",
+        "group",
+        "allow_leak",
+        "window",
+    )
 
     group: Group = None
     allow_leak: AllowLeak = False
@@ -112,15 +138,6 @@ class CompareOptions(_LearningOptions):
     ] = None
 
 
-@dataclass(frozen=True)
-class TourOptions:
-    """Options of ``souron tour`` besides data."""
-
-    budget: Budget = "3s"
-    seeds: Seeds = 3
-    project: Project = "runs"
-
-
 MOST_BRIEF = 200  # validation and test cases each of a brief training
 
 # these determine the location of a run, not its content
@@ -139,50 +156,12 @@ def word(option: Option) -> str:
 
 def all_fields(options: type) -> list[Option]:
     """Return the options of a command, the tasks' own after the common ones."""
-    return [*_common(options), *([] if options is TourOptions else task_fields(options))]
-
-
-ORDER = (
-    "budget",
-    "seed",
-    "seeds",
-    "side",
-    "batch",
-    "pretrained",
-    "freeze",
-    "patience",
-    "rate",
-    "augment",
-    "name",
-    "project",
-    "device",
-    "margin",
-    "plan",
-    "processes",
-    "brief",
-    "on",
-    "send",
-    "sbatch",
-    "round",
-    "group",
-    "allow_leak",
-    "window",
-)  # in help texts
-
-
-def _common(options: type) -> Iterator[Option]:
-    hints = typing.get_type_hints(options, include_extras=True)
-    for item in sorted(fields(options), key=lambda item: ORDER.index(item.name)):
-        kind, choice = typing.get_args(hints[item.name])
-        [plain, *_none] = typing.get_args(kind) or (kind,)
-        yield choice.option(item.name, item.default, type=plain)
+    return [*options_of_class(options).values(), *task_fields(options)]
 
 
 def task_fields(options: type) -> list[Option]:
     """Return the options of some tasks only that a command takes, without importing torch."""
-    if options is not CompareOptions:
-        return registry.task_options()
-    return registry.task_options(lambda task, option: option.name in task.not_compared)
+    return registry.task_options("compared" if options is CompareOptions else "all")
 
 
 def read(options: type, given: Mapping[str, Any], fix: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -65,6 +65,25 @@ class Budget:
         return max(1, round(self.amount * max(1, cases // batch)))
 
 
+def one_budget(budget: str, epochs: int | None, time: str, default: str) -> str:
+    """Return the budget that is given in one of three ways. Raises UserError where there are two.
+
+    >>> one_budget("60s", 5, "", default="60s"), one_budget("60s", None, "90", default="60s")
+    ('5ep', '90s')
+    """
+    if re.fullmatch(r"[\d.]+", time):
+        time += "s"
+    given = [text for text in (budget if budget != default else "", f"{epochs}ep" if epochs else "", time) if text]
+    if len(given) > 1:
+        raise UserError(
+            "option",
+            _("{given} cannot go together").format(given=", ".join(given)),
+            expected=_("one of budget, epochs and time"),
+            fix=f"budget={given[0]}",
+        )
+    return given[0] if given else default
+
+
 def split_host(text: str) -> tuple[Budget, str]:
     """Parse ``"10min@desk"`` into its budget and the machine on which the budget becomes examples.
 

@@ -138,14 +138,3 @@ def _is_folder(name: str) -> bool:
 def missing(argument: str, fix: str) -> UserError:
     found = _("{argument} is missing").format(argument=argument)
     return UserError("argument", found, expected=argument, fix=fix)
-
-
-def only_one(first: str | None, second: str | None) -> str | None:
-    """Return a name that may be given as an argument or as ``model=``. Raises UserError for two names."""
-    if first and second and first != second:
-        raise UserError(
-            "argument",
-            _("two names are given: {first} and {second}").format(first=first, second=second),
-            expected=_("one of them"),
-        )
-    return first or second

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +11,21 @@ from souron import registry
 from souron.hub import names
 from souron.kinds import signature
 from souron.registry import about
-from souron.runs.options import all_fields, word
+from souron.runs.options import word
+from souron.utils import files
 from souron.utils.messages import N_, _
+
+CHAPTERS = (
+    "classification",
+    "generation",
+    "detection",
+    "segmentation",
+    "language",
+    "words",
+    "society",
+    "fair-fight",
+    "all",
+)  # of the tour
 
 
 def complete_system(incomplete: str) -> list[tuple[str, str]]:
@@ -54,6 +66,12 @@ def complete_among(values: tuple[str, ...]) -> Callable[[str], list[str]]:
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
 
+def complete_format(incomplete: str) -> list[str]:
+    from souron.exports import formats
+
+    return [name for name in files.names_in(formats) if name.startswith(incomplete)]
+
+
 def complete_fetchable(incomplete: str) -> list[str]:
     from souron.hub import fetch
 
@@ -78,25 +96,8 @@ Data = Annotated[
         autocompletion=complete_data,
     ),
 ]
-Epochs = Annotated[int | None, Option(min=1, metavar="N", help=N_("passes over the training cases: epochs=5"))]
-Time = Annotated[str | None, Option(metavar="T", help=N_("training time: 90 (seconds), 90s, 5min, 1h"))]
 Seed = Annotated[int | None, Option(min=0, metavar="N", help=N_("random seed (default 0)"))]
-Device = Annotated[str | None, Option(metavar="X", help=N_("what computes: auto, cpu, cuda, cuda:1, mps"))]
 Workers = Annotated[int | None, Option(min=1, metavar="N", help=N_("cores to use (default all)"))]
-Resume = Annotated[str | None, Option(metavar="RUN", help=N_("resume an interrupted run; without a folder the latest"))]
-Group = Annotated[
-    str | None,
-    Option(metavar="G", help=N_("which images belong to one patient: a column, a pattern for file names, or none")),
-]
-AllowLeak = Annotated[bool, Option("--allow-leak", help=N_("ignore leakage of patients or images (not recommended)"))]
-Window = Annotated[
-    str | None, Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's"))
-]
-Forecast = Annotated[bool, Option("--forecast", help=N_("print the forecast, and stop before it starts"))]
-NoForecast = Annotated[bool, Option("--no-forecast", help=N_("start without a forecast"))]
-Side = Annotated[
-    int | None, Option("--imgsz", min=4, metavar="N", help=N_("the images' side in pixels (default: the data's own)"))
-]
 Project = Annotated[str | None, Option(metavar="FOLDER", help=N_("where run folders go (default runs)"))]
 Engine = Annotated[
     str | None, Option(metavar="ENGINE", help=N_("souron (default), or llama: a .gguf file runs with llama.cpp"))
@@ -105,51 +106,30 @@ Filter = Annotated[str, Option(metavar="HOW", help=N_("withhold harmful sentence
 Lexicon = Annotated[
     str | None, Option(metavar="FILE", help=N_("words of your own for it, one a line, instead of souron's"))
 ]
-Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
 Fast = Annotated[
     str | None, Option(metavar="HOW", help=N_("the engine of many answers: auto (default), off, f32, bf16, int8"))
 ]
 Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]
 
 
-def takes(options: type) -> Callable[[Callable], Callable]:
-    """Add the options of a dataclass and of the tasks to a command, after its own.
-
-    The command gets them as keywords; an option that is not given is None.
-    """
-    return lambda command: _Extended(command, options)
-
-
-class _Extended:
-    """A command whose further options are read on demand, so that other commands start fast."""
-
-    def __init__(self, command: Callable, options: type) -> None:
-        self.command, self.options = command, options
-        self.__name__, self.__doc__ = command.__name__, command.__doc__
-        self.__module__ = command.__module__
-
-    def __call__(self, *words: Any, **named: Any) -> Any:
-        return self.command(*words, **named)
-
-    @cached_property
-    def __signature__(self) -> inspect.Signature:
-        own = inspect.signature(self.command).parameters.values()
-        further = map(parameter, all_fields(self.options))
-        return inspect.Signature([*(one for one in own if one.kind is not one.VAR_KEYWORD), *further])
-
-    @property
-    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
-        return {one.name: one.annotation for one in self.__signature__.parameters.values()}
-
-
 COMPLETE: dict[str, Callable[[str], list]] = {  # what a shell offers for a value, by its name in the help
+    "CHAPTER": complete_among(CHAPTERS),
     "D": complete_data,
     "DATA": complete_data,
+    "FORMAT": complete_format,
     "RUN": complete_run,
     "RUN|SYSTEM": complete_system_or_run,
     "RUN|TABLE": complete_run,
     "SYSTEM": complete_system,
+    "SYSTEMS": complete_system_or_run,
 }
+
+
+def completion(option: signature.Option) -> Callable[[str], list] | None:
+    """Return what a shell offers for the value of an option; None where it offers nothing."""
+    if option.of:
+        return complete_of(option.of)
+    return complete_among(option.among) if option.among else COMPLETE.get(option.metavar)
 
 
 ALSO = {"model": ("--system",)}  # option -> further names of it
@@ -167,12 +147,7 @@ def parameter(option: signature.Option) -> inspect.Parameter:
     else:
         low = option.low if option.type is int else None
         kind = (list[str] if option.type is tuple else option.type) | None
-        offers: Callable[[str], list] | None = COMPLETE.get(metavar)
-        if option.of:
-            offers = complete_of(option.of)
-        elif option.among:
-            offers = complete_among(option.among)
-        info = Option(*named, metavar=metavar, help=option.help, min=low, autocompletion=offers)
+        info = Option(*named, metavar=metavar, help=option.help, min=low, autocompletion=completion(option))
     return inspect.Parameter(
         word(option),
         inspect.Parameter.KEYWORD_ONLY,

@@ -1,18 +1,19 @@
-"""Input widgets from a command's parameters, so that a page accepts the same as its command."""
+"""Input widgets from the options of an action, so that a page accepts the same as its command."""
 
-import inspect
 import math
 import re
-import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
-from typer.models import ArgumentInfo, OptionInfo
 
 from souron import registry
 from souron.cli import actions
+from souron.cli.parsing import options
+from souron.kinds.signature import Option
+from souron.registry import ActionEntry
+from souron.runs.options import word
 from souron.studio.forms import controls
 from souron.studio.security.posted import Posted
 from souron.utils.messages import UserError, _
@@ -25,12 +26,11 @@ CLAUSE = re.compile(r"(.+?)(?:[:;] |[：；。]|\s*(?=[(（]))(.+)")  # "random 
 
 @dataclass(frozen=True)
 class Field:
-    """One parameter of a command."""
+    """One thing that an action takes."""
 
     name: str  # name on the command line: "imgsz"
     kind: type  # str, int, float, bool
     help: str  # in the reader's language
-    metavar: str = ""
     low: float | None = None
     complete: Callable[[str], list] | None = None  # what a shell would offer
     many: bool = False  # it takes several, a line each
@@ -95,38 +95,30 @@ class Field:
         return _("a number, or nothing")
 
 
-def fields(command: Callable, hidden: Sequence[str] = EVERYWHERE) -> dict[str, Field]:
-    """Return a command's parameters by name, in its order, without the ``hidden`` ones."""
-    return {field.name: field for field in read(command) if field.name not in hidden}
+def fields(name: str, hidden: Sequence[str] = EVERYWHERE) -> dict[str, Field]:
+    """Return what an action takes, by name: what is given, then its options, without the ``hidden`` ones."""
+    entry = registry.action(name)
+    every = [*_given(entry), *map(_field, (one for one in entry.options if one.type is not dict))]
+    return {field.name: field for field in every if field.name not in hidden}
 
 
-def of_action(name: str) -> dict[str, Field]:
+def options_of(name: str) -> dict[str, Field]:
     """Return the options of an action by name, for a page with a place of its own for what is given."""
-    return fields(actions.command_of(registry.action(name)), (*EVERYWHERE, "given"))
+    return fields(name, (*EVERYWHERE, actions.name_of_given(registry.action(name))))
 
 
-def read(command: Callable) -> Iterator[Field]:
-    hints = typing.get_type_hints(command, include_extras=True)
-    for parameter in inspect.signature(command).parameters.values():
-        kind, *marks = typing.get_args(hints[parameter.name]) or (hints[parameter.name],)
-        info = next((m for m in marks if isinstance(m, ArgumentInfo | OptionInfo)), None)
-        if info is None or info.hidden:
-            continue
-        yield Field(
-            parameter.name,
-            plain(kind),
-            _(info.help or ""),
-            info.metavar or "",
-            info.min,
-            info.autocompletion,
-            any(typing.get_origin(part) is list for part in (kind, *typing.get_args(kind))),
-        )
+def _given(entry: ActionEntry) -> Iterator[Field]:
+    given, several = entry.given, actions.is_list(entry)
+    complete = options.COMPLETE.get(given.metavar)
+    yield Field(actions.name_of_given(entry), str, _(given.help), complete=complete, many=several)
+    if given.rest:
+        yield Field("files", str, _(given.rest[1]), many=True)
 
 
-def plain(kind: Any) -> type:
-    """Return the plain type of ``int | None`` or ``list[str] | None``."""
-    inner = [part for part in typing.get_args(kind) if part is not type(None)]
-    return plain(inner[0]) if inner else kind
+def _field(option: Option) -> Field:
+    low, several = option.low if option.type is int else None, option.type is tuple
+    kind = str if several else option.type
+    return Field(word(option), kind, _(option.help), low, options.completion(option), several)
 
 
 def values(fields: Iterable[Field], form: Posted) -> dict[str, Any]:

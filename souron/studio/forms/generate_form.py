@@ -41,7 +41,7 @@ class Drawing:
         self.studio, self.run, self.system, self.labels = studio, run, system, labels
         self.options = signature.options_of(system.drawing)
         self.own = {name: each for name, each in self.options.items() if each.default is not None}
-        self.known = command_form.of_action("generate")
+        self.known = command_form.options_of("generate")
         self.further = {name: field for name, field in self.known.items() if name not in SAID_HERE}
 
     def html(self) -> Markup:

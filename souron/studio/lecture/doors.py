@@ -24,6 +24,7 @@ LEAST, FIRST = 20, 100  # patients: the fewest, and those that the page opens wi
 REACH = 0.3  # the end of the axis of a difference in AUC
 WIDTH, ROW = 320, 22  # of a figure and of one of its rows
 MOST_SIDE = 640  # pixels
+SURE = 0.5  # the least score of a box
 DRAWS = 12
 STARTER, SMALL = ("nanodet", "cat.png"), ("yolo", "scene.png")  # a detector and its image
 
@@ -144,7 +145,7 @@ def photograph(studio: Studio, _form: Posted) -> Markup:
     system, name = STARTER if ready else SMALL
     with tempfile.TemporaryDirectory(prefix="door-") as folder, models.answering(system) as model:
         samples.write(Path(folder), f"souron predict {name}")
-        boxes = model.answer(next(iter(model.asked.given.each(Path(folder) / name, **model.reading))))
+        boxes = model.answer(next(iter(model.asked.given.each(Path(folder) / name, **model.reading))), least=SURE)
     assert isinstance(boxes, Boxes)
     return Markup(
         '<figure><img src="{}" alt="{}"><figcaption>{}: {}</figcaption></figure><p class="faint">{}</p>'

@@ -6,7 +6,6 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.cli import train
 from souron.hub import fetch
 from souron.studio import naming
 from souron.studio.forms import command_form, controls, own_data
@@ -45,7 +44,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
 def further(studio: Studio) -> dict[str, Field]:
     """Return the options without a field of their own."""
     left_out = (*HERE, *studio.refused_options)
-    return {name: field for name, field in command_form.fields(train.compare).items() if name not in left_out}
+    return {name: field for name, field in command_form.options_of("compare").items() if name not in left_out}
 
 
 def held(studio: Studio, query: Mapping[str, str], id: str) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def held(studio: Studio, query: Mapping[str, str], id: str) -> dict[str, Any]:
 
 def fields(studio: Studio, values: Mapping[str, Any]) -> Markup:
     """Return the form with these values; another task draws it anew."""
-    known, more = command_form.fields(train.compare), further(studio)
+    known, more = command_form.options_of("compare"), further(studio)
     task = values.get("task") or task_of(values["systems"])
     tasks = dict.fromkeys(entry.task for entry in registry.entries().values())
     redraw = {"hx_post": controls.part(studio, "compare", "form"), "hx_include": "#form", "hx_target": "#form"}
@@ -149,7 +148,7 @@ def beside(asked: str) -> list[str]:
 
 def asked(studio: Studio, form: Posted) -> tuple[list[str], dict[str, Any]]:
     """Return the systems and the options of the form. Raises UserError."""
-    seeds = command_form.fields(train.compare)["seeds"]
+    seeds = command_form.options_of("compare")["seeds"]
     options = {name: controls.chosen(form, name) for name in ("data", "budget")}
     return form.all("systems"), options | command_form.values([seeds, *further(studio).values()], form)
 

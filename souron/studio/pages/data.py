@@ -12,8 +12,6 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from souron import registry
-from souron.cli import actions
 from souron.data import display_names, load
 from souron.studio import tables
 from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
@@ -54,7 +52,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
 
 def choosing(studio: Studio, form: Posted, came: Markup | str = "") -> Markup:
     """Return the place for files, the data that is chosen and how it is read, and what is done with it."""
-    known = command_form.fields(actions.command_of(registry.action("data")))
+    known = command_form.options_of("data")
     reading = Markup("").join(known[name].html(form[name]) for name in READING)
     sending = {"id": "send", "hx_trigger": "change", "hx_include": "#form", "hx_indicator": "#coming"}
     place = controls.labelled(_("a zip of a folder, or images and tables"), controls.files("files", (), many=True))
@@ -168,7 +166,7 @@ def path_of(studio: Studio, text: str) -> str:
 
 def read(names: Sequence[str], form: Posted) -> dict[str, Any]:
     """Return the options for reading the data. Raises UserError."""
-    known = command_form.fields(actions.command_of(registry.action("data")))
+    known = command_form.options_of("data")
     return command_form.values([known[name] for name in names], form)
 
 

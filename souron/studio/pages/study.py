@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.cli import actions, console
+from souron.cli import console
 from souron.hub import names
 from souron.kinds.text import Text
 from souron.registry import ActionEntry
@@ -45,7 +45,6 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     filled = tool in entries and any(name in query for name in Form(studio, entries[tool]).fields)
     job = studio.find(PANEL.latest(studio, query) or ("" if filled else newest(studio, tool)))
     name = tool or (job.words[0] if job is not None else "")
-    entry = entries.get(name) or entries[tools()[0]]
     return Markup("{}{}{}{}").format(
         controls.page_head(
             _("Measure, examine and audit"),
@@ -53,7 +52,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
         ),
         by_question(studio, tool),
         by_hand(studio),
-        chosen(studio, entry, job, query),
+        chosen(studio, entries.get(name), job, query),
     )
 
 
@@ -96,11 +95,16 @@ def tools() -> list[str]:
     ]
 
 
-def chosen(studio: Studio, entry: ActionEntry, job: Job | None, query: Mapping[str, str]) -> Markup:
-    """Return the form of a study beside its job."""
+def chosen(studio: Studio, entry: ActionEntry | None, job: Job | None, query: Mapping[str, str]) -> Markup:
+    """Return the form of a study beside its job; without one the list of all alone."""
     choices = [(f"{name} – {_(one.title)}", name) for name, one in ordered().items()]
+    if entry is None:
+        choices.insert(0, ("–", ""))
     redraw = {"hx_post": controls.part(studio, "study", "tool"), "hx_target": "#tool", "hx_swap": "outerHTML"}
-    tool = controls.labelled(_("tool"), controls.chooser("study", choices, entry.name, hx_include="this", **redraw))
+    name = entry.name if entry is not None else ""
+    tool = controls.labelled(_("tool"), controls.chooser("study", choices, name, hx_include="this", **redraw))
+    if entry is None:
+        return Markup('<div id="tool">{}</div>').format(tool)
     form = Form(studio, entry)
     left = Markup("{}{}{}{}").format(
         tool,
@@ -161,7 +165,7 @@ class Form:
 
     def __init__(self, studio: Studio, entry: ActionEntry) -> None:
         self.studio, self.entry = studio, entry
-        self.fields = command_form.fields(actions.command_of(entry), (*HIDDEN, *studio.refused_options))
+        self.fields = command_form.fields(entry.name, (*HIDDEN, *studio.refused_options))
         self.first = next(iter(self.fields))
         self.texts = {option.name for option in entry.options if option.text}
         if entry.texts:

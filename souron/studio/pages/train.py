@@ -6,10 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.cli import train
 from souron.hub import fetch
-from souron.runs import options as run_options
-from souron.runs.options import TrainOptions
 from souron.studio import naming
 from souron.studio.forms import command_form, controls, own_data
 from souron.studio.forms.command_form import Field
@@ -57,7 +54,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
 
 def further() -> dict[str, Field]:
     """Return the options without a field of their own."""
-    return {name: field for name, field in command_form.fields(train.train).items() if name not in HERE}
+    return {name: field for name, field in command_form.options_of("train").items() if name not in HERE}
 
 
 def held(studio: Studio, query: Mapping[str, str], id: str) -> dict[str, Any]:
@@ -81,7 +78,7 @@ def fields(studio: Studio, values: Mapping[str, Any]) -> Markup:
     system, size = values["system"], values["size"]
     redraw = {"hx_post": controls.part(studio, "train", "form"), "hx_include": "#form", "hx_target": "#form"}
     redraw |= {"hx_swap": "outerMorph"}
-    known, more = command_form.fields(train.train), further()
+    known, more = command_form.options_of("train"), further()
     own = taken(system, more)
     systems = [(name, name) for name in registry.entries()]
     sizes = [(name, name) for name in sizes_of(system)]
@@ -153,7 +150,7 @@ def sizes_of(name: str) -> list[str]:
 def taken(name: str, further: Mapping[str, Field]) -> set[str]:
     """Return the options that a system's task accepts, common and its own."""
     task = registry.find(name)[0].task
-    owners = {field.name: field.tasks for field in run_options.task_fields(TrainOptions)}
+    owners = {field.name: field.tasks for field in registry.task_options()}
     return {option for option in further if task in owners.get(option, (task,))}
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from souron.actions.tour import tour_page
+from souron.actions.tour.highlights import PARTS, Highlight, Part
 from souron.runs.events import Event, Interrupted
-from souron.tour import tour_page
-from souron.tour.highlights import PARTS, Highlight, Part
 from souron.utils import files
 from souron.utils.messages import Message, UserError, _
 

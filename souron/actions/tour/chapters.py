@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from souron.actions.tour import society_tour
 from souron.data import load
 from souron.hub import zoo
 from souron.runs import compare, ready, train
 from souron.runs import events as runs_events
 from souron.runs.events import Event
-from souron.runs.options import TourOptions
-from souron.tour import society_tour
 from souron.utils.messages import N_, Message, UserError, _, near
 
 SAMPLES = 200  # images generated to evaluate each generator
@@ -33,10 +32,13 @@ Stop = tuple[str, Iterator[Event]]  # (title, events)
 
 
 @dataclass(frozen=True)
-class Given(TourOptions):
+class Given:
     """Options of a chapter."""
 
+    project: str = "runs"
     data: str = ""  # of the fair fight; its default: ``default_data``
+    budget: str = "3s"
+    seeds: int = 3
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from souron.utils import hardware, units
 from souron.utils.messages import _
 
 if TYPE_CHECKING:
-    from souron.tour.tour import Outcome, Tour
+    from souron.actions.tour.tour import Outcome, Tour
 
 
 def write_page(tour: "Tour") -> Path:

@@ -317,7 +317,7 @@ def write(_project: Path) -> Iterator[Event]:
 
 def check(project: Path) -> Iterator[Event]:
     """Check each sentence of an answer against its source."""
-    from souron.tour import society_tour
+    from souron.actions.tour import society_tour
 
     for event in society_tour.checked(project):
         if event.record is None:
