@@ -91,7 +91,7 @@ def size(_studio: Studio, form: Posted) -> Markup:
 @lru_cache(1)
 def tumours() -> dict[str, list[str]]:
     """Return the tour's table of predictions in an order that is random and always the same."""
-    from souron.tour import highlights
+    from souron.actions.tour import highlights
 
     columns = highlights.predictions()
     order = random.Random(0).sample(range(len(columns["case"])), len(columns["case"]))
@@ -145,7 +145,7 @@ def photograph(studio: Studio, _form: Posted) -> Markup:
     system, name = STARTER if ready else SMALL
     with tempfile.TemporaryDirectory(prefix="door-") as folder, models.answering(system) as model:
         samples.write(Path(folder), f"souron predict {name}")
-        boxes = model.answer(next(iter(model.asked.given.each(Path(folder) / name, **model.reading))), least=SURE)
+        boxes = model.answer(next(iter(model.asked.given.each(Path(folder) / name, **model.reading))), conf=SURE)
     assert isinstance(boxes, Boxes)
     return Markup(
         '<figure><img src="{}" alt="{}"><figcaption>{}: {}</figcaption></figure><p class="faint">{}</p>'
