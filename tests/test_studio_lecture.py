@@ -168,18 +168,19 @@ def test_the_doors_of_the_first_page_answer_without_a_press(tmp_path):
     with browsing.serving(tmp_path) as server, browsing.visiting() as visit:
         view = visit.page
         view.goto(server.address + "/en/")
-        expect(view.locator(".door .verdict")).to_contain_text("logistic regression")
-        expect(view.locator(".door img")).to_have_attribute("alt", re.compile(r"^\d+ "))
-        expect(view.locator("#door-question ~ div circle")).to_have_count(doors.DRAWS)
+        view.locator(".door .verdict", has_text="logistic regression").wait_for()
+        assert re.match(r"\d+ ", view.locator(".door img").get_attribute("alt"))
+        view.locator("#door-question ~ div circle").last.wait_for(state="attached")
+        assert view.locator("#door-question ~ div circle").count() == doors.DRAWS
         before = view.locator("#size circle").get_attribute("cx")
         view.locator("[name=patients]").press("End")
-        expect(view.locator("#size output")).to_contain_text("569 of 569")
+        view.locator("#size output", has_text="569 of 569").wait_for()
         assert view.locator("#size circle").get_attribute("cx") != before
         table = {"name": "p.csv", "mimeType": "text/csv", "buffer": b"case,truth,unet\n1,0,1\n2,1,1\n"}
         view.locator(".door input[type=file]").set_input_files(table)
-        expect(view.locator("#table a.first")).to_have_attribute("href", re.compile(r"study=verdict&files="))
+        assert "study=verdict&files=" in view.locator("#table a.first").get_attribute("href")
         view.get_by_label("0.1 or more").check()
-        expect(view.locator("#guess")).to_contain_text("That is right")
+        view.locator("#guess", has_text="That is right").wait_for()
         assert visit.errors == [] and visit.outside == []
 
 
