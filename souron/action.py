@@ -171,6 +171,7 @@ class Action(ABC):
     examples: ClassVar[tuple[str, ...]]  # command lines
     group: ClassVar[str]  # of ``souron --help``: a key of ``cli.console.GROUPS``
     given: ClassVar[Given]  # what stands on the command line beside the options
+    question: ClassVar[str] = ""  # that it answers, below which the studio lists it: N_("How many patients?")
     Options: ClassVar[type] = NoOptions  # a dataclass of the same file
     within: ClassVar[str] = ""  # "audit": the command is ``souron audit NAME``, too
     lookup: ClassVar[bool] = False  # True: the command writes only with ``project=`` or ``open``

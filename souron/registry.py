@@ -83,6 +83,7 @@ class ActionEntry:
     given: Given
     options: tuple[Option, ...]
     file: Path
+    question: str = ""  # that it answers: English, the key of its translation
     within: str = ""  # a command that takes the action's name as its first word, too
     lookup: bool = False  # its command writes only where ``project`` or ``open`` asks for files
     texts: bool = False  # what is given are texts
@@ -195,6 +196,7 @@ def action(name: str) -> ActionEntry:
 
 
 MORE_OF_AN_ACTION = (
+    "question",
     "within",
     "lookup",
     "texts",

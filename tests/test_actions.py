@@ -411,6 +411,19 @@ def changed(**lines):
 UNKEPT = changed(lookup=True).replace("Path(texts[0].file).stem", '"counts"')
 
 
+def test_a_tool_stands_below_the_question_that_it_answers(drop, studio):
+    drop(changed(question='N_("How many words?")'))
+    page = study_page.by_question(studio, "")
+    sections = dict(re.findall(r"<section><h2>(.*?)</h2>(.*?)</section>", page))
+    assert list(sections)[:2] == ["Which is better?", "How many patients?"] and list(sections)[-1] == "How many words?"
+    assert re.findall(r"<small>(\w+)", sections["How many words?"]) == ["wordcount"]
+    assert re.findall(r"<small>(\w+)", sections["How many patients?"]) == ["plan"]
+    more = page.partition("More tools")[2]
+    assert "<small>tune" in more and "<small>plan" not in more
+    assert sorted(re.findall(r"<small>(\w+)", page)) == sorted(study_page.tools())
+    assert "<summary>All tools" in study_page.by_question(studio, "plan") and "<summary>All tools" not in page
+
+
 def test_a_lookup_leaves_no_folder_but_the_one_named(drop, texts, tmp_path, capsys):
     drop(UNKEPT)
     assert main.run(["wordcount", "notes.txt", "--json"]) == 0

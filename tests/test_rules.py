@@ -180,6 +180,8 @@ FACES = {  # (a special face, its action): why what is made from the contract is
     ("souron.studio.interactives.occupations_day", "work"): "an interactive page of the lecture",
     ("souron.cli.references", "references"): "souron fetch references asks the registries",
     ("souron.studio.runs.verdict_view", "verdict"): "runs selected in the list of results are judged at once",
+    ("souron.studio.lecture.doors", "verdict"): "the first page shows a verdict before anything is pressed",
+    ("souron.studio.lecture.doors", "tour"): "whose table of predictions the first page judges",
 }
 OF_ACTIONS = re.compile(r"\bsouron\.actions\.(\w+)")
 

@@ -1,6 +1,7 @@
 """The lecture's pages: rows, pictures that can be pressed, live training, courses, large type."""
 
 import html
+import io
 import json
 import re
 import threading
@@ -13,11 +14,13 @@ import browsing
 import plain_forms
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
+from PIL import Image
 from playwright.sync_api import expect
 
 from souron import registry
+from souron.actions.verdict import verdict
 from souron.cli import main
 from souron.lecture import checks, notebooks, rows
 from souron.lecture import course as courses
@@ -25,11 +28,12 @@ from souron.report import layers
 from souron.report.layers.places import HOME
 from souron.studio import files, page_routes
 from souron.studio.jobs.job_queue import Jobs
-from souron.studio.lecture import layer_pages, lecture_routes
+from souron.studio.lecture import doors, layer_pages, lecture_routes
 from souron.studio.pages import lecture
 from souron.studio.security import access
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
+from souron.utils.messages import UserError
 
 SVG = "{http://www.w3.org/2000/svg}"
 COURSE = {
@@ -103,13 +107,81 @@ def test_a_row_may_say_how_it_is_trained(client):
     assert f"souron.train({python}" in text
 
 
-def test_the_first_page_shows_examples_of_rows_that_lead_to_them(monkeypatch):
-    studio = SimpleNamespace(language="ja")
-    shown = lecture.pictures(studio)
-    assert shown.count('<img src="data:image/png;base64,') == len(lecture.PICTURED) and len(shown) < 80_000
-    assert '<a href="/lecture/ja/D4">' in shown and rows.find("D4").ja.title in shown
-    monkeypatch.setattr(lecture.zoo, "root", lambda: None)
-    assert lecture.pictures(studio) == ""
+def test_the_first_page_shows_stored_images_beside_their_rows(monkeypatch, tmp_path):
+    studio = SimpleNamespace(language="ja", url=lambda *names, **query: "")
+    shown = lecture.contents(studio)
+    assert rows.find("D4").ja.title in shown and "/show/ja/lecture/thumbnail?row=D4" in shown
+    assert "thumbnail?row=V2" not in shown  # of which none is stored
+    image = Image.open(io.BytesIO(lecture.thumbnail(studio, {"row": "D4"}).body))
+    assert image.size == (lecture.TILE, lecture.TILE)
+    with pytest.raises(HTTPException):
+        lecture.thumbnail(studio, {"row": "V2"})
+    with pytest.raises(UserError, match="row"):
+        lecture.thumbnail(studio, {"row": "../D4"})
+    monkeypatch.setattr(lecture.souron, "CLONE", tmp_path)
+    assert "<img" not in lecture.contents(studio)
+
+
+@pytest.fixture
+def few_tumours(monkeypatch):
+    """A table in place of the tour's: method a is right, b at every second patient."""
+    columns = {
+        "case": [str(number) for number in range(200)],
+        "truth": ["benign", "malignant"] * 100,
+        "a": ["0.1", "0.9"] * 100,
+        "b": ["0.1", "0.9", "0.9", "0.1"] * 50,
+    }
+    monkeypatch.setattr(doors, "tumours", lambda: columns)
+    return columns
+
+
+def test_the_slider_of_patients_asks_for_the_verdict_on_so_many(few_tumours):
+    for count in (20, 60, 200):
+        wanted = verdict({name: column[:count] for name, column in few_tumours.items()})
+        shown = doors.size(None, plain_forms.form(patients=str(count)))
+        assert html.escape(wanted.sentences()[0]) in shown and f"{count} of 200" in shown
+        [pair] = wanted.ranking.verdicts
+        drawn = doors.intervals([(pair.difference, pair.low, pair.high)], -doors.REACH, doors.REACH, 0, "")
+        assert re.search("<g.*</g>", drawn)[0] in shown
+    for wrong in ("19", "201", "many"):
+        with pytest.raises(UserError, match="patients"):
+            doors.size(None, plain_forms.form(patients=wrong))
+
+
+def test_an_interval_stands_where_its_axis_says():
+    drawn = doors.intervals([(0.5, 0.25, 2)], 0, 1, 0.5, "AUC <b>")
+    middle, right = doors.WIDTH / 2, doors.WIDTH - 10  # what lies beyond the axis ends there
+    assert f'cx="{middle}"' in drawn and f'x2="{right:.1f}"' in drawn and f'x1="{(10 + middle) / 2}"' in drawn
+    assert "AUC &lt;b&gt;" in drawn
+
+
+def test_a_guess_at_the_door_is_judged_and_explained():
+    studio = SimpleNamespace(url=lambda page, name: f"/{page}/{name}")
+    right, wrong = (doors.guess(studio, plain_forms.form(guess=guess)) for guess in ("2", "0"))
+    assert "That is right" in right and "That is right" not in wrong
+    assert "/interactives/luck_of_a_split" in wrong and "with twelve test patients" in wrong
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+def test_the_doors_of_the_first_page_answer_without_a_press(tmp_path):
+    with browsing.serving(tmp_path) as server, browsing.visiting() as visit:
+        view = visit.page
+        view.goto(server.address + "/en/")
+        view.locator(".door .verdict", has_text="logistic regression").wait_for()
+        assert re.match(r"\d+ ", view.locator(".door img").get_attribute("alt"))
+        view.locator("#door-question ~ div circle").last.wait_for(state="attached")
+        assert view.locator("#door-question ~ div circle").count() == doors.DRAWS
+        before = view.locator("#size circle").get_attribute("cx")
+        view.locator("[name=patients]").press("End")
+        view.locator("#size output", has_text="569 of 569").wait_for()
+        assert view.locator("#size circle").get_attribute("cx") != before
+        table = {"name": "p.csv", "mimeType": "text/csv", "buffer": b"case,truth,unet\n1,0,1\n2,1,1\n"}
+        view.locator(".door input[type=file]").set_input_files(table)
+        assert "study=verdict&files=" in view.locator("#table a.first").get_attribute("href")
+        view.get_by_label("0.1 or more").check()
+        view.locator("#guess", has_text="That is right").wait_for()
+        assert visit.errors == [] and visit.outside == []
 
 
 def test_a_page_leads_to_its_neighbours_and_to_the_other_language(client):

@@ -91,7 +91,7 @@ def files_of(meaning: names.Meaning) -> list[Path]:
         case names.Run(folder=run):
             return [run / names.RUN, run / "weights" / "best.safetensors"]
     entry, size = registry.find(meaning.name)
-    weights = fetch.where(entry.weights[size]) if size in entry.weights else None
+    weights = fetch.where(registry.full_name(entry, size)) if size in entry.weights else None
     return [weights] if weights else []
 
 

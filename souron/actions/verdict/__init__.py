@@ -74,6 +74,7 @@ class VerdictStudy(Action):
         "souron verdict runs/classify/cnn-digits runs/classify/mlp-digits margin=2",
     )
     group = "train"
+    question = N_("Which is better?")
     given = Given(
         "TABLE",
         N_("case,truth[,group] and a column for each method; or runs, masks, JSONL, COCO"),

@@ -1,30 +1,34 @@
 """Learn: the question of a first visit, then the lecture's rows, all systems and tools, searched by words."""
 
-import base64
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from fastapi import HTTPException, Response
 from markupsafe import Markup
 
+import souron
 from souron import registry
 from souron.hub import fetch, zoo
 from souron.lecture import rows
 from souron.studio import interactive
+from souron.studio.lecture import doors
 from souron.studio.runs.run_view import plain
 from souron.studio.shared import Studio
 from souron.utils.messages import LANGUAGES, N_, _, use_language
 
 TITLE = N_("Lecture")
 PLACE = "learn"
-PICTURED = ("D4", "D5", "G4", "G13", "G16")  # rows whose example stands on top
+TILE = 96  # pixels of a thumbnail
 MOST_LETTERS = 100  # of a search
 SPACE = re.compile(r"\s+(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])\s+")  # beside Japanese
 
 
 def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     return Markup(
-        '<h1>{title}</h1><p>{about}</p>{pictures}{first}<section class="search"><label>{search}'
+        '<h1>{title}</h1><p>{about}</p>{doors}{first}<section class="search"><label>{search}'
         '<input type="search" data-search="/do/{language}/lecture/search" maxlength="{most}" autocomplete="off" '
         'placeholder="{example}"></label><p class="faint" role="status" data-none="{none}"></p>'
         '<div id="found">{rows}{systems}{tools}</div></section>'
@@ -34,7 +38,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
             "Each row opens at work: its network answers, its layers light up, and it is trained in ten seconds. "
             "Nothing leaves this computer."
         ),
-        pictures=pictures(studio),
+        doors=doors.doors(studio),
         first=first_visit(studio),
         language=studio.language,
         most=MOST_LETTERS,
@@ -81,19 +85,28 @@ def searched(*parts: Any) -> str:
     return SPACE.sub("", plain(" ".join(map(str, parts))))
 
 
-def pictures(studio: Studio) -> Markup:
-    """Return the examples of some rows as links to them; nothing where souron-zoo is not installed."""
-    from souron.lecture import samples
-    from souron.studio.lecture import at_work
+def stored_image(row: rows.Row) -> Path | None:
+    """Return the stored image of what a system of a row answers; None without one, and where there is no clone."""
+    places = (
+        souron.CLONE / "docs/_static" / place.format(name)
+        for name in row.systems
+        for place in ("found/{}.jpg", "generated/{}.png")
+    )
+    return next((place for place in places if place.is_file()), None)
 
-    if (root := zoo.root()) is None:
-        return Markup()
-    links = []
-    for row in map(rows.find, PICTURED):
-        content = (root / "examples" / samples.HELD_OUT[at_work.stage(row).sample]).read_bytes()
-        link = Markup('<a href="/lecture/{}/{}"><img src="data:image/png;base64,{}" alt=""><span>{}</span></a>')
-        links.append(link.format(studio.language, row.id, base64.b64encode(content).decode(), row.text.title))
-    return Markup('<p class="pictures">{}</p>').format(Markup("").join(links))
+
+def thumbnail(_studio: Studio, query: Mapping[str, str]) -> Response:
+    """Return the first tile of a row's stored image. Raises UserError for an unknown row, HTTPException 404."""
+    from PIL import Image
+
+    path = stored_image(rows.find(query.get("row", "")))
+    if path is None:
+        raise HTTPException(404)
+    with Image.open(path) as image:
+        tile = image.convert("RGB").crop((0, 0, min(image.size), min(image.size)))
+    stream = io.BytesIO()
+    tile.resize((TILE, TILE)).save(stream, "JPEG")
+    return Response(stream.getvalue(), media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
 
 
 def first_visit(studio: Studio) -> Markup:
@@ -124,7 +137,7 @@ def contents(studio: Studio) -> Markup:
         chapter(
             each.name,
             _(each.title),
-            [(f"row-{row.id}", f"{home}/{row.id}", row.id, row.text.title) for row in each.rows],
+            [(f"row-{row.id}", f"{home}/{row.id}", row.id, labelled(studio, row)) for row in each.rows],
         )
         for each in rows.chapters()
     ]
@@ -134,6 +147,14 @@ def contents(studio: Studio) -> Markup:
     ]
     parts.append(chapter("interactives", _("Interactives"), experiments))
     return Markup('<div class="chapters">{}</div>').format(Markup("").join(parts))
+
+
+def labelled(studio: Studio, row: rows.Row) -> Markup:
+    """Return a row's title, with a thumbnail of its stored image where there is one."""
+    if stored_image(row) is None:
+        return Markup("{}").format(row.text.title)
+    source = f"/show/{studio.language}/lecture/thumbnail?row={row.id}"
+    return Markup('{} <img loading="lazy" src="{}" alt="">').format(row.text.title, source)
 
 
 def chapter(name: str, title: str, entries: Sequence[tuple[str, str, str, str]]) -> Markup:
@@ -221,3 +242,5 @@ def actions(studio: Studio, entry: registry.Entry) -> list[tuple[str, str, str]]
 
 
 ACTIONS = {"search": search}
+PARTS = doors.PARTS
+VIEWS = {"thumbnail": thumbnail}

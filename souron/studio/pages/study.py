@@ -1,6 +1,6 @@
 """The studies: choose one, fill in what its command takes, and read its report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,14 @@ from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Tools")
 HIDDEN = ("open", "project", "page", "resume")  # where results go, which the studio decides
+QUESTIONS = (  # their order; others follow
+    "Which is better?",
+    "How many patients?",
+    "Are the risks right?",
+    "Does it travel?",
+    "Who should be passed on?",
+    "What may I write?",
+)
 LONGEST = 20_000  # characters of a text that is typed
 
 
@@ -37,14 +45,14 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     filled = tool in entries and any(name in query for name in Form(studio, entries[tool]).fields)
     job = studio.find(PANEL.latest(studio, query) or ("" if filled else newest(studio, tool)))
     name = tool or (job.words[0] if job is not None else "")
-    entry = entries.get(name) or entries[tools()[0]]
-    return Markup("{}{}{}").format(
+    return Markup("{}{}{}{}").format(
         controls.page_head(
             _("Measure, examine and audit"),
             _("Each tool takes what its command takes, and writes a report in both languages."),
         ),
+        by_question(studio, tool),
         by_hand(studio),
-        chosen(studio, entry, job, query),
+        chosen(studio, entries.get(name), job, query),
     )
 
 
@@ -55,6 +63,30 @@ def ordered() -> dict[str, ActionEntry]:
     return {one.name: one for one in sorted(entries, key=lambda one: groups.index(one.group))}
 
 
+def by_question(studio: Studio, tool: str) -> Markup:
+    """Return links to all tools below the questions that they answer; folded where a ``tool`` is chosen."""
+    entries = ordered().values()
+    questions = dict.fromkeys([*QUESTIONS, *(one.question for one in entries if one.question)])
+    groups = [(_(question), [one for one in entries if one.question == question]) for question in questions]
+    asked = Markup("").join(
+        Markup("<section><h2>{}</h2>{}</section>").format(question, listed(studio, ones))
+        for question, ones in groups
+        if ones
+    )
+    more = controls.folded(_("More tools"), listed(studio, [one for one in entries if not one.question]))
+    content = Markup('<div class="questions">{}</div>{}').format(asked, more)
+    return controls.folded(_("All tools"), content) if tool else content
+
+
+def listed(studio: Studio, entries: Iterable[ActionEntry]) -> Markup:
+    """Return links to tools by what they do, their names small."""
+    items = Markup("").join(
+        Markup('<li><a href="{}">{}</a> <small>{}</small></li>').format(studio.url(one.name), _(one.title), one.name)
+        for one in entries
+    )
+    return Markup("<ul>{}</ul>").format(items)
+
+
 def tools() -> list[str]:
     """Return the names of the actions, without those that a page of another place has a form for."""
     pages = {name: job_view.PAGES.get(name, "") for name in registry.action_files()}
@@ -63,11 +95,16 @@ def tools() -> list[str]:
     ]
 
 
-def chosen(studio: Studio, entry: ActionEntry, job: Job | None, query: Mapping[str, str]) -> Markup:
-    """Return the form of a study beside its job."""
+def chosen(studio: Studio, entry: ActionEntry | None, job: Job | None, query: Mapping[str, str]) -> Markup:
+    """Return the form of a study beside its job; without one the list of all alone."""
     choices = [(f"{name} – {_(one.title)}", name) for name, one in ordered().items()]
+    if entry is None:
+        choices.insert(0, ("–", ""))
     redraw = {"hx_post": controls.part(studio, "study", "tool"), "hx_target": "#tool", "hx_swap": "outerHTML"}
-    tool = controls.labelled(_("tool"), controls.chooser("study", choices, entry.name, hx_include="this", **redraw))
+    name = entry.name if entry is not None else ""
+    tool = controls.labelled(_("tool"), controls.chooser("study", choices, name, hx_include="this", **redraw))
+    if entry is None:
+        return Markup('<div id="tool">{}</div>').format(tool)
     form = Form(studio, entry)
     left = Markup("{}{}{}{}").format(
         tool,

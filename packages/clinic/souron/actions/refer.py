@@ -368,6 +368,7 @@ class ReferStudy(Action):
         "souron refer predictions.csv each_class=true",
     )
     group = "train"
+    question = N_("Who should be passed on?")
     given = Given(
         "RUN|TABLE",
         N_("a run of a classifier, or case,truth[,group,site] and probabilities"),

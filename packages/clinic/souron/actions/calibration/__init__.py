@@ -49,6 +49,7 @@ class CalibrationStudy(Action):
         "souron calibration predictions.csv positive=melanoma recalibrate=isotonic",
     )
     group = "train"
+    question = N_("Are the risks right?")
     given = Given(
         "RUN|TABLE",
         N_("a classifier's run, or case,truth[,group] and a column for each method"),

@@ -55,6 +55,7 @@ class DecisionStudy(Action):
         "souron decision predictions.csv prevalence=3%",
     )
     group = "train"
+    question = N_("Are the risks right?")
     given = Given(
         "RUN|TABLE",
         N_("runs of classifiers, or case,truth[,group] and probabilities of each method"),

@@ -57,6 +57,7 @@ class External(Action):
         "souron external runs/classify/cnn-photos data=other/unlabelled/",
     )
     group = "train"
+    question = N_("Does it travel?")
     given = Given("RUN", N_("a run's folder"))
     reads_only = True
 

@@ -95,6 +95,7 @@ class PlanStudy(Action):
         "souron plan runs/classify/pilot width=0.04",
     )
     group = "train"
+    question = N_("How many patients?")
     given = Given("RUN", N_("a pilot: a run, two runs on the same cases, or a comparison"), 0, 2)
     brief = True
     reads_only = True

@@ -37,6 +37,7 @@ class ReportingStudy(Action):
         "souron reporting runs/exam/nearest-terms-3 guideline=tripod-llm",
     )
     group = "train"
+    question = N_("What may I write?")
     given = Given("RUN", N_("the folder of a finished run or comparison, of an exam or an arena"))
     brief = True
     reads_only = True
