@@ -23,8 +23,19 @@ from souron.utils.messages import UserError
 
 TOOLS = server.tools_by_name()
 STORED = Path(__file__).parent / "stored"
-ASKS_OR_TRAINS = {"anonymise", "arena", "exam", "exercises", "generate", "generated", "improper", "memorisation"}
-ASKS_OR_TRAINS |= {"tune", "watch"}
+ASKS_OR_TRAINS = {
+    "anonymise",
+    "arena",
+    "compare",
+    "exam",
+    "export",
+    "exercises",
+    "generate",
+    "generated",
+    "improper",
+    "memorisation",
+}
+ASKS_OR_TRAINS |= {"tour", "train", "tune", "watch"}
 
 
 def test_what_trains_asks_or_lets_a_model_write_is_no_tool():

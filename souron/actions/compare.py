@@ -138,8 +138,8 @@ class Compare(Action):
                 fix=f"souron compare {words} margin=2",
                 exit=2,
             )
-        judge = VerdictStudy(self.project, writes=False)
-        yield from judge.run(runs, judge.read({"margin": fixed_margin.asked(options.margin, None)}))
+        judge, margin = VerdictStudy(self.project, writes=False), fixed_margin.asked(options.margin, None)
+        yield from judge.run(runs, judge.read({} if margin is None else {"margin": margin}))
 
 
 def _record_of(record: Any) -> Record:
