@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from souron.report.page import Plot
 from souron.actions.tour import highlights
+from souron.report.page import Plot
 from souron.utils import fonts
 from souron.utils.messages import LANGUAGES, _, use_language
 

@@ -710,7 +710,7 @@ def test_a_chapter_of_the_tour_shows_each_stop_as_it_comes(souron_says: Said, pr
         yield Event("train", 0.5)
         yield Event("done", 1.0, record=a_comparison())
 
-    pretend("tour.chapters", touring=touring)
+    pretend("actions.tour.chapters", touring=touring)
     code, out, _err = souron_says("tour", "fair-fight", "budget=1s")
     assert code == 0
     assert out.index("91.2 %") < out.index("cnn is better than mlp.")

@@ -13,7 +13,7 @@ import souron
 from souron import registry
 from souron.actions.tour import chapters, highlights, tour
 from souron.actions.tour.highlights import Highlight, Part
-from souron.cli import main
+from souron.cli import console, main
 from souron.cli.parsing import options
 from souron.hub import fetch, zoo
 from souron.report.page import Plot
@@ -297,3 +297,16 @@ def test_ctrl_c_ends_one_chapter_and_offers_the_next(played, typed, code, capsys
     assert [name for name, _given in played] == list(chapters.CHAPTERS)[: 1 if code else None]
     out, err = capsys.readouterr()
     assert "1/8 classification" in out and "Continue with generation?" in err and "runs/classify/cnn" in out + err
+
+
+def test_ctrl_c_that_comes_while_progress_is_shown_offers_the_next_chapter_too(played, capsys, monkeypatch):
+    presses = [KeyboardInterrupt()]
+
+    def tell(event):
+        if event.phase == "train" and presses:
+            raise presses.pop()
+
+    monkeypatch.setattr(console, "tell", tell)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert main.run(["tour", "all"]) == 0
+    assert len(played) == len(chapters.CHAPTERS) and "Continue with generation?" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def test_options_of_tasks_reach_the_evaluation_and_others_stay_away(examined):
 
 def test_a_system_is_given_once(examined):
     assert examined(model="cnn")["folder"] == examined("cnn", model="cnn")["folder"] == "cnn"
-    with pytest.raises(UserError, match="one thing too many"):
+    with pytest.raises(UserError, match="two names are given"):
         Val().result("cnn", model="mlp")
     with pytest.raises(UserError, match="is missing"):
         Val().result()

@@ -33,7 +33,7 @@ COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron.studio.jobs.worker"
 MODULES = (  # modules that import slowly
     "souron.cli.main",
     "souron.model",
-    "souron.actions.tour.chapters",
+    "souron.runs.ready",
     "souron.runs.generate",
     "souron.runs.compare",
     "souron.runs.evaluate",
