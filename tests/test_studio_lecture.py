@@ -157,7 +157,7 @@ def test_an_interval_stands_where_its_axis_says():
 
 def test_a_guess_at_the_door_is_judged_and_explained():
     studio = SimpleNamespace(url=lambda page, name: f"/{page}/{name}")
-    right, wrong = (doors.guess(studio, plain_forms.form(guess=guess)) for guess in ("2", "0"))
+    right, wrong = (doors.guess(studio, plain_forms.form(guess=guess)) for guess in ("2", "1"))
     assert "That is right" in right and "That is right" not in wrong
     assert "/interactives/luck_of_a_split" in wrong and "with twelve test patients" in wrong
 
