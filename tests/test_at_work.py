@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import re
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -18,9 +19,10 @@ from souron.lecture import rows
 from souron.report.layers import Layer
 from souron.runs import train
 from souron.studio.jobs.job_queue import Jobs
-from souron.studio.lecture import at_work, before_after, lecture_routes
+from souron.studio.lecture import at_work, before_after, command_output, lecture_routes
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
+from souron.utils import files
 
 READY = pytest.mark.skipif(zoo.root() is None, reason="the ready-trained systems are not installed")
 HERE = [row for row in rows.rows().values() if at_work.stage(row).here]
@@ -38,6 +40,7 @@ def work(tmp_path, monkeypatch):
         answer = client.post(f"/lecture/en/{row}/work", json=asked)
         return answer.status_code, answer.json()
 
+    ask.client = client
     return ask
 
 
@@ -138,10 +141,43 @@ def test_an_image_of_too_many_pixels_is_refused(work):
 def test_another_command_runs_as_a_process_and_is_kept(work, monkeypatch):
     from souron.lecture import samples
 
+    assert work.client.get("/lecture/en/C2/report").status_code == 404  # nothing runs for it
     first = said(work("C2", first=True))
     assert "$ souron data digits" in first and "1,797" in first
+    shown = work("C2")[1]["html"]
+    assert shown.count("<figure") == 1 and "data:image/png" in shown
+    page = work.client.get("/lecture/en/C2/report")
+    assert page.status_code == 200 and "sandbox" in page.headers["Content-Security-Policy"]
     monkeypatch.setattr(samples, "answer", None)
     assert said(work("C2")) == first
+
+
+REPORT = """<header><p class="lead">mlp &amp; cnn</p></header><main>
+<h2 id="map">Map</h2><figure class="plot"><img src="data:1"></figure>
+<h2 id="learning">Learning</h2><p>Curves</p><figure class="plot"><img src="data:2"></figure></main>"""
+
+
+def test_a_row_shows_the_headline_and_the_figure_of_its_section():
+    row = rows.find("C8")
+    shown = {
+        section: str(command_output.of_report(REPORT, replace(row, section=section), "/there"))
+        for section in ("", "map", "learning")
+    }
+    assert ["data:2" in html for html in shown.values()] == [False, False, True]
+    assert all("mlp &amp; cnn" in html and html.count("<figure") == 1 and "/there" in html for html in shown.values())
+    framed = str(command_output.of_report(REPORT.replace("figure", "div"), row, "/there"))
+    assert '<iframe class="report" src="/there"' in framed and "mlp" not in framed
+
+
+def test_a_report_outside_of_the_rows_folder_is_none(work, tmp_path):
+    row = rows.find("C2")
+    (tmp_path / "cache/rows").mkdir(parents=True)
+    (tmp_path / "cache/secret.html").write_text("secret")
+    made = command_output.Output(command_output.mark(row), (), "../../secret.html")
+    command_output.folder_of(row).mkdir()
+    files.write_json(command_output.file_of(row), asdict(made))
+    assert command_output.kept(row) == replace(made, lines=[])
+    assert work.client.get("/lecture/en/C2/report").status_code == 404
 
 
 def test_a_training_ends_with_one_test_case_before_and_after(tmp_path):

@@ -86,6 +86,7 @@ class Row:
     interactive: tuple[str, ...]
     pages: tuple[str, ...]
     answer: str
+    section: str  # of the report that the answer writes, whose figure the row shows; "": the first figure
     fetched: tuple[str, ...]
     commands: tuple[str, ...]
     exercise: tuple[Mapping[str, Any], ...]  # as it stands in the file
@@ -165,7 +166,7 @@ def read(file: Path) -> Row:
 
 def checked(found: Mapping[str, Any], file: Path) -> Row:
     """Validate that every field is present, of its type and within its limits. Raises UserError."""
-    found = {"trained": "", "training": {}, "fetched": [], "exercise": [], **found}
+    found = {"trained": "", "section": "", "training": {}, "fetched": [], "exercise": [], **found}
     _names(file, found, [field.name for field in fields(Row) if field.name != "id"])
     if not ID.fullmatch(file.stem):
         raise wrong(file, file.stem, _("a letter of {letters} and a number").format(letters=LETTERS))
@@ -198,6 +199,7 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
         interactive=_list(file, found, "interactive", NAME),
         pages=_list(file, found, "pages", NAME),
         answer=_string(file, found, "answer"),
+        section=_string(file, found, "section", empty=True),
         fetched=_list(file, found, "fetched", COMMAND),
         commands=_list(file, found, "commands", COMMAND),
         exercise=tuple(exercise),

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -119,15 +119,15 @@ def command_system(command: str) -> str:
     return (*shlex.split(command), "")[2]
 
 
-def answer(row: Row, folder: Path) -> Answer:
-    """Run a row's command in a folder with its sample files, as a process of its own.
+def answer(row: Row, folder: Path, further: Sequence[str] = ()) -> Answer:
+    """Run a row's command, with ``further`` words, in a folder with its sample files, as a process of its own.
 
     Raises UserError where the samples or the time are missing.
     """
     asked = command(row)
     folder.mkdir(parents=True, exist_ok=True)
     write(folder, asked)
-    words = [sys.executable, "-m", "souron", *shlex.split(asked)[1:], "--lang", language()]
+    words = [sys.executable, "-m", "souron", *shlex.split(asked)[1:], *further, "--lang", language()]
     begun = time.monotonic()
     try:
         done = subprocess.run(words, cwd=folder, capture_output=True, encoding="utf-8", timeout=LONGEST)

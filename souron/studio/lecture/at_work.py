@@ -118,7 +118,7 @@ def answer(studio: Studio, row: Row, asked: Any) -> dict[str, Any]:
     told = stage(row)
     if not told.here:
         with command_output.running:
-            return {"html": command_output.printed(row)}
+            return {"html": command_output.shown(row)}
     with interactive.one_at_a_time:
         return _predicted(row, told, asked) if told.verb == "predict" else _generated(row, told, asked)
 

@@ -1,43 +1,116 @@
-"""Output of a row whose command is not one network's answer: it runs as a process of its own.
+"""The result of a row whose command is not one network's answer: it runs as a process of its own.
 
-What it printed is kept until souron or the command changes.
+Shown are the headline and a figure of the report that it writes. What it printed and its report are kept until
+souron or the command changes.
 """
 
 import hashlib
 import json
+import re
 import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
 import souron
+from souron import registry
 from souron.lecture.rows import Row
 from souron.utils import files
-from souron.utils.messages import language
+from souron.utils.messages import UserError, _, language
 
 running = threading.Lock()  # one command at a time
+PROJECT = "own"  # in a row's folder: where its command writes
+LEAD = re.compile(r'<p class="lead">(.*?)</p>', re.DOTALL)
+FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
+SECTION = re.compile(r'<h2 id="([^"]+)">(.*?)(?=<h2 id="|</main>)', re.DOTALL)
 
 
-def printed(row: Row) -> str:
-    """Return what a row's command prints as HTML, from the last time that it ran with this version.
+@dataclass(frozen=True)
+class Output:
+    """What a command printed, and the report that it wrote."""
 
-    Raises UserError where it takes too long.
-    """
+    mark: str  # of souron's version and the command
+    lines: tuple[str, ...]
+    page: str = ""  # path of the report in the row's folder; "" where none was written
+
+
+def shown(row: Row) -> str:
+    """Return the result of a row's command as HTML. Raises UserError where it takes too long."""
+    made = output(row)
+    parts = [Markup("")]
+    if made.page:
+        address = f"/lecture/{language()}/{row.id}/report"
+        parts.append(of_report(report(row).read_text(encoding="utf-8"), row, address))
+    told = Markup('<pre class="printed" tabindex="0" aria-label="{0}"><code>$ {0}\n{1}</code></pre>').format(
+        row.answer, "\n".join(made.lines)
+    )
+    folded = Markup("<details><summary>{}</summary>{}</details>").format(_("What the terminal prints"), told)
+    return str(Markup("").join([*parts, folded if made.page else told]))
+
+
+def of_report(page: str, row: Row, address: str) -> Markup:
+    """Return the headlines of a report and the figure of the row's section, or else the report in a frame."""
+    sections = dict(SECTION.findall(page))
+    figure = FIGURE.search(sections.get(row.section, page))
+    frame = Markup('<iframe class="report" src="{}" title="{}"></iframe>').format(address, row.text.title)
+    headlines = LEAD.findall(page) if figure else ()  # a frame shows them itself
+    return Markup('{}{}<p class="actions"><a href="{}" target="_blank">{}</a></p>').format(
+        Markup("").join(Markup('<p class="verdict">{}</p>').format(Markup(text)) for text in headlines),
+        Markup(figure[0]) if figure else frame,
+        address,
+        _("Read the report"),
+    )
+
+
+def report(row: Row) -> Path:
+    """Return the report of a row's command. Raises UserError where it has none, or did not run yet."""
+    made, folder = kept(row), folder_of(row)
+    found = folder / made.page if made else folder
+    if not found.is_file() or not found.resolve().is_relative_to(folder.resolve()):
+        raise UserError("row", _("{row} has no report").format(row=row.id))
+    return found
+
+
+def output(row: Row) -> Output:
+    """Return what a row's command made the last time that it ran with this version; else run it. Raises UserError."""
     from souron.lecture import samples
 
-    kept = files.cache_folder() / "rows" / f"{row.id}-{language()}.json"
-    mark = hashlib.sha256(f"{souron.__version__} {row.answer}".encode()).hexdigest()
+    if (made := kept(row)) is not None:
+        return made
+    folder = folder_of(row)
+    before = set(folder.rglob("*.html"))
+    writes = row.answer.split()[1] in registry.action_files()
+    came = samples.answer(row, folder, [f"project={PROJECT}"] if writes else [])
+    if came.exit:
+        return Output(mark(row), came.lines)
+    pages = [path for path in folder.rglob("*.html") if "." not in path.stem and path not in before]
+    page = min(pages, key=lambda path: len(path.parts), default=None)
+    made = Output(mark(row), came.lines, str(page.relative_to(folder)) if page else "")
+    files.write_json(file_of(row), asdict(made))
+    return made
+
+
+def kept(row: Row) -> Output | None:
+    """Return what a row's command made before; None where souron or the command has changed since."""
     try:
-        held = json.loads(kept.read_text(encoding="utf-8"))
-        lines = held["lines"] if held["mark"] == mark else None
-    except (OSError, ValueError, KeyError, TypeError):
-        lines = None
-    if lines is None:
-        came = samples.answer(row, files.cache_folder() / "rows" / row.id)
-        lines = list(came.lines)
-        if not came.exit:
-            files.write_json(kept, {"mark": mark, "lines": lines})
-    return str(
-        Markup('<pre class="printed" tabindex="0" aria-label="{}"><code>$ {}\n{}</code></pre>').format(
-            row.answer, row.answer, "\n".join(lines)
-        )
-    )
+        made = Output(**json.loads(file_of(row).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    there = not made.page or (folder_of(row) / made.page).is_file()
+    return made if made.mark == mark(row) and there else None
+
+
+def mark(row: Row) -> str:
+    """Return a hash of souron's version and a row's command."""
+    return hashlib.sha256(f"{souron.__version__} {row.answer}".encode()).hexdigest()
+
+
+def file_of(row: Row) -> Path:
+    """Return the file that keeps what a row's command made, in the reader's language."""
+    return files.cache_folder() / "rows" / f"{row.id}-{language()}.json"
+
+
+def folder_of(row: Row) -> Path:
+    """Return the folder of a row's samples and results."""
+    return files.cache_folder() / "rows" / row.id

@@ -14,10 +14,10 @@ from fastapi import Body, FastAPI, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from souron.lecture import notebooks, rows
-from souron.studio.files import PLAIN
+from souron.studio.files import PLAIN, SANDBOX
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job
-from souron.studio.lecture import at_work, before_after, course_pages, layer_pages, lesson, marking
+from souron.studio.lecture import at_work, before_after, command_output, course_pages, layer_pages, lesson, marking
 from souron.studio.pages import train
 from souron.studio.shared import Studio, trouble
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
@@ -128,6 +128,14 @@ def add_rows(app: FastAPI, replies: Replies) -> None:
     @app.get("/lecture/{language}/{id}")
     def row(language: str, id: str) -> Response:
         return replies.page(language, lambda studio: lesson.page(studio, rows.find(id)))
+
+    @app.get("/lecture/{language}/{id}/report")
+    def report(language: str, id: str) -> Response:
+        with use_language(replies.studio(language).language):
+            try:
+                return FileResponse(command_output.report(rows.find(id)), media_type="text/html", headers=SANDBOX)
+            except UserError as error:
+                raise HTTPException(404) from error
 
     @app.get("/lecture/{language}/layers/{name}")
     def all_layers(language: str, name: str) -> Response:
