@@ -141,12 +141,12 @@ def test_an_image_of_too_many_pixels_is_refused(work):
 def test_another_command_runs_as_a_process_and_is_kept(work, monkeypatch):
     from souron.lecture import samples
 
-    assert work.client.get("/lecture/en/C2/report").status_code == 404  # nothing runs for it
+    assert work.client.get("/lecture/en/C2/data.html").status_code == 404  # nothing runs for it
     first = said(work("C2", first=True))
     assert "$ souron data digits" in first and "1,797" in first
     shown = work("C2")[1]["html"]
     assert shown.count("<figure") == 1 and "data:image/png" in shown
-    page = work.client.get("/lecture/en/C2/report")
+    page = work.client.get("/lecture/en/C2/data.html")
     assert page.status_code == 200 and "sandbox" in page.headers["Content-Security-Policy"]
     monkeypatch.setattr(samples, "answer", None)
     assert said(work("C2")) == first
@@ -166,7 +166,7 @@ def test_a_row_shows_the_headline_and_the_figure_of_its_section():
     assert ["data:2" in html for html in shown.values()] == [False, False, True]
     assert all("mlp &amp; cnn" in html and html.count("<figure") == 1 and "/there" in html for html in shown.values())
     framed = str(command_output.of_report(REPORT.replace("figure", "div"), row, "/there"))
-    assert '<iframe class="report" src="/there"' in framed and "mlp" not in framed
+    assert '<iframe class="report" src="/there#map"' in framed and "mlp &amp; cnn" in framed
 
 
 def test_a_report_outside_of_the_rows_folder_is_none(work, tmp_path):
@@ -177,7 +177,8 @@ def test_a_report_outside_of_the_rows_folder_is_none(work, tmp_path):
     command_output.folder_of(row).mkdir()
     files.write_json(command_output.file_of(row), asdict(made))
     assert command_output.kept(row) == replace(made, lines=[])
-    assert work.client.get("/lecture/en/C2/report").status_code == 404
+    for name in ("secret.html", "..%2Fsecret.html", "%2E%2E%2F%2E%2E%2Fsecret.html"):
+        assert work.client.get(f"/lecture/en/C2/{name}").status_code == 404
 
 
 def test_a_training_ends_with_one_test_case_before_and_after(tmp_path):

@@ -40,8 +40,9 @@ def shown(row: Row) -> str:
     made = output(row)
     parts = [Markup("")]
     if made.page:
-        address = f"/lecture/{language()}/{row.id}/report"
-        parts.append(of_report(report(row).read_text(encoding="utf-8"), row, address))
+        path = folder_of(row) / made.page
+        address = f"/lecture/{language()}/{row.id}/{path.name}"
+        parts.append(of_report(path.read_text(encoding="utf-8"), row, address))
     told = Markup('<pre class="printed" tabindex="0" aria-label="{0}"><code>$ {0}\n{1}</code></pre>').format(
         row.answer, "\n".join(made.lines)
     )
@@ -50,23 +51,23 @@ def shown(row: Row) -> str:
 
 
 def of_report(page: str, row: Row, address: str) -> Markup:
-    """Return the headlines of a report and the figure of the row's section, or else the report in a frame."""
+    """Return the headlines of a report and the figure of the row's section, or else its parts in a frame."""
     sections = dict(SECTION.findall(page))
     figure = FIGURE.search(sections.get(row.section, page))
-    frame = Markup('<iframe class="report" src="{}" title="{}"></iframe>').format(address, row.text.title)
-    headlines = LEAD.findall(page) if figure else ()  # a frame shows them itself
+    parts = f"{address}#{next(iter(sections), '')}"
+    frame = Markup('<iframe class="report" src="{}" title="{}"></iframe>').format(parts, row.text.title)
     return Markup('{}{}<p class="actions"><a href="{}" target="_blank">{}</a></p>').format(
-        Markup("").join(Markup('<p class="verdict">{}</p>').format(Markup(text)) for text in headlines),
+        Markup("").join(Markup('<p class="verdict">{}</p>').format(Markup(text)) for text in LEAD.findall(page)),
         Markup(figure[0]) if figure else frame,
         address,
         _("Read the report"),
     )
 
 
-def report(row: Row) -> Path:
-    """Return the report of a row's command. Raises UserError where it has none, or did not run yet."""
+def report(row: Row, name: str) -> Path:
+    """Return a page of the report of a row's command. Raises UserError where it has none, or did not run yet."""
     made, folder = kept(row), folder_of(row)
-    found = folder / made.page if made else folder
+    found = (folder / made.page).with_name(name) if made and made.page else folder
     if not found.is_file() or not found.resolve().is_relative_to(folder.resolve()):
         raise UserError("row", _("{row} has no report").format(row=row.id))
     return found

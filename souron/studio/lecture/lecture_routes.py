@@ -129,11 +129,12 @@ def add_rows(app: FastAPI, replies: Replies) -> None:
     def row(language: str, id: str) -> Response:
         return replies.page(language, lambda studio: lesson.page(studio, rows.find(id)))
 
-    @app.get("/lecture/{language}/{id}/report")
-    def report(language: str, id: str) -> Response:
+    @app.get("/lecture/{language}/{id}/{name}.html")
+    def report(language: str, id: str, name: str) -> Response:
         with use_language(replies.studio(language).language):
             try:
-                return FileResponse(command_output.report(rows.find(id)), media_type="text/html", headers=SANDBOX)
+                path = command_output.report(rows.find(id), f"{name}.html")
+                return FileResponse(path, media_type="text/html", headers=SANDBOX)
             except UserError as error:
                 raise HTTPException(404) from error
 
