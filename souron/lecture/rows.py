@@ -14,6 +14,7 @@ name is the letter of a chapter and a number, which is the row's place.
     interactive = ["noise_slider"]   files of souron/studio/interactives/
     pages = ["train"]            pages of the studio where more can be done
     answer = "souron ..."        answers within seconds, from sample files (see ``samples``)
+    section = "learning"         of the report that it writes: its figure is shown; the first one if left out
     fetched = ["souron ..."]     in its place, the first whose network was fetched; may be left out
     commands = ["souron ..."]    to be typed
 
