@@ -82,13 +82,14 @@ class Export(Action):
     )
     group = "use"
     given = Given("RUN|SYSTEM", N_("a run's folder, or a system that comes ready trained"), 0, 1)
+    brief = True
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         self.given.check(given, self.examples[0], least=0 if options.model else 1)
         name = str(only_one(" ".join(given), options.model))
 
         def progress(step: str) -> None:
-            self.tell(Event("export", text=step))
+            self.tell(Event(step))
 
         yield Event("export", text=name)
         exported = export.export(name, options.format, options.out or None, options.cases, progress)

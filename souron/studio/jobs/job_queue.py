@@ -309,10 +309,8 @@ class Job:
     def brief(self) -> bool:
         """Return whether the job takes seconds; for a training, by its budget."""
         verb = self.words[0] if self.words else ""
-        if verb in registry.action_files():
-            return _is_brief(verb)
         if verb not in LONG:
-            return True
+            return verb not in registry.action_files() or _is_brief(verb)
         budget = self.budget
         return verb == "train" and budget is not None and budget <= BRIEF
 
@@ -582,8 +580,8 @@ class Job:
         words, folder = self.words, self._events.read().folder
         if not folder or not words:
             return words
-        runs = words[0] in ("train", "compare") and (self._cwd / folder / "args.yaml").is_file()
-        if not runs and not _has_resume(words[0]):
+        of_run = words[0] in ("train", "compare")
+        if not ((self._cwd / folder / "args.yaml").is_file() if of_run else _has_resume(words[0])):
             return words
         kept = [word for word in words if word.removeprefix("--").startswith(KEPT)]
         return [words[0], f"resume={folder}", *kept]  # the folder holds all other options
