@@ -28,7 +28,7 @@ SECTION = re.compile(r'<h2 id="([^"]+)">(.*?)(?=<h2 id="|</main>)', re.DOTALL)
 
 @dataclass(frozen=True)
 class Output:
-    """What a command printed, and the report that it wrote."""
+    """The lines that a command printed, and the report that it wrote."""
 
     mark: str  # of souron's version and the command
     lines: tuple[str, ...]
