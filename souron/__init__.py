@@ -43,9 +43,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'souron' has no attribute {name!r}")
     import importlib
 
-    package, _dot, action = PUBLIC[name].partition(".")
-    if package == "actions":
-        importlib.import_module("souron.utils.distributions").check(action)
+    importlib.import_module("souron.utils.distributions").check(PUBLIC[name].replace(".", "/"))
     return getattr(importlib.import_module(f"souron.{PUBLIC[name]}"), name)
 
 

@@ -179,7 +179,7 @@ def action_files() -> dict[str, Path]:
     return {
         name: file
         for name, file in sorted(named.items())
-        if not name.startswith("_") and distributions.is_offered(name)
+        if not name.startswith("_") and distributions.is_offered(f"actions/{name}")
     }
 
 
@@ -190,7 +190,7 @@ def actions() -> dict[str, ActionEntry]:
 
 def action(name: str) -> ActionEntry:
     """The action of that name, as its file describes it. Raises UserError."""
-    distributions.check(name)
+    distributions.check(f"actions/{name}")
     file = action_files()[name]
     return _described_action(name, file, file.stat().st_mtime_ns)
 

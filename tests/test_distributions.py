@@ -56,8 +56,8 @@ def test_another_version_than_the_cores_is_refused_by_name(monkeypatch, capsys):
     text = capsys.readouterr().err
     assert "souron-clinic" in text and "pip install souron-clinic==9.0.0" in text
     with pytest.raises(UserError, match=r"souron-clinic [\d.]+ does not fit souron 9.0.0"):
-        distributions.check("plan")
-    distributions.check("verdict")
+        distributions.check("actions/plan")
+    distributions.check("actions/verdict")
 
 
 def test_the_code_of_a_round_is_the_cores(tmp_path, monkeypatch):

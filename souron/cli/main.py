@@ -79,7 +79,7 @@ def obey(words: list[str]) -> int:
         command, name = command.commands[verb], f"{name} {verb}"
         words = arguments.rewrite(verb, command, rest)
     elif not verb.startswith("-"):
-        distributions.check(verb)
+        distributions.check(f"actions/{verb}")
         raise UserError(
             "command",
             _("no command is named {name!r}").format(name=verb),

@@ -2,7 +2,7 @@
 
 Their files lie in the same package ``souron``, and nothing here imports them. Each brings
 ``souron/utils/versions/NAME.py``, which holds ``__version__``; where that is not the version of the core,
-its actions are not offered.
+nothing of it is offered.
 """
 
 import re
@@ -53,17 +53,20 @@ def _version(name: str, roots: tuple[str, ...]) -> str:
     return ""
 
 
-def is_offered(action: str) -> bool:
-    """Return whether an action's distribution has the version of the core."""
-    name = distribution(f"actions/{action}")
+def is_offered(path: str) -> bool:
+    """Return whether the distribution of a file or folder of ``souron/`` is there in the version of the core."""
+    name = distribution(path)
     return not name or version(name) == souron.__version__
 
 
-def check(action: str) -> None:
-    """Raise UserError where an action's distribution is missing or has another version than the core."""
-    if is_offered(action):
+def check(path: str) -> None:
+    """Raise UserError where the distribution of a file or folder is missing or has another version than the core.
+
+    >>> check("actions/verdict")
+    """
+    if is_offered(path):
         return
-    name = distribution(f"actions/{action}")
+    name = distribution(path)
     package, present = f"souron-{name}", version(name)
     if present:
         raise UserError(
@@ -77,7 +80,7 @@ def check(action: str) -> None:
         )
     raise UserError(
         "package",
-        _("{name!r} is in {package}, which is not installed").format(name=action, package=package),
+        _("{name!r} is in {package}, which is not installed").format(name=path.split("/")[-1], package=package),
         fix=f"pip install {package}",
         exit=4,
     )

@@ -41,7 +41,7 @@ LONGEST = 20_000  # characters of a text that is typed
 def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     entries = ordered()
     tool = query.get("study", "")
-    distributions.check(tool)
+    distributions.check(f"actions/{tool}")
     filled = tool in entries and any(name in query for name in Form(studio, entries[tool]).fields)
     job = studio.find(PANEL.latest(studio, query) or ("" if filled else newest(studio, tool)))
     name = tool or (job.words[0] if job is not None else "")
