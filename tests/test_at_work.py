@@ -169,6 +169,13 @@ def test_a_row_shows_the_headline_and_the_figure_of_its_section():
     assert '<iframe class="report" src="/there#map"' in framed and "mlp &amp; cnn" in framed
 
 
+@pytest.mark.slow
+def test_a_row_shows_the_image_that_its_command_writes(work):
+    shown = work("S4", first=True)[1]["html"]
+    assert shown.count("<figure") == 1 and "data:image/png" in shown and "12 tiles" in shown
+    assert work("S4")[1]["html"] == shown
+
+
 def test_a_report_outside_of_the_rows_folder_is_none(work, tmp_path):
     row = rows.find("C2")
     (tmp_path / "cache/rows").mkdir(parents=True)

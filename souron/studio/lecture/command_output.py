@@ -1,7 +1,7 @@
 """The result of a row whose command is not one network's answer: it runs as a process of its own.
 
-Shown are the headline and a figure of the report that it writes. What it printed and its report are kept until
-souron or the command changes.
+Shown are the headline and a figure of the report that it writes, or the image. What it printed and wrote is kept
+until souron or the command changes.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from souron.utils import files
 from souron.utils.messages import UserError, _, language
 
 running = threading.Lock()  # one command at a time
+IMAGE = ".png"
 PROJECT = "own"  # in a row's folder: where its command writes
 LEAD = re.compile(r'<p class="lead">(.*?)</p>', re.DOTALL)
 FIGURE = re.compile(r"<figure\b.*?</figure>", re.DOTALL)
@@ -32,7 +33,7 @@ class Output:
 
     mark: str  # of souron's version and the command
     lines: tuple[str, ...]
-    page: str = ""  # path of the report in the row's folder; "" where none was written
+    page: str = ""  # path of the report, or of the image, in the row's folder; "" where neither was written
 
 
 def shown(row: Row) -> str:
@@ -40,14 +41,27 @@ def shown(row: Row) -> str:
     made = output(row)
     parts = [Markup("")]
     if made.page:
-        path = folder_of(row) / made.page
+        path = report(row, Path(made.page).name)
         address = f"/lecture/{language()}/{row.id}/{path.name}"
-        parts.append(of_report(path.read_text(encoding="utf-8"), row, address))
+        shows_image = path.suffix == IMAGE
+        parts.append(of_image(path, row) if shows_image else of_report(path.read_text("utf-8"), row, address))
     told = Markup('<pre class="printed" tabindex="0" aria-label="{0}"><code>$ {0}\n{1}</code></pre>').format(
         row.answer, "\n".join(made.lines)
     )
     folded = Markup("<details><summary>{}</summary>{}</details>").format(_("What the terminal prints"), told)
     return str(Markup("").join([*parts, folded if made.page else told]))
+
+
+def of_image(path: Path, row: Row) -> Markup:
+    """Return an image that a command wrote, as large as the page allows."""
+    from PIL import Image
+
+    from souron.kinds.codecs import image
+
+    with Image.open(path) as opened:
+        return Markup('<figure class="written"><img src="{}" alt="{}"></figure>').format(
+            image.data_uri(opened), row.text.title
+        )
 
 
 def of_report(page: str, row: Row, address: str) -> Markup:
@@ -65,7 +79,7 @@ def of_report(page: str, row: Row, address: str) -> Markup:
 
 
 def report(row: Row, name: str) -> Path:
-    """Return a page of the report of a row's command. Raises UserError where it has none, or did not run yet."""
+    """Return a page of the report of a row's command, or its image. Raises UserError where it has none, or did not run yet."""
     made, folder = kept(row), folder_of(row)
     found = (folder / made.page).with_name(name) if made and made.page else folder
     if not found.is_file() or not found.resolve().is_relative_to(folder.resolve()):
@@ -80,13 +94,14 @@ def output(row: Row) -> Output:
     if (made := kept(row)) is not None:
         return made
     folder = folder_of(row)
-    before = set(folder.rglob("*.html"))
+    before = set(folder.rglob("*"))
     writes = row.answer.split()[1] in registry.action_files()
     came = samples.answer(row, folder, [f"project={PROJECT}"] if writes else [])
     if came.exit:
         return Output(mark(row), came.lines)
-    pages = [path for path in folder.rglob("*.html") if "." not in path.stem and path not in before]
-    page = min(pages, key=lambda path: len(path.parts), default=None)
+    written = [path for path in sorted(set(folder.rglob("*")) - before) if path.suffix in (".html", IMAGE)]
+    pages = [path for path in written if "." not in path.stem and folder / PROJECT in path.parents]
+    page = min(pages, key=lambda path: (path.suffix == IMAGE, len(path.parts)), default=None)
     made = Output(mark(row), came.lines, str(page.relative_to(folder)) if page else "")
     files.write_json(file_of(row), asdict(made))
     return made
