@@ -79,7 +79,7 @@ def of_report(page: str, row: Row, address: str) -> Markup:
 
 
 def report(row: Row, name: str) -> Path:
-    """Return a page of the report of a row's command, or its image. Raises UserError where it has none, or did not run yet."""
+    """Return a page of the report of a row's command, or its image. Raises UserError where it has none."""
     made, folder = kept(row), folder_of(row)
     found = (folder / made.page).with_name(name) if made and made.page else folder
     if not found.is_file() or not found.resolve().is_relative_to(folder.resolve()):
