@@ -178,7 +178,9 @@ class Model:
         with check.listening() as heard, answering:
             said = system.predict(given, **options)
         [familiar] = check.judge(heard)
-        if familiar.unlike and isinstance(given, Picture) and given.size[0] != given.size[1]:
+        if isinstance(given, Picture) and given.blank:
+            familiar = replace(familiar, blank=True)
+        elif familiar.unlike and isinstance(given, Picture) and given.size[0] != given.size[1]:
             with check.listening() as heard:  # its bars, which no image of training had, may be what is unlike
                 system.predict(given.central_square(), **options)
             familiar = min(familiar, *check.judge(heard), key=lambda one: one.score)

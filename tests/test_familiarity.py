@@ -20,7 +20,7 @@ from souron.evaluation import familiarity
 from souron.evaluation.familiarity import Check, Gauge
 from souron.hub import zoo
 from souron.kinds.boxes import Boxes
-from souron.kinds.finding import Familiarity, Finding, unlike
+from souron.kinds.finding import Familiarity, Finding, notice, unlike
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
 from souron.kinds.text import Text
@@ -299,6 +299,20 @@ def test_a_photograph_beside_bars_is_unlike_drawings():
     photograph = Picture(Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png"))
     assert photograph.size[0] != photograph.size[1]
     assert model.load("yolo").answer(photograph).familiar.unlike
+
+
+@pytest.mark.parametrize("color", [(0, 0, 0), (128, 128, 128), (255, 0, 0)], ids=["black", "grey", "red"])
+@pytest.mark.parametrize("name", ["mlp", "vit", "resnet"])
+def test_an_image_of_one_colour_is_a_guess(name, color):
+    """Black lies near the drawings of shoes on black."""
+    from souron.serve import predictors
+
+    asked, image = model.load(name), Picture(Image.new("RGB", (40, 30), color))
+    assert asked.answer(image).familiar.blank and "one colour" in notice(asked.answer(image))
+    predictor = predictors.predictor_for(asked)
+    shoe = Picture.read(zoo.examples(asked.folder)[0])
+    told = predictor.predict([predictor.preprocess(one, {}) for one in (shoe, image)])
+    assert [predictor.encode(one, {})["familiar"]["unlike"] for one in told] == [False, True]
 
 
 def test_a_server_says_it_too(record, noise):

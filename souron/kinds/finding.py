@@ -17,11 +17,12 @@ class Familiarity:
 
     score: float
     threshold: float
+    blank: bool = False  # an image of one colour, however near it lies
 
     @property
     def unlike(self) -> bool:
-        """True where the case is farther than the threshold."""
-        return self.score > self.threshold
+        """True where the case is farther than the threshold, or shows nothing."""
+        return self.blank or self.score > self.threshold
 
     def as_json(self) -> dict[str, Any]:
         return {"score": round(self.score, 4), "threshold": round(self.threshold, 4), "unlike": self.unlike}
@@ -30,6 +31,8 @@ class Familiarity:
         """Return the warning; "" for a case similar to those of training."""
         if not self.unlike:
             return ""
+        if self.blank:
+            return _("an image of one colour, on which nothing can be recognised: treat this answer as a guess")
         return _(
             "unlike its training data (distance {score:.2f}, threshold {threshold:.2f}): treat this answer as a guess"
         ).format(score=self.score, threshold=self.threshold)

@@ -76,6 +76,16 @@ class Picture(Kind):
         """Width and height in pixels."""
         return self.image.size
 
+    @property
+    def blank(self) -> bool:
+        """True for an image of one colour.
+
+        >>> Picture(Image.new("RGB", (4, 3), (9, 9, 0))).blank
+        True
+        """
+        edges = self.image.getextrema()
+        return all(low == high for low, high in (edges if self.image.mode == "RGB" else [edges]))
+
     def square(self, side: int, channels: int, bicubic: bool = False) -> Tensor:
         """Return the image as a tensor (channels, side, side): see ``image.square``."""
         return image_codec.square(self.image, side, channels, bicubic)

@@ -4,6 +4,7 @@ import base64
 import tempfile
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,7 +72,10 @@ class ClassifierPredictor:
             return list(zip(self._probabilities(prepared.image), (familiar for _image, familiar in batch), strict=True))
         with self.check.listening() as heard:
             probabilities = self._probabilities(prepared.image)
-        return list(zip(probabilities, self.check.judge(heard, len(batch)), strict=True))
+        blank = (images.amin((2, 3)) == images.amax((2, 3))).all(1).tolist()
+        checks = self.check.judge(heard, len(batch))
+        familiar = [replace(one, blank=empty) for one, empty in zip(checks, blank, strict=True)]
+        return list(zip(probabilities, familiar, strict=True))
 
     def _probabilities(self, image: Tensor) -> list[Tensor]:
         with self.engine.answering() if self.engine else nullcontext():
