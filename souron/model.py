@@ -178,7 +178,7 @@ class Model:
         with check.listening() as heard, answering:
             said = system.predict(given, **options)
         [familiar] = check.judge(heard)
-        if isinstance(given, Picture) and given.blank:
+        if isinstance(given, Picture) and given.uniform:
             familiar = replace(familiar, blank=True)
         elif familiar.unlike and isinstance(given, Picture) and given.size[0] != given.size[1]:
             with check.listening() as heard:  # its bars, which no image of training had, may be what is unlike

@@ -6,6 +6,7 @@ import roots
 import souron
 from souron import registry
 from souron.cli import main
+from souron.engines import engine
 from souron.runs.elsewhere import rounds
 from souron.studio.pages import study
 from souron.studio.security import access
@@ -47,6 +48,14 @@ def test_a_missing_one_is_named_with_its_command(without, capsys):
             asked()
         assert trouble.value.fix == "pip install souron-clinic"
     assert access.tool_of("/en/plan") and not access.tool_of("/en/nothing")
+
+
+def test_a_missing_engine_is_named_with_its_command(monkeypatch):
+    monkeypatch.setattr(distributions, "version", lambda _name: "")
+    assert engine.schemes() == ["processes"]
+    with pytest.raises(UserError, match="'slurm' is in souron-far, which is not installed") as trouble:
+        engine.find("slurm:short")
+    assert trouble.value.fix == "pip install souron-far"
 
 
 def test_another_version_than_the_cores_is_refused_by_name(monkeypatch, capsys):

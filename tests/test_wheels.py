@@ -206,8 +206,32 @@ def test_a_distribution_beside_the_core_holds_no_file_of_the_core(name: str, whe
     assert not own & set().union(*others) and not [file for file in own if file.count("/") < 2]
 
 
+WITH_ACTIONS = [
+    name
+    for name in BESIDE
+    if any(path.startswith("actions/") for path in distributions.CONTENTS[name.removeprefix("souron_")])
+]
+
+
+@pytest.mark.parametrize("scheme", ["dask", "slurm"])
+def test_its_engines_work_with_the_core_alone_and_are_named_without_it(
+    scheme: str, wheels: dict[str, Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    code = f"from souron.engines import engine; print(engine.schemes(), engine.find('{scheme}:x')[0].__name__)"
+
+    def asked(folder: Path) -> str:
+        own = {**environment, "PYTHONPATH": str(folder)}
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=own, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    text = asked(unpacked(wheels, tmp_path / "core", "souron"))
+    assert f"'{scheme}' is in souron-far" in text
+    text = asked(unpacked(wheels, tmp_path / "both", "souron", "souron_far"))
+    assert text == f"['dask', 'processes', 'slurm'] souron.engines.{scheme}\n"
+
+
 @pytest.mark.quick(seconds=20)
-@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("name", WITH_ACTIONS)
 def test_its_actions_work_with_the_core_alone_and_are_named_without_it(
     name: str, wheels: dict[str, Path], environment: dict[str, str], tmp_path: Path
 ) -> None:

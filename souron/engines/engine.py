@@ -1,7 +1,7 @@
 """The contract of an engine, and how its work is handed out and gathered.
 
-An engine is one file of this package; its name is the word before the colon of ``on=processes:4``.
-It has
+An engine is one file of ``engines/``, here or in another distribution; its name is the word before
+the colon of ``on=processes:4``. It has
 
     opened(address, threads) a context manager that yields a ``concurrent.futures.Executor``
     opened_on(address, threads, host, delivery)  the same with the workers of one computer alone, by the
@@ -21,7 +21,6 @@ engine's: a worker that was lost, or an object that could not be sent.
 
 import copy
 import importlib
-import pkgutil
 import traceback
 import unicodedata
 from collections import deque
@@ -30,7 +29,8 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
-from souron import engines
+from souron.utils import distributions
+from souron.utils.files import package_folders
 from souron.utils.messages import UserError, _
 
 Key = TypeVar("Key", bound=Hashable)
@@ -66,7 +66,8 @@ class Outcome(NamedTuple):
 
 def schemes() -> list[str]:
     """Return the names of all engines, without importing them."""
-    return sorted(module.name for module in pkgutil.iter_modules(engines.__path__) if module.name != "engine")
+    names = {file.stem for folder in package_folders("engines") for file in folder.glob("*.py")}
+    return sorted(name for name in names if name != "engine" and distributions.is_offered(f"engines/{name}"))
 
 
 def find(on: str) -> tuple[Engine, str]:
@@ -78,6 +79,7 @@ def find(on: str) -> tuple[Engine, str]:
         ('souron.engines.processes', '2')
     """
     scheme, _colon, address = on.partition(":")
+    distributions.check(f"engines/{scheme}")
     if scheme not in schemes():
         raise UserError(
             "engine", _("{name} is no engine").format(name=on), expected=", ".join(schemes()), fix="on=processes:2"
@@ -88,7 +90,7 @@ def find(on: str) -> tuple[Engine, str]:
         raise UserError(
             "engine",
             _("{name} needs a package that is not installed: {package}").format(name=scheme, package=error.name),
-            fix=f"pip install 'souron[{scheme}]'",
+            fix=f"pip install {error.name}",
         ) from error
     return cast(Engine, module), address.removeprefix("//")
 

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -77,14 +78,14 @@ class Picture(Kind):
         return self.image.size
 
     @property
-    def blank(self) -> bool:
+    def uniform(self) -> bool:
         """True for an image of one colour.
 
-        >>> Picture(Image.new("RGB", (4, 3), (9, 9, 0))).blank
+        >>> Picture(Image.new("RGB", (4, 3), (9, 9, 0))).uniform
         True
         """
-        edges = self.image.getextrema()
-        return all(low == high for low, high in (edges if self.image.mode == "RGB" else [edges]))
+        pixels = np.asarray(self.image)
+        return bool((pixels == pixels[0, 0]).all())
 
     def square(self, side: int, channels: int, bicubic: bool = False) -> Tensor:
         """Return the image as a tensor (channels, side, side): see ``image.square``."""

@@ -24,7 +24,8 @@ CONTENTS = {  # distribution -> its files and folders of ``souron/``, without ".
         "actions/reporting",
         "actions/skill",
         "actions/surface",
-    )
+    ),
+    "far": ("utils/versions/far", "engines/dask", "engines/slurm"),
 }
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
 
