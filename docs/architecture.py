@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
+import roots  # noqa: E402
 from test_rules import FILES, FLOORS, HOUSE, floor, imports, name_of  # noqa: E402
 
 PAGE = ROOT / "docs" / "architecture.md"
@@ -194,13 +195,18 @@ def shade(top: float, height: float, colour: str, title: list[str]) -> list[str]
 
 def box(name: str, across: float, down: float) -> str:
     """A layer: a folder with round corners, a file with sharp ones."""
-    folder = (HOUSE / name).is_dir()
+    folder = place(name).is_dir()
     return (
         f'<rect x="{across - BOX / 2:g}" y="{down - HEIGHT / 2:g}" width="{BOX}" '
         f'height="{HEIGHT}" rx="{7 if folder else 0}" fill="white" stroke="#005a92"/>'
         f'<text x="{across:g}" y="{down + 5:g}" font-size="15" font-family="monospace" '
         f'text-anchor="middle" fill="#1f2933" stroke="none">{name}{"/" if folder else ".py"}</text>'
     )
+
+
+def place(name: str) -> Path:
+    """The folder or file of a layer, in the core or in a distribution."""
+    return next(path for house in roots.houses() for path in (house / name, house / f"{name}.py") if path.exists())
 
 
 def rows_of_the_house() -> list[tuple[str, str]]:
@@ -212,7 +218,15 @@ def rows_of_the_house() -> list[tuple[str, str]]:
 def table() -> str:
     """The same with whole paths, as Markdown."""
     rows = [
-        (code.replace("`, `", "`, `souron/").replace("`", "`souron/", 1), about) for code, about in rows_of_the_house()
+        (
+            re.sub(
+                r"`(\w+)(/|\.py)`",
+                lambda found: f"`{place(found[1]).relative_to(ROOT)}{found[2].replace('.py', '')}`",
+                code,
+            ),
+            about,
+        )
+        for code, about in rows_of_the_house()
     ]
     lines = [("folder or file", "what it holds"), ("---", "---"), *rows]
     return "\n".join(f"| {left} | {right} |" for left, right in lines) + "\n"

@@ -2,7 +2,8 @@
 
 Each system is built in its size ``tiny`` with random weights, exported, and the folder's own ``run.py --check`` is run
 by a Python that has no souron. What passed is noted in ``elsewhere.json``; with NAMES only these systems are tried
-again. ``tests/test_export.py`` compares the page with the notes, and the notes with what it exports itself.
+again. ``packages/fast/tests/test_export.py`` compares the page with the notes, and the notes with what it exports
+itself.
 """
 
 import contextlib

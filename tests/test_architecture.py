@@ -6,11 +6,11 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
-from test_rules import FLOORS, HOUSE
+from test_rules import FLOORS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
-PATH = re.compile(r"`((?:souron|tests|docs|zoo|notebooks|benchmarks)/[^`\s]*)`")
+PATH = re.compile(r"`((?:souron|packages|tests|docs|zoo|notebooks|benchmarks)/[^`\s]*)`")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_table_names_every_layer_once(architecture):
     names = [name for code, _about in rows for name in re.findall(r"`(\w+)(?:/|\.py)`", code)]
     assert sorted(names) == sorted(FLOORS)
     for code, about in rows:
-        folder = HOUSE / code.strip("`")
+        folder = architecture.place(re.search(r"\w+", code)[0])
         for path in re.findall(r"`([\w/]+(?:/|\.py))`", about):
             assert (folder / path).exists(), (code, path)
 

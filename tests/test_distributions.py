@@ -58,6 +58,14 @@ def test_a_missing_engine_is_named_with_its_command(monkeypatch):
     assert trouble.value.fix == "pip install souron-far"
 
 
+def test_without_exports_no_format_is_offered(monkeypatch):
+    assert {"onnx", "openvino", "torch"} == {*registry.export_formats()}
+    monkeypatch.setattr(distributions, "version", lambda _name: "")
+    assert registry.export_formats() == []
+    with pytest.raises(UserError, match="'export' is in souron-fast, which is not installed"):
+        _ = souron.export
+
+
 def test_another_version_than_the_cores_is_refused_by_name(monkeypatch, capsys):
     monkeypatch.setattr(souron, "__version__", "9.0.0")
     assert "plan" not in registry.action_files() and "verdict" in registry.action_files()

@@ -379,7 +379,7 @@ ONE_FILE_EACH = {  # folder that may hold more -> what is added to it by one fil
     "souron/blocks": "a layer",
     "souron/data/formats": "a data format",
     "souron/data/sets": "a data set",
-    "souron/exports/parts": "a part of an exported run.py",
+    "packages/fast/souron/exports/parts": "a part of an exported run.py",
     "souron/kinds": "a kind of answer or input",
     "souron/metrics": "the metrics of a task",
     "souron/report/sections": "the section of a task in the reports",

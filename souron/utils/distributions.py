@@ -25,6 +25,7 @@ CONTENTS = {  # distribution -> its files and folders of ``souron/``, without ".
         "actions/skill",
         "actions/surface",
     ),
+    "fast": ("utils/versions/fast", "actions/export", "exports"),
     "far": ("utils/versions/far", "engines/dask", "engines/slurm"),
 }
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)

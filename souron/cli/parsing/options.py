@@ -12,7 +12,6 @@ from souron.hub import names
 from souron.kinds import signature
 from souron.registry import about
 from souron.runs.options import word
-from souron.utils import files
 from souron.utils.messages import N_, _
 
 CHAPTERS = (
@@ -67,9 +66,7 @@ def complete_among(values: tuple[str, ...]) -> Callable[[str], list[str]]:
 
 
 def complete_format(incomplete: str) -> list[str]:
-    from souron.exports import formats
-
-    return [name for name in files.names_in(formats) if name.startswith(incomplete)]
+    return [name for name in registry.export_formats() if name.startswith(incomplete)]
 
 
 def complete_fetchable(incomplete: str) -> list[str]:

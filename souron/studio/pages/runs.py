@@ -12,7 +12,7 @@ from urllib.parse import quote
 from fastapi.responses import Response
 from markupsafe import Markup
 
-from souron.exports import formats
+from souron import registry
 from souron.studio import naming
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job, state_name
@@ -21,7 +21,7 @@ from souron.studio.runs.run_list import Run
 from souron.studio.runs.run_view import facts, moment, report, the_same, verb
 from souron.studio.security.paths import folder_size
 from souron.studio.shared import Studio, status
-from souron.utils import files, units
+from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Results")
@@ -115,7 +115,7 @@ def one(studio: Studio, named: str) -> Markup:
         name=run.name,
         rename=_("Rename"),
         delete=_("Delete …"),
-        elsewhere=elsewhere() if leaves else "",
+        elsewhere=elsewhere() if leaves and registry.export_formats() else "",
         question=question(),
         documents=documents(studio, run=f"{run.task}/{run.name}") if exportable(run) else "",
         report=report(studio, run),
@@ -125,7 +125,7 @@ def one(studio: Studio, named: str) -> Markup:
 
 def elsewhere() -> Markup:
     """Return the choice of a format and the button that exports the run for use without souron."""
-    options = Markup("").join(Markup("<option>{}</option>").format(name) for name in files.names_in(formats))
+    options = Markup("").join(Markup("<option>{}</option>").format(name) for name in registry.export_formats())
     return Markup(
         '<label>{}<select name="format">{}</select></label><button type="button" data-do="elsewhere">{}</button>'
     ).format(_("format"), options, _("Export for use without souron"))
@@ -222,11 +222,11 @@ def export_elsewhere(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]
     """Export a run for use without souron, as a job. Raises UserError."""
     found = run_list.read(run_list.find(studio.project, str(asked.get("run"))))
     format = str(asked.get("format"))
-    if found.state != "finished" or found.compares or format not in files.names_in(formats):
+    if found.state != "finished" or found.compares or format not in registry.export_formats():
         raise UserError(
             "export",
             _("{name} cannot be exported as {format}").format(name=found.name, format=format[:40]),
-            expected=_("a finished run, and one of {names}").format(names=", ".join(files.names_in(formats))),
+            expected=_("a finished run, and one of {names}").format(names=", ".join(registry.export_formats())),
             exit=5,
         )
     studio.jobs.start(["export", str(found.folder), f"format={format}"], studio.language)

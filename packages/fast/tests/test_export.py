@@ -12,6 +12,7 @@ from pathlib import Path
 import isolation
 import numpy as np
 import pytest
+import roots
 import torch
 import waiting
 from PIL import Image
@@ -39,7 +40,7 @@ from souron.tasks.generate import Generator
 from souron.utils import extras, files
 from souron.utils.messages import UserError
 
-ROOT = Path(__file__).parent.parent
+ROOT = roots.ROOT
 sys.path.append(str(ROOT / "docs"))
 elsewhere = import_module("elsewhere")
 sys.path.remove(str(ROOT / "docs"))

@@ -1,0 +1,3 @@
+"""The version of souron-fast, which is that of souron."""
+
+__version__ = "0.1.0"
