@@ -1,8 +1,8 @@
 """Write the lessons as notebooks in both languages: ``make notebooks``.
 
-    source/NAME.py (jupytext, py:percent) -> souron/lecture/notebooks/en/NAME.ipynb, and ja, without outputs
+    source/NAME.py (jupytext, py:percent) -> NAME.ipynb without outputs, in ``en`` and ``ja`` of ``WRITTEN``
 
-They are part of the package, so that whoever installed souron has them. A cell with ``lang="en"`` or
+They are part of souron-teach, so that whoever installed it has them. A cell with ``lang="en"`` or
 ``lang="ja"`` goes into that language's notebook alone; code goes into both. A cell ``# %% first_cell``
 is replaced by those of ``source/first_cell.py``.
 """
@@ -16,7 +16,7 @@ import nbformat
 from souron.lecture.notebooks import ordered
 
 SOURCES = Path(__file__).parent / "source"
-WRITTEN = Path(__file__).parent.parent / "souron" / "lecture" / "notebooks"
+WRITTEN = Path(__file__).parent.parent / "packages" / "teach" / "souron" / "lecture" / "notebooks"
 LANGUAGES = ("en", "ja")
 FIRST = "first_cell"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}

@@ -185,8 +185,7 @@ def action_files() -> dict[str, Path]:
 
 def export_formats() -> list[str]:
     """Name the formats of ``souron export``; [] without its distribution. Imports nothing of them."""
-    names = {file.stem for folder in package_folders("exports/formats") for file in folder.glob("*.py")}
-    return sorted(names - {"__init__"}) if distributions.is_offered("exports") else []
+    return distributions.names("exports/formats")
 
 
 def actions() -> dict[str, ActionEntry]:

@@ -1,5 +1,10 @@
 """The core knows the contents of ``packages/`` by name; ``test_rules.py`` sees that it imports none of them."""
 
+import json
+import re
+import subprocess
+import sys
+
 import pytest
 import roots
 
@@ -8,6 +13,7 @@ from souron import registry
 from souron.cli import main
 from souron.engines import engine
 from souron.runs.elsewhere import rounds
+from souron.studio import app
 from souron.studio.pages import study
 from souron.studio.security import access
 from souron.utils import distributions
@@ -87,3 +93,40 @@ def test_the_code_of_a_round_is_the_cores(tmp_path, monkeypatch):
     assert rounds.code.__wrapped__() == alone
     (tmp_path / "souron" / "actions" / "other.py").write_text("a = 1\n")
     assert rounds.code.__wrapped__() != alone
+
+
+ALONE = """
+import json, sys
+import souron
+del souron.__path__[1:]
+from pathlib import Path
+from souron.studio.app import application
+from starlette.testclient import TestClient
+app, jobs = application(Path(sys.argv[1]), port=7860)
+client = TestClient(app, base_url="http://127.0.0.1:7860")
+answers = {path: client.get(path) for path in sys.argv[2:]}
+print(json.dumps({path: [answer.status_code, answer.text] for path, answer in answers.items()}))
+"""
+
+
+@pytest.mark.quick(seconds=10)
+def test_the_core_alone_serves_its_pages_and_links_to_no_page_that_is_missing(tmp_path):
+    paths = ["/en/", "/ja/", "/lecture/en/V1", "/lecture/ja/start", "/en/study", "/en/train"]
+    missing = ["/en/courses", "/en/interactives", "/lecture/en/course", "/lecture/en/answers.jsonl"]
+    command = [sys.executable, "-c", ALONE, str(tmp_path / "runs"), *paths, *missing]
+    done = subprocess.run(command, capture_output=True, text=True)
+    answers = json.loads(done.stdout.splitlines()[-1]) if done.stdout else done.stderr
+    assert {answers[path][0] for path in paths} == {200} and {answers[path][0] for path in missing} == {404}
+    for path in paths:
+        links = set(re.findall(r'href="/(?:en|ja)/(?:study\?study=)?([a-z]+)', answers[path][1]))
+        assert links and not links & {"courses", "interactives", "teach", "exercises"}, path
+    assert 'data-part="marked"' not in answers["/lecture/en/V1"][1]
+
+
+def test_notebooks_and_interactives_are_named_with_their_distribution(without, capsys, tmp_path):
+    for words in (["notebooks"], ["export", str(tmp_path / "pages")]):
+        assert main.run(["lecture", *words]) == 4
+        assert "pip install souron-teach" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is in souron-teach"):
+        app.start(tmp_path, course=tmp_path / "my.toml", browser=False)
+    assert not list(tmp_path.iterdir())

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import souron
 from souron import registry
 from souron.cli import main
 from souron.lecture import course as courses
 from souron.lecture import exercises, rows
 from souron.studio.forms import command_form
 from souron.studio.shared import PAGES
+from souron.utils import distributions
 from souron.utils.messages import UserError, use_language
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -61,9 +61,8 @@ def test_the_lecture_has_its_66_rows_and_more_in_order():
 
 
 def test_every_experiment_that_a_row_names_is_there():
-    folder = Path(souron.__file__).parent / "studio" / "interactives"
     named = {name for row in rows.rows().values() for name in row.interactive}
-    assert named and named <= {file.stem for file in folder.glob("*.py")}
+    assert named and named <= {*distributions.names("studio/interactives")}
 
 
 def test_every_row_has_something_to_turn_and_something_to_be_marked():

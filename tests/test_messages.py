@@ -114,7 +114,7 @@ def japanese_texts():
     for file in sorted((messages.ROOT / "docs" / "locale").rglob("*.po")):
         with file.open("rb") as opened:
             yield from ((file.name, str(message.string)) for message in read_po(opened))
-    written = [messages.ROOT / "README.ja.md", *(messages.ROOT / "souron" / "lecture" / "notebooks" / "ja").iterdir()]
+    written = [messages.ROOT / "README.ja.md", *messages.ROOT.glob("packages/teach/souron/lecture/notebooks/ja/*")]
     for folder, pattern in (
         ("souron", "*.py"),
         ("souron", "*.toml"),

@@ -330,8 +330,8 @@ def body(studio, query):
 VISIT = """
 import sys
 from pathlib import Path
-import souron.studio.pages as pages
-pages.__path__.append({place!r})
+import souron
+souron.__path__.append({place!r})
 from souron.studio import shared
 from souron.studio.app import application
 from starlette.testclient import TestClient
@@ -346,9 +346,10 @@ print(client.get("/en/nothing").status_code, shared.PAGES[0], shared.PAGES[-1])
 
 
 def test_a_page_of_the_studio(tmp_path):
-    (tmp_path / "pages").mkdir()
-    (tmp_path / "pages" / "greeting.py").write_text(PAGE, encoding="utf-8")
-    code = VISIT.format(place=str(tmp_path / "pages"), folder=str(tmp_path / "runs"))
+    written_page = tmp_path / "souron" / "studio" / "pages" / "greeting.py"
+    written_page.parent.mkdir(parents=True)
+    written_page.write_text(PAGE, encoding="utf-8")
+    code = VISIT.format(place=str(tmp_path / "souron"), folder=str(tmp_path / "runs"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     first, second, last = done.stdout.splitlines()[-3:]
     assert first == second == "200 True True", done.stderr
@@ -401,10 +402,10 @@ TABLE = re.findall(
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
 def test_the_table_of_files_names_what_exists(row):
     _thing, written_files, _edited, test = row
-    for path in re.findall(r"`((?:souron|tests|docs|notebooks)/[^`]*)`", written_files):
+    for path in re.findall(r"`((?:souron|packages|tests|docs|notebooks)/[^`]*)`", written_files):
         folder = ROOT / path.split("<")[0]
         assert folder.is_dir() if "<" in path else folder.exists(), path
-    [file] = re.findall(r"`(tests/\w+\.py)`", test)
+    [file] = re.findall(r"`((?:packages/\w+/)?tests/\w+\.py)`", test)
     text = (ROOT / file).read_text(encoding="utf-8")
     if "adds one" in test:
         assert re.search(r"put_in|__path__|dropped", text), f"{file} drops nothing in"

@@ -26,7 +26,8 @@ from souron.lecture import checks, notebooks, rows
 from souron.lecture import course as courses
 from souron.report import layers
 from souron.report.layers.places import HOME
-from souron.studio import files, page_routes
+from souron.studio import files
+from souron.studio.app import add_routes
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.lecture import doors, layer_pages, lecture_routes
 from souron.studio.pages import lecture
@@ -64,7 +65,7 @@ def jobs(tmp_path):
 @pytest.fixture
 def client(tmp_path, jobs):
     app, project = FastAPI(), tmp_path / "runs"
-    lecture_routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
+    add_routes(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
     return TestClient(app)
 
 
@@ -415,8 +416,7 @@ def serving(tmp_path, jobs):
     """The lecture's pages behind the guard."""
     app, project = FastAPI(), tmp_path / "runs"
     files.add(app, project, jobs)
-    for routes in (lecture_routes, page_routes):
-        routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
+    add_routes(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
     settings = uvicorn.Config(None, port=0, log_level="error", ws="none", proxy_headers=False)
     bound = settings.bind_socket()
     port = bound.getsockname()[1]

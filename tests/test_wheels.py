@@ -370,7 +370,7 @@ def test_in_colab_a_notebook_installs_the_wheels_and_runs(
     content.mkdir()
     for wheel in wheels.values():
         shutil.copy(wheel, content)
-    source = ROOT / "souron" / "lecture" / "notebooks" / "en" / "10_clinic.ipynb"
+    source = package("souron_teach") / "lecture" / "notebooks" / "en" / "10_clinic.ipynb"
     notebook = Path(shutil.copy(source, content))
     without_network = {**environment, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 

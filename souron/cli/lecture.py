@@ -1,6 +1,5 @@
 """``souron lecture``: list the rows, show one as text, show a course, copy the notebooks, export the interactives."""
 
-import importlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from souron.hub import zoo
 from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.lecture.rows import Row
+from souron.utils import distributions
 from souron.utils.messages import N_, UserError, _, language
 
 
@@ -75,9 +75,10 @@ def export(out: str | None, names: list[str]) -> None:
     """Write interactives as HTML files that need no studio. Raises UserError."""
     if out is None:
         raise arguments.missing("OUT", "souron lecture export pages/")
+    exporting = distributions.load("studio/interactive_export")
     with screen.err.status(_("computing the answers")) as status:
         files = []
-        for file in importlib.import_module("souron.studio.interactive_export").write(Path(out), names):
+        for file in exporting.write(Path(out), names):
             files.append(file)
             status.update(file.title)
     if screen.json:
@@ -96,8 +97,7 @@ def copy_notebooks(out: str | None, names: list[str]) -> None:
 
     Raises UserError.
     """
-    from souron.lecture import notebooks
-
+    notebooks = distributions.load("lecture/notebooks")
     if out is None:
         made = [notebooks.find(name, language()) for name in notebooks.names()]
         then = _("copy them: {command}").format(command="souron lecture notebooks lessons/")

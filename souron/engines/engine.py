@@ -30,7 +30,6 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from souron.utils import distributions
-from souron.utils.files import package_folders
 from souron.utils.messages import UserError, _
 
 Key = TypeVar("Key", bound=Hashable)
@@ -66,8 +65,7 @@ class Outcome(NamedTuple):
 
 def schemes() -> list[str]:
     """Return the names of all engines, without importing them."""
-    names = {file.stem for folder in package_folders("engines") for file in folder.glob("*.py")}
-    return sorted(name for name in names if name != "engine" and distributions.is_offered(f"engines/{name}"))
+    return [name for name in distributions.names("engines") if name != "engine"]
 
 
 def find(on: str) -> tuple[Engine, str]:

@@ -13,9 +13,9 @@ import secrets
 import ssl
 import threading
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from souron.lecture import course as courses
 from souron.serve import access
@@ -24,8 +24,11 @@ from souron.studio.lecture import lesson
 from souron.studio.security import access as security
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
-from souron.utils import messages
+from souron.utils import distributions, messages
 from souron.utils.messages import UserError, _
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 TCP = 6  # its protocol number, on every system
 WARM = 3.0  # seconds until the first page is loaded and the cores are idle
@@ -102,17 +105,27 @@ def routed(project: Path, places: Roots, jobs: Jobs) -> Any:
     """Return the ASGI application of one person, without access control."""
     from fastapi import FastAPI
 
-    from souron.studio import files, page_routes
-    from souron.studio.lecture import lecture_routes, teach_routes, teaching
+    from souron.studio import files
 
     studios = {language: Studio(project, places, jobs, language) for language in messages.LANGUAGES}
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     files.add(app, project, jobs)
     files.add_pages(app, studios)
-    lecture_routes.add(app, lambda language: studios[language])
-    page_routes.add(app, lambda language: studios[language])
-    teach_routes.add(app, teaching.Teaching(project, jobs), lambda language: studios[language])
+    add_routes(app, lambda language: studios[language])
     return app
+
+
+def add_routes(app: "FastAPI", studio: Callable[[str], Studio]) -> None:
+    """Add the routes of pages and of the lecture, and those that distributions bring in ``studio/routes/``.
+
+    ``studio`` returns the studio of a language.
+    """
+    from souron.studio import page_routes
+    from souron.studio.lecture import lecture_routes
+
+    found = [distributions.load(f"studio/routes/{name}") for name in distributions.names("studio/routes")]
+    for routes in (*found, lecture_routes, page_routes):
+        routes.add(app, studio)
 
 
 def start(
@@ -134,6 +147,8 @@ def start(
     ``certificate``: files of a certificate and its key, for TLS. Raises UserError.
     """
     check_sharing(host, password, share_lan, certificate)
+    if course is not None:
+        distributions.check("studio/lecture/course_pages")
     with only_server(project):
         first = ""
         if course is not None:

@@ -26,7 +26,7 @@ from souron.studio.shared import PAGES, Studio, trouble
 from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
-STATIC = Path(__file__).parent / "static"
+STATIC = "studio/static"  # of souron and of its distributions
 SHOWN = (".html", ".png", ".jpg", ".webp", ".gif", ".svg", ".csv", ".json", ".jsonl", ".yaml",
          ".md", ".txt", ".wav", ".glb", ".obj", ".safetensors")  # fmt: skip
 SANDBOX = {
@@ -84,14 +84,11 @@ def add_static(app: FastAPI, project: Path | None = None) -> None:
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
-        return FileResponse(inside(STATIC, name), headers={"Cache-Control": "no-cache"})
+        return own_file(STATIC, name)
 
     @app.get("/static/interactives/{name}")
     def script(name: str) -> Response:
-        for folder in files.package_folders("studio/static/interactives"):
-            with suppress(HTTPException):
-                return FileResponse(inside(folder, name), headers={"Cache-Control": "no-cache"})
-        raise HTTPException(404)
+        return own_file(f"{STATIC}/interactives", name)
 
     @app.post("/interactive/{language}/{name}")
     def interact(language: str, name: str, asked: Annotated[Any, Body()]) -> Response:
@@ -103,7 +100,7 @@ def add_static(app: FastAPI, project: Path | None = None) -> None:
 
     @app.get("/favicon.ico")
     def icon() -> Response:
-        return FileResponse(STATIC / "favicon.png")
+        return own_file(STATIC, "favicon.png")
 
     @app.get("/picture/{name}.svg")
     def image(name: str) -> Response:
@@ -168,6 +165,14 @@ def add_runs(app: FastAPI, project: Path, jobs: Jobs) -> None:
             raise HTTPException(404)
         headers = {"Content-Security-Policy": volume_pages.POLICY, "X-Content-Type-Options": "nosniff"}
         return Response(page, media_type="text/html", headers=headers)
+
+
+def own_file(part: str, name: str) -> Response:
+    """Return a file of a folder of souron, of any distribution. Raises HTTPException 404."""
+    for folder in files.package_folders(part):
+        with suppress(HTTPException):
+            return FileResponse(inside(folder, name), headers={"Cache-Control": "no-cache"})
+    raise HTTPException(404)
 
 
 def inside(folder: Path, path: str) -> Path:

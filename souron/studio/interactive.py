@@ -40,8 +40,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.studio import interactives
-from souron.utils.files import names_in
+from souron.utils import distributions
 from souron.utils.messages import N_, UserError, _
 
 ORDER = (
@@ -85,7 +84,7 @@ one_at_a_time = threading.Lock()  # an answer may use all cores for a second
 @lru_cache
 def names() -> list[str]:
     """Return the names of all interactives, in the order of the lesson; others follow by name."""
-    there = names_in(interactives)
+    there = distributions.names("studio/interactives")
     return [*(name for name in ORDER if name in there), *(n for n in there if n not in ORDER)]
 
 

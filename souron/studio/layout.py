@@ -46,9 +46,10 @@ def module(name: str) -> ModuleType:
 
 @cache
 def places() -> tuple[Place, ...]:
-    """Return the five places; a page says in ``PLACE`` where it belongs, by default to Use."""
+    """Return the places that have pages; a page says in ``PLACE`` where it belongs, by default to Use."""
     of = {name: getattr(module(name), "PLACE", "use") for name in PAGES}
-    return tuple(Place(name, title, tuple(page for page in PAGES if of[page] == name)) for name, title in PLACES)
+    made = (Place(name, title, tuple(page for page in PAGES if of[page] == name)) for name, title in PLACES)
+    return tuple(place for place in made if place.pages)
 
 
 def place_of(page: str) -> Place | None:

@@ -1,6 +1,8 @@
-"""Routes of the plain pages: what their scripts ask, send and show.
+"""Pages of the studio, one file of ``pages/`` each, and routes to what their scripts ask, send and show.
 
-A page module names its functions, and nothing else has to know them:
+Such a file is found by its name. It has a ``TITLE`` and ``body(studio, query)``, which returns its HTML. ``PLACE``
+names the place of the navigation that it belongs to (``layout.PLACES``). ``shared.ORDER`` has the order of the pages;
+those that it does not name follow. A page module names its functions, and nothing else has to know them:
 
 - ``ACTIONS``: name -> ``action(studio, asked)``. The script posts JSON to
   ``/do/{language}/{page}/{name}``, and what the function returns goes back as JSON.

@@ -12,10 +12,9 @@ from markupsafe import Markup
 
 from souron.report import blocks
 from souron.runs.elsewhere.machines import machines
-from souron.studio import pages
 from souron.studio.jobs.job_queue import Job, Jobs
 from souron.studio.security.paths import Roots
-from souron.utils.files import names_in
+from souron.utils import distributions
 from souron.utils.messages import UserError, _, language
 
 ORDER = (
@@ -42,7 +41,7 @@ ORDER = (
     "queue",
     "machine",
 )
-THERE = names_in(pages)
+THERE = distributions.names("studio/pages")
 PAGES = (*(name for name in ORDER if name in THERE), *(n for n in THERE if n not in ORDER))
 COMMAND = re.compile(r"^(ls|python|rm) |\bsouron [a-z]|--\w|^\S+=\S")
 

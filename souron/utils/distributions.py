@@ -5,8 +5,10 @@ Their files lie in the same package ``souron``, and nothing here imports them. E
 nothing of it is offered.
 """
 
+import importlib
 import re
 from functools import lru_cache
+from types import ModuleType
 
 import souron
 from souron.utils.files import package_folders
@@ -26,6 +28,26 @@ CONTENTS = {  # distribution -> its files and folders of ``souron/``, without ".
         "actions/surface",
     ),
     "fast": ("utils/versions/fast", "actions/export", "exports"),
+    "teach": (
+        "utils/versions/teach",
+        "actions/exercises",
+        "lecture/checks",
+        "lecture/computed",
+        "lecture/exercises",
+        "lecture/notebooks",
+        "studio/interactives",
+        "studio/interactive_export",
+        "studio/lecture/course_pages",
+        "studio/lecture/marking",
+        "studio/lecture/teaching",
+        "studio/pages/courses",
+        "studio/pages/exercises",
+        "studio/pages/interactives",
+        "studio/pages/teach",
+        "studio/routes/courses",
+        "studio/routes/exercises",
+        "studio/routes/teach",
+    ),
     "far": ("utils/versions/far", "engines/dask", "engines/slurm"),
 }
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
@@ -59,6 +81,26 @@ def is_offered(path: str) -> bool:
     """Return whether the distribution of a file or folder of ``souron/`` is there in the version of the core."""
     name = distribution(path)
     return not name or version(name) == souron.__version__
+
+
+def load(path: str) -> ModuleType:
+    """Import a file or folder of ``souron/`` by its path. Raises UserError as ``check`` does.
+
+    >>> load("utils/units").__name__
+    'souron.utils.units'
+    """
+    check(path)
+    return importlib.import_module("souron." + path.replace("/", "."))
+
+
+def names(folder: str) -> list[str]:
+    """List the names of the files of a folder of ``souron/``, of every distribution that is offered.
+
+    >>> names("serve/endpoints")[:2]
+    ['actions', 'health']
+    """
+    found = {file.stem for place in package_folders(folder) for file in place.glob("*.py") if file.name[0] != "_"}
+    return sorted(name for name in found if is_offered(f"{folder}/{name}"))
 
 
 def check(path: str) -> None:

@@ -15,7 +15,6 @@ from markupsafe import Markup
 from souron.hub import fetch, zoo
 from souron.studio import interactive, tables
 from souron.studio.forms import controls
-from souron.studio.interactives import luck_of_a_split
 from souron.studio.security.posted import Posted
 from souron.studio.shared import Studio, fetching, missing
 from souron.utils.messages import _
@@ -26,6 +25,7 @@ WIDTH, ROW = 320, 22  # of a figure and of one of its rows
 MOST_SIDE = 640  # pixels
 SURE = 0.5  # the least score of a box
 DRAWS = 12
+LUCK = "luck_of_a_split"  # the interactive whose question is asked
 STARTER, SMALL = ("nanodet", "cat.png"), ("yolo", "scene.png")  # a detector and its image
 
 
@@ -36,7 +36,8 @@ def doors(studio: Studio) -> Markup:
         ("photograph", _("Try an image, a text, a voice"), _("Any file"), studio.url("anything")),
         ("question", _("Learn"), _("All interactives"), studio.url("interactives")),
     )
-    return Markup('<div class="doors">{}</div>').format(Markup("").join(door(studio, *way) for way in ways))
+    shown = ways if LUCK in interactive.names() else ways[:2]
+    return Markup('<div class="doors">{}</div>').format(Markup("").join(door(studio, *way) for way in shown))
 
 
 def door(studio: Studio, name: str, title: str, further: str, address: str) -> Markup:
@@ -163,6 +164,7 @@ def photograph(studio: Studio, _form: Posted) -> Markup:
 
 def question(studio: Studio, _form: Posted) -> Markup:
     """Return the question of an interactive, with the AUC of one draw of patients after another."""
+    luck_of_a_split = interactive.find(LUCK)
     with interactive.one_at_a_time:
         draws = [luck_of_a_split.drawn(40, seed, True).auc[0] for seed in range(DRAWS)]
     rows = [(value, low, high) for value, low, high, _outside in draws]
@@ -177,13 +179,14 @@ def question(studio: Studio, _form: Posted) -> Markup:
 
 def guess(studio: Studio, form: Posted) -> Markup:
     """Return whether a guess is right, and the answer. Raises UserError."""
+    luck_of_a_split = interactive.find(LUCK)
     choices = luck_of_a_split.CHOICES
     place = int(controls.number_of(form["guess"], "guess", int, 0, len(choices) - 1))
     judged: Any = interactive.COMMON["right" if place == luck_of_a_split.RIGHT else "wrong"]
     return Markup('<p><strong>{}</strong></p><p>{}</p><p class="actions"><a class="first" href="{}">{}</a></p>').format(
         _(judged).format(guess=_(choices[place])),
         _(luck_of_a_split.ANSWER),
-        studio.url("interactives", name="luck_of_a_split"),
+        studio.url("interactives", name=LUCK),
         _(luck_of_a_split.TITLE),
     )
 

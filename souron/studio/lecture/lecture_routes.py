@@ -1,4 +1,4 @@
-"""Routes of the lecture's pages: rows, first steps, courses, and a training of ten seconds.
+"""Routes of the lecture's pages: rows, first steps, and a training of ten seconds.
 
 All are below ``/lecture/en/`` and ``/lecture/ja/``. Pages send JSON, whose size
 ``security.access.Guard`` limits.
@@ -8,16 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import Body, FastAPI, HTTPException
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
-from souron.lecture import notebooks, rows
+from souron.lecture import rows
 from souron.studio.files import PLAIN, SANDBOX
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job
-from souron.studio.lecture import at_work, before_after, command_output, course_pages, layer_pages, lesson, marking
+from souron.studio.lecture import at_work, before_after, command_output, first_steps, layer_pages, lesson
 from souron.studio.pages import train
 from souron.studio.shared import Studio, trouble
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
@@ -58,72 +57,14 @@ class Replies:
 def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
     """Add these routes to the application; ``speaking`` returns the studio of a language."""
     replies = Replies(speaking)
-    add_courses(app, replies)
-    add_rows(app, replies)
-
-
-def add_courses(app: FastAPI, replies: Replies) -> None:
-    """Add the routes of the first steps and of courses."""
-
-    @app.get("/lecture/{language}/start")
-    def start(language: str) -> Response:
-        return replies.page(language, course_pages.start)
-
-    @app.get("/lecture/{language}/course")
-    def all_courses(language: str) -> Response:
-        return replies.page(language, course_pages.maker)
-
-    @app.post("/lecture/{language}/course")
-    def save(language: str, asked: Annotated[Any, Body()]) -> Response:
-        return replies.answer(language, lambda studio: course_pages.saved(studio, asked))
-
-    @app.get("/lecture/{language}/course/{name}.toml")
-    def download(language: str, name: str) -> Response:
-        studio = replies.studio(language)
-        try:
-            text = course_pages.find(studio, name).as_toml()
-        except UserError as error:
-            raise HTTPException(404) from error
-        disposition = f"attachment; filename*=UTF-8''{quote(name)}.toml"
-        return PlainTextResponse(text, headers={"Content-Disposition": disposition})
-
-    @app.get("/lecture/{language}/course/{name}")
-    def one_course(language: str, name: str) -> Response:
-        return replies.page(language, lambda studio: course_pages.overview(studio, name))
-
-    @app.get("/lecture/{language}/course/{name}/edit")
-    def edit(language: str, name: str) -> Response:
-        return replies.page(language, lambda studio: course_pages.maker(studio, name))
-
-    @app.get("/lecture/{language}/course/{name}/{number}")
-    def step(language: str, name: str, number: int) -> Response:
-        return replies.page(language, lambda studio: course_pages.step(studio, name, number))
-
-
-def add_rows(app: FastAPI, replies: Replies) -> None:
-    """Add the routes of rows, and of the training of ten seconds."""
 
     @app.get("/lecture/{language}/job/{id}")
     def watched(language: str, id: str) -> Response:
         return replies.answer(language, lambda studio: seen(studio, studio.jobs.get(id)))
 
-    @app.get("/lecture/{language}/answers.jsonl")
-    def answers(language: str) -> Response:
-        try:
-            name, content = marking.saved(replies.studio(language))
-        except UserError as error:
-            raise HTTPException(404) from error
-        return Response(
-            content, media_type="application/jsonl", headers={"Content-Disposition": f"attachment; filename={name}"}
-        )
-
-    @app.get("/lecture/{language}/notebooks/{name}.ipynb")
-    def notebook(language: str, name: str) -> Response:
-        try:
-            path = notebooks.find(name, replies.studio(language).language)
-        except UserError as error:
-            raise HTTPException(404) from error
-        return FileResponse(path, media_type="application/x-ipynb+json", filename=path.name)
+    @app.get("/lecture/{language}/start")
+    def start(language: str) -> Response:
+        return replies.page(language, first_steps.page)
 
     @app.get("/lecture/{language}/{id}")
     def row(language: str, id: str) -> Response:
@@ -149,10 +90,6 @@ def add_rows(app: FastAPI, replies: Replies) -> None:
     @app.post("/lecture/{language}/{id}/work")
     def work(language: str, id: str, asked: Annotated[Any, Body()]) -> Response:
         return replies.answer(language, lambda studio: at_work.answer(studio, rows.find(id), asked))
-
-    @app.post("/lecture/{language}/{id}/mark")
-    def mark(language: str, id: str, asked: Annotated[Any, Body()]) -> Response:
-        return replies.answer(language, lambda studio: marking.answer(studio, rows.find(id), asked))
 
     @app.post("/lecture/{language}/{id}/train")
     def train_row(language: str, id: str) -> Response:

@@ -16,15 +16,16 @@ from souron import registry
 from souron.hub import zoo
 from souron.lecture import course as courses
 from souron.lecture import rows
-from souron.lecture.course import Course, Part
+from souron.lecture.course import Part
 from souron.lecture.rows import Row
 from souron.runs.options import MOST_BRIEF
 from souron.studio import interactive, layout
 from souron.studio.forms import command_form
 from souron.studio.jobs.job_queue import ALIVE, Job
-from souron.studio.lecture import at_work, layer_pages, marking, presenter
+from souron.studio.lecture import at_work, layer_pages, presenter
 from souron.studio.pages import lecture, train
 from souron.studio.shared import PAGES, Studio, same_thing, words
+from souron.utils import distributions
 from souron.utils.messages import _
 
 BUDGET = "10s"  # of a training on a page
@@ -61,25 +62,6 @@ def layers_page(studio: Studio, name: str) -> str:
     """Return the page of a system's layers. Raises UserError."""
     title, body = layer_pages.page(studio, name)
     return whole(studio, title, body, "layers", name)
-
-
-def step(studio: Studio, name: str, course: Course, number: int) -> str:
-    """Return the page of a course's step, numbered from 1, with links to its neighbours."""
-    places = [
-        (address(studio.language, "course", name, at), title(part) or str(at))
-        for at, part in enumerate(course.parts, 1)
-    ]
-    way = [(studio.url("lecture"), _("Lecture")), (address(studio.language, "course", name), course.title)]
-    part = course.parts[number - 1]
-    body = lesson(
-        studio,
-        part,
-        way,
-        places[number - 2] if number > 1 else None,
-        places[number] if number < len(places) else None,
-        Plan(name, part.minutes, course.begin(number)),
-    )
-    return whole(studio, title(part) or course.title, body, "course", name, number)
 
 
 def title(part: Part) -> str:
@@ -176,7 +158,7 @@ def content(studio: Studio, row: Row, show: Sequence[str] = ()) -> list[Markup]:
         "mechanism": lambda: [section("mechanism", _("How it works"), listed(row.text.mechanism))],
         "try": lambda: [section("try", _("Try it"), trying(studio, row))] if row.systems else [],
         "train": lambda: [section("train", _("Train it for ten seconds"), training(studio, row))] if trained else [],
-        "marked": lambda: [section("marked", _("Be marked"), marking.panel(studio, row))] if row.exercise else [],
+        "marked": lambda: exercises(studio, row),
         "used": lambda: [section("used", _("Where it is used"), text.format(row.text.used))],
         "fails": lambda: [section("fails", _("Where it fails"), text.format(row.text.fails))],
         "more": lambda: [section("more", _("Where to continue"), more(studio, row))],
@@ -184,6 +166,14 @@ def content(studio: Studio, row: Row, show: Sequence[str] = ()) -> list[Markup]:
     first = ["work", "picture", "mechanism"]
     first.insert(3 if at_work.stage(row).here else 0, "interactive")
     return [each for name in show or (*first, *courses.SECTIONS[4:]) for each in made[name]()]
+
+
+def exercises(studio: Studio, row: Row) -> list[Markup]:
+    """Return the row's exercises, which mark themselves; [] where the distribution that marks them is missing."""
+    marking = "studio/lecture/marking"
+    if not (row.exercise and distributions.is_offered(marking)):
+        return []
+    return [section("marked", _("Be marked"), distributions.load(marking).panel(studio, row))]
 
 
 def listed(texts: Sequence[str]) -> Markup:

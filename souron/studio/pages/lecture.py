@@ -16,7 +16,7 @@ from souron.lecture import rows
 from souron.studio import interactive
 from souron.studio.lecture import doors
 from souron.studio.runs.run_view import plain
-from souron.studio.shared import Studio
+from souron.studio.shared import PAGES, Studio
 from souron.utils.messages import LANGUAGES, N_, _, use_language
 
 TITLE = N_("Lecture")
@@ -124,8 +124,9 @@ def first_visit(studio: Studio) -> Markup:
             studio.url("my_data"),
         ),
     )
+    shown = ways if "courses" in PAGES else (ways[0], ways[2])
     links = Markup("").join(
-        Markup('<li><a href="{2}"><strong>{0}</strong><span>{1}</span></a></li>').format(*way) for way in ways
+        Markup('<li><a href="{2}"><strong>{0}</strong><span>{1}</span></a></li>').format(*way) for way in shown
     )
     return Markup('<nav class="ways" aria-label="{}"><ul>{}</ul></nav>').format(_("Where to begin"), links)
 
@@ -145,7 +146,8 @@ def contents(studio: Studio) -> Markup:
         (f"interactive-{name}", studio.url("interactives", name=name), "", _(interactive.find(name).TITLE))
         for name in interactive.names()
     ]
-    parts.append(chapter("interactives", _("Interactives"), experiments))
+    if experiments:
+        parts.append(chapter("interactives", _("Interactives"), experiments))
     return Markup('<div class="chapters">{}</div>').format(Markup("").join(parts))
 
 

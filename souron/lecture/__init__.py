@@ -1,1 +1,0 @@
-"""Rows of the lecture: for each system its idea, mechanism, use and failures."""
