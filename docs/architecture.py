@@ -1,6 +1,6 @@
-"""Write the drawing and the table of ``architecture.md``: ``python docs/architecture.py``.
+"""Write the drawings and the table of ``architecture.md``: ``python docs/architecture.py``.
 
-The drawing is made from the imports that ``tests/test_rules.py`` reads, the table from the section
+The drawings are made from the files and the imports that ``tests/test_rules.py`` reads, the table from the section
 "The house" of ``CONTRIBUTING.md``. After a folder has come, gone or imported another one,
 ``tests/test_architecture.py`` fails until both are written again.
 """
@@ -27,6 +27,18 @@ BANDS = {  # the lowest layer of each band -> its title
     "runs": {"en": "Workflows", "ja": "ワークフロー"},
     "serve": {"en": "Interfaces", "ja": "利用の窓口"},
 }
+PACKAGES = {  # distributions beside the core, in the order of the drawing
+    "clinic": {"en": "studies: plan, calibration, reporting", "ja": "研究: 計画、校正、報告"},
+    "teach": {"en": "interactives, courses, exercises", "ja": "体験教材、授業、演習問題"},
+    "fast": {"en": "exports that run without souron", "ja": "souron なしで動くエクスポート"},
+    "far": {"en": "engines of other machines", "ja": "他のマシンのエンジン"},
+    "zoo": {"en": "weights of small trained systems", "ja": "小さな学習済みシステムの重み"},
+    "starters": {"en": "published networks for photographs", "ja": "写真のための公開ネットワーク"},
+}
+ADDS = {"en": "adds to {folders}", "ja": "{folders} に加わる"}
+FILES_ALONE = {"en": "weights alone", "ja": "重みだけ"}
+ROOMS, ROOM = 760, 74  # pixels: the width of the drawing of distributions, and the height of one
+DASHED = ' stroke-dasharray="5 4"'
 COLOURS = ("#e3eef7", "#f4f0e4")  # of the bands, in turn
 WIDTH, MARGIN, TITLES = 500, 8, 96  # pixels; TITLES is the column of the bands' titles
 BOX, HEIGHT, GAP, PITCH, PASS = 112, 28, 12, 54, 16  # of boxes; PASS is the width of a passing line
@@ -204,6 +216,75 @@ def box(name: str, across: float, down: float) -> str:
     )
 
 
+def rooms(language: str) -> str:
+    """The distributions as an SVG: what each adds to which folders, above the core's bands."""
+    added = {name: sorted(set(folders) & set(FLOORS)) for name, folders in brought().items()}
+    split = bands()
+    across = (ROOMS - 2 * MARGIN + GAP) / 3
+    top = 2 * (ROOM + GAP) + MARGIN
+    height = top + 28 * len(split) + 58 + MARGIN
+    parts = [
+        f'<rect x="{MARGIN}" y="{top + 12}" width="{ROOMS - 2 * MARGIN}" height="{height - top - 12 - MARGIN}" rx="7" '
+        'fill="#e3eef7" stroke="#005a92"/>',
+        line(MARGIN + 12, top + 36, "souron", "monospace", 15, True),
+    ]
+    for number, (band, title) in enumerate(zip(split[::-1], [*BANDS.values()][::-1], strict=True)):
+        down = top + 62 + 28 * number
+        parts.append(
+            line(
+                MARGIN + 12,
+                down,
+                title[language].replace("\n", " " if language == "en" else ""),
+                "sans-serif",
+                13,
+                True,
+            )
+        )
+        parts.append(
+            line(MARGIN + 190, down, " ".join(name for name in band if place(name).parent == HOUSE), "monospace", 12)
+        )
+    for number, (name, about) in enumerate(PACKAGES.items()):
+        left, down = MARGIN + across * (number % 3), MARGIN + (ROOM + GAP) * (number // 3)
+        own = added.get(name, [])
+        parts.append(
+            f'<rect x="{left:g}" y="{down}" width="{across - GAP:g}" height="{ROOM}" rx="7" fill="#f4f0e4" '
+            f'stroke="#005a92"{"" if own else DASHED}/>'
+        )
+        parts.append(line(left + 10, down + 22, f"souron-{name}", "monospace", 14, True))
+        parts.append(line(left + 10, down + 42, about[language], "sans-serif", 12))
+        adds = (
+            ADDS[language].format(folders=", ".join(f"{folder}/" for folder in own)) if own else FILES_ALONE[language]
+        )
+        parts.append(line(left + 10, down + 61, adds, "sans-serif", 11))
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {ROOMS} {height:g}" width="{ROOMS}" '
+            f'height="{height:g}" lang="{language}">',
+            f'<rect width="{ROOMS}" height="{height:g}" fill="white"/>',
+            *parts,
+            "</svg>\n",
+        ]
+    )
+
+
+def brought() -> dict[str, set[str]]:
+    """The folders of souron that the files of each distribution lie in."""
+    return {
+        folder.name: {
+            roots.within(file).parts[0] for file in folder.glob("souron/*/**/*.py") if file.parent.name != "versions"
+        }
+        for folder in roots.distributions()
+    }
+
+
+def line(across: float, down: float, text: str, family: str, size: int, bold: bool = False) -> str:
+    weight = ' font-weight="bold"' if bold else ""
+    return (
+        f'<text x="{across:g}" y="{down:g}" font-family="{family}" font-size="{size}"{weight} '
+        f'fill="#1f2933">{text}</text>'
+    )
+
+
 def place(name: str) -> Path:
     """The folder or file of a layer, in the core or in a distribution."""
     return next(path for house in roots.houses() for path in (house / name, house / f"{name}.py") if path.exists())
@@ -238,6 +319,8 @@ def written() -> dict[Path, str]:
     return {
         STATIC / "architecture.svg": drawing("en"),
         STATIC / "architecture.ja.svg": drawing("ja"),
+        STATIC / "rooms.svg": rooms("en"),
+        STATIC / "rooms.ja.svg": rooms("ja"),
         PAGE: TABLE.sub(lambda _found: f"\n{table()}\n", page),
     }
 

@@ -6,7 +6,8 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
-from test_rules import FLOORS
+import roots
+from test_rules import FLOORS, HOUSE
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
@@ -63,6 +64,17 @@ def test_no_arrow_crosses_a_box(architecture):
     for across, start, end in (tuple(map(float, found)) for found in passes):
         for left, top, width, height in boxes:
             assert not (left <= across <= left + width and start < top + height and top < end)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_rooms_are_the_distributions_with_the_folders_that_they_add_to(architecture, language):
+    text = architecture.rooms(language)
+    packages = {folder.name for folder in roots.distributions()} | {"zoo", "starters"}
+    assert set(re.findall(r">souron-(\w+)<", text)) == packages
+    assert re.findall(r"engines/(?!,)[^<]*", text) and "actions/, exports/" in text and text.count("dasharray") == 2
+    layers = {name for name in FLOORS if architecture.place(name).parent == HOUSE}
+    bands = re.findall(r'"monospace" font-size="12" fill="#1f2933">([a-z ]+)<', text)
+    assert layers == {name for band in bands for name in band.split()}
 
 
 def test_the_table_names_every_layer_once(architecture):
