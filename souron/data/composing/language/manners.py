@@ -57,7 +57,7 @@ def _questions(
     """Return ``count`` different questions from the words of the part, with all wordings as evenly
     as their words allow, and the values that were filled in."""
     ways = []
-    for frame in _some(words.FRAMES[sort, spoken], part):
+    for frame in _some(words.FRAMES[sort][spoken], part):
         filled = list(_fillings(_fields(frame), part, spoken))
         chance.shuffle(filled)
         ways.append([(frame.format(**fill), fill) for fill in filled])
