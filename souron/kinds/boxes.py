@@ -60,21 +60,8 @@ class Boxes(Finding):
         return [_("label"), _("left"), _("top"), _("right"), _("bottom")]
 
     def save(self, path: Path) -> None:
-        """Save the image with the boxes drawn, or their numbers.
-
-        Numbers are written as ``.csv``, ``.json``, COCO's results (``.coco.json``) or YOLO's lines
-        (``.txt``). Raises UserError, also where label numbers are needed and not all labels are
-        known.
-        """
-        name = path.name.lower()
-        if name.endswith(".coco.json"):
-            files.write(path, json.dumps(self.as_coco(), indent=1).encode())
-        elif name.endswith(".csv"):
-            files.write(path, files.separated(self._table()))
-        elif name.endswith(".txt"):
-            files.write(path, "".join(f"{line}\n" for line in self.as_yolo()).encode())
-        else:
-            save_marked(self, path, (".csv", ".txt"))
+        """Save the image with the boxes drawn, or their numbers; see ``save_located``. Raises UserError."""
+        save_located(self, path)
 
     def as_coco(self, image: int = 1) -> list[dict[str, Any]]:
         """Return COCO's results of the image with that number.
@@ -100,7 +87,7 @@ class Boxes(Finding):
             for number, score, left, top, right, bottom in self._numbered()
         ]
 
-    def _table(self) -> list[list[Any]]:
+    def as_table(self) -> list[list[Any]]:
         """Return the header, and a row for each box."""
         return [["label", *EDGES, "score"]] + [
             [
@@ -164,6 +151,23 @@ def counted(names: Sequence[str], scores: Sequence[float] = ()) -> str:
 def _reach(name: str, names: Sequence[str], scores: Sequence[float]) -> str:
     own = [round(100 * score) for other, score in zip(names, scores, strict=bool(scores)) if other == name]
     return f" ({'-'.join(map(str, sorted({min(own), max(own)})))}%)" if own else ""
+
+
+def save_located(value: Any, path: Path) -> None:
+    """Save boxes or figures: the image with them, or their numbers.
+
+    Numbers are written as ``.csv``, ``.json``, COCO's results (``.coco.json``) or YOLO's lines
+    (``.txt``). Raises UserError, also where label numbers are needed and not all labels are known.
+    """
+    name = path.name.lower()
+    if name.endswith(".coco.json"):
+        files.write(path, json.dumps(value.as_coco(), indent=1).encode())
+    elif name.endswith(".csv"):
+        files.write(path, files.separated(value.as_table()))
+    elif name.endswith(".txt"):
+        files.write(path, "".join(f"{line}\n" for line in value.as_yolo()).encode())
+    else:
+        save_marked(value, path, (".csv", ".txt"))
 
 
 def save_marked(value: Any, path: Path, others: Collection[str] = ()) -> None:

@@ -1,6 +1,5 @@
 """Poses: figures in an image, each with a box and named points."""
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from souron.kinds import files
-from souron.kinds.boxes import Boxes, counted, save_marked
+from souron.kinds.boxes import Boxes, counted, save_located
 from souron.kinds.finding import Finding
 from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture, html
@@ -91,21 +90,8 @@ class Poses(Finding):
         return list(zip(self.names, self.point[figure].tolist(), sure, strict=True))
 
     def save(self, path: Path) -> None:
-        """Save the image with the figures drawn, or their numbers.
-
-        Numbers are written as ``.csv``, ``.json``, COCO's results (``.coco.json``) or YOLO's lines
-        (``.txt``). Raises UserError, also where label numbers are needed and not all labels are
-        known.
-        """
-        name = path.name.lower()
-        if name.endswith(".coco.json"):
-            files.write(path, json.dumps(self.as_coco(), indent=1).encode())
-        elif name.endswith(".csv"):
-            files.write(path, files.separated(self._table()))
-        elif name.endswith(".txt"):
-            files.write(path, "".join(f"{line}\n" for line in self.as_yolo()).encode())
-        else:
-            save_marked(self, path, (".csv", ".txt"))
+        """Save the image with the figures drawn, or their numbers; see ``save_located``. Raises UserError."""
+        save_located(self, path)
 
     def as_coco(self, image: int = 1) -> list[dict[str, Any]]:
         """Return COCO's results of the image with that number, with x, y and 2 of each point."""
@@ -136,7 +122,7 @@ class Poses(Finding):
             made.append(" ".join([box, *points, score]))
         return made
 
-    def _table(self) -> list[list[Any]]:
+    def as_table(self) -> list[list[Any]]:
         """Return the header, and a row for each point."""
         return [["figure", "label", "score", "point", "x", "y", "point score"]] + [
             [

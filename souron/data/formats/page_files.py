@@ -9,26 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from souron.data.dataset import ListColumn
-from souron.data.formats.folder import missing
 from souron.data.language import page_grammar, web_pages
 from souron.data.readers.settings import Reading
-from souron.data.readers.text_files import (
-    RECORDS,
-    TABLES,
-    Dataset,
-    Faults,
-    any_file,
-    columns,
-    gathered,
-    keys,
-    made,
-    name_of,
-    rows,
-    value,
-)
+from souron.data.readers.text_files import RECORDS, TABLES, Dataset, any_file, columns, keys, name_of, read_pairs, value
 from souron.data.texts import Fault, worded
-from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
@@ -47,18 +31,7 @@ def _paired(path: Path) -> bool:
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """Read pairs of request and page. Raises UserError if no row can be used."""
-    if not path.exists():
-        raise missing(path)
-    faults = Faults()
-    found = made(rows(path, faults), _pair, faults)
-    targets = [one.thing[1] for one in found]
-    return gathered(
-        readable(path.name),
-        [one._replace(thing=one.thing[0]) for one in found],
-        faults,
-        ListColumn(targets),
-        source=readable(path),
-    )
+    return read_pairs(path, _pair)
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[str, tuple[web_pages.Part, ...]]:

@@ -7,25 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from souron.data.dataset import ListColumn
-from souron.data.formats.folder import missing
 from souron.data.readers.settings import Reading
-from souron.data.readers.text_files import (
-    RECORDS,
-    TABLES,
-    Dataset,
-    Faults,
-    any_file,
-    columns,
-    gathered,
-    keys,
-    made,
-    name_of,
-    rows,
-    value,
-)
+from souron.data.readers.text_files import RECORDS, TABLES, Dataset, any_file, columns, keys, name_of, read_pairs, value
 from souron.data.texts import Fault, bare, language, worded
-from souron.kinds.codecs.limits import readable
 from souron.utils.messages import _
 
 DEFAULT = Reading()
@@ -45,19 +29,7 @@ def _paired(path: Path) -> bool:
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """Read text pairs. Rows that lack a side, or have the same text on both, are skipped and
     reported. Raises UserError if none can be used."""
-    if not path.exists():
-        raise missing(path)
-    faults = Faults()
-    found = made(rows(path, faults), _pair, faults)
-    targets = [one.thing[1] for one in found]
-    return gathered(
-        readable(path.name),
-        [one._replace(thing=one.thing[0]) for one in found],
-        faults,
-        ListColumn(targets),
-        source=readable(path),
-        columns={"target language": [language(text) for text in targets]},
-    )
+    return read_pairs(path, _pair, {"target language": language})
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[str, str]:

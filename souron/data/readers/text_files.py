@@ -10,17 +10,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from souron.data.dataset import Dataset, ListColumn, Skipped
+from souron.data.formats.folder import missing
 from souron.data.patients import COLUMN
 from souron.data.texts import Fault, language, plain, shown
 from souron.kinds import files
 from souron.kinds.codecs.limits import check_file, readable, trouble
 from souron.utils.messages import UserError, _
 
+T = TypeVar("T")
+NO_COLUMNS: Mapping[str, Any] = MappingProxyType({})
 MOST_CASES = 1_000_000
 MOST_SKIPPED = 10_000  # that are listed individually
 MOST_BYTES = 200_000_000  # of a file
@@ -279,6 +283,26 @@ def gathered(name: str, found: Sequence[Located], faults: Faults, target: Any = 
         columns={"language": [language(plain(entry)) for entry in entries], **further},
         **{"classes": (), **known},
     )
+
+
+def read_pairs(
+    path: Path,
+    pair: Callable[[Mapping[str, Any]], tuple[str, T]],
+    columns: Mapping[str, Callable[[T], Any]] = NO_COLUMNS,
+) -> Dataset:
+    """Read a file whose rows hold a text and its target.
+
+    ``pair`` returns both for a row, or raises Fault where the row is to be left out and reported;
+    ``columns`` are further ones, computed from each target. Raises UserError if no row can be used.
+    """
+    if not path.exists():
+        raise missing(path)
+    faults = Faults()
+    found = made(rows(path, faults), pair, faults)
+    targets = [one.thing[1] for one in found]
+    texts = [one._replace(thing=one.thing[0]) for one in found]
+    further = {name: [column(target) for target in targets] for name, column in columns.items()}
+    return gathered(readable(path.name), texts, faults, ListColumn(targets), source=readable(path), columns=further)
 
 
 def refuse_none(name: str, faults: Faults) -> None:
