@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from souron import registry
 from souron.action import Action, Given, Record, Table
@@ -13,26 +13,19 @@ from souron.actions.verdict import VerdictStudy
 from souron.evaluation import fixed_margin
 from souron.evaluation.record import ComparisonRecord
 from souron.hub import names
-from souron.kinds.signature import Choice, changed_options
+from souron.kinds.signature import changed_options
 from souron.report import blocks, verdict
 from souron.runs import compare, folder
 from souron.runs.elsewhere.rounds import Waiting
 from souron.runs.events import Event
-from souron.runs.options import CompareOptions
+from souron.runs.options import CommandOptions, CompareOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _
 
 
 @dataclass(frozen=True)
-class Options(CompareOptions):
-    data: Annotated[
-        str, Choice(N_("a data set's name, a folder with a sub-folder for each class, or a CSV"), metavar="D")
-    ] = ""
-    epochs: Annotated[int | None, Choice(N_("passes over the training cases: epochs=5"), low=1)] = None
-    time: Annotated[str, Choice(N_("training time: 90 (seconds), 90s, 5min, 1h"), metavar="T")] = ""
-    resume: Annotated[str, Choice(N_("resume an interrupted run; without a folder the latest"), metavar="RUN")] = ""
-    workers: Annotated[int | None, Choice(N_("cores to use (default all)"), low=1)] = None
-    forecast: Annotated[bool, Choice(N_("print the forecast, and stop before it starts"))] = False
+class Options(CompareOptions, CommandOptions):
+    pass
 
 
 @dataclass

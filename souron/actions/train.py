@@ -15,7 +15,7 @@ from souron.kinds.signature import Choice, changed_options, yes_or_no
 from souron.report import blocks, wording
 from souron.runs import folder, train
 from souron.runs.events import Event, Forecast, changed
-from souron.runs.options import TrainOptions, word
+from souron.runs.options import CommandOptions, TrainOptions, word
 from souron.training.budget import one_budget
 from souron.utils import hardware, units
 from souron.utils.messages import N_, _, unknown_option
@@ -25,16 +25,8 @@ OF_THE_ACTION = {"model", "data", "epochs", "time", "resume", "workers", "foreca
 
 
 @dataclass(frozen=True)
-class Options(TrainOptions):
+class Options(TrainOptions, CommandOptions):
     model: Annotated[str, Choice(N_("the system, as an option"), metavar="SYSTEM")] = ""
-    data: Annotated[
-        str, Choice(N_("a data set's name, a folder with a sub-folder for each class, or a CSV"), metavar="D")
-    ] = ""
-    epochs: Annotated[int | None, Choice(N_("passes over the training cases: epochs=5"), low=1)] = None
-    time: Annotated[str, Choice(N_("training time: 90 (seconds), 90s, 5min, 1h"), metavar="T")] = ""
-    resume: Annotated[str, Choice(N_("resume an interrupted run; without a folder the latest"), metavar="RUN")] = ""
-    workers: Annotated[int | None, Choice(N_("cores to use (default all)"), low=1)] = None
-    forecast: Annotated[bool, Choice(N_("print the forecast, and stop before it starts"))] = False
     no_forecast: Annotated[bool, Choice(N_("start without a forecast"))] = False
     own: Annotated[dict[str, str] | None, Choice(N_("fields of the system's Config"))] = None
 

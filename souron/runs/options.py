@@ -138,6 +138,20 @@ class CompareOptions(_LearningOptions):
     ] = None
 
 
+@dataclass(frozen=True)
+class CommandOptions:
+    """Options of the commands ``train`` and ``compare``; the functions of Python have parameters in their place."""
+
+    data: Annotated[
+        str, Choice(N_("a data set's name, a folder with a sub-folder for each class, or a CSV"), metavar="D")
+    ] = ""
+    epochs: Annotated[int | None, Choice(N_("passes over the training cases: epochs=5"), low=1)] = None
+    time: Annotated[str, Choice(N_("training time: 90 (seconds), 90s, 5min, 1h"), metavar="T")] = ""
+    resume: Annotated[str, Choice(N_("resume an interrupted run; without a folder the latest"), metavar="RUN")] = ""
+    workers: Annotated[int | None, Choice(N_("cores to use (default all)"), low=1)] = None
+    forecast: Annotated[bool, Choice(N_("print the forecast, and stop before it starts"))] = False
+
+
 MOST_BRIEF = 200  # validation and test cases each of a brief training
 
 # these determine the location of a run, not its content
