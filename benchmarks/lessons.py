@@ -18,7 +18,7 @@ from nbclient.exceptions import CellExecutionError
 
 from souron.lecture.notebooks import ordered
 
-NOTEBOOKS = Path(__file__).parent.parent / "souron" / "lecture" / "notebooks" / "en"
+NOTEBOOKS = Path(__file__).parent.parent / "packages" / "teach" / "souron" / "lecture" / "notebooks" / "en"
 
 
 def main() -> None:

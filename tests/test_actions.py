@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import plain_forms
 import pytest
+import roots
 import test_serving as serving
 import waiting
 from PIL import Image
@@ -1162,5 +1163,5 @@ def test_an_interval_is_written_in_one_way_everywhere():
         )
         assert units.differences("share", -0.01, 0.02) == "-1.0 to +2.0 points"
     told = r'"[^"\n]*(?:\} – \{\w+(?:\.\w+)?:|\{low\} – \{high\})'
-    folder = Path(souron.__file__).parent / "actions"
-    assert [file.name for file in folder.rglob("*.py") if re.search(told, file.read_text(encoding="utf-8"))] == []
+    files = [file for file in roots.sources() if roots.within(file).parts[0] == "actions"]
+    assert len(files) > 60 and not [file.name for file in files if re.search(told, file.read_text(encoding="utf-8"))]

@@ -2,15 +2,14 @@
 
 import re
 from dataclasses import is_dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import roots
 import torch
 from shapes import marks, masked, scans
 
-import souron
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Sparse, Trainings
@@ -22,7 +21,6 @@ from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.task import Task
 
-PACKAGE = Path(souron.__file__).parent
 ONES = {"gain from the picture"}  # shares that can be below 0
 ABOVE = {"volume error", "word error rate", "character error rate", "sharpness", "chroma"}  # and those above 1
 FEW = {  # scores of three cases, possible ones, whose interval by Student's t is not
@@ -90,7 +88,8 @@ def test_shares_that_are_right_or_wrong_have_wilsons_interval_and_others_stay_be
 def test_no_page_and_no_task_computes_an_interval_of_its_own(folder):
     """But of the lesson on luck, whose shares are of trials."""
     own = re.compile(r"intervals\.(\w+_)?interval\(|import .*\b\w+_interval\b")
-    found = [file.name for file in (PACKAGE / folder).rglob("*.py") if own.search(file.read_text(encoding="utf-8"))]
+    files = [file for file in roots.sources() if roots.within(file).parts[0] == folder]
+    found = [file.name for file in files if own.search(file.read_text(encoding="utf-8"))]
     assert sorted(found) == (["real_or_drawn.py", "which_luck.py"] if folder == "studio" else [])
 
 

@@ -158,6 +158,17 @@ def save_located(value: Any, path: Path) -> None:
 
     Numbers are written as ``.csv``, ``.json``, COCO's results (``.coco.json``) or YOLO's lines
     (``.txt``). Raises UserError, also where label numbers are needed and not all labels are known.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> grey = Picture(Image.new("L", (16, 16)))
+    >>> boxes = Boxes(grey, np.array([[1.0, 2.0, 9.0, 8.0]]), ["cat"], [0.9], ["cat"])
+    >>> with TemporaryDirectory() as folder:
+    ...     save_located(boxes, Path(folder, "boxes.csv"))
+    ...     print(Path(folder, "boxes.csv").read_text("utf-8-sig"))
+    label,left,top,right,bottom,score
+    cat,1.0,2.0,9.0,8.0,0.9
+    <BLANKLINE>
     """
     name = path.name.lower()
     if name.endswith(".coco.json"):
